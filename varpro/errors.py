@@ -1,0 +1,28 @@
+"""What a caller did wrong, each with the value, the limit and the remedy in one line.
+
+Numerical trouble is never an exception: it is a named status in the result.
+"""
+
+
+class VarproError(Exception):
+    """Base of every error that a caller can mend; the programs print it as one line and exit with 2."""
+
+
+class ShapeError(VarproError, ValueError):
+    """Arrays whose shapes or dtypes do not fit together."""
+
+
+class ConfigError(VarproError, ValueError):
+    """An unknown key, a value of the wrong type or range, or a partition that cannot be made."""
+
+
+class DataError(VarproError, ValueError):
+    """A data file that is missing, damaged or holds values that cannot be trained on."""
+
+
+class OutputError(VarproError, OSError):
+    """An output folder that cannot be written or must not be overwritten."""
+
+
+class BackendError(VarproError, RuntimeError):
+    """A device or library that was asked for and is not there."""
