@@ -1,0 +1,82 @@
+"""The Gauss-Newton matrix of the variable projection functional, without its Jacobian.
+
+    J^T J [m, m'] = (A A^T)[j, j'] (D^T P_perp D)[m, m'] + ((Phi^T Phi)^+)[j, j'] (G G^T)[m, m'],    G = D^T R
+    g[m]          = -sum_k G[m, k] A[j, k]
+
+with j = j(m).  The first part is Kaufman's (BIT 15 (1975) 49-57); both together are Golub and Pereyra's (1973).  They
+lie in orthogonal subspaces, so the sum is exact and costs no more than the first part.  Its size does not depend on K.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.kernels import gauss_newton as kernel
+from varpro.kernels import jacobian_products
+from varpro.linalg.damped import damped_step
+from varpro.problem import Evaluation, SeparableProblem
+
+DIAGONAL_FLOOR = 1e-8
+"""Floor under diag(H), relative to its maximum: pixels that never light up give zero columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A trial step of b problems."""
+
+    delta: Array
+    """(b, P)"""
+    predicted: Array
+    """(b,) reduction of f that the damped quadratic model promises"""
+    solved: Array
+    """(b,) bool; False where the damped matrix was not positive definite"""
+
+
+@dataclass(frozen=True, slots=True)
+class NormalEquations:
+    """H and g of b problems; kept over rejected steps, only a damped copy is factored."""
+
+    h: Array
+    """(b, P, P) float64, lower triangle"""
+    gradient: Array
+    """(b, P)"""
+    diagonal: Array
+    """(b, P) scaling of the damping: max(diag H, floor)"""
+
+    def solve(self, damping: Array) -> Step:
+        """(H + lambda diag(d)) s = -g for damping (b,)."""
+        delta, solved = damped_step(self.h, self.diagonal, damping, -self.gradient)
+        predicted = 0.5 * np.einsum("bp,bp->b", delta, damping[:, None] * self.diagonal * delta - self.gradient)
+        return Step(delta, predicted, solved)
+
+
+def scaling(diagonal: Array) -> Array:
+    """max(diag H, floor), (b, P); ones where the whole diagonal is zero."""
+    largest = diagonal.max(axis=-1, keepdims=True, initial=0.0)
+    return np.where(largest > 0, np.maximum(diagonal, DIAGONAL_FLOOR * largest), 1.0)
+
+
+def linearise(problem: SeparableProblem, current: Evaluation) -> NormalEquations:
+    """Assemble H and g of the problems of an evaluation from the compressed Jacobian of their bases.
+
+    With a ridge, factor, A and R are those of the augmented problem and the same formulas hold.
+    """
+    model = problem.model
+    d = model.jacobian(current.w, current.problems, problem.gn_precision)
+    z, products = jacobian_products.products(d, current.factor.u, current.residual)
+    aat = current.a @ current.a.mT
+    inverse_gram = None if problem.kaufman else current.factor.inverse_gram
+    h = kernel.normal_matrix(d, z, aat, inverse_gram, products, model.columns)
+    gradient = -np.einsum("bmk,bmk->bm", products, current.a[:, model.columns])
+    if model.parameters is not None:
+        h, gradient = _sum_by_parameter(h, gradient, model.parameters, current.w.shape[1])
+    return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2)))
+
+
+def _sum_by_parameter(h: Array, gradient: Array, parameters: Array, n_parameters: int) -> tuple[Array, Array]:
+    """E^T H E and E^T g, E the incidence of pairs and parameters; H given and returned by its lower triangle."""
+    full = np.tril(h) + np.tril(h, -1).mT
+    incidence = np.zeros((len(parameters), n_parameters))
+    incidence[np.arange(len(parameters)), parameters] = 1.0
+    return incidence.T @ full @ incidence, gradient @ incidence

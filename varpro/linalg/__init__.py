@@ -1,0 +1,1 @@
+"""Dense linear algebra that knows no model: the projector, damped systems, sums over rows."""

@@ -1,0 +1,16 @@
+"""Damped symmetric positive definite systems, solved on a copy so that the matrix survives a rejected step."""
+
+from varpro.arrays import Array
+from varpro.kernels import gauss_newton as kernel
+
+
+def damped_step(h: Array, diagonal: Array, damping: Array, rhs: Array) -> tuple[Array, Array]:
+    """(H + lambda diag(d)) s = rhs for b problems by Cholesky.
+
+    h : (b, P, P) float64, lower triangle; not modified.  diagonal, rhs : (b, P).  damping : (b,).
+    Returns s (b, P), zero where the factorisation broke down, and solved (b,) bool.
+    """
+    step, info = kernel.damped_solve(h, diagonal, damping, rhs)
+    solved = info == 0
+    step[~solved] = 0.0
+    return step, solved

@@ -1,0 +1,94 @@
+"""The projector of variable projection, for B bases at once.
+
+    [Phi; sqrt(mu) I] = Q R,   U = top block of Q,   A = R^-1 U^T Y,   P_perp Y = Y - U U^T Y
+
+CholeskyQR2 with a Gram matrix in double precision where kappa_1(R) allows it, else Householder QR and an SVD of R,
+truncated at a tolerance relative to the largest singular value.  The same U serves the coefficients, the residual and
+both parts of the Gauss-Newton matrix: truncated everywhere or nowhere.
+
+Yamamoto et al., ETNA 44 (2015) 306-326 (CholeskyQR2); Golub and Pereyra, SIAM J. Numer. Anal. 10 (1973) 413-432.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from varpro.arrays import Array
+from varpro.errors import ShapeError
+from varpro.kernels import projector as kernel
+
+CHOLESKY_QR2_LIMIT = 1e7
+"""kappa_1(R) up to which CholeskyQR2 is orthogonal to rounding: far inside 1/sqrt(eps) = 6.7e7."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """Orthonormal basis of range(Phi) and the way back to coefficients."""
+
+    u: Array
+    """(B, N, I) float64; columns beyond the rank are zero.  With a ridge: the top block of Q."""
+    back: Array
+    """(B, I, I): A = back U^T Y.  R^-1, or V S^-1 with zero columns beyond the rank."""
+    rank: Array
+    """(B,) int"""
+    condition: Array
+    """(B,) kappa_1(R) where CholeskyQR2 served, else sigma_1 / sigma_rank"""
+    finite: Array
+    """(B,) bool; where False the problem's arrays are NaN and its rank is 0."""
+
+    @property
+    def inverse_gram(self) -> Array:
+        """(Phi^T Phi + mu I)^+, (B, I, I)."""
+        return self.back @ self.back.mT
+
+    def coefficients(self, y: Array) -> Array:
+        """A = Phi^+ Y, (B, I, K), for y (B, N, K)."""
+        return self.back @ (self.u.mT @ y)
+
+
+def factor(phi: Array, *, ridge: float = 0.0, rank_tolerance: float | None = None) -> Factor:
+    """Orthonormal basis of the range of each phi.
+
+    phi : (B, N, I) float32 or float64; not modified.
+    ridge : mu >= 0 of the Tikhonov term mu ||A||^2.
+    rank_tolerance : relative to sigma_1; default max(N, I) eps of phi's dtype.
+    A problem with a value that is not finite is flagged, never handed to LAPACK.  Raises ShapeError.
+    """
+    if phi.ndim != 3:
+        raise ShapeError(f"phi has {phi.ndim} dimensions; it needs 3: (problems, rows, basis functions)")
+    n_problems, n_rows, n_columns = phi.shape
+    tolerance = max(n_rows, n_columns) * np.finfo(phi.dtype).eps if rank_tolerance is None else rank_tolerance
+    phi = np.ascontiguousarray(phi, dtype=np.float64)
+    finite = np.isfinite(phi.sum(axis=(1, 2))) if n_problems else np.zeros(0, dtype=bool)
+    limit = min(CHOLESKY_QR2_LIMIT, 0.1 / tolerance) if tolerance > 0 else CHOLESKY_QR2_LIMIT
+    if n_rows >= n_columns or ridge > 0:
+        u, r, condition, info = kernel.cholesky_qr2(phi, ridge)
+        gated = (info == 0) & (condition < limit) & finite
+    else:
+        u, r = np.empty_like(phi), np.empty((n_problems, n_columns, n_columns))
+        condition, gated = np.full(n_problems, np.inf), np.zeros(n_problems, dtype=bool)
+    back = np.empty((n_problems, n_columns, n_columns))
+    rank = np.full(n_problems, n_columns)
+    identity = np.eye(n_columns)
+    for b in range(n_problems):
+        if gated[b]:
+            back[b] = scipy.linalg.solve_triangular(r[b], identity, check_finite=False)
+        elif finite[b]:
+            u[b], back[b], rank[b], condition[b] = _truncated(phi[b], ridge, tolerance)
+        else:
+            u[b], back[b], rank[b], condition[b] = np.nan, np.nan, 0, np.inf
+    return Factor(u, back, rank, condition, finite)
+
+
+def _truncated(phi: Array, ridge: float, tolerance: float) -> tuple[Array, Array, int, float]:
+    """U, V S^-1, rank and sigma_1 / sigma_rank of one (augmented) Phi by Householder QR and an SVD of R."""
+    n_rows, n_columns = phi.shape
+    rows = phi if ridge == 0 else np.vstack([phi, np.sqrt(ridge) * np.eye(n_columns)])
+    q, r = np.linalg.qr(rows)
+    left, s, vt = np.linalg.svd(r, full_matrices=False)
+    rank = int(np.count_nonzero(s > tolerance * s[0])) if s.size and s[0] > 0 else 0
+    u, back = np.zeros((n_rows, n_columns)), np.zeros((n_columns, n_columns))
+    u[:, :rank] = q[:n_rows] @ left[:, :rank]
+    back[:, :rank] = vt[:rank].T / s[:rank]
+    return u, back, rank, float(s[0] / s[rank - 1]) if rank else np.inf

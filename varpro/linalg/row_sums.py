@@ -1,0 +1,65 @@
+"""Sums over rows that live on several ranks, if need be bitwise the same for any number of ranks.
+
+Floating-point addition is not associative, so a sum depends on who added what first.  Reproducible sums round each
+block's part to a common grid so coarse that no further addition can round: then every order gives the same bits.  The
+grid is bound / 2^51, so what is lost is of the order of the rounding of an ordinary sum.  The blocks are fixed rows
+of the data, never of a rank.  Demmel and Nguyen, IEEE Trans. Comput. 64 (2015) 2060-2070.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Literal, Protocol
+
+import numpy as np
+
+from varpro.arrays import Array
+
+
+class Communicator(Protocol):
+    """The part of a communicator that sums need; the serial one serves a single process."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def allreduce(self, array: Array, op: Literal["sum", "max", "min"] = "sum") -> Array: ...
+
+
+def grid_unit(bound: float) -> float:
+    """The power of two such that sums of absolute value up to bound are exact in multiples of it."""
+    return 2.0 ** (math.ceil(math.log2(bound)) - 51) if bound > 0 else 0.0
+
+
+def round_to_grid(a: Array, unit: float) -> Array:
+    """a (float64) rounded to multiples of unit, in place."""
+    if unit > 0:
+        shift = 1.5 * 2.0**52 * unit
+        a += shift
+        a -= shift
+    return a
+
+
+def row_blocks(n_rows: int, block_rows: int, comm: Communicator) -> list[slice]:
+    """The fixed blocks of rows that belong to this rank: contiguous, as even as whole blocks allow."""
+    count = -(-n_rows // block_rows)
+    first, last = count * comm.rank // comm.size, count * (comm.rank + 1) // comm.size
+    return [slice(b * block_rows, min((b + 1) * block_rows, n_rows)) for b in range(first, last)]
+
+
+def sum_blocks(parts: Iterable[Array], like: Array, comm: Communicator, *, reproducible: bool, n_blocks: int) -> Array:
+    """Sum of float64 arrays, one a block, over the blocks of all ranks.  Collective.
+
+    like : a zero array of the parts' shape, which a rank without blocks contributes.
+    n_blocks : blocks of all ranks; with the largest entry it bounds every partial sum.
+    """
+    if not reproducible:
+        return comm.allreduce(sum(parts, like))
+    held = list(parts)
+    largest = max((float(np.abs(p).max(initial=0.0)) for p in held), default=0.0)
+    largest = float(comm.allreduce(np.array([largest]), op="max")[0])
+    if not math.isfinite(largest):
+        return np.full_like(like, np.nan)
+    unit = grid_unit(largest * n_blocks)
+    return comm.allreduce(sum((round_to_grid(p, unit) for p in held), like))

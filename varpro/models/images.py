@@ -1,0 +1,22 @@
+"""Images as the units read them: (N, C, L, R), bytes or floats in [0, 1], never copied as a whole to float."""
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import ShapeError
+
+
+def planes(images: Array) -> Array:
+    """images (N, L, R) or (N, C, L, R) as (N, C, L, R), without a copy."""
+    if images.ndim == 3:
+        return images[:, None]
+    if images.ndim != 4:
+        raise ShapeError(f"images have shape {images.shape}; they need (N, L, R) or (N, C, L, R)")
+    return images
+
+
+def unit_floats(images: Array, dtype: type = np.float64) -> Array:
+    """Pixels as floats in [0, 1]: bytes are divided by 255, floats are taken as they are."""
+    if images.dtype == np.uint8:
+        return np.multiply(images, dtype(1.0 / 255.0), dtype=dtype)  # type: ignore[no-any-return]
+    return np.asarray(images, dtype=dtype)

@@ -1,0 +1,145 @@
+"""Bilinear units on local windows: q = u^T X[window] v + b, u and v nonzero on a window of random place and size only.
+
+A unit has h + w + 1 parameters (about 20 on MNIST) instead of L + R + 1, and costs h w multiplications an image.
+The windows are fixed; what is searched is u, v and b.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import ShapeError
+from varpro.kernels import scalarize
+from varpro.models.activation import activate, slope
+from varpro.models.units import BoundUnits, Units
+
+
+@dataclass(frozen=True, eq=False)
+class LocalBilinearUnits(Units):
+    """w is unit after unit: u (C h), v (w), b."""
+
+    windows: Array = field(default_factory=lambda: np.zeros((0, 4), dtype=np.int32))
+    """(I, 4) int32: top, left, height, width"""
+    kind = "local-bilinear"
+
+    @classmethod
+    def create(cls, shape: tuple[int, int, int], count: int, rng: np.random.Generator, window: tuple[int, int]) -> Self:
+        least, most = window
+        if most > min(shape[1:]):
+            raise ShapeError(f"windows of side {most} do not fit images of {shape[1]} x {shape[2]}; lower model.window")
+        sides = rng.integers(least, most, size=(count, 2), endpoint=True)
+        place = rng.integers(0, np.array(shape[1:]) - sides, endpoint=True)
+        return cls(shape, count, np.concatenate([place, sides], axis=1).astype(np.int32))
+
+    @cached_property
+    def _split(self) -> tuple[Array, Array, Array]:
+        """For each unit: where its u, its v and its b begin in w."""
+        heights = self.shape[0] * self.windows[:, 2].astype(np.int64)
+        widths = self.windows[:, 3].astype(np.int64)
+        ends = np.cumsum(heights + widths + 1)
+        return ends - heights - widths - 1, ends - widths - 1, ends - 1
+
+    @property
+    def n_parameters(self) -> int:
+        return int(self._split[2][-1]) + 1
+
+    def _indices(self) -> tuple[Array, Array, Array]:
+        """Indices into w of all u, all v (unit after unit) and all b."""
+        at_u, at_v, at_b = self._split
+        owner = np.zeros(self.n_parameters, dtype=np.int8)
+        owner[at_b] = 2
+        steps = np.zeros(self.n_parameters + 1, dtype=np.int64)
+        np.add.at(steps, at_v, 1)
+        np.add.at(steps, at_b, -1)
+        owner[np.cumsum(steps)[:-1] == 1] = 1
+        return np.flatnonzero(owner == 0), np.flatnonzero(owner == 1), at_b
+
+    @cached_property
+    def _outer(self) -> tuple[Array, Array]:
+        """For every entry of the ragged matrices, the index in w of its u and of its v."""
+        at_u, at_v, _ = self._split
+        heights, widths = self.shape[0] * self.windows[:, 2].astype(np.int64), self.windows[:, 3].astype(np.int64)
+        sizes = heights * widths
+        inside = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        width = np.repeat(widths, sizes)
+        return np.repeat(at_u, sizes) + inside // width, np.repeat(at_v, sizes) + inside % width
+
+    def bias(self, w: Array) -> Array:
+        return w[self._split[2]]
+
+    def draw(self, rng: np.random.Generator) -> Array:
+        w = rng.standard_normal(self.n_parameters)
+        w[self._split[2]] = 0.0
+        return w
+
+    def rescale(self, w: Array, factor: Array, bias: Array) -> Array:
+        out = w * self.per_parameter(np.sqrt(factor))
+        out[self._split[2]] = bias
+        return out
+
+    def matrices(self, w: Array) -> Array:
+        """Ragged: u v^T of each unit, (C h, w) row-major, unit after unit."""
+        at_u, at_v = self._outer
+        return w[at_u] * w[at_v]
+
+    def tangent(self, w: Array, dw: Array) -> Array:
+        at_u, at_v = self._outer
+        return dw[at_u] * w[at_v] + w[at_u] * dw[at_v]
+
+    def cotangent(self, w: Array, gradient: Array, bias: Array) -> Array:
+        at_u, at_v = self._outer
+        out = np.bincount(at_u, gradient * w[at_v], minlength=len(w)) + np.bincount(at_v, gradient * w[at_u], minlength=len(w))
+        out[self._split[2]] = bias
+        return out.astype(w.dtype, copy=False)
+
+    def forward(self, images: Array, matrices: Array, threads: int = 1) -> Array:
+        return scalarize.window_forward(images, self.windows, matrices, threads=threads)
+
+    def adjoint(self, images: Array, b: Array, threads: int = 1) -> Array:
+        return scalarize.window_adjoint(images, self.windows, b, threads=threads)
+
+    def blocks(self) -> list[Array]:
+        sizes = self.shape[0] * self.windows[:, 2] + self.windows[:, 3] + 1
+        begins = self._split[0]
+        return [begins[sizes == size][:, None] + np.arange(size) for size in np.unique(sizes)]
+
+    def per_parameter(self, values: Array) -> Array:
+        return np.repeat(values, self.shape[0] * self.windows[:, 2] + self.windows[:, 3] + 1)
+
+    def bind(self, images: Array, sigma: str) -> BoundUnits:
+        return _BoundLocal(self, np.ascontiguousarray(images), sigma)
+
+    def pictures(self, w: Array, which: Array) -> Array:
+        planes, rows, columns = self.shape
+        at_u, at_v, at_b = self._split
+        out = np.zeros((len(which), planes, rows, columns))
+        for picture, i in zip(out, which, strict=True):
+            top, left, height, width = self.windows[i]
+            u, v = w[at_u[i] : at_v[i]].reshape(planes, height), w[at_v[i] : at_b[i]]
+            picture[:, top : top + height, left : left + width] = u[:, :, None] * v
+        return out.reshape(len(which), planes * rows, columns)
+
+    def joined(self, others: list[tuple[Self, Array]], w: Array) -> tuple[Self, Array]:
+        windows = np.concatenate([self.windows, *(units.windows for units, _ in others)])
+        return type(self)(self.shape, len(windows), windows), np.concatenate([w, *(v for _, v in others)])
+
+
+class _BoundLocal(BoundUnits):
+    def __init__(self, units: LocalBilinearUnits, images: Array, sigma: str) -> None:
+        self.units, self.images, self.sigma = units, images, sigma
+        self.columns = units.per_parameter(np.arange(units.count, dtype=np.int32))
+        self.at_u, self.at_v, _ = units._indices()
+
+    def basis(self, w: Array, problems: Array) -> Array:
+        phi = np.ones((1, len(self.images), self.units.count + 1))
+        q = self.units.forward(self.images, self.units.matrices(w[0]))
+        phi[0, :, :-1] = activate(q + self.units.bias(w[0]), self.sigma)
+        return phi
+
+    def jacobian(self, w: Array, problems: Array, dtype: str) -> Array:
+        steepness = slope(self.basis(w, problems)[0, :, :-1], self.sigma)
+        u, v = w[0, self.at_u], w[0, self.at_v]
+        return scalarize.window_jacobian(self.images, self.units.windows, u, v, steepness, dtype=dtype)[None]

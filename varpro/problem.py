@@ -1,0 +1,87 @@
+"""B separable least-squares problems of one shape, and what is known of them at one w.
+
+    f(w) = min_A 1/2 ||Y - Phi(w) A||_F^2 + mu/2 ||A||_F^2
+
+An Evaluation is made once per w and shared by the gain test, the Gauss-Newton matrix and the statistics, so that
+nothing is factored twice.  Golub and Pereyra, Inverse Problems 19 (2003) R1-R26.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import ShapeError
+from varpro.linalg.projector import Factor, factor
+
+
+class Basis(Protocol):
+    """A model bound to its data: Phi(w) and the compressed Jacobian of B problems."""
+
+    @property
+    def columns(self) -> Array:
+        """(M,) int32: the column j(m) of Phi that pair m belongs to."""
+
+    @property
+    def parameters(self) -> Array | None:
+        """(M,) int32: the parameter p(m) of pair m; None where p(m) = m."""
+
+    def basis(self, w: Array, problems: Array) -> Array:
+        """Phi (b, N, I) of the problems named, w (b, P)."""
+
+    def jacobian(self, w: Array, problems: Array, dtype: str) -> Array:
+        """D (b, N, M): column m is d phi_j(m) / d w_p(m)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything the search needs to know at w, for b problems."""
+
+    problems: Array
+    """(b,) which of the B problems these are"""
+    w: Array
+    """(b, P)"""
+    factor: Factor
+    a: Array
+    """(b, I, K) linear parameters"""
+    residual: Array
+    """(b, N, K) = Y - Phi A"""
+    cost: Array
+    """(b,), infinite where the model is not finite"""
+
+    @property
+    def rank(self) -> Array:
+        """Numerical rank of Phi, (b,)."""
+        return self.factor.rank
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparableProblem:
+    """A bound basis with its right-hand sides; what the search loop sees."""
+
+    model: Basis
+    y: Array
+    """(B, N, K) float64"""
+    ridge: float = 0.0
+    rank_tolerance: float | None = None
+    kaufman: bool = False
+    """Leave out the term in range(Phi): the gradient stays exact, the Gauss-Newton matrix does not."""
+    gn_precision: str = "float64"
+    """dtype of D and of D^T D; Phi, residual and acceptance test stay in float64."""
+
+    def evaluate(self, w: Array, problems: Array) -> Evaluation:
+        """Solve for the linear parameters at w (b, P); a model that is not finite gets an infinite cost."""
+        phi = self.model.basis(w, problems)
+        y = self.y if len(problems) == len(self.y) else self.y[problems]
+        if phi.shape[:2] != y.shape[:2]:
+            raise ShapeError(f"phi has shape {phi.shape}, y {y.shape}; problems and rows must agree")
+        fac = factor(phi, ridge=self.ridge, rank_tolerance=self.rank_tolerance)
+        a = fac.coefficients(y)
+        residual = y - phi @ a
+        cost = 0.5 * (np.einsum("bnk,bnk->b", residual, residual) + self.ridge * np.einsum("bik,bik->b", a, a))
+        return Evaluation(problems, w, fac, a, residual, np.where(np.isfinite(cost), cost, np.inf))
+
+    def renew(self, current: Evaluation) -> Evaluation:
+        """Fixed data: nothing to draw afresh between iterations."""
+        return current

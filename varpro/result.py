@@ -1,0 +1,80 @@
+"""What a search leaves behind: a named status for each problem, a record for each iteration, the best iterate."""
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+from varpro.arrays import Array
+
+
+class Status(enum.IntEnum):
+    """Why a problem stopped; `.message` tells what it means and what to do."""
+
+    RUNNING = 0
+    COST_TOLERANCE = 1
+    STEP_TOLERANCE = 2
+    GRADIENT_TOLERANCE = 3
+    ITERATIONS = 4
+    STALLED = 5
+    NONFINITE = 6
+
+    @property
+    def label(self) -> str:
+        """The name in lower case, as it stands in files."""
+        return self.name.lower()
+
+    @property
+    def converged(self) -> bool:
+        """Whether a tolerance was met."""
+        return self in (Status.COST_TOLERANCE, Status.STEP_TOLERANCE, Status.GRADIENT_TOLERANCE)
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    Status.RUNNING: "Still searching.",
+    Status.COST_TOLERANCE: "Converged: the relative decrease of the cost fell below cost_tolerance.",
+    Status.STEP_TOLERANCE: "Converged: the relative step fell below step_tolerance.",
+    Status.GRADIENT_TOLERANCE: "Converged: the scaled gradient fell below gradient_tolerance.",
+    Status.ITERATIONS: "The limit on iterations was reached; raise max_iterations to go on.",
+    Status.STALLED: "Damping reached its maximum without a decrease; rescale w or relax cost_tolerance.",
+    Status.NONFINITE: "The model is not finite at the starting point; choose another w.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class IterationRecord:
+    """One trial step of one problem."""
+
+    problem: int
+    iteration: int
+    cost: float
+    """f = 1/2 ||R||^2 (+ ridge) at the best iterate after this trial."""
+    damping: float
+    gain: float
+    """Actual over predicted reduction; NaN when the trial was not finite."""
+    accepted: bool
+    rank: int
+    """Numerical rank of Phi at the best iterate; 0 where the problem has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Best iterate of B problems."""
+
+    w: Array
+    """(B, P)"""
+    cost: Array
+    """(B,)"""
+    status: Array
+    """(B,) of Status"""
+    iterations: Array
+    """(B,) linearisations"""
+    evaluations: Array
+    """(B,) evaluations of the basis without derivatives"""
+    evaluation: Any
+    """The evaluation at w, as the problem made it."""
+    history: list[IterationRecord] = field(default_factory=list)

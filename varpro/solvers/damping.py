@@ -1,0 +1,60 @@
+"""How far to trust the Gauss-Newton model: one damping parameter a problem, moved by the gain ratio."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DampingRule:
+    """Nielsen's rule.  H. B. Nielsen, report IMM-REP-1999-05, Technical University of Denmark (1999)."""
+
+    initial: float = 1e-2
+    """lambda of the first step, in units of the scaled diagonal of H."""
+    smallest: float = 1e-12
+    """lambda never falls below; a search on sampled rows needs a real floor, or each step fits its own sample."""
+    largest: float = 1e12
+    """lambda above this without a decrease: the problem has stalled."""
+    least_gain: float = 1e-4
+    """A step is accepted when actual / predicted reduction exceeds this."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.smallest <= self.initial <= self.largest:
+            raise ConfigError(
+                f"damping needs 0 < smallest <= initial <= largest; got {self.smallest}, {self.initial}, {self.largest}"
+            )
+
+    def start(self, n_problems: int) -> "Damping":
+        """The state of n problems before their first step."""
+        return Damping(self, np.full(n_problems, self.initial), np.full(n_problems, 2.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Damping:
+    """lambda and its growth factor for each problem; both (b,)."""
+
+    rule: DampingRule
+    value: Array
+    growth: Array
+
+    def accepts(self, gain: Array) -> Array:
+        """Which trials to keep; a gain that is not a number is refused."""
+        return gain > self.rule.least_gain
+
+    def after(self, gain: Array, accepted: Array) -> "Damping":
+        """lambda max(1/3, 1 - (2 gain - 1)^3) after success; lambda growth, growth doubled, after failure."""
+        bounded = np.where(accepted, np.minimum(gain, 1.0), 0.0)
+        shrunk = self.value * np.maximum(1.0 / 3.0, 1.0 - (2.0 * bounded - 1.0) ** 3)
+        value = np.where(accepted, shrunk, self.value * self.growth)
+        return replace(
+            self,
+            value=np.maximum(value, self.rule.smallest),
+            growth=np.where(accepted, 2.0, 2.0 * self.growth),
+        )
+
+    def exhausted(self) -> Array:
+        """Where lambda has passed its maximum, (b,) bool."""
+        return self.value > self.rule.largest

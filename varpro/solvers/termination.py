@@ -1,0 +1,50 @@
+"""When to stop: MINPACK-like tests with names.  A stall is said to be one, never convergence."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import ConfigError
+from varpro.result import Status
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Termination:
+    """Limits of a search; each formula stands below its field."""
+
+    max_iterations: int = 100
+    """Linearisations of a problem."""
+    cost_tolerance: float = 1e-8
+    """(f_old - f_new) <= cost_tolerance f_old on an accepted step whose model promised no more than twice that."""
+    step_tolerance: float = 1e-10
+    """||s|| <= step_tolerance (||w|| + step_tolerance)"""
+    gradient_tolerance: float = 1e-14
+    """max_p |g_p| / sqrt(d_p) <= gradient_tolerance sqrt(2 f(w_0)): no column of J sees the residual."""
+
+    def __post_init__(self) -> None:
+        if self.max_iterations < 0:
+            raise ConfigError(f"max_iterations is {self.max_iterations}; it needs 0 or more")
+        for name in ("cost_tolerance", "step_tolerance", "gradient_tolerance"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it needs 0 or more")
+
+    def at_start(self, cost: Array) -> Array:
+        """(b,) Status before the first step."""
+        status = np.where(np.isfinite(cost), Status.RUNNING, Status.NONFINITE)
+        return np.where((status == Status.RUNNING) & (self.max_iterations == 0), Status.ITERATIONS, status)
+
+    def at_gradient(self, gradient: Array, diagonal: Array, start_cost: Array) -> Array:
+        """(b,) True where the scaled gradient is below its tolerance."""
+        steepest = np.max(np.abs(gradient) / np.sqrt(diagonal), axis=1, initial=0.0)
+        return steepest <= self.gradient_tolerance * np.sqrt(2.0 * start_cost)
+
+    def after_step(self, old: Array, new: Array, predicted: Array, step: Array, w: Array, iterations: Array) -> Array:
+        """(b,) Status after an accepted step: old and new cost (b,), step and w (b, P)."""
+        small = self.cost_tolerance * old
+        flat = (old - new <= small) & (predicted <= 2.0 * small)
+        size = np.linalg.norm(step, axis=1)
+        short = size <= self.step_tolerance * (np.linalg.norm(w, axis=1) + self.step_tolerance)
+        status = np.where(iterations >= self.max_iterations, Status.ITERATIONS, Status.RUNNING)
+        status = np.where(short, Status.STEP_TOLERANCE, status)
+        return np.where(flat | (new == 0), Status.COST_TOLERANCE, status)

@@ -1,0 +1,184 @@
+"""One full learning cycle: sub-networks, glueing, global refinement.
+
+The training set and, in bootstrapping, the test set with guessed labels go through the same cycle.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.config import RunConfig
+from varpro.distributed.communicator import Communicator
+from varpro.distributed.queue import run_tasks
+from varpro.distributed.threads import blas_threads
+from varpro.models import Units
+from varpro.report.progress import Display
+from varpro.solvers.damping import DampingRule
+from varpro.solvers.termination import Termination
+from varpro.train.glue import Glued, Rows, Streamed, glue
+from varpro.train.network import Network
+from varpro.train.partition import REFINEMENT, Design, generator, join_units
+from varpro.train.refine import RefineOptions, Refined, refine
+from varpro.train.subnetworks import SearchOptions, SubnetworkTask, Trained
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every part of a run shares."""
+
+    config: RunConfig
+    comm: Communicator
+    display: Display
+    threads: int
+    """cores of this rank"""
+    shape: tuple[int, int, int]
+    n_classes: int
+    class_names: tuple[str, ...]
+    dataset: str
+
+    @property
+    def design(self) -> Design:
+        """The units of one sub-network, or of the whole network where there are none."""
+        model = self.config.model
+        return Design(model.unit, self.shape, self.config.units, tuple(model.window), model.sigma)  # type: ignore[arg-type]
+
+    def streamed(self, units: Units, w: Array, rows: Rows) -> Streamed:
+        """Phi of units on rows, sharded over the ranks."""
+        config = self.config
+        threads = 1 if config.reproducible else self.threads
+        return Streamed(
+            units, w, config.model.sigma, rows, self.n_classes, self.comm, config.glue.block_rows, threads, config.reproducible
+        )
+
+    def network(self, units: Units, w: Array, a: Array) -> Network:
+        """A network of this run's classes."""
+        return Network(units, w, self.config.model.sigma, a, self.class_names, self.dataset)
+
+    def sum_threads(self) -> int:
+        """BLAS threads of sums over rows: one where they must be reproducible."""
+        return 1 if self.config.reproducible else self.threads
+
+
+@dataclass
+class Cycle:
+    """What a learning cycle leaves behind; replicated, but for `trained`, which is complete on rank 0 only."""
+
+    network: Network
+    glued: Glued
+    trained: list[Trained] = field(default_factory=list)
+    task_ranks: list[int] = field(default_factory=list)
+    """The rank that took each sub-network."""
+    refined: Refined | None = None
+    start: tuple[Units, Array] | None = None
+    """The same units untrained, for the control"""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+Score = Callable[[Units, Array, Array], dict[str, float]]
+"""Accuracies of a network (units, w, a) by name, for the curve of a refinement."""
+
+
+def learning_cycle(
+    run: Run, rows: Rows, *, stream: int, name: str, validation: Rows | None, ridge: float | None, score: Score | None
+) -> Cycle:
+    """Train a network on rows.  Collective.
+
+    stream : of random numbers.  ridge : of the linear layer, None = chosen on the validation rows.
+    """
+    config, clock = run.config, time.perf_counter()
+    seconds = {"subnetworks": 0.0, "glue": 0.0, "refine": 0.0}
+    trained: list[Trained] = []
+    ranks: list[int] = []
+    if config.subnetworks:
+        task = subnetwork_task(run, rows, stream)
+        trained, ranks = _train_subnetworks(run, task, name)
+        parts = run.comm.bcast([(t.units, t.w) for t in trained] if run.comm.rank == 0 else None)
+        assert parts is not None
+        units, w = join_units(parts)
+        seconds["subnetworks"], clock = time.perf_counter() - clock, time.perf_counter()
+    else:
+        units, w = run.design.start(generator(config.seed, stream), rows.images)
+    start = (units, w)
+    refined = None
+    if config.refine.enabled:
+        with blas_threads(1):
+            refined = refine(run.comm, units, w, config.model.sigma, rows, run.n_classes, _refine_options(run, stream, rows),
+                             run.display, name, score)
+        w = refined.w
+        seconds["refine"], clock = time.perf_counter() - clock, time.perf_counter()
+    run.display.phase(f"{name}: glueing", 1)
+    with blas_threads(run.sum_threads()):
+        held = run.streamed(units, w, validation) if validation is not None else None
+        glued = glue(run.streamed(units, w, rows), held, method=config.glue.method, ridge=ridge,
+                     rank_tolerance=config.search.rank_tolerance)
+    run.display.advance()
+    seconds["glue"] = time.perf_counter() - clock
+    return Cycle(run.network(units, w, glued.a), glued, trained, ranks, refined, start, seconds)
+
+
+def subnetwork_task(run: Run, rows: Rows, stream: int) -> SubnetworkTask:
+    """The sub-networks of a run on some rows, as numbered tasks."""
+    config = run.config
+    search = config.search
+    options = SearchOptions(
+        damping=DampingRule(initial=search.initial_damping),
+        termination=Termination(max_iterations=search.iterations, cost_tolerance=search.cost_tolerance),
+        kaufman=search.jacobian == "kaufman",
+        gn_precision="float32" if search.gn_precision == "fp32" else "float64",
+        ridge=search.ridge,
+        rank_tolerance=search.rank_tolerance,
+    )
+    return SubnetworkTask(
+        design=run.design,
+        images=rows.images,
+        labels=rows.labels,
+        n_classes=run.n_classes,
+        samples=config.samples,
+        seed=config.seed,
+        stream=stream,
+        options=options,
+        demand_classes=stream == 0,
+    )
+
+
+def untrained(run: Run, rows: Rows, stream: int) -> tuple[Units, Array]:
+    """The units of a cycle before training, drawn again: the control."""
+    if not run.config.subnetworks:
+        return run.design.start(generator(run.config.seed, stream), rows.images)
+    task = subnetwork_task(run, rows, stream)
+    draws = [task.start(index) for index in range(run.config.subnetworks)]
+    return join_units([(d.units, d.w) for d in draws])
+
+
+def _train_subnetworks(run: Run, task: SubnetworkTask, name: str) -> tuple[list[Trained], list[int]]:
+    """All sub-networks, complete on rank 0; each on one BLAS thread so that its bits depend on nothing else."""
+    count = run.config.subnetworks
+    ranks = [0] * count
+    run.display.phase(f"{name}: sub-networks", count)
+
+    def arrived(index: int, rank: int, result: Trained) -> None:
+        ranks[index] = rank
+        run.display.advance(cost=result.cost)
+
+    with blas_threads(1):
+        results = run_tasks(run.comm, count, task, threads=min(run.threads, count), on_result=arrived)
+    return (results or []), ranks
+
+
+def _refine_options(run: Run, stream: int, rows: Rows) -> RefineOptions:
+    settings = run.config.refine
+    return RefineOptions(
+        iterations=settings.iterations,
+        first_rows=min(settings.first_rows, len(rows)),
+        growth=settings.growth,
+        products=settings.products,
+        ridge=settings.ridge,
+        dtype=np.float32 if settings.precision == "fp32" else np.float64,
+        damping_floor=settings.damping_floor,
+        order=generator(run.config.seed, REFINEMENT, stream).permutation(len(rows)),
+        threads=run.threads,
+        reproducible=run.config.reproducible,
+    )

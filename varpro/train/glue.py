@@ -1,0 +1,210 @@
+"""Glueing: one linear least-squares problem over the units of all sub-networks, its rows sharded over the ranks.
+
+    (Phi^T Phi + mu I) A = Phi^T Y
+
+Phi (N x I + 1) is streamed in blocks and never held.  `gram`: Gram matrix in double precision, all-reduce, Cholesky,
+one step of iterative refinement with the true residual.  `tsqr`: R of [Phi Y] by TSQR and a truncated SVD of R, for
+ill-conditioned or exactly truncated solutions.  The ridge mu is chosen on the validation split.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from varpro.arrays import Array
+from varpro.distributed.communicator import Communicator
+from varpro.kernels import gram as kernel
+from varpro.linalg.row_sums import grid_unit, round_to_grid, row_blocks, sum_blocks
+from varpro.linalg.tsqr import tsqr
+from varpro.models import Units
+from varpro.train.network import features, one_hot
+
+RELATIVE_RIDGES = (1e-11, 1e-9, 1e-7, 1e-5, 1e-3)
+"""Candidates for mu, times the mean diagonal of Phi^T Phi: from just above the rounding of the Gram matrix upwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Images (N, C, L, R) with labels (N,)."""
+
+    images: Array
+    labels: Array
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """Phi of a network on some rows, as the fixed blocks that this rank owns."""
+
+    units: Units
+    w: Array
+    sigma: str
+    rows: Rows
+    n_classes: int
+    comm: Communicator
+    block_rows: int = 2000
+    threads: int = 1
+    reproducible: bool = False
+
+    def blocks(self) -> Iterator[tuple[Array, Array]]:
+        """(Phi, Y) of each block of this rank."""
+        for block in row_blocks(len(self.rows), self.block_rows, self.comm):
+            phi = features(self.units, self.w, self.sigma, self.rows.images[block], threads=self.threads)
+            yield phi, one_hot(self.rows.labels[block], self.n_classes)
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of all ranks."""
+        return -(-len(self.rows) // self.block_rows)
+
+    def total(self, parts: list[Array], shape: tuple[int, ...]) -> Array:
+        """Sum of small arrays, one a block, over all ranks.  Collective."""
+        return sum_blocks(parts, np.zeros(shape), self.comm, reproducible=self.reproducible, n_blocks=self.n_blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Glued:
+    """The linear layer of the whole network."""
+
+    a: Array
+    """(I + 1, K)"""
+    ridge: float
+    rank: int
+    condition: float
+    """Estimate of kappa_1 of Phi^T Phi + mu I, square-rooted; or sigma_1 / sigma_rank of Phi with tsqr"""
+
+
+def glue(train: Streamed, validation: Streamed | None, *, method: str = "gram", ridge: float | None = None,
+         rank_tolerance: float | None = None) -> Glued:
+    """The linear layer from the training rows.  Collective; replicated result.
+
+    ridge : mu, or None to choose the candidate with the best validation accuracy (the larger of equals).
+    """
+    solver = _Gram(train) if method == "gram" else _Triangle(train, rank_tolerance)
+    candidates = [ridge] if ridge is not None else [c * solver.scale for c in RELATIVE_RIDGES]
+    if validation is None or not len(validation.rows):
+        candidates = candidates[:1] if ridge is not None else [RELATIVE_RIDGES[2] * solver.scale]
+    solutions = solver.solutions(candidates)
+    chosen = 0
+    if len(candidates) > 1 and validation is not None:
+        correct = count_correct(validation, [s.a for s in solutions])
+        chosen = max(range(len(solutions)), key=lambda i: (correct[i], solutions[i].ridge))
+    return solver.refined(solutions[chosen])
+
+
+def count_correct(streamed: Streamed, layers: list[Array]) -> Array:
+    """Rows whose largest output is the true class, for each linear layer (I + 1, K).  Collective."""
+    correct = np.zeros(len(layers), dtype=np.int64)
+    stacked = np.concatenate(layers, axis=1)
+    for phi, y in streamed.blocks():
+        outputs = (phi @ stacked).reshape(len(phi), len(layers), -1)
+        correct += (np.argmax(outputs, axis=2) == np.argmax(y, axis=1)[:, None]).sum(axis=0)
+    return streamed.comm.allreduce(correct)
+
+
+class _Gram:
+    """Gram matrix and Cholesky; candidates for the ridge are factored by different ranks."""
+
+    def __init__(self, streamed: Streamed) -> None:
+        self.streamed = streamed
+        n, k = streamed.units.count + 1, streamed.n_classes
+        # C-ordered lower triangle = Fortran-ordered upper triangle, which is what LAPACK is shown
+        self.gram, self.cross = np.zeros((n, n)), np.zeros((n, k))
+        unit = grid_unit(float(len(streamed.rows))) if streamed.reproducible else 0.0
+        scratch = np.zeros((n, n)) if streamed.reproducible else self.gram
+        for phi, y in streamed.blocks():
+            if streamed.reproducible:
+                scratch[:] = 0.0
+                cross = np.zeros((n, k))
+                kernel.accumulate(phi, y, scratch, cross)
+                self.gram += round_to_grid(scratch, unit)
+                self.cross += round_to_grid(cross, unit)
+            else:
+                kernel.accumulate(phi, y, self.gram, self.cross)
+        del scratch
+        streamed.comm.allreduce_(self.gram)
+        streamed.comm.allreduce_(self.cross)
+        self.scale = float(np.trace(self.gram)) / n
+
+    def _factor(self, ridge: float) -> tuple[Array | None, float]:
+        """Cholesky factor of the damped Gram matrix, and the square root of its condition; None on breakdown."""
+        work = self.gram.copy().T
+        np.einsum("ii->i", work)[:] += ridge
+        norm = _symmetric_norm(self.gram) + ridge
+        factor, info = scipy.linalg.lapack.dpotrf(work, lower=False, overwrite_a=True, clean=False)
+        if info != 0:
+            return None, np.inf
+        reciprocal, _ = scipy.linalg.lapack.dpocon(factor, norm, uplo="U")
+        return factor, float(np.sqrt(1.0 / reciprocal)) if reciprocal > 0 else np.inf
+
+    def solutions(self, ridges: list[float]) -> list[Glued]:
+        """Replicated solutions for those ridges whose Cholesky factorisation exists, each made on one rank."""
+        comm = self.streamed.comm
+        mine = []
+        for place in range(comm.rank, len(ridges), comm.size):
+            factor, condition = self._factor(ridges[place])
+            if factor is not None:
+                a, _ = scipy.linalg.lapack.dpotrs(factor, self.cross, lower=False)
+                mine.append((place, Glued(np.ascontiguousarray(a), ridges[place], len(self.gram), condition)))
+        everyone = sorted((pair for part in comm.allgather(mine) for pair in part), key=lambda pair: pair[0])
+        if not everyone:
+            return self.solutions([100.0 * max(max(ridges), RELATIVE_RIDGES[0] * self.scale)])
+        return [solution for _, solution in everyone]
+
+    def refined(self, solution: Glued) -> Glued:
+        """One step of iterative refinement: A += (G + mu I)^-1 (Phi^T (Y - Phi A) - mu A)."""
+        streamed, comm = self.streamed, self.streamed.comm
+        parts = [phi.T @ (y - phi @ solution.a) for phi, y in streamed.blocks()]
+        gradient = streamed.total(parts, solution.a.shape) - solution.ridge * solution.a
+        correction = np.zeros_like(solution.a)
+        if comm.rank == 0:
+            factor, _ = self._factor(solution.ridge)
+            assert factor is not None
+            correction = np.ascontiguousarray(scipy.linalg.lapack.dpotrs(factor, gradient, lower=False)[0])
+        comm.bcast_(correction)
+        return Glued(solution.a + correction, solution.ridge, solution.rank, solution.condition)
+
+
+def _symmetric_norm(lower: Array) -> float:
+    """1-norm of the symmetric matrix given by the lower triangle of a C-ordered array, without a copy of it."""
+    sums = np.zeros(len(lower))
+    for first in range(0, len(lower), 512):
+        band = np.abs(np.tril(lower[first : first + 512], first))
+        sums += band.sum(axis=0)
+        sums[first : first + 512] += band.sum(axis=1) - np.abs(np.diagonal(lower)[first : first + 512])
+    return float(sums.max(initial=0.0))
+
+
+class _Triangle:
+    """TSQR of [Phi Y] and a truncated SVD of R."""
+
+    def __init__(self, streamed: Streamed, rank_tolerance: float | None) -> None:
+        n = streamed.units.count + 1
+        rows = (np.concatenate([phi, y], axis=1) for phi, y in streamed.blocks())
+        r = tsqr(rows, n + streamed.n_classes, streamed.comm, chain=streamed.reproducible)
+        self.scale = float(np.sum(r[:, :n] ** 2)) / n
+        tolerance = max(len(streamed.rows), n) * np.finfo(float).eps if rank_tolerance is None else rank_tolerance
+        packed = (np.zeros((n, n)), np.zeros(n), np.zeros((n, n)))
+        if streamed.comm.rank == 0:  # one SVD, on one thread of one rank: every rank must hold the same bits
+            packed = scipy.linalg.svd(r[:n, :n], overwrite_a=False, check_finite=False)
+        u, self.s, self.vt = (np.ascontiguousarray(part) for part in packed)
+        for part in (u, self.s, self.vt):
+            streamed.comm.bcast_(part)
+        self.rank = int(np.count_nonzero(self.s > tolerance * self.s[0]))
+        self.projected = u.T @ r[:n, n:]
+
+    def solutions(self, ridges: list[float]) -> list[Glued]:
+        """A = V diag(s / (s^2 + mu)) U^T Q^T Y over the numerical rank."""
+        s, r = self.s[: self.rank, None], self.rank
+        condition = float(self.s[0] / self.s[r - 1]) if r else np.inf
+        return [
+            Glued(self.vt[:r].T @ (self.projected[:r] * (s / (s * s + mu))), mu, r, condition) for mu in ridges
+        ]
+
+    def refined(self, solution: Glued) -> Glued:
+        """Orthogonal factorisations need no refinement."""
+        return solution

@@ -1,0 +1,133 @@
+"""From what a run found to the record that the report, the files and the screen show."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.report.record import RunRecord
+from varpro.train.cycle import Cycle, Run
+from varpro.train.subnetworks import Trained
+
+if TYPE_CHECKING:
+    from varpro.train.datasets import Split
+    from varpro.train.trainer import Findings
+
+SHOWN = 60
+"""Units and misclassified images on the page."""
+
+
+def assemble(run: Run, found: "Findings", split: "Split") -> RunRecord:
+    """The record of a run; called on rank 0."""
+    labels, predicted = split.test.labels, np.argmax(found.scores, axis=1)
+    confusion = np.zeros((run.n_classes, run.n_classes), dtype=np.int64)
+    np.add.at(confusion, (labels, predicted), 1)
+    wrong = np.flatnonzero(labels != predicted)
+    wrong = wrong[np.argsort(-found.scores[wrong].max(axis=1), kind="stable")][:SHOWN]
+    network = found.cycle.network
+    shown = np.linspace(0, network.units.count - 1, min(SHOWN, network.units.count)).astype(int)
+    return RunRecord(
+        metrics=_metrics(run, found),
+        config=run.config.as_dict(),
+        history=_history(found),
+        class_names=list(run.class_names),
+        confusion=confusion,
+        misclassified_images=_shown_images(split.test.images[wrong]),
+        misclassified_true=labels[wrong],
+        misclassified_predicted=predicted[wrong],
+        misclassified_score=found.scores[wrong, predicted[wrong]],
+        unit_matrices=network.units.pictures(network.w, shown),
+        partition=_partition(found.cycle, run.config.samples),
+        rank_seconds=_rank_seconds(found.cycle, run.comm.size),
+    )
+
+
+def _shown_images(images: Array) -> Array:
+    return images / 255.0 if images.dtype == np.uint8 else images
+
+
+def _metrics(run: Run, found: "Findings") -> dict[str, Any]:
+    cycle, seconds, boot = found.cycle, found.seconds, found.bootstrap
+    refined = cycle.refined
+    gflop = sum(t.gflop for t in cycle.trained)
+    rate = gflop / seconds["subnetworks"] if cycle.trained else 0.0
+    unset = dict.fromkeys(("ambiguous_fraction", "guess_accuracy", "agreement_with_guesses", "test_accuracy"))
+    return {
+        "dataset": run.dataset,
+        "backend": "cpu",
+        "ranks": run.comm.size,
+        "threads_per_rank": run.threads,
+        "seed": run.config.seed,
+        "parameters": {"nonlinear": len(cycle.network.w), "linear": cycle.network.a.size},
+        **{name: {"accuracy": value} for name, value in found.accuracy.items()},
+        "control": found.control or {"test_accuracy": None},
+        "bootstrap": {**unset, **boot},
+        "glue": {"ridge": cycle.glued.ridge, "rank": cycle.glued.rank, "condition": cycle.glued.condition},
+        "refine": {
+            "iterations": refined.iterations if refined else 0,
+            "products": refined.products if refined else 0,
+            "test_accuracy": found.accuracy["test"] if refined else None,
+        },
+        "seconds": {name: seconds.get(name, 0.0) for name in ("load", "subnetworks", "glue", "refine", "bootstrap", "total")}
+        | {"control": found.control["seconds"] if found.control else 0.0},
+        "work": {
+            "gflop": gflop,
+            "gflops": rate,
+            "gemm_gflops_measured": found.gemm_gflops,
+            "efficiency": rate / found.gemm_gflops,
+        },
+        "subnetworks": [_subnetwork(t, rank) for t, rank in zip(cycle.trained, cycle.task_ranks, strict=False)],
+    }
+
+
+def _subnetwork(trained: Trained, rank: int) -> dict[str, Any]:
+    return {
+        "index": trained.index,
+        "rank": rank,
+        "iterations": trained.iterations,
+        "evaluations": trained.evaluations,
+        "cost": trained.cost,
+        "status": trained.status.label,
+        "seconds": trained.seconds,
+    }
+
+
+def _history(found: "Findings") -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = []
+    for phase, cycle in (("train", found.cycle), ("bootstrap", found.bootstrap_cycle)):
+        if cycle is None:
+            continue
+        for trained in cycle.trained:
+            for record in trained.history:
+                lines.append(
+                    {
+                        "phase": phase,
+                        "subnetwork": trained.index,
+                        "iteration": record.iteration,
+                        "cost": record.cost,
+                        "damping": record.damping,
+                        "gain": record.gain,
+                        "accepted": record.accepted,
+                        "rank": record.rank,
+                        "status": trained.status.label if record is trained.history[-1] else "running",
+                    }
+                )
+        if cycle.refined is not None:
+            name = "refine" if phase == "train" else "bootstrap-refine"
+            lines.extend({"phase": name, **line} for line in cycle.refined.history)
+    return lines
+
+
+def _partition(cycle: Cycle, samples: int) -> list[dict[str, Any]]:
+    first = min((t.started for t in cycle.trained), default=0.0)
+    return [
+        {**_subnetwork(t, rank), "units": t.units.count, "samples": samples, "start": t.started - first}
+        for t, rank in zip(cycle.trained, cycle.task_ranks, strict=False)
+    ]
+
+
+def _rank_seconds(cycle: Cycle, size: int) -> Array:
+    busy = np.zeros(size)
+    for trained, rank in zip(cycle.trained, cycle.task_ranks, strict=False):
+        busy[rank] += trained.seconds
+    return busy

@@ -1,0 +1,74 @@
+"""Which images and which random start each sub-network gets: drawn from (seed, stream, index) alone.
+
+So the result depends neither on the number of ranks nor on which rank took which task, and the control can draw the
+very same untrained units again.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import DataError
+from varpro.models import KINDS, Units
+
+TRAINING, BOOTSTRAP, GUESSES, REFINEMENT = range(4)
+"""Streams of random numbers that never meet."""
+
+
+def generator(seed: int, stream: int, index: int = 0) -> np.random.Generator:
+    """The generator of one task of one stream."""
+    return np.random.default_rng([seed, stream, index])
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """The units of a network before anything is learnt."""
+
+    kind: str
+    shape: tuple[int, int, int]
+    """(C, L, R)"""
+    count: int
+    """units in a sub-network"""
+    window: tuple[int, int]
+    sigma: str
+
+    def start(self, rng: np.random.Generator, images: Array) -> tuple[Units, Array]:
+        """Units of this design and random parameters scaled to the images (N, C, L, R)."""
+        units = KINDS[self.kind].create(self.shape, self.count, rng, self.window)
+        return units, units.start(rng, images)
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What one sub-network begins with."""
+
+    rows: Array
+    """(samples,) int64, ascending: its images"""
+    units: Units
+    w: Array
+    """(P,)"""
+
+
+def draw(design: Design, images: Array, samples: int, seed: int, stream: int, index: int) -> Draw:
+    """The draw of sub-network `index`.  images : (N, C, L, R), all that may be drawn from."""
+    rng = generator(seed, stream, index)
+    rows = np.sort(rng.choice(len(images), size=min(samples, len(images)), replace=False))
+    units, w = design.start(rng, images[rows])
+    return Draw(rows, units, w)
+
+
+def require_classes(labels: Array, n_classes: int, index: int) -> None:
+    """Raise DataError if a class is missing from a sub-network's mini-batch: its output could not be fitted."""
+    missing = np.flatnonzero(np.bincount(labels, minlength=n_classes) == 0)
+    if missing.size:
+        raise DataError(
+            f"sub-network {index}: none of its {len(labels)} images is of class {missing[0]}; "
+            f"raise samples (or leave out the class: {n_classes} classes are in the labels)"
+        )
+
+
+def join_units(parts: list[tuple[Units, Array]]) -> tuple[Units, Array]:
+    """All units behind one another, and all their parameters."""
+    (units, w), *others = parts
+    return units.joined(others, w)

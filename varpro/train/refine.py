@@ -1,0 +1,121 @@
+"""Global refinement: Gauss-Newton-CG on the variable projection functional of the whole network.
+
+It starts with few rows and takes more after every accepted step, until all are used: cheap steps while the network is
+far from good, exact ones at the end.  The damping has a floor, or each early step would fit its own sample.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.distributed.communicator import Communicator
+from varpro.models import Units
+from varpro.report.progress import Display
+from varpro.result import IterationRecord, Status
+from varpro.solvers.damping import DampingRule
+from varpro.solvers.loop import search
+from varpro.solvers.termination import Termination
+from varpro.solvers.whole_network import NetworkEvaluation, WholeNetwork, linearise_network
+from varpro.train.glue import Rows
+from varpro.train.network import one_hot
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineOptions:
+    """How the whole network is refined."""
+
+    iterations: int
+    first_rows: int
+    growth: float
+    """factor on the rows after an accepted step"""
+    products: int
+    """conjugate-gradient products a step, at most"""
+    ridge: float
+    """mu per row"""
+    dtype: type
+    damping_floor: float
+    order: Array
+    threads: int
+    reproducible: bool
+
+
+@dataclass
+class Refined:
+    """The refined parameters and how they came about."""
+
+    w: Array
+    iterations: int
+    products: int
+    status: Status
+    history: list[dict[str, float | int | str | bool]] = field(default_factory=list)
+
+
+def refine(
+    comm: Communicator,
+    units: Units,
+    w0: Array,
+    sigma: str,
+    rows: Rows,
+    n_classes: int,
+    options: RefineOptions,
+    display: Display,
+    name: str,
+    score: Callable[[Units, Array, Array], dict[str, float]] | None,
+) -> Refined:
+    """Search all parameters of a network at once.  Collective; replicated result."""
+    display.phase(f"{name}: refinement", options.iterations)
+    clock = time.perf_counter()
+    history: list[dict[str, float | int | str | bool]] = []
+    problem = WholeNetwork(
+        units=units,
+        sigma=sigma,
+        images=rows.images,
+        y=one_hot(rows.labels, n_classes),
+        comm=comm,
+        ridge=options.ridge,
+        order=options.order,
+        rows=options.first_rows,
+        growth=options.growth,
+        max_products=options.products,
+        dtype=options.dtype,
+        threads=options.threads,
+        reproducible=options.reproducible,
+    )
+
+    def iterate(problem: WholeNetwork, current: NetworkEvaluation) -> None:
+        if score is not None:
+            history[-1].update(score(units, current.w[0], current.a))
+        history[-1]["elapsed_seconds"] = time.perf_counter() - clock
+
+    def observe(record: IterationRecord) -> None:
+        history.append(
+            {
+                "iteration": record.iteration,
+                "cost": record.cost,
+                "damping": record.damping,
+                "gain": record.gain,
+                "accepted": record.accepted,
+                "rank": record.rank,
+                "rows": problem.rows,
+                "products": problem.products,
+                "elapsed_seconds": time.perf_counter() - clock,
+            }
+        )
+        display.advance(cost=record.cost, n=int(record.accepted))
+
+    problem.observe_iterate = iterate
+    found = search(
+        problem,
+        w0[None],
+        linearise_network,
+        damping=DampingRule(initial=max(1e-2, options.damping_floor), smallest=options.damping_floor, largest=1e6),
+        termination=Termination(max_iterations=options.iterations, cost_tolerance=0.0, step_tolerance=0.0),
+        observe=observe,
+    )
+    if history and history[-1]["accepted"]:
+        iterate(problem, found.evaluation)
+    w = np.ascontiguousarray(found.w[0])
+    return Refined(comm.bcast(w), int(found.iterations[0]), problem.products, Status(int(found.status[0])), history)

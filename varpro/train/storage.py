@@ -1,0 +1,51 @@
+"""A network as one HDF5 file: what it is, not when or how long it was trained, so that equal runs write equal files."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from varpro.errors import DataError
+from varpro.models import KINDS, LocalBilinearUnits
+from varpro.train.network import Network
+
+FORMAT = 1
+
+
+def save_network(path: str | Path, network: Network) -> None:
+    """Write a network.  Attributes: format, unit, shape (C, L, R), count, sigma, class_names, dataset; arrays w, a, windows."""
+    units = network.units
+    with h5py.File(path, "w", track_order=True) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["unit"] = units.kind
+        file.attrs["shape"] = np.array(units.shape, dtype=np.int64)
+        file.attrs["count"] = units.count
+        file.attrs["sigma"] = network.sigma
+        file.attrs["class_names"] = list(network.class_names)
+        file.attrs["dataset"] = network.dataset
+        file.create_dataset("w", data=network.w)
+        file.create_dataset("a", data=network.a)
+        if isinstance(units, LocalBilinearUnits):
+            file.create_dataset("windows", data=units.windows)
+
+
+def load_network(path: str | Path) -> Network:
+    """Read a network that `save_network` wrote.  Raises DataError for a file that is missing or is no network."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such model file; varpro-train writes model.h5 into its output folder")
+    try:
+        with h5py.File(path, "r") as file:
+            kind, shape = str(file.attrs["unit"]), tuple(int(n) for n in file.attrs["shape"])
+            count, sigma = int(file.attrs["count"]), str(file.attrs["sigma"])
+            names = tuple(str(name) for name in file.attrs["class_names"])
+            w, a, dataset = file["w"][:], file["a"][:], str(file.attrs["dataset"])
+            if kind == LocalBilinearUnits.kind:
+                units = LocalBilinearUnits(shape, count, file["windows"][:])  # type: ignore[arg-type]
+            else:
+                units = KINDS[kind](shape, count)  # type: ignore[arg-type, assignment]
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{path}: not a model file of varpro-train, or damaged ({error}); train again") from error
+    if w.shape != (units.n_parameters,) or a.shape[0] != count + 1:
+        raise DataError(f"{path}: holds {w.size} parameters where {units.n_parameters} belong; the file is damaged")
+    return Network(units, w, sigma, a, names, dataset)

@@ -1,0 +1,134 @@
+"""Training the sub-networks: independent searches, taken by the ranks as they become free.
+
+Each runs on one BLAS thread, so that its arithmetic is the same wherever it runs; a rank with several cores runs
+several side by side.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.gauss_newton import linearise
+from varpro.models import Units
+from varpro.problem import SeparableProblem
+from varpro.result import IterationRecord, SearchResult, Status
+from varpro.solvers.damping import DampingRule
+from varpro.solvers.loop import search
+from varpro.solvers.termination import Termination
+from varpro.train.cost import subnetwork_gflop
+from varpro.train.network import one_hot
+from varpro.train.partition import Design, Draw, draw, require_classes
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """How each sub-network is searched."""
+
+    damping: DampingRule
+    termination: Termination
+    kaufman: bool = False
+    gn_precision: str = "float64"
+    ridge: float = 0.0
+    rank_tolerance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One sub-network after its search; small enough to travel."""
+
+    index: int
+    units: Units
+    w: Array
+    iterations: int
+    evaluations: int
+    cost: float
+    status: Status
+    history: list[IterationRecord]
+    gflop: float
+    started: float
+    """Wall-clock seconds, time.time()"""
+    seconds: float
+
+
+def train_one(
+    start: Draw, images: Array, labels: Array, n_classes: int, sigma: str, options: SearchOptions
+) -> tuple[SearchResult, Array]:
+    """Search the parameters of one sub-network: what the search found, and all parameters (P,) of its units.
+
+    images : (N, C, L, R), labels : (N,) of the rows drawn.
+    """
+    bound = start.units.bind(images, sigma)
+    problem = SeparableProblem(
+        model=bound,
+        y=one_hot(labels, n_classes)[None],
+        ridge=options.ridge,
+        rank_tolerance=options.rank_tolerance,
+        kaufman=options.kaufman,
+        gn_precision=options.gn_precision,
+    )
+    w0 = bound.lower(start.w)[None]
+    found = search(problem, w0, linearise, damping=options.damping, termination=options.termination)
+    return found, bound.lift(found.w[0])
+
+
+@dataclass(frozen=True)
+class SubnetworkTask:
+    """The work of one task number; the same object on every rank."""
+
+    design: Design
+    images: Array
+    """(N, C, L, R), all images that sub-networks draw from"""
+    labels: Array
+    n_classes: int
+    samples: int
+    seed: int
+    stream: int
+    options: SearchOptions
+    demand_classes: bool = True
+
+    def start(self, index: int) -> Draw:
+        """What sub-network `index` begins with; the control draws the same."""
+        return draw(self.design, self.images, self.samples, self.seed, self.stream, index)
+
+    def __call__(self, index: int) -> Trained:
+        started, clock = time.time(), time.perf_counter()
+        begin = self.start(index)
+        labels = self.labels[begin.rows]
+        if self.demand_classes:
+            require_classes(labels, self.n_classes, index)
+        found, w = train_one(begin, self.images[begin.rows], labels, self.n_classes, self.design.sigma, self.options)
+        return Trained(
+            index=index,
+            units=begin.units,
+            w=w,
+            iterations=int(found.iterations[0]),
+            evaluations=int(found.evaluations[0]),
+            cost=float(found.cost[0]),
+            status=Status(int(found.status[0])),
+            history=found.history,
+            gflop=subnetwork_gflop(
+                n=len(labels),
+                m=found.w.shape[1],
+                i=begin.units.count,
+                k=self.n_classes,
+                iterations=int(found.iterations[0]),
+                evaluations=int(found.evaluations[0]),
+            ),
+            started=started,
+            seconds=time.perf_counter() - clock,
+        )
+
+
+def measured_gemm_gflops(dtype: str, *, size: int = 1000, repeats: int = 5) -> float:
+    """GFLOP/s of a square matrix product in dtype on this thread's BLAS: the best of `repeats`."""
+    a = np.random.default_rng(0).standard_normal((size, size)).astype(dtype)
+    out = np.empty_like(a)
+    best = np.inf
+    for _ in range(repeats):
+        clock = time.perf_counter()
+        np.matmul(a, a, out=out)
+        best = min(best, time.perf_counter() - clock)
+    return 2e-9 * size**3 / best
+

@@ -1,0 +1,149 @@
+"""The whole job: train, glue, refine, compare with the control, bootstrap over the test set, and tell the truth.
+
+Collective from beginning to end; rank 0 returns the record that the report is made from.
+"""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.config import RunConfig
+from varpro.distributed.communicator import Communicator
+from varpro.distributed.threads import blas_threads, threads_per_rank
+from varpro.models import Units
+from varpro.models.images import planes
+from varpro.report.progress import Display
+from varpro.report.record import RunRecord
+from varpro.train.bootstrap import guess_labels
+from varpro.train.cycle import Cycle, Run, learning_cycle, untrained
+from varpro.train.datasets import DataSet, Split
+from varpro.train.glue import Rows, count_correct, glue
+from varpro.train.network import Network
+from varpro.train.outcome import assemble
+from varpro.train.partition import BOOTSTRAP, GUESSES, TRAINING, generator
+from varpro.train.subnetworks import measured_gemm_gflops
+
+
+@dataclass
+class Findings:
+    """Everything measured in a run; replicated, but for what `Cycle` says is on rank 0 only."""
+
+    cycle: Cycle
+    gemm_gflops: float
+    accuracy: dict[str, float]
+    """train, validation, test, against true labels"""
+    control: dict[str, float] | None
+    scores: Array
+    """(N, K) outputs on the test set"""
+    bootstrap: dict[str, Any] = field(default_factory=dict)
+    bootstrap_cycle: Cycle | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def train(
+    config: RunConfig, comm: Communicator, *, dataset: DataSet, display: Display, load_seconds: float = 0.0
+) -> tuple[RunRecord, Network] | None:
+    """Run a config on a data set.  Collective; (record, network before bootstrapping) on rank 0, None elsewhere."""
+    clock = time.perf_counter()
+    split = dataset.split(config.data.validation, config.data.train, config.data.test)
+    parts = {name: _rows(getattr(split, name)) for name in ("train", "validation", "test")}
+    run = Run(
+        config, comm, display, threads_per_rank(comm), parts["train"].images.shape[1:], dataset.n_classes,
+        tuple(dataset.class_names), dataset.name,
+    )
+    gemm = _gemm_rate(run)
+    cycle = learning_cycle(
+        run, parts["train"], stream=TRAINING, name="training", validation=parts["validation"], ridge=_ridge(config),
+        score=_score(run, parts),
+    )
+    with blas_threads(run.sum_threads()):
+        accuracy = {name: _accuracy(run, cycle.network, rows) for name, rows in parts.items()}
+        found = Findings(cycle, gemm, accuracy, _control(run, cycle, parts), _all_scores(run, cycle.network, parts["test"]))
+    if config.bootstrap.enabled:
+        _bootstrap(run, found, parts["test"])
+    found.seconds = {"load": load_seconds, **cycle.seconds, **found.seconds, "total": load_seconds + time.perf_counter() - clock}
+    return (assemble(run, found, split), cycle.network) if comm.rank == 0 else None
+
+
+def _rows(part: Any) -> Rows:
+    return Rows(planes(part.images), part.labels)
+
+
+def _ridge(config: RunConfig) -> float | None:
+    return None if config.glue.ridge == "auto" else float(config.glue.ridge)
+
+
+def _gemm_rate(run: Run) -> float:
+    """GFLOP/s of matrix products of all threads of all ranks together, in the precision of the Gauss-Newton matrix."""
+    dtype = "float32" if run.config.search.gn_precision == "fp32" else "float64"
+    with blas_threads(1):
+        run.comm.barrier()
+        with ThreadPoolExecutor(run.threads) as pool:
+            rates = list(pool.map(lambda _: measured_gemm_gflops(dtype), range(run.threads)))
+    return float(run.comm.allreduce(np.array([sum(rates)]))[0])
+
+
+def _accuracy(run: Run, network: Network, rows: Rows) -> float:
+    """Share of rows whose largest output is the true label.  Collective."""
+    if not len(rows):
+        return float("nan")
+    return float(count_correct(run.streamed(network.units, network.w, rows), [network.a])[0]) / len(rows)
+
+
+def _score(run: Run, parts: dict[str, Rows]) -> Any:
+    """Accuracies along a refinement, with the linear layer as it stands: no extra solve for reporting."""
+
+    def score(units: Units, w: Array, a: Array) -> dict[str, float]:
+        network = run.network(units, w, a)
+        return {f"{name}_accuracy": _accuracy(run, network, parts[name]) for name in ("validation", "test")}
+
+    return score
+
+
+def _control(run: Run, cycle: Cycle, parts: dict[str, Rows]) -> dict[str, float] | None:
+    """The same units untrained, glued in the same way on the same rows."""
+    if not run.config.control:
+        return None
+    clock = time.perf_counter()
+    run.display.phase("control: untrained units", 1)
+    units, w = untrained(run, parts["train"], TRAINING)
+    glued = glue(
+        run.streamed(units, w, parts["train"]), run.streamed(units, w, parts["validation"]), method=run.config.glue.method,
+        ridge=_ridge(run.config), rank_tolerance=run.config.search.rank_tolerance,
+    )
+    test = _accuracy(run, run.network(units, w, glued.a), parts["test"])
+    run.display.advance()
+    return {"test_accuracy": test, "ridge": glued.ridge, "seconds": time.perf_counter() - clock}
+
+
+def _all_scores(run: Run, network: Network, rows: Rows) -> Array:
+    """Outputs (N, K), replicated; each block from the rank that owns it.  Collective."""
+    streamed = run.streamed(network.units, network.w, rows)
+    parts = [phi @ network.a for phi, _ in streamed.blocks()]
+    return np.concatenate([block for part in run.comm.allgather(parts) for block in part])
+
+
+def _bootstrap(run: Run, found: Findings, test: Rows) -> None:
+    """Section 5 of the paper: guess, train a full cycle on the guesses, read the labels off."""
+    settings, clock = run.config.bootstrap, time.perf_counter()
+    rng = generator(run.config.seed, GUESSES)
+    guesses = guess_labels(found.scores, margin=settings.margin, variant=settings.variant, rng=rng)
+    used = Rows(test.images[guesses.used], guesses.labels[guesses.used])
+    cycle = learning_cycle(
+        run, used, stream=BOOTSTRAP, name="bootstrapping", validation=None, ridge=found.cycle.glued.ridge, score=None
+    )
+    with blas_threads(run.sum_threads()):
+        final = np.argmax(_all_scores(run, cycle.network, test), axis=1)
+    found.bootstrap_cycle = cycle
+    found.bootstrap = {
+        "variant": settings.variant,
+        "ambiguous_fraction": float(guesses.ambiguous.mean()),
+        "guess_accuracy": float(np.mean(guesses.labels == test.labels)),
+        "agreement_with_guesses": float(np.mean(final[guesses.used] == guesses.labels[guesses.used])),
+        "test_accuracy": float(np.mean(final == test.labels)),
+    }
+    found.seconds["bootstrap"] = time.perf_counter() - clock
