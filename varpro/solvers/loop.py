@@ -61,11 +61,11 @@ def search(
     model, finished, history = None, [], list[IterationRecord]()
     while True:
         running = state.status == Status.RUNNING
+        if not running.any():
+            return _result([*finished, state], history)
         if not running.all():
             finished.append(take(~running, state))
             state, model = take(running, state), take(running, model)
-        if not running.any():
-            return _result(finished, history)
         if state.fresh.any():
             model = _linearise(problem, linearise, state, model)
             state = _test_gradient(state, model, termination)

@@ -1,0 +1,111 @@
+"""CholeskyQR2, the truncated SVD and LAPACK agree wherever each is valid."""
+
+import numpy as np
+import pytest
+
+from varpro.errors import ShapeError
+from varpro.linalg.projector import factor
+
+EPS = np.finfo(float).eps
+
+
+def matrix_of_condition(condition, rows=67, columns=9, seed=0):
+    rng = np.random.default_rng(seed)
+    u, v = np.linalg.qr(rng.standard_normal((rows, columns)))[0], np.linalg.qr(rng.standard_normal((columns, columns)))[0]
+    return (u * np.logspace(0, -np.log10(condition), columns)) @ v.T
+
+
+@pytest.mark.parametrize("exponent", range(0, 15, 2))
+def test_basis_is_orthonormal_and_spans_phi_at_every_condition(exponent):
+    phi = matrix_of_condition(10.0**exponent)
+    found = factor(phi[None], rank_tolerance=EPS)
+    u = found.u[0]
+    assert np.abs(u.T @ u - np.eye(9)).max() < 50 * EPS
+    assert np.abs(phi - u @ (u.T @ phi)).max() < 50 * EPS
+    assert found.rank[0] == 9
+
+
+@pytest.mark.parametrize("exponent", [0, 3, 6, 9, 12])
+def test_coefficients_agree_with_lapack_to_the_condition(exponent):
+    phi = matrix_of_condition(10.0**exponent)
+    y = np.random.default_rng(1).standard_normal((67, 2))
+    expected = np.linalg.lstsq(phi, y, rcond=None)[0]
+    a = factor(phi[None]).coefficients(y[None])[0]
+    # a least-squares solution moves by kappa (1 + kappa residual) eps; the residual here is of order one
+    assert np.abs(a - expected).max() <= 100 * EPS * 10.0 ** (2 * exponent) * np.abs(expected).max() + 1e-12
+
+
+@pytest.mark.parametrize("rank", [1, 3, 8])
+def test_rank_deficient_phi_gets_the_minimum_norm_solution_and_its_rank(rank):
+    rng = np.random.default_rng(rank)
+    phi = rng.standard_normal((41, rank)) @ rng.standard_normal((rank, 9))
+    y = rng.standard_normal((41, 3))
+    found = factor(phi[None])
+    assert found.rank[0] == rank
+    np.testing.assert_allclose(found.coefficients(y[None])[0], np.linalg.pinv(phi) @ y, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found.inverse_gram[0], np.linalg.pinv(phi.T @ phi, rcond=1e-12), rtol=0, atol=1e-9)
+
+
+def test_rank_tolerance_is_relative_to_the_largest_singular_value():
+    phi = 1e-6 * matrix_of_condition(1e4)
+    assert factor(phi[None], rank_tolerance=0.9e-4).rank[0] == 9
+    assert factor(phi[None], rank_tolerance=1.1e-4).rank[0] == 8
+    assert factor(phi[None], rank_tolerance=0.5).rank[0] == 1
+
+
+@pytest.mark.parametrize("deficient", [False, True])
+def test_ridge_solves_the_augmented_problem(deficient):
+    phi = matrix_of_condition(10.0)
+    if deficient:
+        phi[:, 3] = phi[:, 5]
+    y, mu = np.random.default_rng(2).standard_normal((67, 2)), 0.07
+    found = factor(phi[None], ridge=mu)
+    inverse = np.linalg.inv(phi.T @ phi + mu * np.eye(9))
+    np.testing.assert_allclose(found.coefficients(y[None])[0], inverse @ phi.T @ y, atol=1e-12)
+    np.testing.assert_allclose(found.inverse_gram[0], inverse, atol=1e-11)
+    np.testing.assert_allclose(found.u[0] @ found.u[0].T, phi @ inverse @ phi.T, atol=1e-13)
+
+
+def test_a_problem_that_is_not_finite_is_flagged_and_leaves_its_neighbours_bitwise_alone():
+    good = np.stack([matrix_of_condition(10.0, seed=s) for s in range(3)])
+    bad = good.copy()
+    bad[1, 5, 5] = np.inf
+    found, clean = factor(bad), factor(good)
+    np.testing.assert_array_equal(found.finite, [True, False, True])
+    assert found.rank[1] == 0
+    for b in (0, 2):
+        np.testing.assert_array_equal(found.u[b], clean.u[b])
+        np.testing.assert_array_equal(found.back[b], clean.back[b])
+
+
+def test_batch_equals_one_by_one_bitwise():
+    phi = np.stack([matrix_of_condition(c, seed=s) for s, c in enumerate((1.0, 1e5, 1e9, 1e13))])
+    together = factor(phi)
+    for b in range(4):
+        alone = factor(phi[b : b + 1])
+        np.testing.assert_array_equal(together.u[b], alone.u[0])
+        np.testing.assert_array_equal(together.rank[b], alone.rank[0])
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 5), (5, 5)])
+def test_few_rows(rows, columns):
+    phi = np.random.default_rng(0).standard_normal((rows, columns))
+    found = factor(phi[None])
+    assert found.rank[0] == min(rows, columns)
+    np.testing.assert_allclose(found.u[0] @ (found.u[0].T @ phi), phi, atol=1e-13)
+
+
+def test_zero_matrix_has_rank_zero_and_coefficients_zero():
+    found = factor(np.zeros((1, 8, 3)))
+    assert found.rank[0] == 0
+    np.testing.assert_array_equal(found.coefficients(np.ones((1, 8, 2))), 0.0)
+
+
+def test_single_precision_input_gets_its_own_default_tolerance():
+    phi = matrix_of_condition(1e9).astype(np.float32)
+    assert factor(phi[None]).rank[0] < 9
+
+
+def test_wrong_number_of_dimensions_is_refused():
+    with pytest.raises(ShapeError, match="2 dimensions"):
+        factor(np.ones((4, 2)))

@@ -1,0 +1,57 @@
+"""Sums over blocks of rows: exact where they must be reproducible, ordinary where not."""
+
+import numpy as np
+import pytest
+
+from varpro.linalg.row_sums import grid_unit, round_to_grid, row_blocks, sum_blocks
+
+
+class Rank:
+    """One of several ranks, for the sharding of rows only."""
+
+    def __init__(self, rank, size):
+        self.rank, self.size = rank, size
+
+
+class Alone(Rank):
+    def __init__(self):
+        super().__init__(0, 1)
+
+    def allreduce(self, array, op="sum"):
+        return np.array(array)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 40])
+@pytest.mark.parametrize("rows", [1, 7, 100, 101])
+def test_blocks_of_all_ranks_cover_every_row_once_and_do_not_depend_on_the_ranks(rows, size):
+    blocks = [block for rank in range(size) for block in row_blocks(rows, 7, Rank(rank, size))]
+    assert blocks == row_blocks(rows, 7, Rank(0, 1))
+    assert np.concatenate([np.arange(rows)[b] for b in blocks]).tolist() == list(range(rows))
+
+
+def test_parts_on_the_grid_add_up_to_the_same_bits_in_any_order():
+    rng = np.random.default_rng(0)
+    parts = rng.standard_normal((40, 1000)) * 10.0 ** rng.integers(-6, 1, (40, 1000))
+    plain = {sum(p[i] for i in order).tobytes() for p in [parts] for order in (range(40), range(39, -1, -1))}
+    assert len(plain) == 2, "without the grid the order shows"
+    unit = grid_unit(40 * np.abs(parts).max())
+    rounded = round_to_grid(parts.copy(), unit)
+    sums = {sum(rounded[i] for i in rng.permutation(40)).tobytes() for _ in range(5)}
+    assert len(sums) == 1
+    assert np.abs(rounded.sum(axis=0) - parts.sum(axis=0)).max() <= 40 * unit
+
+
+def test_reproducible_sum_agrees_with_the_ordinary_one_to_rounding():
+    parts = list(np.random.default_rng(1).standard_normal((9, 33)))
+    like = np.zeros(33)
+    plain, exact = (sum_blocks(parts, like, Alone(), reproducible=r, n_blocks=9) for r in (False, True))
+    np.testing.assert_allclose(exact, plain, atol=100 * np.finfo(float).eps)
+
+
+def test_sum_of_values_that_are_not_finite_is_not_a_number():
+    out = sum_blocks([np.array([1.0, np.inf])], np.zeros(2), Alone(), reproducible=True, n_blocks=1)
+    assert np.isnan(out).all()
+
+
+def test_no_rows_of_ones_own_add_nothing():
+    assert sum_blocks([], np.zeros(3), Alone(), reproducible=True, n_blocks=4).tolist() == [0, 0, 0]

@@ -1,0 +1,154 @@
+"""Each unit kind: values, derivatives, tangents and their adjoints agree with one another."""
+
+import numpy as np
+import pytest
+
+from tests.oracle import central_differences, relative_error
+from varpro.errors import ShapeError
+from varpro.models import KINDS, BilinearUnits, LocalBilinearUnits, QuadraticUnits
+from varpro.train.network import features
+
+ONE = np.arange(1)
+SHAPES = {
+    "quadratic": [(1, 6, 6), (3, 5, 5), (1, 1, 1)],
+    "bilinear": [(1, 6, 4), (2, 3, 5), (1, 1, 1)],
+    "local-bilinear": [(1, 7, 9), (3, 6, 5)],
+}
+CASES = [(kind, shape) for kind, shapes in SHAPES.items() for shape in shapes]
+
+
+def units_on(kind, shape, count=5, rows=23):
+    rng = np.random.default_rng(7)
+    images = rng.random((rows, *shape))
+    units = KINDS[kind].create(shape, count, rng, (2, 4))
+    return units, units.start(rng, images) + 0.05 * rng.standard_normal(units.n_parameters), images
+
+
+def direct_q(units, w, images):
+    """q from the pictures of the units, pixel by pixel."""
+    pictures = units.pictures(w, np.arange(units.count))
+    stacked = images.reshape(len(images), -1, images.shape[-1])
+    return np.einsum("nlr,ilr->ni", stacked, pictures) + units.bias(w)
+
+
+@pytest.mark.parametrize(("kind", "shape"), CASES)
+def test_forward_is_the_inner_product_with_the_pictures(kind, shape):
+    units, w, images = units_on(kind, shape)
+    q = units.forward(images, units.matrices(w)) + units.bias(w)
+    np.testing.assert_allclose(q, direct_q(units, w, images), atol=1e-12 * np.abs(q).max())
+
+
+@pytest.mark.parametrize("sigma", ["tanh", "logistic"])
+@pytest.mark.parametrize(("kind", "shape"), CASES)
+def test_bound_basis_equals_features_and_its_jacobian_central_differences(kind, shape, sigma):
+    units, w, images = units_on(kind, shape)
+    bound = units.bind(images, sigma)
+    phi = bound.basis(bound.lower(w)[None], ONE)[0]
+    np.testing.assert_allclose(phi, features(units, w, sigma, images), atol=1e-13)
+    d = bound.jacobian(bound.lower(w)[None], ONE, "float64")[0]
+    dense = central_differences(lambda v: bound.basis(v[None], ONE)[0].ravel(), bound.lower(w)).reshape(*phi.shape, -1)
+    compressed = np.stack([dense[:, j, m] for m, j in enumerate(bound.columns)], axis=1)
+    assert relative_error(d, compressed) < 1e-8
+    dense[:, bound.columns, np.arange(len(bound.columns))] = 0.0
+    assert np.abs(dense).max() < 1e-9, "a pair outside the compressed storage is not zero"
+
+
+@pytest.mark.parametrize(("kind", "shape"), CASES)
+def test_tangent_is_the_derivative_of_the_values(kind, shape):
+    units, w, images = units_on(kind, shape)
+    v = np.random.default_rng(1).standard_normal(len(w))
+
+    def q(t):
+        moved = w + t[0] * v
+        return (units.forward(images, units.matrices(moved)) + units.bias(moved)).ravel()
+
+    along = units.forward(images, units.tangent(w, v)) + units.bias(v)
+    assert relative_error(along.ravel(), central_differences(q, np.zeros(1))[:, 0]) < 1e-8
+
+
+@pytest.mark.parametrize(("kind", "shape"), CASES)
+def test_cotangent_of_the_adjoint_is_the_transpose_of_the_tangent(kind, shape):
+    units, w, images = units_on(kind, shape)
+    rng = np.random.default_rng(2)
+    v, b = rng.standard_normal(len(w)), rng.standard_normal((len(images), units.count))
+    along = units.forward(images, units.tangent(w, v)) + units.bias(v)
+    gradient = units.cotangent(w, units.adjoint(images, b), b.sum(axis=0))
+    assert np.sum(along * b) == pytest.approx(gradient @ v, rel=1e-11)
+
+
+@pytest.mark.parametrize(("kind", "shape"), CASES)
+def test_joined_units_are_the_units_behind_one_another(kind, shape):
+    units, w, images = units_on(kind, shape)
+    more, v, _ = units_on(kind, shape, count=3)
+    both, both_w = units.joined([(more, v)], w)
+    assert both.count == 8
+    expected = np.concatenate([direct_q(units, w, images), direct_q(more, v, images)], axis=1)
+    np.testing.assert_allclose(direct_q(both, both_w, images), expected)
+
+
+@pytest.mark.parametrize(("kind", "shape"), CASES)
+def test_units_start_centred_with_unit_deviation(kind, shape):
+    rng = np.random.default_rng(5)
+    images = rng.random((400, *shape))
+    units = KINDS[kind].create(shape, 30, rng, (2, 4))
+    q = direct_q(units, units.start(rng, images), images)
+    np.testing.assert_allclose(q.mean(axis=0), 0.0, atol=1e-10)
+    np.testing.assert_allclose(np.median(q.std(axis=0)), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "shape"), CASES)
+def test_blocks_partition_the_parameters_and_end_with_the_bias(kind, shape):
+    units, w, _ = units_on(kind, shape)
+    blocks = units.blocks()
+    np.testing.assert_array_equal(np.sort(np.concatenate([b.ravel() for b in blocks])), np.arange(len(w)))
+    owners = units.per_parameter(np.arange(units.count))
+    for where in blocks:
+        assert (owners[where] == owners[where[:, :1]]).all()
+    np.testing.assert_array_equal(np.sort(np.concatenate([w[b[:, -1]] for b in blocks])), np.sort(units.bias(w)))
+
+
+def test_pixels_that_no_image_lights_are_left_out_and_come_back_as_zero():
+    units, w, images = units_on("quadratic", (1, 6, 6))
+    images[:, :, [0, 5]] = 0.0
+    images[:, :, :, [0, 5]] = 0.0
+    bound = units.bind(images, "tanh")
+    searched = bound.lower(w)
+    assert len(searched) == (4 + 1) * 5
+    lifted = bound.lift(searched)
+    assert not lifted.reshape(-1, 5)[[0, 5]].any()
+    np.testing.assert_allclose(features(units, lifted, "tanh", images)[:, :-1], bound.basis(searched[None], ONE)[0, :, :-1], atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_are_read_as_fractions_of_255(kind):
+    units, w, _ = units_on(kind, (1, 6, 6))
+    bytes_ = np.random.default_rng(0).integers(0, 256, size=(11, 1, 6, 6), dtype=np.uint8)
+    np.testing.assert_allclose(features(units, w, "tanh", bytes_), features(units, w, "tanh", bytes_ / 255.0), atol=1e-13)
+
+
+def test_quadratic_units_refuse_images_that_are_not_square():
+    with pytest.raises(ShapeError, match="5 x 4"):
+        QuadraticUnits((1, 5, 4), 3)
+
+
+def test_windows_larger_than_the_image_are_refused():
+    with pytest.raises(ShapeError, match="side 9"):
+        LocalBilinearUnits.create((1, 8, 8), 2, np.random.default_rng(0), (3, 9))
+
+
+def test_windows_reach_every_border():
+    units = LocalBilinearUnits.create((1, 8, 8), 500, np.random.default_rng(0), (3, 5))
+    top, left, height, width = units.windows.T
+    assert {int(top.min()), int(left.min()), int((top + height).max()), int((left + width).max())} == {0, 8}
+    assert set(np.unique(height)) == set(np.unique(width)) == {3, 4, 5}
+
+
+def test_bilinear_units_tell_an_image_from_its_transpose_and_quadratic_ones_do_not():
+    rng = np.random.default_rng(0)
+    image = rng.random((1, 1, 5, 5))
+    flipped = np.ascontiguousarray(image.mT)
+    for kind, blind in ((QuadraticUnits, True), (BilinearUnits, False)):
+        units = kind((1, 5, 5), 4)
+        w = units.draw(rng)
+        same = np.allclose(units.forward(image, units.matrices(w)), units.forward(flipped, units.matrices(w)))
+        assert same is blind

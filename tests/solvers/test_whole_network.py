@@ -1,0 +1,144 @@
+"""Matrix-free products and gradients of a whole network against the explicit Jacobian."""
+
+import numpy as np
+import pytest
+
+from tests.oracle import augmented_residual, central_differences, relative_error
+from varpro.distributed.communicator import SerialCommunicator
+from varpro.models import KINDS
+from varpro.solvers.conjugate_gradients import conjugate_gradients
+from varpro.solvers.damping import DampingRule
+from varpro.solvers.loop import search
+from varpro.solvers.termination import Termination
+from varpro.solvers.whole_network import WholeNetwork, linearise_network
+from varpro.train.network import features
+
+ONE = np.arange(1)
+
+
+def network(kind="local-bilinear", shape=(1, 7, 6), rows=61, count=4, **options):
+    rng = np.random.default_rng(11)
+    images = rng.random((rows, *shape))
+    units = KINDS[kind].create(shape, count, rng, (2, 4))
+    labels = rng.integers(0, 3, rows)
+    settings = {
+        "units": units,
+        "sigma": "tanh",
+        "images": images,
+        "y": np.eye(3)[labels],
+        "comm": SerialCommunicator(),
+        "ridge": 1e-3,
+        "order": rng.permutation(rows),
+        "rows": rows,
+        "dtype": np.float64,
+        "max_products": 200,
+        "cg_tolerance": 1e-12,
+    }
+    return WholeNetwork(**{**settings, **options}), units.start(rng, images)
+
+
+def residual_of(problem):
+    def residual(w):
+        phi = features(problem.units, w, problem.sigma, problem.images[problem.order[: problem.rows]])
+        return augmented_residual(phi, problem.y[problem.order[: problem.rows]], problem.ridge * problem.rows)
+
+    return residual
+
+
+KIND_SHAPES = [("local-bilinear", (1, 7, 6)), ("bilinear", (2, 4, 5)), ("quadratic", (1, 5, 5)), ("quadratic", (3, 4, 4))]
+
+
+@pytest.mark.parametrize(("kind", "shape"), KIND_SHAPES)
+def test_gradient_and_cost_equal_those_of_the_augmented_residual(kind, shape):
+    problem, w = network(kind, shape)
+    evaluation = problem.evaluate(w[None], ONE)
+    residual = residual_of(problem)
+    assert evaluation.cost[0] == pytest.approx(0.5 * np.sum(residual(w) ** 2) / problem.rows, rel=1e-12)
+    jacobian = central_differences(residual, w)
+    gradient = linearise_network(problem, evaluation).gradient[0]
+    assert relative_error(gradient, jacobian.T @ residual(w) / problem.rows) < 3e-7
+
+
+@pytest.mark.parametrize(("kind", "shape"), KIND_SHAPES)
+def test_products_are_those_of_kaufmans_matrix(kind, shape):
+    problem, w = network(kind, shape)
+    evaluation = problem.evaluate(w[None], ONE)
+    images = problem.images[problem.order]
+    bound = problem.units.bind(images, "tanh")
+    d, phi = bound.jacobian(w[None], ONE, "float64")[0], bound.basis(w[None], ONE)[0]
+    mu = problem.ridge * problem.rows
+    root = np.linalg.qr(np.vstack([phi, np.sqrt(mu) * np.eye(phi.shape[1])]))[0]
+    tall = np.vstack([d, np.zeros((phi.shape[1], d.shape[1]))])
+    projected = tall - root @ (root.T @ tall)
+    jacobian = np.stack([np.outer(projected[:, m], evaluation.a[j]).ravel() for m, j in enumerate(bound.columns)], axis=1)
+    v = np.random.default_rng(0).standard_normal(len(w))
+    expected = jacobian.T @ (jacobian @ v) / problem.rows
+    assert relative_error(problem.product(evaluation, v), expected) < 1e-10
+
+
+def test_the_cg_step_solves_the_damped_system():
+    problem, w = network()
+    evaluation = problem.evaluate(w[None], ONE)
+    model = linearise_network(problem, evaluation)
+    step = model.solve(np.array([0.1]))
+    applied = problem.product(evaluation, step.delta[0]) + 0.1 * model.diagonal[0] * step.delta[0]
+    assert relative_error(applied, -model.gradient[0]) < 1e-8
+    quadratic = -model.gradient[0] @ step.delta[0] - 0.5 * step.delta[0] @ problem.product(evaluation, step.delta[0])
+    assert step.predicted[0] == pytest.approx(quadratic, rel=1e-6)
+
+
+def test_predicted_reduction_is_right_for_a_truncated_solve_too():
+    problem, w = network(max_products=3, cg_tolerance=0.0)
+    evaluation = problem.evaluate(w[None], ONE)
+    model = linearise_network(problem, evaluation)
+    s = model.solve(np.array([0.05])).delta[0]
+    quadratic = -model.gradient[0] @ s - 0.5 * s @ problem.product(evaluation, s)
+    assert model.solve(np.array([0.05])).predicted[0] == pytest.approx(quadratic, rel=1e-9)
+
+
+def test_single_precision_products_agree_with_double():
+    double, w = network(rows=700, count=12)
+    single, _ = network(rows=700, count=12, dtype=np.float32)
+    v = np.random.default_rng(0).standard_normal(len(w))
+    expected = double.product(double.evaluate(w[None], ONE), v)
+    assert relative_error(single.product(single.evaluate(w[None], ONE), v), expected) < 1e-4
+
+
+@pytest.mark.parametrize("reproducible", [False, True])
+def test_threads_do_not_change_a_bit_of_a_reproducible_sum(reproducible):
+    rows = 1700
+    one, w = network(rows=rows, reproducible=reproducible)
+    four, _ = network(rows=rows, reproducible=reproducible, threads=4)
+    a, b = (p.evaluate(w[None], ONE) for p in (one, four))
+    if reproducible:
+        assert a.cost[0] == b.cost[0]
+        np.testing.assert_array_equal(linearise_network(one, a).gradient, linearise_network(four, b).gradient)
+    else:
+        assert a.cost[0] == pytest.approx(b.cost[0], rel=1e-12)
+
+
+def test_refining_lowers_the_cost_while_the_sample_grows_to_all_rows():
+    problem, w = network(rows=900, count=6, max_products=20, cg_tolerance=0.1)
+    problem.rows, problem.growth = 200, 2.0
+    start = problem.evaluate(w[None], ONE).cost[0]
+    seen = []
+    problem.observe_iterate = lambda p, e: seen.append(p.rows)
+    found = search(
+        problem, w[None], linearise_network, damping=DampingRule(initial=1e-2, smallest=1e-3),
+        termination=Termination(max_iterations=8, cost_tolerance=0.0),
+    )
+    assert problem.rows == 900
+    assert seen == sorted(seen)
+    assert found.cost[0] < 0.97 * start
+
+
+def test_conjugate_gradients_stop_at_the_tolerance_and_the_limit():
+    rng = np.random.default_rng(0)
+    root = rng.standard_normal((30, 30))
+    a, b = root @ root.T + np.eye(30), rng.standard_normal(30)
+    exact = conjugate_gradients(lambda v: a @ v, lambda r: r, b, max_products=200, tolerance=1e-12)
+    np.testing.assert_allclose(exact.x, np.linalg.solve(a, b), rtol=1e-8)
+    assert conjugate_gradients(lambda v: a @ v, lambda r: r, b, max_products=5, tolerance=0.0).products == 5
+    loose = conjugate_gradients(lambda v: a @ v, lambda r: r, b, max_products=200, tolerance=0.3)
+    assert loose.products < exact.products
+    assert loose.relative_residual <= 0.3

@@ -1,0 +1,93 @@
+"""The global linear layer: Gram and TSQR against LAPACK, ridge, rank, sharding."""
+
+import numpy as np
+import pytest
+
+from varpro.distributed.communicator import SerialCommunicator
+from varpro.models import QuadraticUnits
+from varpro.train.glue import Rows, Streamed, count_correct, glue
+from varpro.train.network import features, one_hot
+
+
+def streamed(rows=403, count=11, block_rows=50, duplicate=False, reproducible=False):
+    rng = np.random.default_rng(4)
+    images = rng.random((rows, 1, 5, 5))
+    labels = (3 * images.mean(axis=(1, 2, 3)) > 1.5).astype(int) + (images[:, 0, 2, 2] > 0.7)
+    units = QuadraticUnits((1, 5, 5), count)
+    w = units.start(rng, images)
+    if duplicate:
+        table = w.reshape(-1, count)
+        table[:, 3] = table[:, 7]
+    return Streamed(units, w, "tanh", Rows(images, labels), 3, SerialCommunicator(), block_rows, 1, reproducible)
+
+
+def dense(s):
+    return features(s.units, s.w, s.sigma, s.rows.images), one_hot(s.rows.labels, 3)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-3, 2.0])
+@pytest.mark.parametrize("method", ["gram", "tsqr"])
+def test_both_methods_solve_the_ridge_problem(method, ridge):
+    s = streamed()
+    phi, y = dense(s)
+    expected = np.linalg.solve(phi.T @ phi + ridge * np.eye(12), phi.T @ y)
+    found = glue(s, None, method=method, ridge=ridge)
+    np.testing.assert_allclose(found.a, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
+    assert found.ridge == ridge
+    assert found.rank == 12
+
+
+def test_gram_and_tsqr_agree_to_1e_8_on_a_well_conditioned_case():
+    by_gram, by_tsqr = (glue(streamed(), None, method=m, ridge=0.0) for m in ("gram", "tsqr"))
+    assert np.linalg.norm(by_gram.a - by_tsqr.a) < 1e-8 * np.linalg.norm(by_tsqr.a)
+    assert by_gram.condition < 1e6
+
+
+def test_tsqr_truncates_a_duplicate_unit_and_reports_the_rank():
+    s = streamed(duplicate=True)
+    phi, y = dense(s)
+    found = glue(s, None, method="tsqr", ridge=0.0)
+    assert found.rank == 11
+    np.testing.assert_allclose(found.a, np.linalg.pinv(phi) @ y, atol=1e-9)
+
+
+def test_gram_of_a_duplicate_unit_still_gives_finite_coefficients():
+    s = streamed(duplicate=True)
+    found = glue(s, None, method="gram", ridge=0.0)
+    phi, y = dense(s)
+    assert np.isfinite(found.a).all()
+    best = np.linalg.norm(y - phi @ (np.linalg.pinv(phi) @ y))
+    assert np.linalg.norm(y - phi @ found.a) < 1.001 * best
+
+
+@pytest.mark.parametrize("block_rows", [1, 7, 403, 1000])
+def test_block_size_does_not_matter_beyond_rounding(block_rows):
+    a = glue(streamed(block_rows=block_rows), None, ridge=1e-3).a
+    np.testing.assert_allclose(a, glue(streamed(), None, ridge=1e-3).a, rtol=1e-9, atol=1e-11)
+
+
+def test_reproducible_sums_agree_with_ordinary_ones():
+    plain, exact = (glue(streamed(reproducible=r), None, ridge=1e-3).a for r in (False, True))
+    np.testing.assert_allclose(exact, plain, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("method", ["gram", "tsqr"])
+def test_the_ridge_chosen_is_a_best_one_on_the_validation_rows(method):
+    s = streamed()
+    validation = streamed(rows=97)
+    found = glue(s, validation, method=method)
+    phi, y = dense(s)
+    scale = np.trace(phi.T @ phi) / 12
+    correct = []
+    for relative in (1e-11, 1e-9, 1e-7, 1e-5, 1e-3):
+        a = np.linalg.solve(phi.T @ phi + relative * scale * np.eye(12), phi.T @ y)
+        correct.append(int(count_correct(validation, [a])[0]))
+    assert int(count_correct(validation, [found.a])[0]) == max(correct)
+    assert found.ridge in [pytest.approx(r * scale) for r in (1e-11, 1e-9, 1e-7, 1e-5, 1e-3)]
+
+
+def test_more_units_than_rows():
+    s = streamed(rows=7, count=20)
+    phi, y = dense(s)
+    a = glue(s, None, method="tsqr", ridge=0.0).a
+    np.testing.assert_allclose(phi @ a, y, atol=1e-8)
