@@ -119,8 +119,8 @@ def test_threads_do_not_change_a_bit_of_a_reproducible_sum(reproducible):
 
 def test_refining_lowers_the_cost_while_the_sample_grows_to_all_rows():
     problem, w = network(rows=900, count=6, max_products=20, cg_tolerance=0.1)
-    problem.rows, problem.growth = 200, 2.0
     start = problem.evaluate(w[None], ONE).cost[0]
+    problem.rows, problem.growth = 200, 2.0
     seen = []
     problem.observe_iterate = lambda p, e: seen.append(p.rows)
     found = search(
