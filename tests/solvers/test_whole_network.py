@@ -20,7 +20,8 @@ def network(kind="local-bilinear", shape=(1, 7, 6), rows=61, count=4, **options)
     rng = np.random.default_rng(11)
     images = rng.random((rows, *shape))
     units = KINDS[kind].create(shape, count, rng, (2, 4))
-    labels = rng.integers(0, 3, rows)
+    contrast = images[:, 0, 1, 1] * images[:, 0, 2, 2] - images[:, 0, 1, 2] * images[:, 0, 2, 1]
+    labels = np.digitize(contrast, [-0.15, 0.15])
     settings = {
         "units": units,
         "sigma": "tanh",
@@ -129,7 +130,7 @@ def test_refining_lowers_the_cost_while_the_sample_grows_to_all_rows():
     )
     assert problem.rows == 900
     assert seen == sorted(seen)
-    assert found.cost[0] < 0.97 * start
+    assert found.cost[0] < 0.9 * start
 
 
 def test_conjugate_gradients_stop_at_the_tolerance_and_the_limit():
