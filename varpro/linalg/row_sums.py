@@ -48,18 +48,28 @@ def row_blocks(n_rows: int, block_rows: int, comm: Communicator) -> list[slice]:
     return [slice(b * block_rows, min((b + 1) * block_rows, n_rows)) for b in range(first, last)]
 
 
-def sum_blocks(parts: Iterable[Array], like: Array, comm: Communicator, *, reproducible: bool, n_blocks: int) -> Array:
+def sum_blocks(
+    parts: Iterable[Array],
+    like: Array,
+    comm: Communicator,
+    *,
+    reproducible: bool,
+    n_blocks: int,
+    bound: float | None = None,
+) -> Array:
     """Sum of float64 arrays, one a block, over the blocks of all ranks.  Collective.
 
-    like : a zero array of the parts' shape, which a rank without blocks contributes.
+    parts : may be overwritten.  like : a zero array of their shape, which a rank without blocks contributes.
     n_blocks : blocks of all ranks; with the largest entry it bounds every partial sum.
+    bound : a bound on every partial sum that is known beforehand: the parts are then taken one at a time, not held.
     """
     if not reproducible:
         return comm.allreduce(sum(parts, like))
-    held = list(parts)
-    largest = max((float(np.abs(p).max(initial=0.0)) for p in held), default=0.0)
-    largest = float(comm.allreduce(np.array([largest]), op="max")[0])
-    if not math.isfinite(largest):
+    if bound is None:
+        parts = list(parts)
+        largest = max((float(np.abs(p).max(initial=0.0)) for p in parts), default=0.0)
+        bound = n_blocks * float(comm.allreduce(np.array([largest]), op="max")[0])
+    if not math.isfinite(bound):
         return np.full_like(like, np.nan)
-    unit = grid_unit(largest * n_blocks)
-    return comm.allreduce(sum((round_to_grid(p, unit) for p in held), like))
+    unit = grid_unit(bound)
+    return comm.allreduce(sum((round_to_grid(p, unit) for p in parts), like))

@@ -21,13 +21,14 @@ import scipy.linalg
 from varpro.arrays import Array
 from varpro.gauss_newton import Step, scaling
 from varpro.kernels import gram as gram_kernel
-from varpro.linalg.row_sums import Communicator, row_blocks, sum_blocks
+from varpro.linalg.row_sums import Communicator, grid_unit, round_to_grid, row_blocks, sum_blocks
 from varpro.models import Units
 from varpro.models.activation import activate, slope
 from varpro.solvers.conjugate_gradients import conjugate_gradients
 
-BLOCK_ROWS = 500
-"""Rows a thread holds in its cache at a time; also the unit of reproducible sums."""
+BLOCK_ROWS = 1000
+"""Rows a thread works on at a time.  Every sum over blocks is made on a grid (row_sums), so that it has the same bits
+for any number of ranks: products in single precision would amplify a last bit to 1e-7."""
 PRECONDITIONER_ROWS = 2000
 """Rows that the block preconditioner is estimated on, the same on every rank: its error costs products, not accuracy."""
 
@@ -74,7 +75,6 @@ class WholeNetwork:
     cg_tolerance: float = 0.1
     dtype: type = np.float32
     threads: int = 1
-    reproducible: bool = False
     products: int = 0
     """Products with J^T J so far"""
     observe_iterate: Callable[["WholeNetwork", NetworkEvaluation], None] | None = None
@@ -96,8 +96,8 @@ class WholeNetwork:
             return iter(list(pool.map(function, *lists)))
 
     def total(self, parts: Any, shape: tuple[int, ...]) -> Array:
-        """Sum over the blocks of all ranks.  Collective."""
-        return sum_blocks(parts, np.zeros(shape), self.comm, reproducible=self.reproducible, n_blocks=self.n_blocks)
+        """Sum over the blocks of all ranks, the same bits for any number of them.  Collective."""
+        return sum_blocks(parts, np.zeros(shape), self.comm, reproducible=True, n_blocks=self.n_blocks)
 
     def phi(self, rows: Array, w: Array, matrices: Array) -> Array:
         """Phi (n, I + 1) of some rows."""
@@ -130,31 +130,38 @@ class WholeNetwork:
 
     def _moments(self, phi: list[Array], blocks: list[Array], n: int, k: int) -> Array:
         """[Phi^T Phi (lower triangle) | Phi^T Y] over all rows, float64."""
+        bound = float(self.rows) * max(1.0, float(np.abs(self.y).max(initial=0.0)))  # |phi| <= 1
+        unit = grid_unit(bound)
 
-        def moments(parts: list[tuple[Array, Array]]) -> Array:
-            gram, cross = np.zeros((n, n)), np.zeros((n, k))
-            for p, rows in parts:
-                gram_kernel.accumulate(p.astype(np.float64), self.y[rows], gram, cross)
-            return np.concatenate([gram, cross], axis=1)
+        def moments(pairs: list[tuple[Array, Array]]) -> Array:
+            out, gram, cross = np.zeros((n, n + k)), np.empty((n, n)), np.empty((n, k))
+            for p, rows in pairs:
+                gram[:], cross[:] = 0.0, 0.0
+                gram_kernel.accumulate(p.astype(np.float64, copy=False), self.y[rows], gram, cross)
+                out[:, :n] += round_to_grid(gram, unit)
+                out[:, n:] += round_to_grid(cross, unit)
+            return out
 
         pairs = list(zip(phi, blocks, strict=True))
-        if self.reproducible:  # one part a block, whatever the ranks
-            return self.total((moments([pair]) for pair in pairs), (n, n + k))
         shares = [pairs[t :: self.threads] for t in range(self.threads)]
-        return self.total(list(self.map(moments, shares)), (n, n + k))
+        parts = self.map(moments, shares)
+        return sum_blocks(parts, np.zeros((n, n + k)), self.comm, reproducible=True, n_blocks=self.n_blocks, bound=bound)
 
     def contract(self, evaluation: NetworkEvaluation, weights: list[Array]) -> Array:
         """sum_n (weights A^T)[n, i] d phi_i / d w: contraction of D with weights A^T, (P,).  Collective."""
         at = np.ascontiguousarray(evaluation.a[:-1].T.astype(self.dtype))
-        w = evaluation.w[0]
+        w, count = evaluation.w[0], self.units.count
 
         def one(rows: Array, p: Array, u: Array) -> Array:
             b = u.astype(self.dtype, copy=False) @ at
             b *= slope(p[:, :-1], self.sigma)
             gradient = self.units.adjoint(self.images[rows], b)
-            return self.units.cotangent(w, gradient.astype(np.float64), b.sum(axis=0, dtype=np.float64))
+            return np.concatenate([gradient.ravel(), b.sum(axis=0)], dtype=np.float64)
 
-        return self.total(list(self.map(one, self.blocks(), evaluation.phi, weights)), w.shape)
+        parts = list(self.map(one, self.blocks(), evaluation.phi, weights))
+        like = self.units.matrices(w)
+        total = self.total(parts, (like.size + count,))
+        return self.units.cotangent(w, total[:-count].reshape(like.shape), total[-count:])
 
     def product(self, evaluation: NetworkEvaluation, v: Array) -> Array:
         """J^T J v (P,), Kaufman's matrix, of the functional per row.  Collective."""

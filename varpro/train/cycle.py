@@ -180,5 +180,4 @@ def _refine_options(run: Run, stream: int, rows: Rows) -> RefineOptions:
         damping_floor=settings.damping_floor,
         order=generator(run.config.seed, REFINEMENT, stream).permutation(len(rows)),
         threads=run.threads,
-        reproducible=run.config.reproducible,
     )

@@ -39,7 +39,6 @@ class RefineOptions:
     damping_floor: float
     order: Array
     threads: int
-    reproducible: bool
 
 
 @dataclass
@@ -82,7 +81,6 @@ def refine(
         max_products=options.products,
         dtype=options.dtype,
         threads=options.threads,
-        reproducible=options.reproducible,
     )
 
     def iterate(problem: WholeNetwork, current: NetworkEvaluation) -> None:
