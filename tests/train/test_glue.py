@@ -18,7 +18,7 @@ def streamed(rows=403, count=11, block_rows=50, duplicate=False, reproducible=Fa
     if duplicate:
         table = w.reshape(-1, count)
         table[:, 3] = table[:, 7]
-    return Streamed(units, w, "tanh", Rows(images, labels), 3, SerialCommunicator(), block_rows, 1, reproducible)
+    return Streamed(units, w, "tanh", Rows(images, labels), 3, SerialCommunicator(), block_rows, reproducible)
 
 
 def dense(s):

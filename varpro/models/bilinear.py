@@ -62,10 +62,10 @@ class BilinearUnits(Units):
         cube = gradient.reshape(self.height, -1, self.count)
         return np.concatenate([np.einsum("lri,ri->li", cube, v), np.einsum("lri,li->ri", cube, u), bias[None]]).ravel()
 
-    def forward(self, images: Array, matrices: Array, threads: int = 1) -> Array:
+    def forward(self, images: Array, matrices: Array) -> Array:
         return flat_images(images, matrices.dtype) @ matrices
 
-    def adjoint(self, images: Array, b: Array, threads: int = 1) -> Array:
+    def adjoint(self, images: Array, b: Array) -> Array:
         return flat_images(images, b.dtype).T @ b
 
     def blocks(self) -> list[Array]:

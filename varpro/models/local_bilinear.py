@@ -13,7 +13,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.errors import ShapeError
 from varpro.kernels import scalarize
-from varpro.models.activation import activate, slope
+from varpro.models.activation import slope
 from varpro.models.units import BoundUnits, Units
 
 
@@ -95,11 +95,11 @@ class LocalBilinearUnits(Units):
         out[self._split[2]] = bias
         return out.astype(w.dtype, copy=False)
 
-    def forward(self, images: Array, matrices: Array, threads: int = 1) -> Array:
-        return scalarize.window_forward(images, self.windows, matrices, threads=threads)
+    def forward(self, images: Array, matrices: Array) -> Array:
+        return scalarize.window_forward(images, self.windows, matrices)
 
-    def adjoint(self, images: Array, b: Array, threads: int = 1) -> Array:
-        return scalarize.window_adjoint(images, self.windows, b, threads=threads)
+    def adjoint(self, images: Array, b: Array) -> Array:
+        return scalarize.window_adjoint(images, self.windows, b)
 
     def blocks(self) -> list[Array]:
         sizes = self.shape[0] * self.windows[:, 2] + self.windows[:, 3] + 1
@@ -135,8 +135,8 @@ class _BoundLocal(BoundUnits):
 
     def basis(self, w: Array, problems: Array) -> Array:
         phi = np.ones((1, len(self.images), self.units.count + 1))
-        q = self.units.forward(self.images, self.units.matrices(w[0]))
-        phi[0, :, :-1] = activate(q + self.units.bias(w[0]), self.sigma)
+        phi[0, :, :-1] = self.units.forward(self.images, self.units.matrices(w[0]))
+        scalarize.activate(phi[0], self.units.bias(w[0]), sigma=self.sigma)
         return phi
 
     def jacobian(self, w: Array, problems: Array, dtype: str) -> Array:

@@ -93,10 +93,10 @@ class QuadraticUnits(Units):
         out[-1] = bias
         return out.ravel()
 
-    def forward(self, images: Array, matrices: Array, threads: int = 1) -> Array:
+    def forward(self, images: Array, matrices: Array) -> Array:
         return self._packed(images, matrices.dtype) @ matrices
 
-    def adjoint(self, images: Array, b: Array, threads: int = 1) -> Array:
+    def adjoint(self, images: Array, b: Array) -> Array:
         return self._packed(images, b.dtype).T @ b
 
     def _packed(self, images: Array, dtype: np.dtype) -> Array:

@@ -89,11 +89,11 @@ class Units(abc.ABC):
         """The gradient (P,) with respect to w from those with respect to M and b (I,)."""
 
     @abc.abstractmethod
-    def forward(self, images: Array, matrices: Array, threads: int = 1) -> Array:
+    def forward(self, images: Array, matrices: Array) -> Array:
         """<X_n, M_i> (n, I) in the dtype of matrices; images (n, C, L, R)."""
 
     @abc.abstractmethod
-    def adjoint(self, images: Array, b: Array, threads: int = 1) -> Array:
+    def adjoint(self, images: Array, b: Array) -> Array:
         """sum_n b[n, i] X_n in the layout of `matrices`; b (n, I)."""
 
     @abc.abstractmethod

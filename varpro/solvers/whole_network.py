@@ -21,9 +21,10 @@ import scipy.linalg
 from varpro.arrays import Array
 from varpro.gauss_newton import Step, scaling
 from varpro.kernels import gram as gram_kernel
+from varpro.kernels import scalarize
 from varpro.linalg.row_sums import Communicator, grid_unit, round_to_grid, row_blocks, sum_blocks
 from varpro.models import Units
-from varpro.models.activation import activate, slope
+from varpro.models.activation import slope
 from varpro.solvers.conjugate_gradients import conjugate_gradients
 
 BLOCK_ROWS = 1000
@@ -102,10 +103,9 @@ class WholeNetwork:
     def phi(self, rows: Array, w: Array, matrices: Array) -> Array:
         """Phi (n, I + 1) of some rows."""
         out = np.empty((len(rows), self.units.count + 1), dtype=self.dtype)
-        q = self.units.forward(self.images[rows], matrices)
-        q += self.units.bias(w).astype(self.dtype)
-        out[:, :-1] = activate(q, self.sigma)
+        out[:, :-1] = self.units.forward(self.images[rows], matrices)
         out[:, -1] = 1.0
+        scalarize.activate(out, self.units.bias(w), sigma=self.sigma)
         return out
 
     def evaluate(self, w: Array, problems: Array) -> NetworkEvaluation:

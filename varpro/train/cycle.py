@@ -48,9 +48,8 @@ class Run:
     def streamed(self, units: Units, w: Array, rows: Rows) -> Streamed:
         """Phi of units on rows, sharded over the ranks."""
         config = self.config
-        threads = 1 if config.reproducible else self.threads
         return Streamed(
-            units, w, config.model.sigma, rows, self.n_classes, self.comm, config.glue.block_rows, threads, config.reproducible
+            units, w, config.model.sigma, rows, self.n_classes, self.comm, config.glue.block_rows, config.reproducible
         )
 
     def network(self, units: Units, w: Array, a: Array) -> Network:

@@ -47,13 +47,12 @@ class Streamed:
     n_classes: int
     comm: Communicator
     block_rows: int = 2000
-    threads: int = 1
     reproducible: bool = False
 
     def blocks(self) -> Iterator[tuple[Array, Array]]:
         """(Phi, Y) of each block of this rank."""
         for block in row_blocks(len(self.rows), self.block_rows, self.comm):
-            phi = features(self.units, self.w, self.sigma, self.rows.images[block], threads=self.threads)
+            phi = features(self.units, self.w, self.sigma, self.rows.images[block])
             yield phi, one_hot(self.rows.labels[block], self.n_classes)
 
     @property

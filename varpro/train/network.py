@@ -7,21 +7,20 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import DataError, ShapeError
+from varpro.kernels import scalarize
 from varpro.models import Units
-from varpro.models.activation import activate
 from varpro.models.images import planes
 
 BLOCK_ROWS = 1000
 """Images scored at a time: the memory of a prediction is this times the number of units."""
 
 
-def features(units: Units, w: Array, sigma: str, images: Array, *, threads: int = 1, dtype: type = np.float64) -> Array:
+def features(units: Units, w: Array, sigma: str, images: Array, *, dtype: type = np.float64) -> Array:
     """Phi (n, I + 1) = [sigma(q) | 1] on images (n, C, L, R)."""
     phi = np.empty((len(images), units.count + 1), dtype=dtype)
-    q = units.forward(images, units.matrices(w.astype(dtype, copy=False)), threads)
-    q += units.bias(w).astype(dtype, copy=False)
-    phi[:, :-1] = activate(q, sigma)
+    phi[:, :-1] = units.forward(images, units.matrices(w.astype(dtype, copy=False)))
     phi[:, -1] = 1.0
+    scalarize.activate(phi, units.bias(w), sigma=sigma)
     return phi
 
 

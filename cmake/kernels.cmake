@@ -1,0 +1,29 @@
+# The CPU kernels, and varpro._cpu.  Kernels with SIMD loops are compiled once for each instruction set and chosen at run
+# time, so that a package built here runs on any processor of the same family.
+
+set(VARPRO_WARNINGS -Wall -Wextra -Wno-psabi)
+# Enough for branch-free loops to vectorise; -ffast-math would break the rounding trick of the exponential.
+set(VARPRO_LOOPS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast)
+
+set(VARPRO_SIMD_SOURCES csrc/cpu/scalarize.cpp csrc/cpu/windows.cpp)
+set(VARPRO_PLAIN_SOURCES csrc/cpu/gauss_newton.cpp csrc/cpu/projector.cpp csrc/bindings/cpu.cpp)
+
+function(varpro_variant name)
+  add_library(varpro_${name} OBJECT ${VARPRO_SIMD_SOURCES})
+  target_compile_definitions(varpro_${name} PRIVATE VARPRO_ISA=${name})
+  target_compile_options(varpro_${name} PRIVATE ${VARPRO_WARNINGS} ${VARPRO_LOOPS} ${ARGN})
+  list(APPEND VARPRO_OBJECTS $<TARGET_OBJECTS:varpro_${name}>)
+  set(VARPRO_OBJECTS ${VARPRO_OBJECTS} PARENT_SCOPE)
+endfunction()
+
+varpro_variant(baseline)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+  varpro_variant(avx2 -march=x86-64-v3)
+  varpro_variant(avx512 -march=x86-64-v4)
+  set(VARPRO_X86_VARIANTS VARPRO_X86_VARIANTS)
+endif()
+
+pybind11_add_module(_cpu MODULE ${VARPRO_PLAIN_SOURCES} ${VARPRO_OBJECTS})
+target_compile_definitions(_cpu PRIVATE ${VARPRO_X86_VARIANTS})
+target_compile_options(_cpu PRIVATE ${VARPRO_WARNINGS} -O3)
+install(TARGETS _cpu LIBRARY DESTINATION .)

@@ -1,0 +1,107 @@
+/// Portable vectors and the sigmoids on them.  Included by translation units that are compiled once per instruction
+/// set (VARPRO_ISA names the namespace); never with -ffast-math, which breaks the round-to-integer trick below.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+namespace varpro::VARPRO_ISA {
+
+/// 32 bytes of T: one AVX2 register, or what the compiler makes of it on a smaller or larger machine.
+template <typename T>
+struct LanesOf {
+    typedef T type __attribute__((vector_size(32)));
+    static constexpr int count = 32 / sizeof(T);
+};
+template <typename T>
+using Lanes = typename LanesOf<T>::type;
+
+template <typename T>
+inline Lanes<T> load(const T* from) {
+    Lanes<T> v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+template <typename T>
+inline void store(T* to, Lanes<T> v) {
+    std::memcpy(to, &v, sizeof v);
+}
+
+/// e^x - 1 to a few eps, branch-free: x = k ln 2 + r, |r| <= ln 2 / 2, a Taylor polynomial in r, and the exponent put
+/// into the bits.  |x| must stay below 708 (double) or 87 (float); NaN stays NaN.
+template <typename T>
+inline T expm1_bounded(T x) {
+    constexpr bool wide = std::is_same_v<T, double>;
+    using Bits = std::conditional_t<wide, std::int64_t, std::int32_t>;
+    constexpr int mantissa = std::numeric_limits<T>::digits - 1;
+    constexpr T magic = wide ? T(6755399441055744.0) : T(12582912.0);  // 1.5 * 2^mantissa: adding it rounds to integer
+    constexpr T log2e = T(1.4426950408889634074);
+    constexpr T ln2_high = wide ? T(6.93147180369123816490e-01) : T(6.9314575195e-01);
+    constexpr T ln2_low = wide ? T(1.90821492927058770002e-10) : T(1.4286067653e-06);
+    const T shifted = x * log2e + magic;
+    const T k = shifted - magic;
+    const T r = (x - k * ln2_high) - k * ln2_low;
+    T p;
+    if constexpr (wide) {
+        p = T(1.0 / 6227020800.0);
+        p = p * r + T(1.0 / 479001600.0);
+        p = p * r + T(1.0 / 39916800.0);
+        p = p * r + T(1.0 / 3628800.0);
+        p = p * r + T(1.0 / 362880.0);
+        p = p * r + T(1.0 / 40320.0);
+        p = p * r + T(1.0 / 5040.0);
+    } else {
+        p = T(1.0 / 5040.0);
+    }
+    p = p * r + T(1.0 / 720.0);
+    p = p * r + T(1.0 / 120.0);
+    p = p * r + T(1.0 / 24.0);
+    p = p * r + T(1.0 / 6.0);
+    p = p * r + T(0.5);
+    p = p * r * r + r;
+    Bits bits;
+    std::memcpy(&bits, &shifted, sizeof bits);
+    Bits power = ((bits & ((Bits(1) << mantissa) - 1)) + std::numeric_limits<T>::max_exponent - 1 -
+                  (Bits(1) << (mantissa - 1)))
+                 << mantissa;
+    T scale;
+    std::memcpy(&scale, &power, sizeof scale);
+    return scale * p + (scale - T(1));
+}
+
+template <typename T>
+inline T clamp(T x, T limit) {
+    x = x < -limit ? -limit : x;
+    return x > limit ? limit : x;
+}
+
+/// tanh x = (e^2x - 1) / (e^2x + 1), flat beyond the point where it rounds to one.
+template <typename T>
+inline T tanh_lane(T x) {
+    const T e = expm1_bounded(clamp(x + x, std::is_same_v<T, double> ? T(40) : T(20)));
+    return e / (e + T(2));
+}
+
+template <typename T>
+inline T logistic_lane(T x) {
+    return T(1) / (T(2) + expm1_bounded(clamp(-x, std::is_same_v<T, double> ? T(700) : T(80))));
+}
+
+/// sigma(q) in place; tanh or logistic.
+template <typename T>
+inline void activate_row(T* q, std::int64_t count, bool logistic) {
+    if (logistic)
+        for (std::int64_t i = 0; i < count; ++i) q[i] = logistic_lane(q[i]);
+    else
+        for (std::int64_t i = 0; i < count; ++i) q[i] = tanh_lane(q[i]);
+}
+
+template <typename T>
+inline T slope_of(T phi, bool logistic) {
+    return logistic ? phi * (T(1) - phi) : T(1) - phi * phi;
+}
+
+}  // namespace varpro::VARPRO_ISA

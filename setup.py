@@ -1,0 +1,47 @@
+"""Build the compiled kernels with CMake; everything else stands in pyproject.toml."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+
+
+class CMakeBuild(build_ext):
+    """One CMake run makes every extension module, beside the package or in the wheel."""
+
+    def build_extension(self, ext: Extension) -> None:
+        import pybind11
+
+        target = Path(self.get_ext_fullpath(ext.name)).resolve().parent
+        work = (ROOT / self.build_temp).resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        configure = [
+            "cmake",
+            "-S",
+            str(ROOT),
+            "-B",
+            str(work),
+            f"-DPython_EXECUTABLE={sys.executable}",
+            f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+            f"-DCMAKE_INSTALL_PREFIX={target}",
+            f"-DVARPRO_CUDA={os.environ.get('VARPRO_CUDA', 'AUTO').upper()}",
+            *shlex.split(os.environ.get("CMAKE_ARGS", "")),
+        ]
+        jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(len(os.sched_getaffinity(0))))
+        try:
+            subprocess.run(configure, check=True)
+            subprocess.run(["cmake", "--build", str(work), "--parallel", jobs], check=True)
+            subprocess.run(["cmake", "--install", str(work)], check=True)
+        except FileNotFoundError as error:
+            raise SystemExit("varpro: cmake was not found; `pip install cmake ninja` or install it with the system") from error
+        except subprocess.CalledProcessError as error:
+            raise SystemExit("varpro: the kernels did not compile (see above); a C++20 compiler is needed, g++ >= 11") from error
+
+
+setup(ext_modules=[Extension("varpro._cpu", sources=[])], cmdclass={"build_ext": CMakeBuild})

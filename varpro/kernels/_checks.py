@@ -1,0 +1,17 @@
+"""What every kernel asks of its arrays, said once."""
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import ShapeError
+
+
+def doubles(a: Array) -> Array:
+    """a as C-contiguous float64; no copy if it is one."""
+    return np.ascontiguousarray(a, dtype=np.float64)
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ShapeError(message) unless condition holds."""
+    if not condition:
+        raise ShapeError(message)

@@ -1,0 +1,74 @@
+"""Hadamard assembly of the Gauss-Newton matrix from the compressed Jacobian, and damped solves with it.
+
+    h[m, m'] = aat[j, j'] (D^T D - z^T z)[m, m'] + gram_inverse[j, j'] (g g^T)[m, m'],   j = columns[m]
+"""
+
+import numpy as np
+import scipy.linalg
+
+from varpro import _cpu
+from varpro.arrays import Array
+from varpro.kernels._checks import doubles, require
+
+
+def normal_matrix(d: Array, z: Array, aat: Array, gram_inverse: Array | None, g: Array, columns: Array) -> Array:
+    """h (B, M, M) float64; its lower triangle is valid, the upper one is not set.
+
+    d : (B, N, M) float32 or float64, C-contiguous; its dtype is that of D^T D.  z : (B, r, M) = U^T D.
+    aat, gram_inverse : (B, I, I); None leaves the second term out (Kaufman).  g : (B, M, K) = D^T R.  columns : (M,) int32.
+    """
+    _check(d, z, aat, gram_inverse, g, columns)
+    h = np.empty((d.shape[0], d.shape[2], d.shape[2]))
+    inverse = None if gram_inverse is None else doubles(gram_inverse)
+    narrow = np.ascontiguousarray(columns, dtype=np.int32)
+    _cpu.normal_matrix(np.ascontiguousarray(d), doubles(z), doubles(aat), inverse, doubles(g), narrow, h)
+    return h
+
+
+def normal_matrix_reference(
+    d: Array, z: Array, aat: Array, gram_inverse: Array | None, g: Array, columns: Array
+) -> Array:
+    """The formula, all entries, in float64."""
+    wide = d.astype(np.float64)
+    h = aat[:, columns][:, :, columns] * (wide.mT @ wide - z.mT @ z)
+    if gram_inverse is not None:
+        h = h + gram_inverse[:, columns][:, :, columns] * (g @ g.mT)
+    return h  # type: ignore[no-any-return]
+
+
+def damped_solve(h: Array, diagonal: Array, lam: Array, rhs: Array) -> tuple[Array, Array]:
+    """Solve (h + lam diag(diagonal)) step = rhs by Cholesky on a copy; returns step (B, P) and info (B,).
+
+    h : (B, P, P) float64, lower triangle.  diagonal, rhs : (B, P).  lam : (B,).
+    info > 0: that leading minor is not positive definite, and the problem's step is NaN.
+    """
+    require(
+        h.ndim == 3 and h.shape[1] == h.shape[2] and diagonal.shape == rhs.shape == h.shape[:2] and lam.shape == h.shape[:1],
+        f"h {h.shape}, diagonal {diagonal.shape}, lam {lam.shape} and rhs {rhs.shape} need (B, P, P), (B, P), (B,), (B, P)",
+    )
+    step, info = np.full(rhs.shape, np.nan), np.zeros(len(h), dtype=np.int64)
+    _cpu.damped_solve(doubles(h), doubles(diagonal), doubles(lam), doubles(rhs), step, info)
+    return step, info
+
+
+def damped_solve_reference(h: Array, diagonal: Array, lam: Array, rhs: Array) -> tuple[Array, Array]:
+    """As damped_solve, one problem after another with LAPACK's driver."""
+    step, info = np.full(rhs.shape, np.nan), np.zeros(len(h), dtype=np.int64)
+    for b in range(len(h)):
+        damped = np.tril(h[b]) + np.tril(h[b], -1).T + np.diag(lam[b] * diagonal[b])
+        try:
+            step[b] = scipy.linalg.solve(damped, rhs[b], assume_a="pos")
+        except np.linalg.LinAlgError:
+            info[b] = 1
+    return step, info
+
+
+def _check(d: Array, z: Array, aat: Array, gram_inverse: Array | None, g: Array, columns: Array) -> None:
+    require(d.ndim == 3 and d.dtype in (np.float32, np.float64), f"d has shape {d.shape} and dtype {d.dtype}; it needs (B, N, M), float32 or float64")
+    n_problems, _, pairs = d.shape
+    require(z.ndim == 3 and z.shape[::2] == (n_problems, pairs), f"z has shape {z.shape}, d {d.shape}; z needs (B, r, M)")
+    require(g.ndim == 3 and g.shape[:2] == (n_problems, pairs), f"g has shape {g.shape}, d {d.shape}; g needs (B, M, K)")
+    require(columns.shape == (pairs,), f"columns has shape {columns.shape}; it needs ({pairs},)")
+    square = aat.ndim == 3 and aat.shape[0] == n_problems and aat.shape[1] == aat.shape[2]
+    require(square and (gram_inverse is None or gram_inverse.shape == aat.shape), f"aat has shape {aat.shape}; it and gram_inverse need (B, I, I)")
+    require(pairs == 0 or (columns.min() >= 0 and columns.max() < aat.shape[1]), f"columns must lie in 0..{aat.shape[1] - 1}")

@@ -1,0 +1,26 @@
+"""Gram matrix of a tall matrix whose rows come in blocks, accumulated in double precision."""
+
+import numpy as np
+
+from varpro import _cpu
+from varpro.arrays import Array
+from varpro.kernels._checks import doubles, require
+
+
+def accumulate(phi: Array, y: Array, gram: Array, cross: Array) -> None:
+    """gram += phi^T phi in its lower triangle, cross += phi^T y, in place.
+
+    phi : (N, I), y : (N, K).  gram : (I, I), cross : (I, K), float64, C-contiguous.
+    """
+    n, i = phi.shape
+    require(y.ndim == 2 and len(y) == n, f"phi has {n} rows, y has shape {y.shape}; both need the same rows")
+    require(gram.shape == (i, i) and cross.shape == (i, y.shape[1]), f"gram {gram.shape} and cross {cross.shape} need ({i}, {i}) and ({i}, {y.shape[1]})")
+    for name, a in (("gram", gram), ("cross", cross)):
+        require(a.dtype == np.float64 and a.flags.c_contiguous, f"{name} must be C-contiguous float64, it is added to in place")
+    _cpu.accumulate_gram(doubles(phi), doubles(y), gram, cross)
+
+
+def accumulate_reference(phi: Array, y: Array, gram: Array, cross: Array) -> None:
+    """The formulas."""
+    gram += np.tril(phi.T @ phi)
+    cross += phi.T @ y

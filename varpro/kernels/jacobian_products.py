@@ -1,0 +1,39 @@
+"""Products with the compressed Jacobian that never unpack it: z = U^T D and g = D^T R.
+
+D is stored with one column a pair, so these are plain matrix products: the vendor's on the CPU.  Where D is float32 the
+second product, which is the gradient, is still summed in float64, by blocks of rows.
+"""
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.kernels._checks import require
+
+BLOCK_ROWS = 256
+
+
+def products(d: Array, u: Array, r: Array) -> tuple[Array, Array]:
+    """z (B, rank, M) and g (B, M, K), both float64.
+
+    d : (B, N, M) float32 or float64.  u : (B, N, rank), r : (B, N, K) float64.
+    """
+    require(
+        d.ndim == u.ndim == r.ndim == 3 and d.shape[:2] == u.shape[:2] == r.shape[:2],
+        f"d {d.shape}, u {u.shape} and r {r.shape} must agree in problems and rows",
+    )
+    both = np.concatenate([u, r], axis=2)
+    rank = u.shape[2]
+    if d.dtype == np.float64:
+        out = both.mT @ d
+        return out[:, :rank], np.ascontiguousarray(out[:, rank:].mT)
+    out = np.zeros((d.shape[0], both.shape[2], d.shape[2]))
+    for first in range(0, d.shape[1], BLOCK_ROWS):
+        rows = slice(first, first + BLOCK_ROWS)
+        out += both[:, rows].mT @ d[:, rows].astype(np.float64)
+    return out[:, :rank], np.ascontiguousarray(out[:, rank:].mT)
+
+
+def products_reference(d: Array, u: Array, r: Array) -> tuple[Array, Array]:
+    """The formulas in float64."""
+    wide = d.astype(np.float64)
+    return np.einsum("bnr,bnm->brm", u, wide), np.einsum("bnm,bnk->bmk", wide, r)
