@@ -1,0 +1,80 @@
+"""What stands around every program: one line for a user's mistake, a traceback for ours, and no rank left behind."""
+
+import argparse
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from varpro.distributed import Communicator, RunStopped, SerialCommunicator, world
+from varpro.distributed.launch import launched_rank
+from varpro.errors import BackendError, ConfigError, VarproError
+
+USER_ERROR, PROGRAM_ERROR, INTERRUPTED = 2, 1, 130
+
+
+def run(program: str, main: Callable[[Communicator], int], comm: Communicator | None = None) -> int:
+    """Exit code of main(comm), with its errors told once and the other ranks taken along.
+
+    comm : the ranks, world() when None.
+    VarproError: one line on stderr, exit code 2 on every rank.  Any other exception: a traceback headed by the rank,
+    and every rank is killed (exit code 1).  Interrupt: a line, every rank is killed (130).  SystemExit keeps its code.
+    """
+    if comm is None:
+        try:
+            comm = world()
+        except BackendError as error:
+            comm = _Unconnected()
+            return comm.stop(USER_ERROR, _one_line(program, error))
+    try:
+        code = main(comm)
+        return code if code == 0 else comm.stop(code, None)
+    except VarproError as error:
+        return comm.stop(USER_ERROR, _one_line(program, error))
+    except RunStopped as stopped:
+        return comm.leave(_exit_code(stopped))
+    except SystemExit as leaving:
+        return comm.stop(_exit_code(leaving), leaving.code if isinstance(leaving.code, str) else None)
+    except KeyboardInterrupt:
+        time.sleep(0.2 * min(comm.rank, 1))  # an interrupt reaches all ranks: rank 0 tells it and ends the others
+        comm.abort(INTERRUPTED, f"{program}: interrupted")
+    except BaseException:
+        where = f"{program}: rank {comm.rank} of {comm.size} failed:\n" if comm.size > 1 else ""
+        comm.abort(PROGRAM_ERROR, where + traceback.format_exc())
+
+
+def _one_line(program: str, error: VarproError) -> str:
+    return f"{program}: error: {' '.join(str(error).split())}"
+
+
+def _exit_code(leaving: SystemExit) -> int:
+    """As the interpreter reads it: None is 0, a message is 1."""
+    if leaving.code is None:
+        return 0
+    return leaving.code if isinstance(leaving.code, int) else 1
+
+
+class _Unconnected(SerialCommunicator):
+    """Stands in where MPI could not be reached: the launcher's rank decides who prints."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rank = launched_rank()
+
+    def stop(self, code: int, message: str | None) -> int:
+        return super().stop(code, message if self.rank == 0 else None)
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse for several ranks: help and version are printed by rank 0 only, a mistake becomes a ConfigError."""
+
+    def __init__(self, comm: Communicator, **options: Any) -> None:
+        super().__init__(**options)
+        self._prints = comm.rank == 0
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see `{self.prog} --help`")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if self._prints:
+            super()._print_message(message, file)

@@ -1,0 +1,10 @@
+"""Ranks and what they say to each other: the communicator, the task queue, the threads of a rank.
+
+The only package that imports mpi4py, and only when a launcher has started more than one process.
+"""
+
+from varpro.distributed.communicator import Communicator, RunStopped, SerialCommunicator, world
+from varpro.distributed.queue import run_tasks
+from varpro.distributed.threads import blas_threads, threads_per_rank
+
+__all__ = ["Communicator", "RunStopped", "SerialCommunicator", "blas_threads", "run_tasks", "threads_per_rank", "world"]

@@ -1,0 +1,44 @@
+"""Was this process started by an MPI launcher, and with how many brothers?  Read from the environment, without MPI."""
+
+import os
+from collections.abc import Mapping
+
+# MPI launchers come before schedulers: `mpirun` inside a one-task srun shell is a parallel run.
+SIZE_VARIABLES = (
+    "OMPI_COMM_WORLD_SIZE",  # Open MPI
+    "PMI_SIZE",  # MPICH, Intel MPI, MVAPICH, srun --mpi=pmi2
+    "MV2_COMM_WORLD_SIZE",  # MVAPICH2's mpirun_rsh
+    "PALS_SIZE",  # HPE Cray
+    "JSM_NAMESPACE_SIZE",  # IBM jsrun
+    "FLUX_JOB_SIZE",
+    "SLURM_STEP_NUM_TASKS",  # srun; unlike SLURM_NTASKS it is absent from the batch script itself
+)
+RANK_VARIABLES = (
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_RANK",
+    "MV2_COMM_WORLD_RANK",
+    "PALS_RANKID",
+    "JSM_NAMESPACE_RANK",
+    "FLUX_TASK_RANK",
+    "PMIX_RANK",
+    "SLURM_PROCID",
+)
+UNKNOWN_SIZE = 0
+
+
+def _first_integer(names: tuple[str, ...], environment: Mapping[str, str]) -> int | None:
+    found = (environment.get(name, "") for name in names)
+    return next((int(value) for value in found if value.isdigit()), None)
+
+
+def launched_size(environment: Mapping[str, str] = os.environ) -> int:
+    """Number of processes the launcher started: 1 when there was none, UNKNOWN_SIZE when it does not say."""
+    size = _first_integer(SIZE_VARIABLES, environment)
+    if size is not None:
+        return size
+    return UNKNOWN_SIZE if "PMIX_RANK" in environment else 1
+
+
+def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """The launcher's number for this process; 0 when there is no launcher."""
+    return _first_integer(RANK_VARIABLES, environment) or 0

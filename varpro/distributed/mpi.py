@@ -1,0 +1,252 @@
+"""The communicator over mpi4py.  Imported by `world()` only, when a launcher has started several processes.
+
+Waiting: a small nonblocking agreement is tested, first in a tight loop (partners of a conjugate-gradient loop are
+microseconds apart), then between naps that grow with the time waited, so that an idle rank leaves its core to the
+ranks that compute.  Once all ranks are there, data moves without naps, by nonblocking calls as well: MPICH's blocking
+ones do not yield when one thread talks, and with 4 ranks on 2 cores a sum of 216 MB then took minutes, not 0.15 s.
+"""
+
+import math
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, NoReturn, TypeVar
+
+import mpi4py
+import numpy as np
+from numpy.typing import NDArray
+
+from varpro.distributed.communicator import (
+    Array,
+    Communicator,
+    Operation,
+    RunStopped,
+    check_buffer,
+    check_reducible,
+    print_error,
+)
+from varpro.distributed.threads import core_share, cores_of_this_process
+
+mpi4py.rc(thread_level="funneled")  # must precede the import below, which initialises MPI
+from mpi4py import MPI  # noqa: E402
+
+T = TypeVar("T")
+Bytes = NDArray[np.uint8]
+
+SPIN_SECONDS = 100e-6
+MOVING_SPIN_SECONDS = 0.1
+LONGEST_NAP = 1e-3
+GRACE_SECONDS = 3.0
+"""How long a failed rank waits for the others to join before it aborts them."""
+FINALIZE_SECONDS = 10
+PART_BYTES = 1 << 23
+"""Large arrays move in parts, which bounds the library's own temporaries; as fast as the whole array at once."""
+_ARRAY_TAG, _READY_TAG = 1, 2
+_OPERATIONS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
+
+
+class MpiCommunicator(Communicator):
+    """All ranks of the launcher, on private duplicates of MPI's world so that no foreign message is taken."""
+
+    def __init__(self) -> None:
+        world = MPI.COMM_WORLD
+        self._thread = threading.get_ident()
+        self._data = world.Dup()
+        self._control = world.Dup()
+        self._messages = world.Dup()
+        self._outbox: list[MPI.Request] = []
+        self._inbox: list[tuple[int, MPI.Request]] = []
+        self.rank, self.size = world.rank, world.size
+        node = world.Split_type(MPI.COMM_TYPE_SHARED)
+        self.node_rank, self.node_size = node.rank, node.size
+        cores = cores_of_this_process()
+        self.core_share = core_share(cores, node.allgather(cores))
+        node.Free()
+        if self.size > 1:
+            _abort_on_uncaught_exception()
+
+    def allreduce_(self, array: Array, op: Operation = "sum") -> Array:
+        check_reducible(array)
+        self._agree(f"allreduce {op} {array.dtype} {array.size}")
+        for part in _parts(array):
+            self._move(self._data.Iallreduce(MPI.IN_PLACE, part.view(array.dtype), _OPERATIONS[op]))
+        return array
+
+    def bcast(self, obj: T, root: int = 0) -> T:
+        self._agree(f"bcast {root}")
+        pieces = _pickled(obj) if self.rank == root else []
+        count = self._bcast_bytes(np.array([len(pieces)]), root)
+        sizes = self._bcast_bytes(np.array([piece.size for piece in pieces] or count[0] * [0]), root)
+        pieces = pieces or [np.empty(size, dtype=np.uint8) for size in sizes]
+        for piece in pieces:
+            self._bcast_bytes(piece, root)
+        received: T = obj if self.rank == root else pickle.loads(pieces[0].data, buffers=pieces[1:])
+        return received
+
+    def bcast_(self, array: Array, root: int = 0) -> Array:
+        check_buffer(array)
+        self._agree(f"bcast_ {root} {array.dtype} {array.size}")
+        return self._bcast_bytes(array, root)
+
+    def gather(self, obj: T, root: int = 0) -> list[T] | None:
+        self._agree(f"gather {root}")
+        frame, sizes = self._frame_sizes(obj)
+        everything = np.empty(sizes.sum() if self.rank == root else 0, dtype=np.uint8)
+        self._move(self._data.Igatherv(frame, [everything, sizes] if self.rank == root else None, root))
+        return _unpickle_all(everything, sizes) if self.rank == root else None
+
+    def allgather(self, obj: T) -> list[T]:
+        self._agree("allgather")
+        frame, sizes = self._frame_sizes(obj)
+        everything = np.empty(sizes.sum(), dtype=np.uint8)
+        self._move(self._data.Iallgatherv(frame, [everything, sizes]))
+        return _unpickle_all(everything, sizes)
+
+    def barrier(self) -> None:
+        self._agree("barrier")
+
+    def send(self, array: Array, dest: int) -> None:
+        array = np.ascontiguousarray(array)
+        announced = self._control.isend((array.dtype.str, array.shape), dest, _ARRAY_TAG)
+        self._wait(lambda: self._control.Iprobe(dest, _READY_TAG))
+        self._control.recv(source=dest, tag=_READY_TAG)
+        announced.wait()
+        for part in _parts(array):
+            self._move(self._data.Isend(part, dest))
+
+    def recv(self, source: int) -> Array:
+        self._wait(lambda: self._control.Iprobe(source, _ARRAY_TAG))
+        dtype, shape = self._control.recv(source=source, tag=_ARRAY_TAG)
+        array: Array = np.empty(shape, dtype=dtype)
+        self._control.send(None, source, _READY_TAG)
+        for part in _parts(array):
+            self._move(self._data.Irecv(part, source))
+        return array
+
+    def post(self, message: object, dest: int) -> None:
+        self._outbox.append(self._messages.isend(message, dest))
+
+    def poll(self) -> tuple[int, Any] | None:
+        self.flush()
+        status = MPI.Status()
+        if (probed := self._messages.improbe(status=status)) is not None:
+            self._inbox.append((status.Get_source(), probed.irecv()))
+        if self._inbox:
+            source, request = self._inbox[0]
+            arrived, message = request.test()
+            if arrived:
+                del self._inbox[0]
+                return source, message
+        return None
+
+    def flush(self) -> bool:
+        self._outbox = [request for request in self._outbox if not request.Test()]
+        return not self._outbox
+
+    def stop(self, code: int, message: str | None) -> int:
+        header = _header("", failing=self.size - self.rank, code=code)
+        request = self._control.Iallreduce(MPI.IN_PLACE, header, MPI.MAX)
+        # Lower ranks give up first, so that of several failing ranks only one prints.
+        if not self._wait(request.Test, GRACE_SECONDS * (1.0 + 0.1 * min(self.rank, 10))):
+            self.abort(code, message or f"rank {self.rank} left the run with exit code {code}")
+        if message and self.size - int(header[0]) == self.rank:
+            print_error(message)
+        return self.leave(int(header[1]))
+
+    def leave(self, code: int) -> int:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(FINALIZE_SECONDS)  # kills this process, and so the run, should a rank not arrive
+        MPI.Finalize()
+        os._exit(code)  # worker threads may still compute: not worth waiting for
+
+    def abort(self, code: int, message: str) -> NoReturn:
+        sys.stdout.flush()
+        print_error(message)
+        self._control.Abort(code)
+        os._exit(code)
+
+    def _bcast_bytes(self, array: Array, root: int) -> Array:
+        for part in _parts(array):
+            self._move(self._data.Ibcast(part, root))
+        return array
+
+    def _frame_sizes(self, obj: object) -> tuple[Bytes, NDArray[np.int64]]:
+        """The pickled object of this rank, and the bytes of every rank's."""
+        frame = np.frombuffer(pickle.dumps(obj, protocol=5), dtype=np.uint8)
+        sizes = np.empty(self.size, dtype=np.int64)
+        self._move(self._data.Iallgather(np.array([frame.size]), sizes))
+        return frame, sizes
+
+    def _move(self, request: MPI.Request) -> None:
+        """Complete a transfer whose ranks are all there: no naps, but other processes may have the core."""
+        self._wait(request.Test, spin=MOVING_SPIN_SECONDS)
+
+    def _agree(self, call: str) -> None:
+        """Wait until every rank is in the same `call`; RunStopped if one has failed instead."""
+        header = _header(call)
+        self._wait(self._control.Iallreduce(MPI.IN_PLACE, header, MPI.MAX).Test)
+        if header[0]:
+            raise RunStopped(int(header[1]))
+        if header[2] != -header[3]:
+            raise RuntimeError(f"the ranks are in different collective calls; rank {self.rank} is in: {call}")
+
+    def _wait(self, arrived: Callable[[], bool], limit: float = math.inf, spin: float = SPIN_SECONDS) -> bool:
+        """Test until `arrived` or `limit` seconds have passed; the naps add at most an eighth to the time waited."""
+        if threading.get_ident() != self._thread:
+            raise RuntimeError("only the thread that made the communicator may talk to other ranks")
+        start = time.perf_counter()
+        while not arrived():
+            waited = time.perf_counter() - start
+            if waited > limit:
+                return False
+            if waited > spin:
+                time.sleep(min(waited / 8.0, LONGEST_NAP))
+            else:
+                os.sched_yield()
+        return True
+
+
+def _header(call: str, failing: int = 0, code: int = 0) -> NDArray[np.int64]:
+    """What a rank brings to an agreement, reduced by max: lowest failing rank (as size - rank), exit code, the call.
+
+    A failing rank stands in no call: it brings the least values, so the call of the others is left as it is.
+    """
+    name = zlib.crc32(call.encode())
+    return np.array([failing, code, name, -name], dtype=np.int64)
+
+
+def _pickled(obj: object) -> list[Bytes]:
+    """The pickle of an object, then the arrays it refers to: not copied into the pickle (protocol 5)."""
+    buffers: list[pickle.PickleBuffer] = []
+    frame = pickle.dumps(obj, protocol=5, buffer_callback=buffers.append)
+    raw: list[Any] = [frame, *(buffer.raw() for buffer in buffers)]
+    return [np.frombuffer(piece, dtype=np.uint8) for piece in raw]
+
+
+def _unpickle_all(everything: Bytes, sizes: NDArray[np.int64]) -> list[Any]:
+    return [pickle.loads(frame.data) for frame in np.split(everything, np.cumsum(sizes)[:-1])]
+
+
+def _parts(array: Array) -> Iterator[Bytes]:
+    flat = array.reshape(-1).view(np.uint8)
+    return (flat[start : start + PART_BYTES] for start in range(0, flat.size, PART_BYTES))
+
+
+def _abort_on_uncaught_exception() -> None:
+    """A script of the user's own that dies on one rank must not leave the others waiting."""
+    previous = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        previous(kind, error, trace)
+        sys.stderr.flush()
+        MPI.COMM_WORLD.Abort(1)
+
+    sys.excepthook = hook

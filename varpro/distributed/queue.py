@@ -1,0 +1,185 @@
+"""A queue of independent tasks over all ranks and their threads, handed out as ranks become free.
+
+The main thread of every rank only talks: rank 0's hands out task numbers and collects results, the others fetch and
+return.  Worker threads compute, on rank 0 too.  While many tasks are left a rank holds one more than it has threads, so
+that short tasks do not wait for the next message; near the end it holds none, so that no rank sits on work for others.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Generic, TypeVar, cast
+
+from varpro.distributed.communicator import Communicator
+
+Result = TypeVar("Result")
+
+SHORTEST_NAP, LONGEST_NAP = 50e-6, 2e-3
+"""Seconds between two looks at the messages: doubled while nothing happens.  A local result ends a nap at once."""
+
+
+class _Order(Enum):
+    FINISHED = auto()
+    FAILED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Done(Generic[Result]):
+    index: int
+    result: Result | None = None
+    error: BaseException | None = None
+
+
+class _Crew(Generic[Result]):
+    """The worker threads of one rank."""
+
+    def __init__(self, work: Callable[[int], Result], threads: int) -> None:
+        self._work = work
+        self._tasks: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[_Done[Result]] = queue.SimpleQueue()
+        self._nap = SHORTEST_NAP
+        # Daemons: after an error the run ends without waiting for the tasks under way.
+        self._threads = [threading.Thread(target=self._compute, daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def _compute(self) -> None:
+        while (index := self._tasks.get()) is not None:
+            try:
+                self._done.put(_Done(index, result=self._work(index)))
+            except BaseException as error:  # carried to the main thread, which raises it
+                self._done.put(_Done(index, error=error))
+
+    def submit(self, index: int) -> None:
+        self._tasks.put(index)
+
+    def next_done(self, *, quiet: bool) -> _Done[Result] | None:
+        """The next finished task, or None after a nap, longer while it is `quiet`.  Raises the error of a task."""
+        self._nap = min(2.0 * self._nap, LONGEST_NAP) if quiet else SHORTEST_NAP
+        try:
+            done = self._done.get(timeout=self._nap)
+        except queue.Empty:
+            return None
+        if done.error is not None:
+            raise done.error
+        return done
+
+    def dismiss(self) -> None:
+        for _ in self._threads:
+            self._tasks.put(None)
+
+
+def run_tasks(
+    comm: Communicator,
+    n_tasks: int,
+    work: Callable[[int], Result],
+    *,
+    threads: int = 1,
+    on_result: Callable[[int, int, Result], None] | None = None,
+) -> list[Result] | None:
+    """Results of work(0), ..., work(n_tasks - 1), each computed once, on any rank and thread.  Collective.
+
+    work : called on worker threads, up to `threads` at a time on this rank; returns something that can be pickled.
+    on_result : called with (index, rank that computed it, result) on rank 0's main thread, in order of arrival.
+    Returns the results by index on rank 0, None elsewhere.  An error in `work` is raised at once on the rank where it
+    occurred; the other ranks then wait for that rank to end the run (RunStopped).
+    """
+    if n_tasks < 0 or threads < 1:
+        raise ValueError(f"run_tasks needs n_tasks >= 0 and threads >= 1, got {n_tasks} and {threads}")
+    crew_sizes = comm.allgather(threads)
+    crew = _Crew(work, min(threads, n_tasks))
+    try:
+        if comm.rank == 0:
+            return _Server(comm, n_tasks, crew, crew_sizes, on_result).run()
+        _assist(comm, crew)
+        return None
+    finally:
+        crew.dismiss()
+
+
+class _Server(Generic[Result]):
+    """Rank 0's main thread: who holds how many tasks, and what has come back."""
+
+    def __init__(
+        self,
+        comm: Communicator,
+        n_tasks: int,
+        crew: _Crew[Result],
+        crew_sizes: list[int],
+        on_result: Callable[[int, int, Result], None] | None,
+    ) -> None:
+        self.comm, self.n_tasks, self.crew, self.crew_sizes, self.on_result = comm, n_tasks, crew, crew_sizes, on_result
+        self.next_index = 0
+        self.held = [0] * comm.size
+        self.results: dict[int, Result] = {}
+
+    def run(self) -> list[Result]:
+        try:
+            while len(self.results) < self.n_tasks:
+                self._hand_out()
+                self._collect()
+        except BaseException:
+            self._tell_all(_Order.FAILED)
+            raise
+        self._tell_all(_Order.FINISHED)
+        return [self.results[index] for index in range(self.n_tasks)]
+
+    def _hand_out(self) -> None:
+        while self.next_index < self.n_tasks:
+            spare = 1 if self.n_tasks - self.next_index > 2 * sum(self.crew_sizes) else 0
+            room = [size + spare - held for size, held in zip(self.crew_sizes, self.held, strict=True)]
+            rank = max(range(self.comm.size), key=room.__getitem__)
+            if room[rank] <= 0:
+                return
+            if rank == 0:
+                self.crew.submit(self.next_index)
+            else:
+                self.comm.post(self.next_index, rank)
+            self.held[rank] += 1
+            self.next_index += 1
+
+    def _collect(self) -> None:
+        message = self.comm.poll()
+        if message is not None:
+            source, content = message
+            if content is _Order.FAILED:
+                self._tell_all(_Order.FAILED)
+                self.comm.barrier()  # meets the failed rank, which ends the run
+            self._accept(source, content)
+        done = self.crew.next_done(quiet=message is None)
+        if done is not None:
+            self._accept(0, done)
+
+    def _accept(self, rank: int, done: _Done[Result]) -> None:
+        self.held[rank] -= 1
+        result = cast(Result, done.result)  # not an error: `next_done` would have raised it
+        self.results[done.index] = result
+        if self.on_result is not None:
+            self.on_result(done.index, rank, result)
+
+    def _tell_all(self, order: _Order) -> None:
+        for rank in range(1, self.comm.size):
+            self.comm.post(order, rank)
+        self.comm.flush()
+
+
+def _assist(comm: Communicator, crew: _Crew[Result]) -> None:
+    """Main thread of a rank other than 0: until rank 0 says that all is done."""
+    while True:
+        message = comm.poll()
+        order = None if message is None else message[1]
+        if isinstance(order, int):
+            crew.submit(order)
+        elif order is _Order.FINISHED:
+            return
+        elif order is _Order.FAILED:
+            comm.barrier()  # meets the failed rank, which ends the run
+        try:
+            done = crew.next_done(quiet=message is None and comm.flush())
+        except BaseException:
+            comm.post(_Order.FAILED, 0)
+            raise
+        if done is not None:
+            comm.post(done, 0)

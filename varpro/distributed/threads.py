@@ -1,0 +1,72 @@
+"""How many threads a rank may use, and how to hold BLAS to a number of them."""
+
+import os
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from varpro.distributed.communicator import Communicator
+
+_CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def cores_of_this_process() -> frozenset[int]:
+    """Numbers of the cores this process may run on (all of them where the system cannot tell)."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def core_share(own: Collection[int], node: Sequence[Collection[int]]) -> float:
+    """Cores of one rank: each core in `own` counts 1 / (number of the node's ranks that may use it too).
+
+    node : the cores of every rank on the machine, this one included.  Ranks bound to cores of their own keep all
+    of them; ranks that share all cores get equal parts.
+    """
+    return sum(1.0 / sum(core in other for other in node) for core in own)
+
+
+def cpu_quota() -> float:
+    """Cores that the container's CPU quota allows all its processes together; infinity without one."""
+    try:
+        quota, period = _CGROUP_QUOTA.read_text().split()
+        return float(quota) / float(period)
+    except (OSError, ValueError):  # no cgroup v2, or "max"
+        return float("inf")
+
+
+def threads_per_rank(comm: "Communicator") -> int:
+    """Cores of the machine divided by the ranks on it, at least 1.
+
+    Reads the affinity mask, the container's quota, and OMP_NUM_THREADS as an upper limit set by the user.
+    """
+    share = min(comm.core_share, cpu_quota() / comm.node_size)
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    if limit.isdigit() and int(limit) > 0:
+        share = min(share, float(limit))
+    return max(1, int(share + 1e-9))
+
+
+@contextmanager
+def blas_threads(n: int) -> Iterator[None]:
+    """Hold every BLAS in the process to `n` threads inside the block: NumPy and SciPy each load their own.
+
+    The limit is one of the process, not of the calling thread: set it before worker threads start.
+    """
+    import scipy.linalg  # noqa: F401  (loads SciPy's BLAS, else it would escape the limit)
+
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        warnings.warn(
+            f"BLAS is not limited to {n} thread(s): install threadpoolctl, or set OPENBLAS_NUM_THREADS={n} and restart",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        yield
+        return
+    with threadpool_limits(limits=n, user_api="blas"):
+        yield
