@@ -1,0 +1,1 @@
+"""The programs: varpro-train, varpro-predict, varpro-bench."""

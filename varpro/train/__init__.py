@@ -1,0 +1,1 @@
+"""Training of scalarized networks: data, partition, sub-networks, glueing, refinement, bootstrapping."""
