@@ -1,0 +1,42 @@
+"""The files of a run: metrics.json, history.jsonl, config.resolved.yaml, the plots and the page."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from varpro.report.page import render_page
+from varpro.report.plots import draw_all
+from varpro.report.record import RunRecord
+
+
+def write_outputs(record: RunRecord, directory: Path) -> None:
+    """Write every file of a run but model.h5; the page holds the same plots as the PNG files."""
+    (directory / "metrics.json").write_text(json.dumps(plain(record.metrics), indent=2) + "\n", encoding="utf-8")
+    with (directory / "history.jsonl").open("w", encoding="utf-8") as file:
+        for line in record.history:
+            file.write(json.dumps(plain(line)) + "\n")
+    resolved = yaml.safe_dump(plain(record.config), sort_keys=False)
+    (directory / "config.resolved.yaml").write_text(resolved, encoding="utf-8")
+    plots = draw_all(record)
+    for name, png in plots.items():
+        (directory / f"{name}.png").write_bytes(png)
+    (directory / "report.html").write_text(render_page(record, plots), encoding="utf-8")
+
+
+def plain(value: Any) -> Any:
+    """value with plain Python numbers; what is not finite becomes None, which JSON can say."""
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

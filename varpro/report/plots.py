@@ -1,0 +1,254 @@
+"""The plots of a run as PNG bytes.  Colours are those of Okabe and Ito, which colour-blind people tell apart."""
+
+import io
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from varpro.arrays import Array
+from varpro.report.record import RunRecord
+from varpro.report.table import percent
+
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "figure.constrained_layout.use": True,
+    "legend.frameon": False,
+}
+NUMBERED_CLASSES = 20
+"""With more classes the confusion matrix shows colours only."""
+
+
+def draw_all(record: RunRecord) -> dict[str, bytes]:
+    """Every plot that this run has something to show for, by file stem."""
+    drawn = {
+        "accuracy": draw_accuracy,
+        "convergence": draw_convergence,
+        "refinement": draw_refinement,
+        "confusion": draw_confusion,
+        "units": draw_units,
+        "misclassified": draw_misclassified,
+        "ranks": draw_ranks,
+        "seconds": draw_seconds,
+    }
+    plots = {}
+    with matplotlib.rc_context(STYLE):
+        for name, draw in drawn.items():
+            figure = draw(record)
+            if figure is not None:
+                plots[name] = _png(figure)
+    return plots
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130, facecolor="white")
+    return buffer.getvalue()
+
+
+def draw_accuracy(record: RunRecord) -> Figure | None:
+    """Accuracies against true labels; agreement is no accuracy and is not drawn among them."""
+    m = record.metrics
+    bars = [("training", m["train"]["accuracy"], GREY), ("validation", m["validation"]["accuracy"], GREY), ("test", m["test"]["accuracy"], BLUE)]
+    if m["control"]["test_accuracy"] is not None:
+        bars.append(("test, untrained\nunits (control)", m["control"]["test_accuracy"], ORANGE))
+    if m["bootstrap"]["test_accuracy"] is not None:
+        bars.append(("test, after\nbootstrapping", m["bootstrap"]["test_accuracy"], GREEN))
+    bars = [bar for bar in bars if bar[1] is not None and bar[1] == bar[1]]
+    figure = Figure(figsize=(7, 2.9))
+    axes = figure.subplots()
+    values = [100 * value for _, value, _ in bars]
+    axes.bar(range(len(bars)), values, color=[colour for *_, colour in bars], width=0.6)
+    for place, value in enumerate(values):
+        axes.annotate(f"{value:.2f}", (place, value), ha="center", va="bottom", xytext=(0, 2), textcoords="offset points")
+    axes.set_xticks(range(len(bars)), [name for name, *_ in bars])
+    low = min(values)
+    bottom = max(0.0, low - max(2.0, 0.5 * (100 - low)))
+    axes.set_ylim(bottom, min(100.0, max(values)) + 0.12 * (100 - bottom))
+    axes.grid(False, axis="x")
+    axes.set_ylabel("accuracy, %")
+    axes.set_title("Accuracy against true labels" + (f" (axis from {bottom:.0f} %)" if bottom else ""))
+    return figure
+
+
+def _curves(record: RunRecord) -> dict[int, Array]:
+    curves: dict[int, dict[int, float]] = defaultdict(dict)
+    for line in record.history:
+        if line["phase"] == "train" and np.isfinite(line["cost"]):
+            curves[line["subnetwork"]][line["iteration"]] = line["cost"]
+    return {index: np.array(sorted(points.items())) for index, points in curves.items() if points}
+
+
+def draw_convergence(record: RunRecord) -> Figure | None:
+    """Cost of every sub-network by iteration, and the median."""
+    curves = _curves(record)
+    if not curves:
+        return None
+    figure = Figure(figsize=(7, 3.6))
+    axes = figure.subplots()
+    for points in curves.values():
+        axes.plot(points[:, 0], points[:, 1], color=BLUE, linewidth=0.7, alpha=max(0.12, min(0.6, 8 / len(curves))))
+    last = int(max(points[-1, 0] for points in curves.values()))
+    table = np.full((len(curves), last), np.nan)
+    for row, points in zip(table, curves.values(), strict=True):
+        row[points[:, 0].astype(int) - 1] = points[:, 1]
+        row[int(points[-1, 0]) :] = points[-1, 1]
+    axes.plot(np.arange(1, last + 1), np.nanmedian(table, axis=0), color=RED, linewidth=2, label="median")
+    axes.plot([], [], color=BLUE, linewidth=1, label=f"{len(curves)} sub-networks")
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("cost f")
+    axes.set_title("Convergence of the sub-networks")
+    axes.legend()
+    return figure
+
+
+def draw_refinement(record: RunRecord) -> Figure | None:
+    """Accuracy and cost of a refinement against seconds."""
+    lines = [line for line in record.history if line["phase"] == "refine" and line["accepted"]]
+    if not lines:
+        return None
+    seconds = [line["elapsed_seconds"] for line in lines]
+    figure = Figure(figsize=(7, 5.6))
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    for name, colour in (("test", BLUE), ("validation", GREY)):
+        values = [100 * line.get(f"{name}_accuracy", np.nan) for line in lines]
+        if np.isfinite(values).any():
+            upper.plot(seconds, values, "o-", color=colour, markersize=4, label=f"{name}, {values[-1]:.2f} % at the end")
+    control = record.metrics["control"]["test_accuracy"]
+    if control is not None:
+        upper.axhline(100 * control, color=ORANGE, linestyle="--", label=f"control (untrained), {percent(control)}")
+    upper.set_ylabel("accuracy, %")
+    upper.set_title("Refinement: accuracy (true labels) against seconds")
+    upper.legend(loc="lower right")
+    lower.semilogy(seconds, [line["cost"] for line in lines], "o-", color=RED, markersize=4)
+    lower.set_ylabel("cost an image")
+    lower.set_xlabel("seconds")
+    rows = lower.twinx()
+    rows.plot(seconds, [line["rows"] for line in lines], color=GREY, linewidth=1, drawstyle="steps-post")
+    rows.set_ylabel("images in the sample", color=GREY)
+    rows.set_ylim(bottom=0)
+    rows.grid(False)
+    return figure
+
+
+def draw_confusion(record: RunRecord) -> Figure | None:
+    """Counts, coloured by the share of the true class."""
+    matrix = record.confusion
+    count = len(matrix)
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    size = 6.2 if count <= NUMBERED_CLASSES else 7.5
+    figure = Figure(figsize=(size, size * 0.9))
+    axes = figure.subplots()
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    if count <= NUMBERED_CLASSES:
+        for row in range(count):
+            for column in range(count):
+                if matrix[row, column]:
+                    colour = "white" if share[row, column] > 0.5 else "black"
+                    axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)
+        long = max(len(name) for name in record.class_names) > 3
+        axes.set_xticks(range(count), record.class_names, rotation=60 if long else 0, ha="right" if long else "center")
+        axes.set_yticks(range(count), record.class_names)
+    axes.grid(False)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title("Confusion matrix of the test set")
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    return figure
+
+
+def _grid(count: int, columns: int, cell: tuple[float, float], draw: Callable[[Any, int], None], title: str) -> Figure:
+    columns = max(1, min(columns, count))
+    rows = -(-count // columns)
+    figure = Figure(figsize=(max(3.2, columns * cell[0]), rows * cell[1] + 0.45))
+    for place, axes in enumerate(np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()):
+        axes.axis("off")
+        if place < count:
+            draw(axes, place)
+    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    return figure
+
+
+def draw_units(record: RunRecord) -> Figure | None:
+    """Learnt matrices as images, each centred at zero and scaled to its own largest entry."""
+    matrices = record.unit_matrices
+    if not len(matrices):
+        return None
+
+    def draw(axes: Any, place: int) -> None:
+        largest = float(np.abs(matrices[place]).max()) or 1.0
+        axes.imshow(matrices[place], cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
+
+    return _grid(len(matrices), 12, (0.75, 0.75), draw, f"{len(matrices)} of the learnt forms (red +, blue -)")
+
+
+def draw_misclassified(record: RunRecord) -> Figure | None:
+    """The most confident mistakes."""
+    images = record.misclassified_images
+    if not len(images):
+        return None
+    names = record.class_names
+    short = max(len(name) for name in names) <= 3
+
+    def draw(axes: Any, place: int) -> None:
+        image = images[place]
+        if image.ndim == 3:
+            image = np.moveaxis(image, 0, -1) if image.shape[0] == 3 else image[0]
+        axes.imshow(image, cmap="gray_r" if image.ndim == 2 else None, vmin=0, vmax=1, interpolation="nearest")
+        true, guess = names[record.misclassified_true[place]], names[record.misclassified_predicted[place]]
+        gap = " → " if short else "\n→ "
+        axes.set_title(f"{true}{gap}{guess}", fontsize=8, fontweight="normal", loc="center", pad=2)
+
+    cell = (0.8, 1.0) if short else (1.1, 1.45)
+    return _grid(len(images), 12 if short else 9, cell, draw, "Most confident mistakes: true → predicted")
+
+
+def draw_ranks(record: RunRecord) -> Figure | None:
+    """Which rank computed which sub-network when, and for how long."""
+    if not record.partition:
+        return None
+    ranks = len(record.rank_seconds)
+    figure = Figure(figsize=(7, 1.4 + min(0.42 * ranks, 6)))
+    axes = figure.subplots()
+    for part in record.partition:
+        axes.barh(part["rank"], part["seconds"], left=part["start"], height=0.7, color=BLUE, edgecolor="white", linewidth=0.4, alpha=0.75)
+    counts = np.bincount([part["rank"] for part in record.partition], minlength=ranks)
+    labels = [f"rank {rank}: {counts[rank]} sub-networks, {record.rank_seconds[rank]:.1f} s" for rank in range(ranks)]
+    axes.set_yticks(range(ranks), labels)
+    axes.invert_yaxis()
+    axes.grid(False, axis="y")
+    axes.set_xlabel("seconds since the first began")
+    axes.set_title("Sub-networks by rank")
+    return figure
+
+
+def draw_seconds(record: RunRecord) -> Figure | None:
+    """Where the time went."""
+    seconds = record.metrics["seconds"]
+    phases = [(n, seconds[n]) for n in ("load", "subnetworks", "refine", "glue", "control", "bootstrap") if seconds.get(n, 0) > 0]
+    if not phases:
+        return None
+    figure = Figure(figsize=(7, 1.7))
+    axes = figure.subplots()
+    left = 0.0
+    for (name, value), colour in zip(phases, (GREY, BLUE, RED, GREEN, ORANGE, "#56B4E9"), strict=False):
+        axes.barh(0, value, left=left, color=colour, label=f"{name} {value:.1f} s")
+        left += value
+    axes.set_yticks([])
+    axes.set_xlabel("seconds")
+    axes.set_title(f"Time: {seconds['total']:.1f} s in all")
+    axes.legend(ncols=6, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.45), columnspacing=1.0, handlelength=1.0)
+    return figure
