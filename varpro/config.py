@@ -308,13 +308,15 @@ def _all_keys() -> list[str]:
 
 
 def _nearest(key: str) -> str:
+    """The right word at the wrong place, else the nearest spelling of the whole path, else of its last part."""
     keys = _all_keys()
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.7)
-    if not near:  # the right word at the wrong place, or a misspelt last part
-        last = key.rsplit(".", 1)[-1]
-        leaf = difflib.get_close_matches(last, [k.rsplit(".", 1)[-1] for k in keys], n=1, cutoff=0.7)
-        near = [k for k in keys if leaf and k.rsplit(".", 1)[-1] == leaf[0]][:1]
-    return f"did you mean {near[0]}?" if near else f"keys are {', '.join(RunConfig.model_fields)}"
+    leaves = [k.rsplit(".", 1)[-1] for k in keys]
+    last = key.rsplit(".", 1)[-1]
+    near = difflib.get_close_matches(last, leaves, n=1, cutoff=0.7)
+    found = [k for k, leaf in zip(keys, leaves, strict=True) if leaf == last]
+    found = found or difflib.get_close_matches(key, keys, n=1, cutoff=0.7)
+    found = found or [k for k, leaf in zip(keys, leaves, strict=True) if near and leaf == near[0]]
+    return f"did you mean {found[0]}?" if found else f"keys are {', '.join(RunConfig.model_fields)}"
 
 
 def _example(key: str) -> str:

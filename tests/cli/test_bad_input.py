@@ -1,0 +1,111 @@
+"""Every mistake: one line on stderr, exit code 2, nothing written, on one rank and on several."""
+
+import numpy as np
+import pytest
+
+from tests.mpi import run_mpi
+from varpro.cli import predict, train
+
+SMALL = ["--set", "subnetworks=2", "--set", "units=3", "--set", "samples=100", "--set", "search.iterations=2"]
+
+
+def mistake(capsys, program, *arguments):
+    """The one line that a mistake leaves."""
+    assert program.main([str(a) for a in arguments]) == 2
+    stderr = capsys.readouterr().err
+    assert stderr.count("\n") == 1, stderr
+    return stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.yaml"], "no such file"),
+        (["digit"], "did you mean digits"),
+        (["digits", "--set", "unit=3"], "did you mean model.unit"),
+        (["digits", "--set", "samples=5000"], "there are 1198 training images"),
+        (["digits", "--set", "units=500"], "more images than units"),
+        (["digits", "--set", "data.source=minst"], "did you mean mnist"),
+        (["digits", "--backend", "cuda"], "backend cuda"),
+        (["digits", "--sede", "1"], "--sede"),
+        (["digits", "--seed", "x"], "--seed"),
+        ([], "which config"),
+    ],
+)
+def test_mistakes_of_varpro_train(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    line = mistake(capsys, train, *arguments)
+    assert line.startswith("varpro-train: error: ")
+    assert message in line
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_output_folders_that_hold_something_or_cannot_be_made(capsys, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("precious")
+    assert "--overwrite" in mistake(capsys, train, "digits", "--output", tmp_path / "full")
+    (tmp_path / "file").write_text("")
+    assert "is a file" in mistake(capsys, train, "digits", "--output", tmp_path / "file")
+    assert "cannot be written" in mistake(capsys, train, "digits", "--output", tmp_path / "file" / "below")
+
+
+def test_overwriting_keeps_files_of_others(tmp_path):
+    (tmp_path / "mine.txt").write_text("precious")
+    assert train.main(["digits", "--output", str(tmp_path), "--overwrite", "--quiet", *SMALL]) == 0
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_a_class_missing_from_a_mini_batch_names_the_sub_network(capsys, tmp_path):
+    labels = np.zeros(600, dtype=int)
+    labels[:3] = 1
+    np.savez(tmp_path / "rare.npz", images=np.random.default_rng(0).random((600, 5, 5)), labels=labels)
+    line = mistake(capsys, train, "digits", "--set", f"data.source={tmp_path}/rare.npz", "--output", tmp_path / "o", "--set", "samples=40", "--quiet")
+    assert "sub-network" in line
+    assert "class 1" in line
+    assert "raise samples" in line
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_under_mpirun_one_line_on_one_rank_and_no_hang(tmp_path, ranks):
+    ended = run_mpi(ranks, "-m", "varpro.cli.train", "digits", "--set", "sample=3", runner=(), cwd=tmp_path)
+    assert ended.code == 2
+    assert ended.stderr.count("did you mean samples") == 1
+    assert "Traceback" not in ended.stderr
+
+
+def test_under_mpirun_a_data_error_in_a_task_ends_all_ranks(tmp_path):
+    labels = np.zeros(600, dtype=int)
+    labels[:3] = 1
+    np.savez(tmp_path / "rare.npz", images=np.random.default_rng(0).random((600, 5, 5)), labels=labels)
+    ended = run_mpi(
+        2, "-m", "varpro.cli.train", "digits", "--set", "data.source=rare.npz", "--set", "samples=40", "--output", "o", runner=(), cwd=tmp_path
+    )
+    assert ended.code == 2
+    assert ended.stderr.count("is of class 1") == 1
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    assert train.main(["digits", "--output", str(folder), "--overwrite", "--quiet", "--set", "bootstrap=false", *SMALL]) == 0
+    return folder / "model.h5"
+
+
+def test_mistakes_of_varpro_predict(capsys, tmp_path, monkeypatch, model):
+    monkeypatch.chdir(tmp_path)
+    assert "no such model file" in mistake(capsys, predict, "nothing.h5", "digits")
+    (tmp_path / "junk.h5").write_bytes(b"junk")
+    assert "not a model file" in mistake(capsys, predict, "junk.h5", "digits")
+    assert "no such file" in mistake(capsys, predict, model, "images.npz")
+    assert "is not known" in mistake(capsys, predict, model, "digits", "--output", "labels.txt")
+    np.savez("wide.npz", images=np.zeros((2, 9, 8)))
+    assert "(1, 9, 8)" in mistake(capsys, predict, model, "wide.npz")
+    np.savez("bytes.npz", images=np.full((2, 8, 8), 255.0))
+    assert "divide by" in mistake(capsys, predict, model, "bytes.npz")
+    np.savez("nan.npz", images=np.full((2, 8, 8), np.nan))
+    assert "nan" in mistake(capsys, predict, model, "nan.npz")
+    (tmp_path / "digits.predictions.csv").write_text("mine")
+    assert "--overwrite" in mistake(capsys, predict, model, "digits")
+    assert (tmp_path / "digits.predictions.csv").read_text() == "mine"

@@ -1,0 +1,151 @@
+"""Configs: what is accepted, and that every mistake gets one line with the remedy."""
+
+import pytest
+import yaml
+
+from varpro.config import RunConfig, check_partition, find_config, list_configs, load_config, parse_config
+from varpro.errors import ConfigError
+
+BASE = {"data": {"source": "mnist"}}
+
+
+@pytest.mark.parametrize("name", list_configs())
+def test_shipped_configs_load_and_round_trip(name):
+    config = load_config(name)
+    again = parse_config(yaml.safe_load(yaml.safe_dump(config.as_dict())), name)
+    assert again == config
+    assert config.output == f"runs/{name.removesuffix('.yaml')}"
+
+
+def test_a_config_is_found_by_path_first_then_by_name_with_or_without_ending(tmp_path, monkeypatch):
+    assert find_config("digits") == find_config("digits.yaml")
+    own = tmp_path / "digits.yaml"
+    own.write_text("data: {source: digits}\nunits: 3\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_config("digits.yaml").units == 3
+
+
+def test_the_papers_partition_is_shipped():
+    config = load_config("mnist")
+    assert (config.subnetworks, config.units, config.samples, config.search.iterations) == (104, 50, 2000, 15)
+
+
+@pytest.mark.parametrize(
+    ("override", "get", "value"),
+    [
+        ("subnetworks=3", lambda c: c.subnetworks, 3),
+        ("search.cost_tolerance=1e-5", lambda c: c.search.cost_tolerance, 1e-5),
+        ("glue=tsqr", lambda c: c.glue.method, "tsqr"),
+        ("glue.ridge=0.5", lambda c: c.glue.ridge, 0.5),
+        ("bootstrap=false", lambda c: c.bootstrap.enabled, False),
+        ("bootstrap.variant=argmax", lambda c: c.bootstrap.variant, "argmax"),
+        ("refine=true", lambda c: c.refine.enabled, True),
+        ("refine.iterations=3", lambda c: (c.refine.enabled, c.refine.iterations), (True, 3)),
+        ("control=false", lambda c: c.control, False),
+        ("reproducible=true", lambda c: c.reproducible, True),
+        ("model.window=[3, 5]", lambda c: c.model.window, (3, 5)),
+        ("search.rank_tolerance=null", lambda c: c.search.rank_tolerance, None),
+    ],
+)
+def test_overrides(override, get, value):
+    assert get(load_config("digits", [override])) == value
+
+
+def test_later_overrides_win_and_fixed_values_win_over_all():
+    assert load_config("digits", ["seed=1", "seed=2"]).seed == 2
+    assert load_config("digits", ["seed=1"], seed=5).seed == 5
+    assert load_config("digits", ["seed=1"], seed=None).seed == 1
+
+
+MISTAKES = [
+    ({"subnetwork": 3}, "did you mean subnetworks"),
+    ({"iterations": 3}, "did you mean search.iterations"),
+    ({"search": {"iteration": 3}}, "did you mean search.iterations"),
+    ({"search": {"unit": "bilinear"}}, "did you mean model.unit"),
+    ({"nonsense": 1}, "keys are data, model"),
+    ({"units": "many"}, "units is 'many'; it must be a whole number"),
+    ({"units": 2.5}, "whole number"),
+    ({"units": True}, "whole number"),
+    ({"units": 0}, "needs a value >= 1"),
+    ({"seed": -1}, "needs a value >= 0"),
+    ({"search": {"ridge": -1.0}}, "search.ridge is -1.0; it needs a value >= 0"),
+    ({"search": {"ridge": float("nan")}}, "finite"),
+    ({"search": 3}, "a mapping of keys"),
+    ({"search": {"rank_tolerance": 2}}, "needs a value < 1"),
+    ({"glue": "qr"}, "gram, tsqr"),
+    ({"glue": {"ridge": "lots"}}, "must be a number"),
+    ({"glue": {"ridge": -1}}, "auto or a number >= 0"),
+    ({"bootstrap": {"variant": "papr"}}, "choose one of 'paper'"),
+    ({"bootstrap": {"margin": 1.0}}, "needs a value < 1"),
+    ({"control": "yes"}, "true or false"),
+    ({"refine": "yes"}, "true, false"),
+    ({"model": {"window": [9, 3]}}, r"\[smallest, largest\]"),
+    ({"model": {"window": [9]}}, "two sides"),
+    ({"model": {"sigma": "relu"}}, "choose one of 'tanh'"),
+    ({"backend": "gpu"}, "choose one of 'auto', 'cpu', 'cuda'"),
+    ({"data": {}}, "data.source is missing"),
+]
+
+
+@pytest.mark.parametrize(("tree", "message"), MISTAKES)
+def test_every_mistake_gets_one_line_with_the_remedy(tree, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        parse_config({**BASE, **tree}, "here.yaml")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("here.yaml: ")
+
+
+def test_contradictions():
+    with pytest.raises(ConfigError, match="units is 60 and samples 50"):
+        load_config("digits", ["units=60", "samples=50"])
+    with pytest.raises(ConfigError, match="nothing would be trained"):
+        load_config("digits", ["subnetworks=0"])
+
+
+@pytest.mark.parametrize(
+    ("override", "shape", "message"),
+    [
+        ("samples=5000", (1, 8, 8), "samples is 5000, but there are 1000 training images"),
+        ("model.unit=quadratic", (1, 8, 9), "w\\^T X w needs square images"),
+        ("model={unit: local-bilinear, window: [3, 9]}", (1, 8, 8), "set the largest side <= 8"),
+    ],
+)
+def test_partitions_that_the_data_cannot_carry(override, shape, message):
+    with pytest.raises(ConfigError, match=message):
+        check_partition(load_config("digits", [override]), 1000, 10, shape)
+
+
+def test_fewer_samples_than_classes():
+    config = parse_config({**BASE, "units": 3, "samples": 8}, "x")
+    with pytest.raises(ConfigError, match="fewer than the 10 classes"):
+        check_partition(config, 1000, 10, (1, 8, 8))
+
+
+@pytest.mark.parametrize("override", ["seed", "=3", "a..b=1", "units=[1"])
+def test_overrides_that_cannot_be_read(override):
+    with pytest.raises(ConfigError, match="--set"):
+        load_config("digits", [override])
+
+
+def test_files_that_are_no_config(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("data: {source: mnist\nunits: 3\n")
+    with pytest.raises(ConfigError, match="line 2: not valid YAML"):
+        load_config(path)
+    path.write_text("- 1\n")
+    with pytest.raises(ConfigError, match="a mapping"):
+        load_config(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(path)
+
+
+def test_unknown_names_say_what_is_near():
+    with pytest.raises(ConfigError, match="did you mean mnist"):
+        load_config("mnits")
+
+
+def test_configs_are_frozen():
+    config = RunConfig.model_validate(BASE)
+    with pytest.raises(ValueError, match="frozen"):
+        config.units = 3
