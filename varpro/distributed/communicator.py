@@ -6,6 +6,7 @@ two ranks in different calls both raise instead of waiting for ever.
 """
 
 import functools
+import os
 import sys
 from abc import ABC, abstractmethod
 from typing import Any, Literal, NoReturn, TypeVar
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varpro.distributed.launch import launched_size
-from varpro.distributed.threads import cores_of_this_process
+from varpro.distributed.threads import cores_of_this_process, workers_have_ended
 from varpro.errors import BackendError, ShapeError
 
 T = TypeVar("T")
@@ -95,12 +96,15 @@ class Communicator(ABC):
         """End the run because of an error here: the lowest failing rank prints `message`, all leave with `code`.
 
         Ranks in a collective, or failing too, leave in good order.  If one does not turn up within a few seconds
-        the message is printed and the run is aborted.  Returns the exit code.
+        the message is printed and the run is aborted.  Returns the exit code, with which every rank must end at once.
         """
 
     @abstractmethod
     def leave(self, code: int) -> int:
-        """Last call of a rank that ends early in agreement with the others: after `stop` or RunStopped."""
+        """Last call of a rank that ends early in agreement with the others, after RunStopped.
+
+        Returns `code`, with which every rank must end at once.
+        """
 
     @abstractmethod
     def abort(self, code: int, message: str) -> NoReturn:
@@ -158,14 +162,17 @@ class SerialCommunicator(Communicator):
     def stop(self, code: int, message: str | None) -> int:
         if message:
             print_error(message)
-        return code
+        return self.leave(code)
 
     def leave(self, code: int) -> int:
+        if not workers_have_ended(0.0):
+            sys.stdout.flush()
+            os._exit(code)  # the interpreter cannot end in good order under threads that compute
         return code
 
     def abort(self, code: int, message: str) -> NoReturn:
         print_error(message)
-        raise SystemExit(code)
+        raise SystemExit(self.leave(code))
 
 
 @functools.cache

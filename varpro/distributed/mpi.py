@@ -31,7 +31,7 @@ from varpro.distributed.communicator import (
     check_reducible,
     print_error,
 )
-from varpro.distributed.threads import core_share, cores_of_this_process
+from varpro.distributed.threads import core_share, cores_of_this_process, workers_have_ended
 
 mpi4py.rc(thread_level="funneled")  # must precede the import below, which initialises MPI
 from mpi4py import MPI  # noqa: E402
@@ -45,6 +45,8 @@ LONGEST_NAP = 1e-3
 GRACE_SECONDS = 3.0
 """How long a failed rank waits for the others to join before it aborts them."""
 FINALIZE_SECONDS = 10
+WORKER_SECONDS = 1.0
+"""How long worker threads may take to end their tasks before a failed run is aborted instead of left in order."""
 PART_BYTES = 1 << 23
 """Large arrays move in parts, which bounds the library's own temporaries; as fast as the whole array at once."""
 _ARRAY_TAG, _READY_TAG = 1, 2
@@ -160,17 +162,18 @@ class MpiCommunicator(Communicator):
         return self.leave(int(header[1]))
 
     def leave(self, code: int) -> int:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        if not workers_have_ended(WORKER_SECONDS):
+            MPI.COMM_WORLD.Abort(code)
+        # The interpreter ends MPI on its way out, together with the other ranks.  (Leaving by os._exit looks like a
+        # crash to MPICH's launcher, which then reports its own kill, 9, as the code of the run.)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(FINALIZE_SECONDS)  # kills this process, and so the run, should a rank not arrive
-        MPI.Finalize()
-        os._exit(code)  # worker threads may still compute: not worth waiting for
+        return code
 
     def abort(self, code: int, message: str) -> NoReturn:
         sys.stdout.flush()
         print_error(message)
-        self._control.Abort(code)
+        MPI.COMM_WORLD.Abort(code)
         os._exit(code)
 
     def _bcast_bytes(self, array: Array, root: int) -> Array:

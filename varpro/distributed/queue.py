@@ -6,13 +6,13 @@ that short tasks do not wait for the next message; near the end it holds none, s
 """
 
 import queue
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Generic, TypeVar, cast
 
 from varpro.distributed.communicator import Communicator
+from varpro.distributed.threads import start_worker
 
 Result = TypeVar("Result")
 
@@ -40,13 +40,13 @@ class _Crew(Generic[Result]):
         self._tasks: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[_Done[Result]] = queue.SimpleQueue()
         self._nap = SHORTEST_NAP
-        # Daemons: after an error the run ends without waiting for the tasks under way.
-        self._threads = [threading.Thread(target=self._compute, daemon=True) for _ in range(threads)]
-        for thread in self._threads:
-            thread.start()
+        self._threads = threads
+        self._dismissed = False
+        for _ in range(threads):
+            start_worker(self._compute)
 
     def _compute(self) -> None:
-        while (index := self._tasks.get()) is not None:
+        while (index := self._tasks.get()) is not None and not self._dismissed:
             try:
                 self._done.put(_Done(index, result=self._work(index)))
             except BaseException as error:  # carried to the main thread, which raises it
@@ -67,7 +67,9 @@ class _Crew(Generic[Result]):
         return done
 
     def dismiss(self) -> None:
-        for _ in self._threads:
+        """Let the threads end after the task under way."""
+        self._dismissed = True
+        for _ in range(self._threads):
             self._tasks.put(None)
 
 

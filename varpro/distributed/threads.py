@@ -1,8 +1,10 @@
 """How many threads a rank may use, and how to hold BLAS to a number of them."""
 
 import os
+import threading
+import time
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from varpro.distributed.communicator import Communicator
 
+_WORKER_NAME = "varpro-worker"
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -36,6 +39,20 @@ def cpu_quota() -> float:
         return float(quota) / float(period)
     except (OSError, ValueError):  # no cgroup v2, or "max"
         return float("inf")
+
+
+def start_worker(target: Callable[[], None]) -> None:
+    """A thread that computes.  A daemon: after an error the run ends without waiting for the tasks under way."""
+    threading.Thread(target=target, name=_WORKER_NAME, daemon=True).start()
+
+
+def workers_have_ended(seconds: float) -> bool:
+    """Wait up to `seconds` for the threads of start_worker; False if some still compute."""
+    deadline = time.monotonic() + seconds
+    workers = [thread for thread in threading.enumerate() if thread.name == _WORKER_NAME]
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+    return not any(worker.is_alive() for worker in workers)
 
 
 def threads_per_rank(comm: "Communicator") -> int:

@@ -1,0 +1,69 @@
+"""Cores are divided among the ranks of a machine, and BLAS keeps to its number of threads."""
+
+import builtins
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import threadpoolctl
+
+from varpro.distributed import SerialCommunicator, blas_threads, threads, threads_per_rank
+
+
+@pytest.fixture(autouse=True)
+def no_limit_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "cpu_quota", lambda: float("inf"))
+    return iter(())
+
+
+def test_shared_cores_are_divided_and_own_cores_kept() -> None:
+    assert threads.core_share(range(8), [range(8)] * 2) == pytest.approx(4.0)
+    assert threads.core_share(range(4), [range(4), range(4, 8)]) == pytest.approx(4.0)
+    assert threads.core_share([0], [[0], [1]]) == pytest.approx(1.0)
+    assert threads.core_share(range(2), [range(2)] * 8) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("share", "limit", "quota", "expected"),
+    [(8.0, "", 99.0, 8), (0.25, "", 99.0, 1), (8.0, "3", 99.0, 3), (2.0, "64", 99.0, 2), (8.0, "", 2.5, 2)],
+)
+def test_threads_per_rank(
+    monkeypatch: pytest.MonkeyPatch, share: float, limit: str, quota: float, expected: int
+) -> None:
+    comm = SerialCommunicator()
+    comm.core_share = share
+    monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    monkeypatch.setattr(threads, "cpu_quota", lambda: quota)
+    assert threads_per_rank(comm) == expected
+
+
+def test_thirds_of_cores_add_up() -> None:
+    comm = SerialCommunicator()
+    comm.core_share = threads.core_share(range(9), [range(9)] * 3)
+    assert threads_per_rank(comm) == 3
+
+
+def test_every_loaded_blas_is_limited_and_released() -> None:
+    def counts() -> list[int]:
+        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+    with blas_threads(2):
+        before = counts()
+        with blas_threads(1):
+            assert counts() == [1] * len(before)
+        assert counts() == before
+    assert len(before) >= 2  # NumPy's and SciPy's wheels bring one each
+
+
+def test_missing_threadpoolctl_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    real_import = builtins.__import__
+
+    def without_threadpoolctl(name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "threadpoolctl":
+            raise ImportError(name)
+        return real_import(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without_threadpoolctl)
+    with pytest.warns(RuntimeWarning, match="OPENBLAS_NUM_THREADS=3"), blas_threads(3):
+        pass
