@@ -241,7 +241,7 @@ def draw_seconds(record: RunRecord) -> Figure | None:
     phases = [(n, seconds[n]) for n in ("load", "subnetworks", "refine", "glue", "control", "bootstrap") if seconds.get(n, 0) > 0]
     if not phases:
         return None
-    figure = Figure(figsize=(7, 1.7))
+    figure = Figure(figsize=(7, 2.1))
     axes = figure.subplots()
     left = 0.0
     for (name, value), colour in zip(phases, (GREY, BLUE, RED, GREEN, ORANGE, "#56B4E9"), strict=False):
@@ -250,5 +250,5 @@ def draw_seconds(record: RunRecord) -> Figure | None:
     axes.set_yticks([])
     axes.set_xlabel("seconds")
     axes.set_title(f"Time: {seconds['total']:.1f} s in all")
-    axes.legend(ncols=6, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.45), columnspacing=1.0, handlelength=1.0)
+    figure.legend(ncols=3, fontsize=9, loc="outside lower center", handlelength=1.0)
     return figure
