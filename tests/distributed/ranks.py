@@ -206,6 +206,21 @@ def last_exits(comm: Communicator) -> int:
     return _say(comm, "not reached")
 
 
+def rank_zero_fails_at_the_end(comm: Communicator) -> int:
+    """The others have nothing left to do when rank 0 cannot write its results."""
+    if comm.rank == 0:
+        time.sleep(0.3)
+        raise DataError("the disk is full: free some space")
+    return 0
+
+
+def last_returns_early(comm: Communicator) -> int:
+    """A rank that takes itself for done while the others count on it."""
+    if comm.rank < comm.size - 1:
+        comm.allreduce_(np.zeros(3))
+    return 0
+
+
 def last_is_killed(comm: Communicator) -> int:
     """A rank that the system kills, as for want of memory."""
     if comm.rank == comm.size - 1:

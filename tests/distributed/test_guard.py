@@ -47,6 +47,17 @@ def test_exit_on_one_rank_ends_all() -> None:
     assert (run.code, run.stdout) == (3, "")
 
 
+def test_error_of_rank_zero_after_the_others_are_done() -> None:
+    run = run_mpi(3, RANKS, "rank_zero_fails_at_the_end", runner=())
+    assert (run.code, run.stdout, run.stderr) == (2, "", "varpro-train: error: the disk is full: free some space\n")
+
+
+def test_rank_that_returns_early_is_an_error_and_no_hang() -> None:
+    run = run_mpi(3, RANKS, "last_returns_early", runner=(), timeout=30)
+    assert run.code == 1
+    assert "different collective calls" in run.stderr
+
+
 def test_killed_rank_ends_the_run() -> None:
     run = run_mpi(3, RANKS, "last_is_killed", runner=(), timeout=30)
     assert run.code != 0

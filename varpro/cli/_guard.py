@@ -27,20 +27,31 @@ def run(program: str, main: Callable[[Communicator], int], comm: Communicator | 
             comm = _Unconnected()
             return comm.stop(USER_ERROR, _one_line(program, error))
     try:
-        code = main(comm)
-        return code if code == 0 else comm.stop(code, None)
+        code, message = _outcome(main, comm)
+        if code:
+            return comm.stop(code, message)
+        comm.barrier()  # asleep until the last rank is done, as when rank 0 writes; the end of MPI would spin
+        return 0
     except VarproError as error:
         return comm.stop(USER_ERROR, _one_line(program, error))
     except RunStopped as stopped:
         return comm.leave(_exit_code(stopped))
-    except SystemExit as leaving:
-        return comm.stop(_exit_code(leaving), leaving.code if isinstance(leaving.code, str) else None)
     except KeyboardInterrupt:
         time.sleep(0.2 * min(comm.rank, 1))  # an interrupt reaches all ranks: rank 0 tells it and ends the others
         comm.abort(INTERRUPTED, f"{program}: interrupted")
     except BaseException:
         where = f"{program}: rank {comm.rank} of {comm.size} failed:\n" if comm.size > 1 else ""
         comm.abort(PROGRAM_ERROR, where + traceback.format_exc())
+
+
+def _outcome(main: Callable[[Communicator], int], comm: Communicator) -> tuple[int, str | None]:
+    """Exit code and last words of main, whether it returns or calls sys.exit."""
+    try:
+        return main(comm), None
+    except RunStopped:
+        raise
+    except SystemExit as leaving:
+        return _exit_code(leaving), leaving.code if isinstance(leaving.code, str) else None
 
 
 def _one_line(program: str, error: VarproError) -> str:
