@@ -41,6 +41,8 @@ def test_the_papers_partition_is_shipped():
         ("bootstrap.variant=argmax", lambda c: c.bootstrap.variant, "argmax"),
         ("refine=true", lambda c: c.refine.enabled, True),
         ("refine.iterations=3", lambda c: (c.refine.enabled, c.refine.iterations), (True, 3)),
+        ("refine=false", lambda c: c.refine.enabled, False),
+        ("glue=gram", lambda c: c.glue.method, "gram"),
         ("control=false", lambda c: c.control, False),
         ("reproducible=true", lambda c: c.reproducible, True),
         ("model.window=[3, 5]", lambda c: c.model.window, (3, 5)),
@@ -57,7 +59,28 @@ def test_later_overrides_win_and_fixed_values_win_over_all():
     assert load_config("digits", ["seed=1"], seed=None).seed == 1
 
 
+def test_a_key_set_below_a_shorthand_keeps_what_the_shorthand_means():
+    config = load_config("digits", ["glue=tsqr", "glue.block_rows=7", "bootstrap=false", "bootstrap.margin=0.1"])
+    assert (config.glue.method, config.glue.block_rows) == ("tsqr", 7)
+    assert (config.bootstrap.enabled, config.bootstrap.margin) == (True, 0.1)
+
+
 MISTAKES = [
+    ({"ridge": 3}, "did you mean search.ridge or glue.ridge or refine.ridge"),
+    ({"Units": 3}, r"did you mean units\?"),
+    ({"search": {"nonsense": 1}}, "keys of search are iterations"),
+    ({3: 4}, "unknown key 3"),
+    ({"unts": 3, "samples": "x"}, r"unknown key unts; did you mean units\? \(also to mend: samples\)"),
+    ({"data": {"sorce": "mnist"}}, r"unknown key data\.sorce; did you mean data\.source\?$"),
+    ({"data": "mnist"}, r"such as data: \{source: mnist\}"),
+    ({"data": {"source": ""}}, "must not be empty"),
+    ({"data": {"source": 3}}, "must be text"),
+    ({"search": None}, "search is empty; .* put keys below search, or remove the line"),
+    ({"units": None}, "units is empty; it must be a whole number"),
+    ({"refine": 3}, "true, false, or a mapping"),
+    ({"model": {"window": [3, "x"]}}, r"\[3, 'x'\]; it needs two sides"),
+    ({"model": {"window": 7}}, "is 7; it needs two sides"),
+    ({"bootstrap": {"variant": "argmin"}}, r"\(did you mean argmax\?\)"),
     ({"subnetwork": 3}, "did you mean subnetworks"),
     ({"iterations": 3}, "did you mean search.iterations"),
     ({"search": {"iteration": 3}}, "did you mean search.iterations"),
@@ -121,10 +144,22 @@ def test_fewer_samples_than_classes():
         check_partition(config, 1000, 10, (1, 8, 8))
 
 
-@pytest.mark.parametrize("override", ["seed", "=3", "a..b=1", "units=[1"])
+@pytest.mark.parametrize("override", ["seed", "=3", "a..b=1", "units=[1", "units.x=3", "data={source: a, source: b}"])
 def test_overrides_that_cannot_be_read(override):
     with pytest.raises(ConfigError, match="--set"):
         load_config("digits", [override])
+
+
+def test_a_mistake_is_laid_where_it_was_made():
+    with pytest.raises(ConfigError, match=r"^--set units=many: units is 'many'"):
+        load_config("digits", ["seed=3", "units=many"])
+    with pytest.raises(ConfigError, match=r"^--seed -1: seed is -1; it needs a value >= 0"):
+        load_config("digits", ["units=3"], seed=-1)
+
+
+def test_an_override_without_effect_is_refused():
+    with pytest.raises(ConfigError, match=r"--set refine\.products=3: has no effect.* set that to true"):
+        load_config("digits", ["refine.enabled=false", "refine.products=3"])
 
 
 def test_files_that_are_no_config(tmp_path):
@@ -132,6 +167,17 @@ def test_files_that_are_no_config(tmp_path):
     path.write_text("data: {source: mnist\nunits: 3\n")
     with pytest.raises(ConfigError, match="line 2: not valid YAML"):
         load_config(path)
+    path.write_text("data: {source: mnist}\nunits: 3\nunits: 4\n")
+    with pytest.raises(ConfigError, match="line 3: .*the key units is given twice"):
+        load_config(path)
+    path.write_text("data: {source: mnist}\n\tunits: 3\n")
+    with pytest.raises(ConfigError, match="line 2: .*a tab stands where spaces are needed"):
+        load_config(path)
+    path.write_text("# nothing yet\n")
+    with pytest.raises(ConfigError, match="is empty; it needs at least a data source"):
+        load_config(path)
+    with pytest.raises(ConfigError, match="is a folder"):
+        load_config(tmp_path)
     path.write_text("- 1\n")
     with pytest.raises(ConfigError, match="a mapping"):
         load_config(path)
