@@ -43,10 +43,12 @@ class NormalEquations:
     """(b, P)"""
     diagonal: Array
     """(b, P) scaling of the damping: max(diag H, floor)"""
+    single: bool = False
+    """H was made in single precision, so its factor may be too"""
 
     def solve(self, damping: Array) -> Step:
         """(H + lambda diag(d)) s = -g for damping (b,)."""
-        delta, solved = damped_step(self.h, self.diagonal, damping, -self.gradient)
+        delta, solved = damped_step(self.h, self.diagonal, damping, -self.gradient, single=self.single)
         predicted = 0.5 * np.einsum("bp,bp->b", delta, damping[:, None] * self.diagonal * delta - self.gradient)
         return Step(delta, predicted, solved)
 
@@ -71,7 +73,7 @@ def linearise(problem: SeparableProblem, current: Evaluation) -> NormalEquations
     gradient = -np.einsum("bmk,bmk->bm", products, current.a[:, model.columns])
     if model.parameters is not None:
         h, gradient = _sum_by_parameter(h, gradient, model.parameters, current.w.shape[1])
-    return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2)))
+    return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2)), problem.gn_precision == "float32")
 
 
 def _sum_by_parameter(h: Array, gradient: Array, parameters: Array, n_parameters: int) -> tuple[Array, Array]:

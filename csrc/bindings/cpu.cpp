@@ -29,7 +29,8 @@ void load_blas() {
     blas::table = {capsule<blas::Gemm>(b, "dgemm"),       capsule<blas::Syrk>(b, "dsyrk"),
                    capsule<blas::SyrkFloat>(b, "ssyrk"),  capsule<blas::Trsm>(b, "dtrsm"),
                    capsule<blas::Potrf>(l, "dpotrf"),     capsule<blas::Potrs>(l, "dpotrs"),
-                   capsule<blas::Trtri>(l, "dtrtri")};
+                   capsule<blas::Trtri>(l, "dtrtri"),     capsule<blas::Symv>(b, "dsymv"),
+                   capsule<blas::PotrfFloat>(l, "spotrf"), capsule<blas::PotrsFloat>(l, "spotrs")};
 }
 
 // The widest instruction set that this build has and this processor runs.
@@ -50,19 +51,23 @@ Scalarize choose() {
 #ifdef VARPRO_X86_VARIANTS
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw"))
+        __builtin_cpu_supports("avx512bw")) {
+        weigh_variant = {avx512::weigh, avx512::weigh};
         return {avx512::quadratic,      avx512::bilinear,       avx512::activate,       avx512::activate,
                 avx512::window_forward, avx512::window_forward, avx512::window_adjoint, avx512::window_adjoint,
                 avx512::window_jacobian, "avx512"};
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        weigh_variant = {avx2::weigh, avx2::weigh};
         return {avx2::quadratic,      avx2::bilinear,       avx2::activate,       avx2::activate,
                 avx2::window_forward, avx2::window_forward, avx2::window_adjoint, avx2::window_adjoint,
                 avx2::window_jacobian, "avx2"};
+    }
 #endif
     return {};
 }
 
-const Scalarize scalarize = choose();
+Scalarize scalarize;
 
 WindowCall window_call(const py::array& x, const Dense<std::int32_t>& windows, const Dense<std::int64_t>& offsets) {
     const Pixel pixel = x.itemsize() == 1 ? Pixel::u8 : x.itemsize() == 4 ? Pixel::f32 : Pixel::f64;
@@ -93,6 +98,7 @@ void pack(const T* x, double* out, double scale, py::ssize_t n, py::ssize_t side
 PYBIND11_MODULE(_cpu, m) {
     m.doc() = "Compiled CPU kernels of varpro; contracts in csrc/kernels.";
     load_blas();
+    scalarize = choose();
     m.attr("instruction_set") = scalarize.name;
 
     m.def("quadratic", [](const Dense<double>& s, const Dense<double>& w, Dense<double>& phi, py::object d, bool logistic) {
@@ -176,13 +182,13 @@ PYBIND11_MODULE(_cpu, m) {
             normal_matrix({d_data + b * n * mm * item, item == 4, z.data() + b * r * mm, aat.data() + b * i * i, gi ? gi + b * i * i : nullptr,
                            g.data() + b * mm * k, columns.data(), out + b * mm * mm, n, mm, r, i, k});
     });
-    m.def("damped_solve", [](const Dense<double>& h, const Dense<double>& diagonal, const Dense<double>& lambda, const Dense<double>& rhs, Dense<double>& step, Dense<std::int64_t>& info) {
+    m.def("damped_solve", [](const Dense<double>& h, const Dense<double>& diagonal, const Dense<double>& lambda, const Dense<double>& rhs, Dense<double>& step, Dense<std::int64_t>& info, bool single) {
         const py::ssize_t batches = h.shape(0), p = h.shape(1);
         double* out = step.mutable_data();
         std::int64_t* codes = info.mutable_data();
         py::gil_scoped_release free;
         for (py::ssize_t b = 0; b < batches; ++b)
-            codes[b] = damped_solve(h.data() + b * p * p, diagonal.data() + b * p, lambda.data()[b], rhs.data() + b * p, out + b * p, p);
+            codes[b] = damped_solve(h.data() + b * p * p, diagonal.data() + b * p, lambda.data()[b], rhs.data() + b * p, out + b * p, p, single);
     });
     m.def("accumulate_gram", [](const Dense<double>& phi, const Dense<double>& y, Dense<double>& gram, Dense<double>& cross) {
         double *g = gram.mutable_data(), *c = cross.mutable_data();

@@ -8,6 +8,9 @@ using Syrk = void(char*, char*, int*, int*, double*, double*, int*, double*, dou
 using SyrkFloat = void(char*, char*, int*, int*, float*, float*, int*, float*, float*, int*);
 using Trsm = void(char*, char*, char*, char*, int*, int*, double*, double*, int*, double*, int*);
 using Potrf = void(char*, int*, double*, int*, int*);
+using PotrfFloat = void(char*, int*, float*, int*, int*);
+using PotrsFloat = void(char*, int*, int*, float*, int*, float*, int*, int*);
+using Symv = void(char*, int*, double*, double*, int*, double*, int*, double*, double*, int*);
 using Potrs = void(char*, int*, int*, double*, int*, double*, int*, int*);
 using Trtri = void(char*, char*, int*, double*, int*, int*);
 
@@ -19,6 +22,9 @@ struct Table {
     Potrf* dpotrf = nullptr;
     Potrs* dpotrs = nullptr;
     Trtri* dtrtri = nullptr;
+    Symv* dsymv = nullptr;
+    PotrfFloat* spotrf = nullptr;
+    PotrsFloat* spotrs = nullptr;
 };
 
 /// Filled when the module is imported.

@@ -3,6 +3,7 @@
 #include "../kernels/gauss_newton.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "blas.hpp"
@@ -10,6 +11,7 @@
 namespace varpro {
 
 blas::Table blas::table;
+Weigh weigh_variant;
 
 namespace {
 
@@ -28,34 +30,67 @@ std::vector<double> spread(const double* square, const std::int32_t* columns, st
     return out;
 }
 
-/// One row of H from the row of D^T D (in T) and of z^T z (already in h).
 template <typename T>
-void weigh_row(const T* gram, double* h, const double* weight, const double* inverse, const double* gt, const double* g,
-               std::int64_t row, std::int64_t m, std::int64_t k, double* rank_k) {
-    const std::int64_t end = row + 1;
-    for (std::int64_t c = 0; c < end; ++c) h[c] = weight[c] * (static_cast<double>(gram[c]) - h[c]);
-    if (!inverse) return;
-    std::fill_n(rank_k, end, 0.0);
-    for (std::int64_t q = 0; q < k; ++q) {
-        const double factor = g[row * k + q];
-        const double* other = gt + q * m;
-        for (std::int64_t c = 0; c < end; ++c) rank_k[c] += factor * other[c];
-    }
-    for (std::int64_t c = 0; c < end; ++c) h[c] += inverse[c] * rank_k[c];
-}
-
-template <typename T>
-void weigh(const NormalMatrixCall& c, const T* gram) {
+void weigh(const NormalMatrixCall& c, void (*pass)(const WeighCall&, const T*), const T* gram) {
     const std::vector<double> weight = spread(c.aat, c.columns, c.i, c.m);
-    std::vector<double> inverse, gt(c.m * c.k), rank_k(c.m);
+    std::vector<double> inverse, gt(c.m * c.k);
     if (c.gram_inverse) inverse = spread(c.gram_inverse, c.columns, c.i, c.m);
     for (std::int64_t row = 0; row < c.m; ++row)
         for (std::int64_t q = 0; q < c.k; ++q) gt[q * c.m + row] = c.g[row * c.k + q];
-    for (std::int64_t row = 0; row < c.m; ++row) {
-        const std::int64_t j = c.columns[row] * c.m;
-        weigh_row(gram + row * c.m, c.h + row * c.m, weight.data() + j, c.gram_inverse ? inverse.data() + j : nullptr,
-                  gt.data(), c.g, row, c.m, c.k, rank_k.data());
+    pass({weight.data(), c.gram_inverse ? inverse.data() : nullptr, c.g, gt.data(), c.columns, c.h, c.m, c.k}, gram);
+}
+
+constexpr double kRefined = 1e-10;  // relative residual at which a refined solution is as good as a double one
+constexpr int kRefinements = 8;
+
+/// x = scale o S^-1 (scale o r) with S the factor in single precision.
+void solve_single(float* factor, const std::vector<double>& scale, const std::vector<double>& r, std::vector<float>& x) {
+    char upper = 'U';
+    int size = static_cast<int>(r.size()), one = 1, info = 0;
+    for (std::size_t i = 0; i < r.size(); ++i) x[i] = static_cast<float>(scale[i] * r[i]);
+    blas::table.spotrs(&upper, &size, &one, factor, &size, x.data(), &size, &info);
+}
+
+/// Whether step has been found by a factorisation in single precision and refinement in double.
+bool damped_solve_single(const double* h, const double* diagonal, double lambda, const double* rhs, double* step,
+                         std::int64_t p) {
+    char upper = 'U';
+    int size = static_cast<int>(p), one = 1, info = 0;
+    float* work = scratch<float>(static_cast<std::size_t>(p) * p);
+    std::vector<double> scale(p), x(p, 0.0), r(rhs, rhs + p);
+    std::vector<float> correction(p);
+    for (std::int64_t i = 0; i < p; ++i) scale[i] = 1.0 / std::sqrt(h[i * p + i] + lambda * diagonal[i]);
+    double largest = 0.0;
+    for (std::int64_t i = 0; i < p; ++i) largest = std::max(largest, std::fabs(scale[i] * rhs[i]));
+    if (!(largest > 0.0) || !std::isfinite(largest)) return false;
+    for (std::int64_t row = 0; row < p; ++row) {
+        for (std::int64_t c = 0; c < row; ++c) work[row * p + c] = static_cast<float>(h[row * p + c] * scale[row] * scale[c]);
+        work[row * p + row] = 1.0f;
     }
+    blas::table.spotrf(&upper, &size, work, &size, &info);
+    if (info != 0) return false;
+    double before = largest;
+    for (int round = 0; round < kRefinements; ++round) {
+        // the right-hand side is scaled to order one, so that single precision neither over- nor underflows
+        for (double& value : r) value /= before;
+        solve_single(work, scale, r, correction);
+        for (std::int64_t i = 0; i < p; ++i) x[i] += before * scale[i] * static_cast<double>(correction[i]);
+        double minus = -1.0, plus = 1.0;
+        std::copy_n(rhs, p, r.begin());
+        blas::table.dsymv(&upper, &size, &minus, const_cast<double*>(h), &size, x.data(), &one, &plus, r.data(), &one);
+        double after = 0.0;
+        for (std::int64_t i = 0; i < p; ++i) {
+            r[i] -= lambda * diagonal[i] * x[i];
+            after = std::max(after, std::fabs(scale[i] * r[i]));
+        }
+        if (after <= kRefined * largest) {
+            std::copy_n(x.begin(), p, step);
+            return true;
+        }
+        if (!(after < 0.5 * before)) return false;
+        before = after;
+    }
+    return false;
 }
 
 }  // namespace
@@ -69,16 +104,17 @@ void normal_matrix(const NormalMatrixCall& c) {
         float one = 1.0f, none = 0.0f;
         float* gram = scratch<float>(entries);
         blas::table.ssyrk(&upper, &plain, &m, &n, &one, static_cast<float*>(const_cast<void*>(c.d)), &m, &none, gram, &m);
-        weigh(c, gram);
+        weigh(c, weigh_variant.narrow, gram);
     } else {
         double* gram = scratch<double>(entries);
         blas::syrk('U', m, n, 1.0, static_cast<const double*>(c.d), 0.0, gram);
-        weigh(c, gram);
+        weigh(c, weigh_variant.wide, gram);
     }
 }
 
 int damped_solve(const double* h, const double* diagonal, double lambda, const double* rhs, double* step,
-                 std::int64_t p) {
+                 std::int64_t p, bool single) {
+    if (single && damped_solve_single(h, diagonal, lambda, rhs, step, p)) return 0;
     char upper = 'U';
     int size = static_cast<int>(p), one = 1, info = 0;
     double* work = scratch<double>(static_cast<std::size_t>(p) * p + p);

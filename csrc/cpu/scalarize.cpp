@@ -1,5 +1,5 @@
 // Quadratic and bilinear units.  Units are the SIMD lanes: one image's Z = S w is a product of a (side x side) matrix with
-// a (side x units) one that stays in the first-level cache, two rows by six vectors of accumulators at a time.
+// a (side x units) one that stays in the first-level cache, a row by up to thirteen vectors of accumulators at a time.
 #include "../kernels/scalarize.hpp"
 
 #include <algorithm>
@@ -15,7 +15,7 @@ constexpr std::int64_t kLanes = LanesOf<double>::count;
 
 std::int64_t padded(std::int64_t units) { return (units + kLanes - 1) / kLanes * kLanes; }
 
-/// out[r, :] += sum_k a[r, k] w[k, :] for ROWS rows and VECTORS vectors of columns; a has strides (row, column).
+/// out[r, :] = sum_k a[r, k] w[k, :] for ROWS rows and VECTORS vectors of columns; a has strides (row, column).
 template <int ROWS, int VECTORS>
 void tile(const double* a, std::int64_t row, std::int64_t column, std::int64_t depth, const double* w,
           std::int64_t stride, double* out) {
@@ -29,23 +29,23 @@ void tile(const double* a, std::int64_t row, std::int64_t column, std::int64_t d
         for (int v = 0; v < VECTORS; ++v) store(out + r * stride + v * kLanes, sum[r][v]);
 }
 
-template <int ROWS>
-void columns_of_tiles(const double* a, std::int64_t row, std::int64_t column, std::int64_t depth, const double* w,
-                      std::int64_t stride, double* out) {
+/// One row by all its vectors at once while they fit the registers: w then comes straight from the cache as an operand.
+void row_of_tiles(const double* a, std::int64_t row, std::int64_t column, std::int64_t depth, const double* w,
+                  std::int64_t stride, double* out) {
     std::int64_t v = 0;
-    for (; v + 6 * kLanes <= stride; v += 6 * kLanes)
-        tile<ROWS, 6>(a, row, column, depth, w + v, stride, out + v);
-    for (; v + 2 * kLanes <= stride; v += 2 * kLanes)
-        tile<ROWS, 2>(a, row, column, depth, w + v, stride, out + v);
-    for (; v < stride; v += kLanes) tile<ROWS, 1>(a, row, column, depth, w + v, stride, out + v);
+    for (; v + 12 * kLanes <= stride; v += 12 * kLanes) {
+        if (stride - v == 13 * kLanes) return tile<1, 13>(a, row, column, depth, w + v, stride, out + v);
+        tile<1, 12>(a, row, column, depth, w + v, stride, out + v);
+    }
+    for (; v + 4 * kLanes <= stride; v += 4 * kLanes)
+        tile<1, 4>(a, row, column, depth, w + v, stride, out + v);
+    for (; v < stride; v += kLanes) tile<1, 1>(a, row, column, depth, w + v, stride, out + v);
 }
 
 /// out (rows, stride) = a (rows, depth) w (depth, stride); stride is padded units.
 void multiply(const double* a, std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t depth,
               const double* w, std::int64_t stride, double* out) {
-    std::int64_t r = 0;
-    for (; r + 2 <= rows; r += 2) columns_of_tiles<2>(a + r * row, row, column, depth, w, stride, out + r * stride);
-    if (r < rows) columns_of_tiles<1>(a + r * row, row, column, depth, w, stride, out + r * stride);
+    for (std::int64_t r = 0; r < rows; ++r) row_of_tiles(a + r * row, row, column, depth, w, stride, out + r * stride);
 }
 
 /// (rows, units) with the units padded to whole vectors by zeros.

@@ -36,10 +36,11 @@ def normal_matrix_reference(
     return h  # type: ignore[no-any-return]
 
 
-def damped_solve(h: Array, diagonal: Array, lam: Array, rhs: Array) -> tuple[Array, Array]:
+def damped_solve(h: Array, diagonal: Array, lam: Array, rhs: Array, *, single: bool = False) -> tuple[Array, Array]:
     """Solve (h + lam diag(diagonal)) step = rhs by Cholesky on a copy; returns step (B, P) and info (B,).
 
     h : (B, P, P) float64, lower triangle.  diagonal, rhs : (B, P).  lam : (B,).
+    single : factor in float32 and refine with float64 residuals to 1e-10, or in float64 where that does not converge.
     info > 0: that leading minor is not positive definite, and the problem's step is NaN.
     """
     require(
@@ -47,7 +48,7 @@ def damped_solve(h: Array, diagonal: Array, lam: Array, rhs: Array) -> tuple[Arr
         f"h {h.shape}, diagonal {diagonal.shape}, lam {lam.shape} and rhs {rhs.shape} need (B, P, P), (B, P), (B,), (B, P)",
     )
     step, info = np.full(rhs.shape, np.nan), np.zeros(len(h), dtype=np.int64)
-    _cpu.damped_solve(doubles(h), doubles(diagonal), doubles(lam), doubles(rhs), step, info)
+    _cpu.damped_solve(doubles(h), doubles(diagonal), doubles(lam), doubles(rhs), step, info, single)
     return step, info
 
 

@@ -4,13 +4,14 @@ from varpro.arrays import Array
 from varpro.kernels import gauss_newton as kernel
 
 
-def damped_step(h: Array, diagonal: Array, damping: Array, rhs: Array) -> tuple[Array, Array]:
+def damped_step(h: Array, diagonal: Array, damping: Array, rhs: Array, *, single: bool = False) -> tuple[Array, Array]:
     """(H + lambda diag(d)) s = rhs for b problems by Cholesky.
 
     h : (b, P, P) float64, lower triangle; not modified.  diagonal, rhs : (b, P).  damping : (b,).
+    single : factor in float32, refine to 1e-10 in float64; worth it where h itself is only that good.
     Returns s (b, P), zero where the factorisation broke down, and solved (b,) bool.
     """
-    step, info = kernel.damped_solve(h, diagonal, damping, rhs)
+    step, info = kernel.damped_solve(h, diagonal, damping, rhs, single=single)
     solved = info == 0
     step[~solved] = 0.0
     return step, solved

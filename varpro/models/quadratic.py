@@ -134,6 +134,7 @@ class _BoundQuadratic(BoundUnits):
             self.lit = np.arange(1)
         x = x[:, :, self.lit[:, None], self.lit]
         self.s = np.ascontiguousarray(x + x.mT)[None]
+        self.packed = np.concatenate([scalarize.symmetric_pack(np.ascontiguousarray(p), dtype=float) for p in np.moveaxis(x, 1, 0)], axis=1)
         self.units, self.sigma = units, sigma
         dark = units.n_parameters // units.count - units.shape[1]
         self.rows = np.concatenate([self.lit, units.shape[1] + np.arange(dark)])
@@ -149,8 +150,16 @@ class _BoundQuadratic(BoundUnits):
         return table.ravel()
 
     def basis(self, w: Array, problems: Array) -> Array:
-        table = w.reshape(1, -1, self.units.count)
-        return scalarize.quadratic(self.s, table, sigma=self.sigma)[0]
+        """Values alone: a product with the packed entries, half the arithmetic of the pass that also makes D."""
+        count, side = self.units.count, len(self.lit)
+        table = w.reshape(-1, count)
+        matrices = scalarize.symmetric_pack_outer(table[:side])
+        if self.units.n_colours:
+            matrices = (table[side:-1, None] * matrices).reshape(-1, count)
+        phi = np.ones((1, len(self.packed), count + 1))
+        phi[0, :, :-1] = self.packed @ matrices
+        scalarize.activate(phi[0], table[-1], sigma=self.sigma)
+        return phi
 
     def jacobian(self, w: Array, problems: Array, dtype: str) -> Array:
         table = w.reshape(1, -1, self.units.count)
