@@ -154,6 +154,19 @@ def task_fails(comm: Communicator) -> int:
     return _say(comm, "not reached")
 
 
+def task_finds_bad_data_under_long_ones(comm: Communicator) -> int:
+    """A user's error while another thread is in a task of a minute."""
+
+    def work(index: int) -> int:
+        if index == 1:
+            raise DataError("image 5 holds a NaN:\nmend or drop it")
+        time.sleep(60.0)
+        return index
+
+    run_tasks(comm, 12, work, threads=2)
+    return _say(comm, "not reached")
+
+
 def task_finds_bad_data(comm: Communicator) -> int:
     """A user's error in a task: told once, exit code 2."""
 

@@ -38,6 +38,13 @@ def test_user_error_in_a_task_is_one_line(ranks: int) -> None:
     assert run.stderr == "varpro-train: error: image 5 holds a NaN: mend or drop it\n"
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_user_error_does_not_wait_for_tasks_under_way(ranks: int) -> None:
+    run = run_mpi(ranks, RANKS, "task_finds_bad_data_under_long_ones", runner=(), timeout=30)
+    assert run.code == 2
+    assert run.stderr.startswith("varpro-train: error: image 5 holds a NaN: mend or drop it\n")
+
+
 def test_serial_queue_uses_its_threads_side_by_side() -> None:
     meeting = threading.Barrier(3, timeout=20)  # passes only when three tasks are under way at once
 

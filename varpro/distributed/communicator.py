@@ -5,8 +5,8 @@ failed joins the agreement with its exit code instead, so the others leave with 
 two ranks in different calls both raise instead of waiting for ever.
 """
 
+import atexit
 import functools
-import os
 import sys
 from abc import ABC, abstractmethod
 from typing import Any, Literal, NoReturn, TypeVar
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varpro.distributed.launch import launched_size
-from varpro.distributed.threads import cores_of_this_process, workers_have_ended
+from varpro.distributed.threads import cores_of_this_process, exit_under_workers
 from varpro.errors import BackendError, ShapeError
 
 T = TypeVar("T")
@@ -165,9 +165,7 @@ class SerialCommunicator(Communicator):
         return self.leave(code)
 
     def leave(self, code: int) -> int:
-        if not workers_have_ended(0.0):
-            sys.stdout.flush()
-            os._exit(code)  # the interpreter cannot end in good order under threads that compute
+        atexit.register(exit_under_workers, code)
         return code
 
     def abort(self, code: int, message: str) -> NoReturn:

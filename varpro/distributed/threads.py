@@ -1,6 +1,7 @@
 """How many threads a rank may use, and how to hold BLAS to a number of them."""
 
 import os
+import sys
 import threading
 import time
 import warnings
@@ -53,6 +54,14 @@ def workers_have_ended(seconds: float) -> bool:
     for worker in workers:
         worker.join(max(0.0, deadline - time.monotonic()))
     return not any(worker.is_alive() for worker in workers)
+
+
+def exit_under_workers(code: int) -> None:
+    """For atexit: the interpreter cannot end in good order under threads that compute, so end the process instead."""
+    if not workers_have_ended(0.1):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def threads_per_rank(comm: "Communicator") -> int:
