@@ -168,10 +168,10 @@ def test_files_that_are_no_config(tmp_path):
     with pytest.raises(ConfigError, match="line 2: not valid YAML"):
         load_config(path)
     path.write_text("data: {source: mnist}\nunits: 3\nunits: 4\n")
-    with pytest.raises(ConfigError, match="line 3: .*the key units is given twice"):
+    with pytest.raises(ConfigError, match=r"line 3: .*the key units is given twice"):
         load_config(path)
     path.write_text("data: {source: mnist}\n\tunits: 3\n")
-    with pytest.raises(ConfigError, match="line 2: .*a tab stands where spaces are needed"):
+    with pytest.raises(ConfigError, match=r"line 2: .*a tab stands where spaces are needed"):
         load_config(path)
     path.write_text("# nothing yet\n")
     with pytest.raises(ConfigError, match="is empty; it needs at least a data source"):

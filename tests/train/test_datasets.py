@@ -1,20 +1,18 @@
 """Readers of every format on files made here, their refusals, and the published facts of the real sets."""
 
 import gzip
+import hashlib
 import lzma
 
 import h5py
 import numpy as np
 import pytest
 
+from tests.idx import idx_bytes
 from varpro.errors import DataError
-from varpro.train.datasets import CIFAR_FILES, MNIST_FILES, load_dataset
+from varpro.train.datasets import PUBLISHED_LABELS, load_dataset
 from varpro.train.idx import read_bytes, read_idx
-
-
-def idx_bytes(array):
-    header = bytes([0, 0, 8, array.ndim]) + b"".join(int(n).to_bytes(4, "big") for n in array.shape)
-    return header + array.astype(np.uint8).tobytes()
+from varpro.train.sources import FILES
 
 
 @pytest.fixture
@@ -29,14 +27,14 @@ def write_mnist(folder, ending="", rows=60, size=6):
     rng = np.random.default_rng(0)
     opener = {"": open, ".gz": gzip.open, ".xz": lzma.open}[ending]
     folder.mkdir(parents=True, exist_ok=True)
-    for stem in MNIST_FILES:
+    for stem in FILES["mnist"]:
         array = np.arange(rows) % 10 if "labels" in stem else rng.integers(0, 256, (rows, size, size))
         with opener(folder / (stem + ending), "wb") as file:
             file.write(idx_bytes(array))
 
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".xz"])
-@pytest.mark.parametrize("below", ["", "mnist"])
+@pytest.mark.parametrize("below", ["", "mnist", "MNIST/raw"])
 def test_idx_files_plain_or_compressed_in_the_folder_or_below(tmp_path, offline, ending, below):
     write_mnist(tmp_path / "d" / below, ending)
     data = load_dataset("mnist", tmp_path / "d")
@@ -54,40 +52,32 @@ def test_folder_from_the_environment(tmp_path, offline, monkeypatch):
 
 def test_missing_files_name_the_file_the_places_and_the_remedy(tmp_path, offline):
     with pytest.raises(DataError) as caught:
-        load_dataset("mnist", tmp_path / "nothing")
-    for word in ("train-images-idx3-ubyte", str(tmp_path / "nothing"), "VARPRO_OFFLINE", "--data"):
+        load_dataset("mnist", tmp_path)
+    for word in ("train-images-idx3-ubyte", str(tmp_path), "cache", "VARPRO_OFFLINE", "https://", "--data"):
         assert word in str(caught.value)
 
 
-def test_sets_without_a_published_checksum_are_to_be_fetched_by_hand(tmp_path, offline):
-    with pytest.raises(DataError, match="Toronto"):
-        load_dataset("cifar10", tmp_path)
+def test_a_data_folder_that_is_not_there_is_told_even_where_it_is_not_needed(tmp_path):
+    with pytest.raises(DataError, match=r"--data .*nothing: no such folder"):
+        load_dataset("digits", tmp_path / "nothing")
 
 
-def test_a_download_that_fails_is_one_clear_line(tmp_path, offline, monkeypatch):
-    import pooch
+def test_one_set_in_the_place_of_the_other_is_noticed(tmp_path, offline, monkeypatch):
+    write_mnist(tmp_path / "fashion-mnist")
+    published = hashlib.sha256(bytes(i % 10 for i in range(60))).hexdigest()
+    monkeypatch.setitem(PUBLISHED_LABELS, "mnist", published)
+    with pytest.raises(DataError, match=r"holds the labels of mnist, but fashion-mnist was asked for"):
+        load_dataset("fashion", tmp_path)
 
-    def refuse(*args, **options):
-        raise ConnectionError("no route to host")
 
-    monkeypatch.setenv("VARPRO_OFFLINE", "0")
-    monkeypatch.setattr(pooch, "retrieve", refuse)
-    with pytest.raises(DataError, match=r"cannot be downloaded \(no route to host\)"):
+def test_idx_files_that_do_not_belong_together(tmp_path, offline):
+    write_mnist(tmp_path)
+    images, labels = (tmp_path / stem for stem in FILES["mnist"][:2])
+    labels.write_bytes(idx_bytes(np.arange(59) % 10))
+    with pytest.raises(DataError, match=r"images-idx3-ubyte holds 60 images, but .*labels-idx1-ubyte 59 labels"):
         load_dataset("mnist", tmp_path)
-
-
-def test_a_download_with_a_wrong_checksum_is_refused(tmp_path, offline, monkeypatch):
-    import pooch
-
-    def wrong(url, known_hash, fname, path, **options):
-        target = tmp_path / fname
-        target.write_bytes(b"something else")
-        if pooch.file_hash(str(target)) != known_hash.removeprefix("sha256:"):
-            raise ValueError(f"hash of downloaded file ({fname}) does not match")
-
-    monkeypatch.setenv("VARPRO_OFFLINE", "0")
-    monkeypatch.setattr(pooch, "retrieve", wrong)
-    with pytest.raises(DataError, match="wrong SHA-256"):
+    labels.write_bytes(images.read_bytes())
+    with pytest.raises(DataError, match=r"labels-idx1-ubyte: holds no labels"):
         load_dataset("mnist", tmp_path)
 
 
@@ -123,14 +113,20 @@ def test_truncated_compressed_files(tmp_path, ending):
 
 def test_cifar_batches(tmp_path, offline):
     rng = np.random.default_rng(0)
-    for stem in CIFAR_FILES:
-        records = np.concatenate([(np.arange(20) % 10)[:, None], rng.integers(0, 256, (20, 3072))], axis=1).astype(np.uint8)
+    for stem in FILES["cifar10"]:
+        records = rng.integers(0, 256, (20, 3073)).astype(np.uint8)
+        records[:, 0] = np.arange(20) % 10
         (tmp_path / stem).write_bytes(records.tobytes())
     data = load_dataset("cifar10", tmp_path)
     assert data.train.images.shape == (100, 3, 32, 32)
     assert data.shape == (3, 32, 32)
     assert data.class_names[2] == "bird"
-    (tmp_path / CIFAR_FILES[0]).write_bytes(b"\x00" * 3072)
+    last = np.frombuffer((tmp_path / "data_batch_5.bin").read_bytes(), np.uint8).reshape(20, 3073)
+    np.testing.assert_array_equal(data.train.images[80:].reshape(20, -1), last[:, 1:])
+    (tmp_path / "test_batch.bin").write_bytes(b"\x0a" + b"\x00" * 3072)
+    with pytest.raises(DataError, match="a label of 10"):
+        load_dataset("cifar10", tmp_path)
+    (tmp_path / "data_batch_1.bin").write_bytes(b"\x00" * 3072)
     with pytest.raises(DataError, match="no whole number of 3073-byte records"):
         load_dataset("cifar10", tmp_path)
 
@@ -150,6 +146,22 @@ def test_limits_of_a_split():
     assert (len(split.train), len(split.validation), len(split.test)) == (50, 100, 20)
     with pytest.raises(DataError, match=r"data\.validation is 1437"):
         data.split(1437, None, None)
+    with pytest.raises(DataError, match=r"none of the 4 images left to train on is of class 4; raise data\.train"):
+        data.split(None, 4, None)
+
+
+def test_optdigits_text(tmp_path, offline):
+    lines = ["," .join(["16"] * 8 + ["0"] * 56 + [str(i % 10)]) for i in range(30)]
+    for stem in FILES["optdigits"]:
+        (tmp_path / stem).write_text("\n".join(lines) + "\n")
+    data = load_dataset("optdigits", tmp_path)
+    assert data.train.images.dtype == np.float32
+    assert data.train.images[3].tolist() == [[1.0] * 8] + [[0.0] * 8] * 7
+    short, bright = lines[0][:-2], lines[0].replace("16", "17", 1)
+    for bad, message in ((short, "line 31: 65 whole"), (bright, "a pixel of 17"), ("", "line 31")):
+        (tmp_path / "optdigits.tes").write_text("\n".join([*lines, bad]) + "\n")
+        with pytest.raises(DataError, match=message):
+            load_dataset("optdigits", tmp_path)
 
 
 OWN = {"images": np.random.default_rng(0).random((36, 5, 4)), "labels": np.arange(36) % 3}
@@ -175,6 +187,20 @@ def test_own_images_and_a_test_part_that_is_the_same_in_every_run(tmp_path, endi
     assert sorted(map(tuple, together.reshape(36, -1))) == sorted(map(tuple, OWN["images"].reshape(36, -1)))
 
 
+def test_own_images_sorted_by_class_leave_every_part_with_every_class(tmp_path):
+    arrays = {"images": OWN["images"], "labels": np.sort(OWN["labels"])}
+    split = load_dataset(save(tmp_path / "own.npz", arrays)).split(None, None, None)
+    assert [sorted(set(part.labels)) for part in (split.train, split.validation)] == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_hdf5_groups_in_the_place_of_arrays(tmp_path):
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        file.create_group("images")
+        file["labels"] = OWN["labels"]
+    with pytest.raises(DataError, match="no array called images"):
+        load_dataset(str(tmp_path / "own.h5"))
+
+
 def test_own_test_part_is_taken_where_it_is_given(tmp_path):
     arrays = {**OWN, "test_images": OWN["images"][:4], "test_labels": OWN["labels"][:4]}
     data = load_dataset(save(tmp_path / "own.npz", arrays))
@@ -197,8 +223,14 @@ def with_pixel(value):
         ({"labels": OWN["labels"]}, "no array called images"),
         ({"images": OWN["images"]}, "no array called labels"),
         (spoilt(images=OWN["images"][:, 0]), r"images have shape \(36, 4\)"),
-        (spoilt(labels=OWN["labels"][:5]), "one label an image"),
-        (spoilt(images=with_pixel(np.nan)), "NaN or infinite"),
+        (spoilt(labels=OWN["labels"][:5]), r"36 images but labels of shape \(5,\); each image needs one$"),
+        (spoilt(labels=OWN["labels"][:, None]), r"labels\[:, 0\]"),
+        (spoilt(labels=np.eye(3)[OWN["labels"]]), "argmax"),
+        (spoilt(labels=np.zeros(36, int)), "two classes or more"),
+        (spoilt(labels=OWN["labels"] + 1), "no training image is of class 0, but of class 3; .*subtract 1"),
+        (spoilt(images=np.zeros((36, 8, 8, 3))), r"colour planes last.*moveaxis"),
+        (spoilt(images=(255 * OWN["images"]).astype(int)), "divide by 255"),
+        (spoilt(images=with_pixel(np.nan)), r"image \d+ has a pixel that is NaN or infinite \(1 of"),
         (spoilt(images=with_pixel(np.inf)), "NaN or infinite"),
         (spoilt(images=255 * OWN["images"]), "divide by"),
         (spoilt(images=with_pixel(-0.5)), r"must lie in \[0, 1\]"),
@@ -255,4 +287,5 @@ def test_real_fashion_cifar_and_optdigits(data_directory):
     assert (len(optdigits.train), len(optdigits.test)) == (3823, 1797)
     cifar = load_dataset("cifar10", data_directory)
     assert cifar.train.labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
-    np.testing.assert_allclose(cifar.train.images.mean(axis=(0, 2, 3)) / 255, [0.49139968, 0.48215841, 0.44653091], atol=1e-7)
+    means = cifar.train.images.mean(axis=(0, 2, 3)) / 255
+    np.testing.assert_allclose(means, [0.49139968, 0.48215841, 0.44653091], atol=1e-7)

@@ -4,6 +4,7 @@ Pixels stay bytes where the files hold bytes; floats must lie in [0, 1].  Nothin
 """
 
 import difflib
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -12,14 +13,10 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import DataError
-from varpro.train.idx import read_cifar_batch, read_idx, read_optdigits
+from varpro.train.idx import read_cifar_batches, read_idx, read_optdigits
 from varpro.train.own_data import read_own
-from varpro.train.sources import fetch_file, find_file
+from varpro.train.sources import FILES, require_file
 
-MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-CIFAR_FILES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
-OPTDIGITS_FILES = ("optdigits.tra", "optdigits.tes")
-FILES = {"mnist": MNIST_FILES, "fashion-mnist": MNIST_FILES, "cifar10": CIFAR_FILES, "optdigits": OPTDIGITS_FILES}
 ALIASES = {"fashion": "fashion-mnist", "fashion_mnist": "fashion-mnist", "cifar-10": "cifar10"}
 NAMES = ("mnist", "fashion-mnist", "cifar10", "optdigits", "digits")
 
@@ -27,6 +24,11 @@ FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 DIGITS_TEST = 360
 """The last so many of the embedded digits are the test part."""
+PUBLISHED_LABELS = {
+    "mnist": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+    "fashion-mnist": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
+}
+"""SHA-256 of the training labels: both sets have files of the same names, so one may lie in the other's place."""
 
 
 class Barrier(Protocol):
@@ -34,6 +36,9 @@ class Barrier(Protocol):
 
     @property
     def rank(self) -> int: ...
+
+    @property
+    def node_rank(self) -> int: ...
 
     def barrier(self) -> None: ...
 
@@ -85,21 +90,28 @@ class DataSet:
         held = self.n_validation if validation is None else validation
         total = len(self.train)
         if held >= total:
-            raise DataError(f"data.validation is {held}, but the training part has {total} images; set it below {total}")
+            raise DataError(f"data.validation is {held}, but the training part has {total} images; set it lower")
         kept = total - held if train is None else min(train, total - held)
         tested = len(self.test) if test is None else min(test, len(self.test))
+        missing = np.flatnonzero(np.bincount(self.train.labels[:kept], minlength=self.n_classes) == 0)
+        if missing.size:
+            raise DataError(
+                f"{self.name}: none of the {kept} images left to train on is of class {missing[0]}; "
+                "raise data.train, or lower data.validation"
+            )
         parts = (slice(0, kept), slice(total - held, total))
-        return Split(
-            *(Part(self.train.images[rows], self.train.labels[rows]) for rows in parts),
-            Part(self.test.images[:tested], self.test.labels[:tested]),
-        )
+        trained, validated = (Part(self.train.images[rows], self.train.labels[rows]) for rows in parts)
+        return Split(trained, validated, Part(self.test.images[:tested], self.test.labels[:tested]))
 
 
 def load_dataset(source: str, data_dir: Path | None = None, *, comm: Barrier | None = None) -> DataSet:
     """A data set by name, or the user's own by the path of a .npz or .h5.  Collective where comm is given.
 
-    Rank 0 downloads what is missing, the others wait for it.  Raises DataError.
+    Rank 0 downloads what is missing, then the first rank of every machine that cannot see it; the others wait.
+    Raises DataError.
     """
+    if data_dir is not None and not data_dir.is_dir():
+        raise DataError(f"--data {data_dir}: no such folder; name the one that holds mnist/, cifar10/, ...")
     name = ALIASES.get(source.lower(), source.lower())
     if Path(source).suffix in (".npz", ".h5", ".hdf5"):
         own = read_own(Path(source) if Path(source).is_file() or data_dir is None else data_dir / source)
@@ -111,79 +123,132 @@ def load_dataset(source: str, data_dir: Path | None = None, *, comm: Barrier | N
     else:
         near = difflib.get_close_matches(name, [*NAMES, *ALIASES], n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise DataError(f"data.source is {source}: no such data set; {hint}names are {', '.join(NAMES)}, or the path of a .npz or .h5")
+        raise DataError(
+            f"data.source is {source}: no such data set; {hint}"
+            f"names are {', '.join(NAMES)}, or the path of a .npz or .h5"
+        )
     return check_dataset(dataset)
 
 
 def _files(name: str, data_dir: Path | None, comm: Barrier | None) -> list[Path]:
-    if comm is None or comm.rank == 0:
-        paths = [find_file(name, stem, data_dir) or fetch_file(name, stem, data_dir) for stem in FILES[name]]
-    if comm is not None:
+    def require() -> list[Path]:
+        return [require_file(name, stem, data_dir) for stem in FILES[name]]
+
+    if comm is None:
+        return require()
+    for first in ("rank", "node_rank"):  # one rank of all, then one of each machine with a disk of its own
+        if getattr(comm, first) == 0:
+            require()
         comm.barrier()
-        if comm.rank != 0:
-            paths = [find_file(name, stem, data_dir) or fetch_file(name, stem, data_dir) for stem in FILES[name]]
-    return paths
+    return require()
 
 
 def _public(name: str, paths: list[Path]) -> DataSet:
     digits = tuple(str(d) for d in range(10))
     if name == "optdigits":
-        train, test = (read_optdigits(path) for path in paths)
-        return DataSet(name, Part(*train), Part(*test), digits, len(train[1]) // 6)
+        train, test = (Part(*read_optdigits(path)) for path in paths)
+        return DataSet(name, train, test, digits, len(train) // 6)
     if name == "cifar10":
-        batches = [read_cifar_batch(path) for path in paths]
-        train = tuple(np.concatenate(part) for part in zip(*batches[:-1], strict=True))
-        return DataSet(name, Part(*train), Part(*batches[-1]), CIFAR, 10_000)
-    arrays = [read_idx(path) for path in paths]
-    for array, path, dimensions in zip(arrays, paths, (3, 1, 3, 1), strict=True):
+        train, test = (Part(*read_cifar_batches(batches)) for batches in (paths[:-1], paths[-1:]))
+        return DataSet(name, train, test, CIFAR, min(10_000, len(train) // 6))
+    train, test = _idx_part(paths[:2]), _idx_part(paths[2:])
+    _check_identity(name, train.labels, paths[1])
+    return DataSet(name, train, test, FASHION if name == "fashion-mnist" else digits, min(10_000, len(train) // 6))
+
+
+def _idx_part(paths: list[Path]) -> Part:
+    """Images and labels of two IDX files."""
+    images, labels = (read_idx(path) for path in paths)
+    for array, path, dimensions, belong in ((images, paths[0], 3, "images"), (labels, paths[1], 1, "labels")):
         if array.ndim != dimensions:
-            raise DataError(f"{path}: holds {array.ndim} dimensions, {dimensions} were expected: is it the right file?")
-    names = FASHION if name == "fashion-mnist" else digits
-    return DataSet(name, Part(arrays[0], arrays[1]), Part(arrays[2], arrays[3]), names, min(10_000, len(arrays[0]) // 6))
+            raise DataError(f"{path}: holds no {belong}; two files may have changed places: fetch both again")
+    if len(images) != len(labels):
+        raise DataError(f"{paths[0]} holds {len(images)} images, but {paths[1]} {len(labels)} labels; fetch both again")
+    return Part(images, labels)
+
+
+def _check_identity(name: str, labels: Array, path: Path) -> None:
+    """Raise DataError where one of the two sets lies in the place of the other."""
+    digest = hashlib.sha256(labels.tobytes()).hexdigest()
+    for other, published in PUBLISHED_LABELS.items():
+        if digest == published and other != name:
+            raise DataError(
+                f"{path}: holds the labels of {other}, but {name} was asked for; "
+                f"put the files of {name} into a folder called {name}, or set data.source: {other}"
+            )
 
 
 def _embedded_digits() -> DataSet:
-    """The 1,797 digits of 8 x 8 that scikit-learn ships (the test part of optdigits): the last 360 are the test part."""
+    """The 1,797 digits that scikit-learn ships (the test part of optdigits): the last 360 are the test part."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise DataError("the embedded digits come with scikit-learn, which is not installed; pip install varpro[train]") from None
+        raise DataError(
+            "data.source is digits: they come with scikit-learn, which is not installed; pip install 'varpro[train]'"
+        ) from None
     bunch = load_digits()
     images, labels = (bunch.images / 16.0).astype(np.float32), bunch.target
     first = len(labels) - DIGITS_TEST
-    names = tuple(str(d) for d in range(10))
-    return DataSet("digits", Part(images[:first], labels[:first]), Part(images[first:], labels[first:]), names, first // 6)
+    train, test = Part(images[:first], labels[:first]), Part(images[first:], labels[first:])
+    return DataSet("digits", train, test, tuple(str(d) for d in range(10)), first // 6)
 
 
 def check_dataset(dataset: DataSet) -> DataSet:
-    """The data set with int64 labels, or DataError: pixels that are not finite or outside [0, 1], labels out of range,
-    a class without an example, images that are all alike."""
-    parts = [_checked(dataset.name, kind, part, dataset.n_classes) for kind, part in (("training", dataset.train), ("test", dataset.test))]
-    train = parts[0]
-    if parts[0].images.shape[1:] != parts[1].images.shape[1:]:
-        raise DataError(f"{dataset.name}: training images have shape {train.images.shape[1:]}, test images {parts[1].images.shape[1:]}; they must agree")
-    missing = np.flatnonzero(np.bincount(train.labels, minlength=dataset.n_classes) == 0)
+    """The data set with int64 labels, or DataError.
+
+    Refused: pixels that are not finite or outside [0, 1], labels out of range, a class without an example, images that
+    are all alike.
+    """
+    name, n_classes = dataset.name, dataset.n_classes
+    train = _checked(name, "training", dataset.train, n_classes)
+    test = _checked(name, "test", dataset.test, n_classes)
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise DataError(
+            f"{name}: training images have shape {train.images.shape[1:]}, test images {test.images.shape[1:]}; "
+            "they must agree"
+        )
+    if n_classes < 2:
+        raise DataError(f"{name}: every label is {train.labels[0]}; there must be two classes or more to tell apart")
+    missing = np.flatnonzero(np.bincount(train.labels, minlength=n_classes) == 0)
     if missing.size:
-        raise DataError(f"{dataset.name}: no training image is of class {missing[0]}; labels must be 0..{dataset.n_classes - 1} with an example of each")
+        hint = "; subtract 1 if they count from 1" if missing[0] == 0 else ""
+        raise DataError(
+            f"{name}: no training image is of class {missing[0]}, but of class {train.labels.max()}; "
+            f"labels must be 0..K-1 with an example of each{hint}"
+        )
     if train.images.min() == train.images.max():
-        raise DataError(f"{dataset.name}: every pixel of every training image is {train.images.min()}; there is nothing to learn from")
-    return DataSet(dataset.name, *parts, dataset.class_names, dataset.n_validation)
+        value = train.images.min()
+        raise DataError(f"{name}: every pixel of every training image is {value}; there is nothing to learn from")
+    return DataSet(name, train, test, dataset.class_names, dataset.n_validation)
 
 
 def _checked(name: str, kind: str, part: Part, n_classes: int) -> Part:
     images, labels = part.images, part.labels
     if not len(images) or 0 in images.shape:
-        raise DataError(f"{name}: the {kind} part has no images (shape {images.shape})")
+        raise DataError(f"{name}: the {kind} part has no images (shape {images.shape}); add some")
     if len(images) != len(labels):
         raise DataError(f"{name}: {len(images)} {kind} images but {len(labels)} labels; each image needs one")
-    if images.dtype != np.uint8:
-        low, high = float(images.min()), float(images.max())  # a NaN anywhere makes both NaN
-        if not (np.isfinite(low) and np.isfinite(high)):
-            bad = int(np.argmin(np.isfinite(images).reshape(len(images), -1).all(axis=1)))
-            raise DataError(f"{name}: {kind} image {bad} has a pixel that is NaN or infinite; repair or remove it")
-        if low < 0 or high > 1:
-            raise DataError(f"{name}: {kind} pixels lie in [{low:g}, {high:g}], they must lie in [0, 1]; divide by {max(high, 1):g} (bytes may stay uint8)")
+    check_pixels(f"{name}: {kind}", images)
     if labels.min() < 0 or labels.max() >= n_classes:
         bad = labels[(labels < 0) | (labels >= n_classes)][0]
-        raise DataError(f"{name}: a {kind} label is {bad}, labels must lie in 0..{n_classes - 1}")
+        raise DataError(f"{name}: a {kind} label is {bad}; labels must lie in 0..{n_classes - 1}")
     return Part(images, labels.astype(np.int64))
+
+
+def check_pixels(what: str, images: Array) -> None:
+    """Raise DataError unless images (N, ...) are bytes, or finite floats in [0, 1]; `what` heads the message."""
+    if images.dtype == np.uint8 or not images.size:
+        return
+    low, high = float(images.min()), float(images.max())  # a NaN anywhere makes both NaN
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = np.flatnonzero([not np.isfinite(image).all() for image in images])
+        raise DataError(
+            f"{what} image {bad[0]} has a pixel that is NaN or infinite ({len(bad)} of {len(images)} images have one); "
+            "repair or remove them"
+        )
+    if low < 0 or high > 1:
+        remedy = f"divide by {255 if 16 < high <= 255 else high:g}" if low >= 0 else "shift and scale them"
+        raise DataError(
+            f"{what} pixels lie in [{low:g}, {high:g}], they must lie in [0, 1]; {remedy} "
+            "(pixels saved as uint8 are divided by 255)"
+        )

@@ -38,17 +38,33 @@ def read_idx(path: Path) -> Array:
     shape = tuple(int(n) for n in np.frombuffer(content, ">i4", dimensions, 4))
     expected = start + int(np.prod(shape, dtype=np.int64))
     if min(shape) < 0 or len(content) != expected:
-        raise DataError(f"{path}: {len(content)} bytes, but its header tells of {shape}, {expected} bytes; fetch the file again")
+        raise DataError(
+            f"{path}: holds {len(content)} bytes, but its header tells of {' x '.join(map(str, shape))} values, "
+            f"{expected} bytes; fetch the file again"
+        )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def read_cifar_batch(path: Path) -> tuple[Array, Array]:
-    """Images (N, 3, 32, 32) uint8 and labels (N,) of an official binary batch: records of a label and three planes."""
-    content = read_bytes(path)
-    if not content or len(content) % CIFAR_RECORD:
-        raise DataError(f"{path}: {len(content)} bytes are no whole number of {CIFAR_RECORD}-byte records; fetch the file again")
-    records = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_RECORD)
-    return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0]
+def read_cifar_batches(paths: list[Path]) -> tuple[Array, Array]:
+    """Images (N, 3, 32, 32) uint8 and labels (N,) of official binary batches: records of a label and three planes.
+
+    One batch is held beside the result at a time.  Raises DataError.
+    """
+    images, labels = np.empty((0, 3, 32, 32), np.uint8), []
+    for path in paths:
+        content = read_bytes(path)
+        if not content or len(content) % CIFAR_RECORD:
+            raise DataError(
+                f"{path}: {len(content)} bytes are no whole number of {CIFAR_RECORD}-byte records; fetch the file again"
+            )
+        records = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_RECORD)
+        if records[:, 0].max() > 9:
+            raise DataError(f"{path}: holds a label of {records[:, 0].max()}, the largest is 9; fetch the file again")
+        first = len(images)
+        images.resize((first + len(records), 3, 32, 32), refcheck=False)
+        images[first:] = records[:, 1:].reshape(-1, 3, 32, 32)
+        labels.append(records[:, 0].copy())
+    return images, np.concatenate(labels)
 
 
 def read_optdigits(path: Path) -> tuple[Array, Array]:
@@ -57,7 +73,9 @@ def read_optdigits(path: Path) -> tuple[Array, Array]:
     for number, line in enumerate(read_bytes(path).decode("ascii", errors="replace").splitlines(), 1):
         values = line.split(",")
         if len(values) != 65 or not all(v.strip().isdigit() for v in values):
-            raise DataError(f"{path}, line {number}: 65 whole numbers separated by commas were expected; fetch the file again")
+            raise DataError(
+                f"{path}, line {number}: 65 whole numbers separated by commas were expected; fetch the file again"
+            )
         rows.append([int(v) for v in values])
     if not rows:
         raise DataError(f"{path}: holds no line; fetch the file again")

@@ -1,6 +1,7 @@
 """The user's own images: a .npz or .h5 with arrays images (N, L, R) or (N, C, L, R) and labels (N,).
 
-test_images and test_labels may be there too; without them a sixth of the images, drawn by a fixed seed, is the test part.
+test_images and test_labels may be there too; without them a sixth of the images is the test part.  Training images are
+taken in an order drawn by a fixed seed, so that files sorted by class can be split.
 """
 
 import zipfile
@@ -35,9 +36,10 @@ def read_arrays(path: Path) -> dict[str, Array]:
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in NAMES if name in file.files}
         with h5py.File(path, "r") as file:
-            return {name: file[name][()] for name in NAMES if name in file}
+            return {name: np.asarray(file[name][()]) for name in NAMES if isinstance(file.get(name), h5py.Dataset)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())}); save arrays of numbers with np.savez or h5py") from error
+        reason = "it holds Python objects" if "pickle" in str(error) else " ".join(str(error).split())
+        raise DataError(f"{path}: cannot be read ({reason}); save arrays of numbers with np.savez or h5py") from error
 
 
 def read_own(path: Path) -> OwnData:
@@ -45,27 +47,30 @@ def read_own(path: Path) -> OwnData:
     arrays = read_arrays(path)
     for name in ("images", "labels"):
         if name not in arrays:
-            raise DataError(f"{path}: holds no array called {name}; it needs images (N, L, R) or (N, C, L, R) and labels (N,)")
+            raise DataError(
+                f"{path}: holds no array called {name}; it needs images (N, L, R) or (N, C, L, R) and labels (N,)"
+            )
     train = _pair(path, arrays["images"], arrays["labels"], "")
     if ("test_images" in arrays) != ("test_labels" in arrays):
         raise DataError(f"{path}: test_images and test_labels belong together; one of them is missing")
     if "test_images" in arrays:
         test = _pair(path, arrays["test_images"], arrays["test_labels"], "test_")
+        train = _shuffled(train)
     else:
-        train, test = _held_out(train)
+        train, test = _held_out(_shuffled(train))
     largest = max(int(labels.max(initial=0)) for _, labels in (train, test))
     if len(train[1]) and largest >= len(train[1]):
-        raise DataError(f"{path}: a label is {largest} among {len(train[1])} training images; labels must be 0..K-1 with an example of each")
+        raise DataError(
+            f"{path}: a label is {largest} among {len(train[1])} training images; "
+            "labels must be 0..K-1 with an example of each"
+        )
     return OwnData(train, test, tuple(str(k) for k in range(largest + 1)))
 
 
 def _pair(path: Path, images: Array, labels: Array, prefix: str) -> tuple[Array, Array]:
-    if images.ndim not in (3, 4):
-        raise DataError(f"{path}: {prefix}images have shape {images.shape}; (N, L, R) or (N, C, L, R) is needed")
-    if labels.shape != (len(images),):
-        raise DataError(f"{path}: {len(images)} {prefix}images but {prefix}labels of shape {labels.shape}; one label an image is needed")
     if images.dtype.kind not in "uif" or labels.dtype.kind not in "uif":
         raise DataError(f"{path}: {prefix}images are {images.dtype}, {prefix}labels {labels.dtype}; numbers are needed")
+    _check_shapes(path, images.shape, labels.shape, prefix)
     if images.dtype != np.uint8:
         images = images.astype(np.float32 if images.dtype.itemsize <= 4 else np.float64, copy=False)
     with np.errstate(invalid="ignore"):
@@ -78,10 +83,33 @@ def _pair(path: Path, images: Array, labels: Array, prefix: str) -> tuple[Array,
     return images, whole
 
 
+def _check_shapes(path: Path, images: tuple[int, ...], labels: tuple[int, ...], prefix: str) -> None:
+    """Raise DataError for shapes that are wrong, with the remedy for the usual ways to be so."""
+    if len(images) not in (3, 4):
+        hint = "; reshape each row to its image" if len(images) == 2 else ""
+        raise DataError(f"{path}: {prefix}images have shape {images}; (N, L, R) or (N, C, L, R) is needed{hint}")
+    if len(images) == 4 and images[1] > 4 >= images[3] and images[1] == images[2]:
+        raise DataError(
+            f"{path}: {prefix}images have shape {images}, with the {images[3]} colour planes last; "
+            "(N, C, L, R) is needed: save np.moveaxis(images, -1, 1)"
+        )
+    if labels != images[:1]:
+        hint = ""
+        if len(labels) == 2 and labels[0] == images[0]:
+            hint = ": save labels[:, 0]" if labels[1] == 1 else ": save np.argmax(labels, axis=1)"
+        raise DataError(
+            f"{path}: {images[0]} {prefix}images but {prefix}labels of shape {labels}; each image needs one{hint}"
+        )
+
+
+def _shuffled(pair: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Both in one order, the same in every run."""
+    order = np.random.default_rng(0).permutation(len(pair[1]))
+    return pair[0][order], pair[1][order]
+
+
 def _held_out(pair: tuple[Array, Array]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Training part and a sixth as test part, the same rows in every run."""
+    """Training part, and the last sixth as test part."""
     images, labels = pair
-    order = np.random.default_rng(0).permutation(len(labels))
-    n_test = max(1, len(labels) // 6)
-    test, train = np.sort(order[:n_test]), np.sort(order[n_test:])
-    return (images[train], labels[train]), (images[test], labels[test])
+    first = len(labels) - max(1, len(labels) // 6)
+    return (images[:first], labels[:first]), (images[first:], labels[first:])
