@@ -1,8 +1,11 @@
 """Every mistake: one line on stderr, exit code 2, nothing written, on one rank and on several."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from tests.idx import idx_bytes
 from tests.mpi import run_mpi
 from varpro.cli import predict, train
 
@@ -26,7 +29,10 @@ def mistake(capsys, program, *arguments):
         (["digits", "--set", "samples=5000"], "there are 1198 training images"),
         (["digits", "--set", "units=500"], "more images than units"),
         (["digits", "--set", "data.source=minst"], "did you mean mnist"),
-        (["digits", "--backend", "cuda"], "backend cuda"),
+        (["digits", "--backend", "cuda"], "backend is cuda"),
+        (["digits", "--data", "nowhere"], "--data nowhere: no such folder"),
+        (["digits", "--set", "data.train=4"], "none of the 4 images left to train on is of class 4"),
+        (["digits", "--seed", "-1"], "--seed -1: seed is -1; it needs a value >= 0"),
         (["digits", "--sede", "1"], "--sede"),
         (["digits", "--seed", "x"], "--seed"),
         ([], "which config"),
@@ -49,6 +55,21 @@ def test_output_folders_that_hold_something_or_cannot_be_made(capsys, tmp_path):
     assert "cannot be written" in mistake(capsys, train, "digits", "--output", tmp_path / "file" / "below")
 
 
+def test_an_output_folder_that_fills_up_or_goes_away_during_the_run(capsys, tmp_path, monkeypatch):
+    def full(record, directory):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("varpro.report.outputs.write_outputs", full)
+    line = mistake(capsys, train, "digits", "--output", tmp_path, "--quiet", "--set", "bootstrap=false", *SMALL)
+    assert f"output folder {tmp_path} cannot be written (No space left on device)" in line
+
+
+@pytest.mark.parametrize(("program", "arguments"), [(train, ["digits"]), (predict, ["model.h5", "digits"])])
+def test_what_is_not_installed_is_named_with_the_remedy(capsys, monkeypatch, program, arguments):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    assert "needs h5py, not installed here; pip install 'varpro[train]'" in mistake(capsys, program, *arguments)
+
+
 def test_overwriting_keeps_files_of_others(tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
     assert train.main(["digits", "--output", str(tmp_path), "--overwrite", "--quiet", *SMALL]) == 0
@@ -56,11 +77,19 @@ def test_overwriting_keeps_files_of_others(tmp_path):
     assert (tmp_path / "report.html").is_file()
 
 
-def test_a_class_missing_from_a_mini_batch_names_the_sub_network(capsys, tmp_path):
+RARE = ["digits", "--set", "data.source=rare.npz", "--set", "samples=40", "--output", "o", "--quiet"]
+
+
+def save_rare_class(folder):
     labels = np.zeros(600, dtype=int)
     labels[:3] = 1
-    np.savez(tmp_path / "rare.npz", images=np.random.default_rng(0).random((600, 5, 5)), labels=labels)
-    line = mistake(capsys, train, "digits", "--set", f"data.source={tmp_path}/rare.npz", "--output", tmp_path / "o", "--set", "samples=40", "--quiet")
+    np.savez(folder / "rare.npz", images=np.random.default_rng(0).random((600, 5, 5)), labels=labels)
+
+
+def test_a_class_missing_from_a_mini_batch_names_the_sub_network(capsys, tmp_path, monkeypatch):
+    save_rare_class(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    line = mistake(capsys, train, *RARE)
     assert "sub-network" in line
     assert "class 1" in line
     assert "raise samples" in line
@@ -75,12 +104,8 @@ def test_under_mpirun_one_line_on_one_rank_and_no_hang(tmp_path, ranks):
 
 
 def test_under_mpirun_a_data_error_in_a_task_ends_all_ranks(tmp_path):
-    labels = np.zeros(600, dtype=int)
-    labels[:3] = 1
-    np.savez(tmp_path / "rare.npz", images=np.random.default_rng(0).random((600, 5, 5)), labels=labels)
-    ended = run_mpi(
-        2, "-m", "varpro.cli.train", "digits", "--set", "data.source=rare.npz", "--set", "samples=40", "--output", "o", runner=(), cwd=tmp_path
-    )
+    save_rare_class(tmp_path)
+    ended = run_mpi(2, "-m", "varpro.cli.train", *RARE, runner=(), cwd=tmp_path)
     assert ended.code == 2
     assert ended.stderr.count("is of class 1") == 1
     assert "Traceback" not in ended.stderr
@@ -89,7 +114,7 @@ def test_under_mpirun_a_data_error_in_a_task_ends_all_ranks(tmp_path):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    assert train.main(["digits", "--output", str(folder), "--overwrite", "--quiet", "--set", "bootstrap=false", *SMALL]) == 0
+    assert train.main(["digits", "--output", str(folder), "--quiet", "--set", "bootstrap=false", *SMALL]) == 0
     return folder / "model.h5"
 
 
@@ -105,7 +130,20 @@ def test_mistakes_of_varpro_predict(capsys, tmp_path, monkeypatch, model):
     np.savez("bytes.npz", images=np.full((2, 8, 8), 255.0))
     assert "divide by" in mistake(capsys, predict, model, "bytes.npz")
     np.savez("nan.npz", images=np.full((2, 8, 8), np.nan))
-    assert "nan" in mistake(capsys, predict, model, "nan.npz")
+    assert "nan.npz: image 0 has a pixel that is NaN or infinite" in mistake(capsys, predict, model, "nan.npz")
+    np.savez("short.npz", images=np.zeros((2, 8, 8)), labels=np.zeros(3))
+    assert "2 images but labels of shape (3,)" in mistake(capsys, predict, model, "short.npz")
+    np.savez("text.npz", images=np.array(["a"]))
+    assert "numbers are needed" in mistake(capsys, predict, model, "text.npz")
+    np.save("flat.npy", np.zeros((2, 64)))
+    assert "shape (2, 64)" in mistake(capsys, predict, model, "flat.npy")
+    np.save("objects.npy", np.array([{}], dtype=object))
+    assert "Python objects" in mistake(capsys, predict, model, "objects.npy")
+    (tmp_path / "labels").write_bytes(idx_bytes(np.arange(5)))
+    assert "shape (5,)" in mistake(capsys, predict, model, "labels")
+    assert "is a folder" in mistake(capsys, predict, model, tmp_path)
+    assert "did you mean digits" in mistake(capsys, predict, model, "digit")
+    assert "nowhere is no folder" in mistake(capsys, predict, model, "digits", "--output", "nowhere/labels.csv")
     (tmp_path / "digits.predictions.csv").write_text("mine")
     assert "--overwrite" in mistake(capsys, predict, model, "digits")
     assert (tmp_path / "digits.predictions.csv").read_text() == "mine"

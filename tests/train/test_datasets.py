@@ -286,6 +286,7 @@ def test_real_fashion_cifar_and_optdigits(data_directory):
     optdigits = load_dataset("optdigits", data_directory)
     assert (len(optdigits.train), len(optdigits.test)) == (3823, 1797)
     cifar = load_dataset("cifar10", data_directory)
+    assert [len(part) for part in (cifar.split(None, None, None).train, cifar.test)] == [40_000, 10_000]
     assert cifar.train.labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
     means = cifar.train.images.mean(axis=(0, 2, 3)) / 255
     np.testing.assert_allclose(means, [0.49139968, 0.48215841, 0.44653091], atol=1e-7)

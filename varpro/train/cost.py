@@ -6,7 +6,13 @@ For a sub-network of N images, I units (and the constant), M searched parameters
     [U | R]^T D              2 N M (I + 1 + K)  z^T z, one triangle            (I + 1) M^2
     G G^T and the weights    (2 K + 4) M^2 / 2  scalarization with D           2 N M side
 
-and each evaluation 2 N M side for the values and 4 N (I + 1)^2 for CholeskyQR2.  Additions and multiplications count alike.
+and each evaluation 2 N M side for the values and 4 N (I + 1)^2 for CholeskyQR2.  For a whole network on N rows, whose
+units have E entries in w w^T or u v^T:
+
+    Phi, or a contraction with D   2 N E I         a product with J^T J   4 N E I + 8 N I K
+    Phi^T Phi, one triangle        N (I + 1)^2     its Cholesky           (I + 1)^3 / 3
+
+Additions and multiplications count alike.
 """
 
 from dataclasses import dataclass
@@ -17,23 +23,37 @@ from varpro.config import RunConfig
 def subnetwork_gflop(*, n: int, m: int, i: int, k: int, iterations: int, evaluations: int) -> float:
     """GFLOP of one sub-network's search; i units, the constant not counted, m parameters searched."""
     columns, side = i + 1, m / i
-    linearisation = n * m * m + m**3 / 3 + 2 * n * m * (columns + k) + columns * m * m + (k + 2) * m * m + 2 * n * m * side
+    normal_matrix = n * m * m + columns * m * m + (k + 2) * m * m
+    linearisation = normal_matrix + m**3 / 3 + 2 * n * m * (columns + k) + 2 * n * m * side
     evaluation = 2 * n * m * side + 4 * n * columns**2
     return 1e-9 * (iterations * linearisation + evaluations * evaluation)
 
 
+def whole_network_gflop(*, n: int, i: int, k: int, entries: float, products: int) -> float:
+    """GFLOP of one evaluation on n rows, its gradient, and a step of so many products; a glueing has no gradient.
+
+    i units of `entries` matrix entries each; products = 0 counts the evaluation (a glueing) alone.
+    """
+    evaluation = 2 * n * entries * i + n * (i + 1) ** 2 + (i + 1) ** 3 / 3
+    step = 2 * n * entries * i + products * (4 * n * entries * i + 8 * n * i * k)
+    return 1e-9 * (evaluation + (step if products else 0.0))
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run will take; counts are exact, memory and arithmetic estimates."""
+    """What a run will take; counts are exact where nothing stops early, the memory is an estimate."""
 
-    total_units: int
     parameters_per_unit: float
     nonlinear: int
     linear: int
     subnetwork_gflop: float
-    """GFLOP of the sub-network phase, at the limit on iterations"""
+    """The sub-network phase, at the limit on iterations"""
     glue_gflop: float
-    """GFLOP of one glueing"""
+    """Glueing, and once more for the control"""
+    refine_gflop: float
+    """The refinement, without rejected steps"""
+    bootstrap_gflop: float
+    """The learning cycle on the test images"""
     rank_gigabytes: float
     """Peak memory of a rank"""
 
@@ -45,25 +65,85 @@ def parameters_per_unit(config: RunConfig, shape: tuple[int, int, int]) -> float
         return rows + 1 + (planes if planes > 1 else 0)
     if config.model.unit == "bilinear":
         return planes * rows + columns + 1
-    return (planes + 1) * (config.model.window[0] + config.model.window[1]) / 2 + 1
+    return (planes + 1) * sum(config.model.window) / 2 + 1
 
 
-def plan(config: RunConfig, shape: tuple[int, int, int], n_train: int, n_images: int, n_classes: int, ranks: int, threads: int) -> Plan:
+def entries_per_unit(config: RunConfig, shape: tuple[int, int, int]) -> float:
+    """Multiplications of a unit's value on an image: the entries of its matrix, packed if it is symmetric."""
+    planes, rows, columns = shape
+    if config.model.unit == "quadratic":
+        return planes * rows * (rows + 1) / 2
+    if config.model.unit == "bilinear":
+        return planes * rows * columns
+    return planes * (sum(config.model.window) / 2) ** 2
+
+
+def plan(
+    config: RunConfig,
+    shape: tuple[int, int, int],
+    *,
+    n_train: int,
+    n_test: int,
+    n_images: int,
+    n_classes: int,
+    ranks: int,
+    threads: int,
+) -> Plan:
     """Count a run on images of shape (planes, rows, columns); n_images of them are held by every rank."""
-    per_unit = parameters_per_unit(config, shape)
+    per_unit, entries = parameters_per_unit(config, shape), entries_per_unit(config, shape)
     total = config.units * max(config.subnetworks, 1)
-    pixels = shape[0] * shape[1] * shape[2]
-    m = round(per_unit * config.units)
-    search = config.subnetworks * subnetwork_gflop(
-        n=config.samples, m=m, i=config.units, k=n_classes, iterations=config.search.iterations, evaluations=config.search.iterations + 1
+
+    def cycle(n: int) -> tuple[float, float, float]:
+        """GFLOP of sub-networks, refinement and one glueing on n rows."""
+        search = config.subnetworks * subnetwork_gflop(
+            n=min(config.samples, n),
+            m=round(per_unit * config.units),
+            i=config.units,
+            k=n_classes,
+            iterations=config.search.iterations,
+            evaluations=config.search.iterations + 1,
+        )
+        refining = 0.0
+        if config.refine.enabled:
+            for step in range(config.refine.iterations):
+                rows = min(n, round(config.refine.first_rows * min(config.refine.growth**step, n)))
+                refining += whole_network_gflop(
+                    n=rows, i=total, k=n_classes, entries=entries, products=config.refine.products
+                )
+        return search, refining, whole_network_gflop(n=n, i=total, k=n_classes, entries=entries, products=0)
+
+    search, refining, gluing = cycle(n_train)
+    return Plan(
+        parameters_per_unit=per_unit,
+        nonlinear=round(per_unit * total),
+        linear=(total + 1) * n_classes,
+        subnetwork_gflop=search,
+        glue_gflop=gluing * (2 if config.control else 1),
+        refine_gflop=refining,
+        bootstrap_gflop=sum(cycle(n_test)) if config.bootstrap.enabled else 0.0,
+        rank_gigabytes=_rank_gigabytes(config, shape, n_train, n_images, n_classes, ranks, threads, per_unit),
     )
-    columns = total + 1
-    glue = 1e-9 * (n_train * (2 * pixels * total + columns**2) + columns**3 / 3)
+
+
+def _rank_gigabytes(
+    config: RunConfig,
+    shape: tuple[int, int, int],
+    n_train: int,
+    n_images: int,
+    n_classes: int,
+    ranks: int,
+    threads: int,
+    per_unit: float,
+) -> float:
+    """Images as bytes, a quarter of a GB for the libraries, and the hungriest phase."""
+    pixels = shape[0] * shape[1] * shape[2]
+    columns = config.units * max(config.subnetworks, 1) + 1
+    m = round(per_unit * config.units)
     item = 4 if config.search.gn_precision == "fp32" else 8
-    block = 8 * config.glue.block_rows * columns
-    one = config.samples * (8 * pixels + item * m) + (16 + item) * m * m
-    searching = min(threads, config.subnetworks) * one
-    gluing = 8 * 3 * columns**2 + 2 * block
-    refining = (4 if config.refine.precision == "fp32" else 8) * n_train / ranks * columns if config.refine.enabled else 0
-    memory = 0.25e9 + n_images * pixels + max(searching, gluing + 0, refining + 8 * 3 * columns**2)
-    return Plan(total, per_unit, round(per_unit * total), columns * n_classes, search, glue, 1e-9 * memory)
+    searching = config.samples * (8 * pixels + item * m) + (16 + item) * m * m
+    gluing = 8 * (3 * columns**2 + 2 * config.glue.block_rows * columns)
+    phases: list[float] = [min(threads, config.subnetworks) * searching, gluing]
+    if config.refine.enabled:
+        held = (4 if config.refine.precision == "fp32" else 8) * n_train / ranks * columns
+        phases.append(held + 8 * 3 * columns**2)
+    return 1e-9 * (0.25e9 + n_images * pixels + 8 * n_train * n_classes + max(phases))

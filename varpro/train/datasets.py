@@ -150,10 +150,15 @@ def _public(name: str, paths: list[Path]) -> DataSet:
         return DataSet(name, train, test, digits, len(train) // 6)
     if name == "cifar10":
         train, test = (Part(*read_cifar_batches(batches)) for batches in (paths[:-1], paths[-1:]))
-        return DataSet(name, train, test, CIFAR, min(10_000, len(train) // 6))
+        return DataSet(name, train, test, CIFAR, _usual_validation(train))
     train, test = _idx_part(paths[:2]), _idx_part(paths[2:])
     _check_identity(name, train.labels, paths[1])
-    return DataSet(name, train, test, FASHION if name == "fashion-mnist" else digits, min(10_000, len(train) // 6))
+    return DataSet(name, train, test, FASHION if name == "fashion-mnist" else digits, _usual_validation(train))
+
+
+def _usual_validation(train: Part) -> int:
+    """10,000 images of the published sets, a sixth of smaller files in their places."""
+    return 10_000 if len(train) >= 50_000 else len(train) // 6
 
 
 def _idx_part(paths: list[Path]) -> Part:

@@ -1,0 +1,70 @@
+"""What --dry-run prints: the resolved config, the partition, and what the run will take."""
+
+from pathlib import Path
+
+import yaml
+
+from varpro.config import RunConfig
+from varpro.distributed import Communicator, threads_per_rank
+from varpro.train.cost import Plan, plan
+from varpro.train.datasets import DataSet, Split
+
+
+def describe(config: RunConfig, dataset: DataSet, split: Split, comm: Communicator) -> str:
+    """The text, several lines."""
+    threads = threads_per_rank(comm)
+    p = plan(
+        config,
+        dataset.shape,
+        n_train=len(split.train),
+        n_test=len(split.test),
+        n_images=len(dataset.train) + len(dataset.test),
+        n_classes=dataset.n_classes,
+        ranks=comm.size,
+        threads=threads,
+    )
+    planes, rows, columns = dataset.shape
+    sizes = ", ".join(f"{len(getattr(split, part))} {part}" for part in ("train", "validation", "test"))
+    colour = f" x {planes} planes" if planes > 1 else ""
+    table = [
+        ("data", f"{dataset.name}: {sizes} images of {rows} x {columns}{colour}; {dataset.n_classes} classes"),
+        ("ranks", f"{comm.size}, {threads} thread{'s' if threads > 1 else ''} each"),
+        *_partition(config, comm.size),
+        ("parameters", f"{p.nonlinear} nonlinear ({p.parameters_per_unit:g} a unit), {p.linear} linear"),
+        *_arithmetic(config, p),
+        ("memory", f"about {p.rank_gigabytes:.2f} GB a rank"),
+        ("output", _output(Path(config.output or "runs"))),
+    ]
+    lines = [f"{name:<14}{text}" for name, text in table]
+    return "\n".join([yaml.safe_dump(config.as_dict(), sort_keys=False), *lines])
+
+
+def _partition(config: RunConfig, ranks: int) -> list[tuple[str, str]]:
+    if not config.subnetworks:
+        return [("partition", f"none: one network of {config.units} units")]
+    return [
+        ("partition", f"{config.subnetworks} sub-networks x {config.units} units, {config.samples} images each"),
+        ("", f"about {config.subnetworks / ranks:.3g} sub-networks a rank, taken as ranks become free"),
+    ]
+
+
+def _arithmetic(config: RunConfig, p: Plan) -> list[tuple[str, str]]:
+    parts = [
+        (p.subnetwork_gflop, "for the sub-networks, if none stops early"),
+        (p.refine_gflop, "for the refinement, if no step is rejected"),
+        (p.glue_gflop, f"for glueing{', trained and control' if config.control else ''}"),
+        (p.bootstrap_gflop, "for bootstrapping"),
+    ]
+    lines = [f"{_rounded(gflop):>8} GFLOP {what}" for gflop, what in parts if gflop]
+    return [("arithmetic" if place == 0 else "", line) for place, line in enumerate(lines)]
+
+
+def _rounded(gflop: float) -> str:
+    return f"{gflop:,.0f}" if gflop >= 100 else f"{gflop:.2g}"
+
+
+def _output(folder: Path) -> str:
+    if folder.exists() and not folder.is_dir():
+        return f"{folder}, which is a file: choose another with --output"
+    full = folder.is_dir() and any(folder.iterdir())
+    return f"{folder}{' (not empty: needs --overwrite)' if full else ''}; nothing was written"

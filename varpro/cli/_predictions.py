@@ -1,0 +1,107 @@
+"""What varpro-predict does: read images, score them, write a table of labels and scores."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import DataError, OutputError
+from varpro.train.datasets import check_pixels, load_dataset
+from varpro.train.idx import read_cifar_batches, read_idx
+from varpro.train.own_data import read_arrays
+from varpro.train.storage import load_network
+
+Writer = Callable[[Path, Array, Array], None]
+
+
+def predict_file(model: Path, source: str, output: str | None, data_dir: Path | None, *, overwrite: bool) -> str:
+    """Write labels and scores of the images in `source`; returns what to tell the user.  Raises VarproError.
+
+    output : .csv, .npz or .h5; None = <source>.predictions.csv in the working folder.
+    """
+    path = Path(output or f"{Path(source).name.partition('.')[0]}.predictions.csv")
+    writer = _writer(path, overwrite=overwrite)
+    network = load_network(model)
+    images, labels = read_images(source, data_dir)
+    scores = network.scores(images)
+    predicted = np.argmax(scores, axis=1)
+    try:
+        writer(path, predicted, scores)
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise OutputError(f"{path} cannot be written ({reason}); choose another file with --output") from None
+    lines = [f"{len(predicted)} images -> {path}"]
+    if labels is not None and len(labels):
+        lines.append(f"accuracy against the labels of {source}: {100 * np.mean(predicted == labels):.2f} %")
+    return "\n".join(lines)
+
+
+def read_images(source: str, data_dir: Path | None) -> tuple[Array, Array | None]:
+    """Images and labels (or None): from a file, or the test part of a named data set.  Raises DataError."""
+    path = Path(source)
+    if path.is_dir():
+        raise DataError(f"{source}: is a folder; name a file of images, or a data set and its folder with --data")
+    if not path.is_file():
+        if path.suffix or len(path.parts) > 1:
+            raise DataError(f"{source}: no such file; name a data set, or a .npz, .h5, .npy, IDX or CIFAR-10 .bin file")
+        test = load_dataset(source, data_dir).test
+        return test.images, test.labels
+    images, labels = _read_file(path)
+    if images.dtype.kind not in "uif":
+        raise DataError(f"{path}: images are {images.dtype}; numbers are needed")
+    if images.ndim not in (3, 4):
+        raise DataError(f"{path}: holds an array of shape {images.shape}; images (N, L, R) or (N, C, L, R) are needed")
+    if labels is not None and labels.shape != images.shape[:1]:
+        raise DataError(f"{path}: {len(images)} images but labels of shape {labels.shape}; save one an image, or none")
+    check_pixels(f"{path}:", images)
+    return images, labels
+
+
+def _read_file(path: Path) -> tuple[Array, Array | None]:
+    if path.suffix in (".npz", ".h5", ".hdf5"):
+        arrays = read_arrays(path)
+        if "images" not in arrays:
+            raise DataError(f"{path}: holds no array called images; save them under that name")
+        return arrays["images"], arrays.get("labels")
+    if path.suffix == ".npy":
+        try:
+            return np.asarray(np.load(path, allow_pickle=False)), None
+        except (ValueError, OSError, EOFError) as error:
+            reason = "it holds Python objects" if "pickle" in str(error) else error
+            raise DataError(f"{path}: cannot be read ({reason}); save an array of numbers with np.save") from None
+    if ".bin" in path.suffixes:
+        return read_cifar_batches([path])
+    return read_idx(path), None
+
+
+def _writer(path: Path, *, overwrite: bool) -> Writer:
+    """How to write the output.  Raises OutputError for an ending that is not known, and for a file that is there."""
+    writers = {".csv": _write_csv, ".npz": _write_npz, ".h5": _write_h5}
+    if path.suffix not in writers:
+        ending = path.suffix or "(none)"
+        raise OutputError(f"--output {path}: the ending {ending} is not known; use {', '.join(writers)}")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists; choose another file with --output, or add --overwrite")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path} cannot be written: {path.parent} is no folder; make it, or choose another --output")
+    return writers[path.suffix]
+
+
+def _write_csv(path: Path, labels: Array, scores: Array) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["index", "label", *(f"score_{k}" for k in range(scores.shape[1]))])
+        for index, (label, row) in enumerate(zip(labels, scores, strict=True)):
+            table.writerow([index, int(label), *(f"{value:.9g}" for value in row)])
+
+
+def _write_npz(path: Path, labels: Array, scores: Array) -> None:
+    np.savez(path, labels=labels, scores=scores)
+
+
+def _write_h5(path: Path, labels: Array, scores: Array) -> None:
+    with h5py.File(path, "w") as file:
+        file["labels"], file["scores"] = labels, scores
