@@ -1,9 +1,26 @@
 """Configs: what is accepted, and that every mistake gets one line with the remedy."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
-from varpro.config import RunConfig, check_partition, find_config, list_configs, load_config, parse_config
+from varpro.config import (
+    Bootstrap,
+    Data,
+    Glue,
+    Model,
+    Refine,
+    RunConfig,
+    Search,
+    Section,
+    check_partition,
+    find_config,
+    list_configs,
+    load_config,
+    parse_config,
+)
+from varpro.config_errors import all_keys
 from varpro.errors import ConfigError
 
 BASE = {"data": {"source": "mnist"}}
@@ -195,3 +212,32 @@ def test_configs_are_frozen():
     config = RunConfig.model_validate(BASE)
     with pytest.raises(ValueError, match="frozen"):
         config.units = 3
+
+
+def documented_keys():
+    """{key: default} of the tables in docs/configuration.md."""
+    lines = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text(encoding="utf-8").splitlines()
+    rows = (line.split("|") for line in lines if line.startswith("| `"))
+    return {row[1].strip(" `"): row[2].strip(" `") for row in rows if not row[1].strip(" `").endswith(".yaml")}
+
+
+def test_every_key_and_its_default_stands_in_the_documentation():
+    documented = documented_keys()
+    defaults = parse_config({**BASE, "refine": True}, "defaults").as_dict()
+    sections = {name for name, value in defaults.items() if isinstance(value, dict)}
+    assert set(documented) == set(all_keys(RunConfig)) - sections
+    assert documented.pop("data.source") == "required"
+    for key, text in documented.items():
+        section, _, inner = key.rpartition(".")
+        value = defaults[section][inner] if section else defaults[inner]
+        assert float(text) == value if isinstance(value, float) else yaml.safe_load(text) == value, key
+
+
+def test_every_key_says_what_it_is():
+    undocumented = [
+        f"{section.__name__}.{name}"
+        for section in (RunConfig, Data, Model, Search, Glue, Bootstrap, Refine)
+        for name, field in section.model_fields.items()
+        if not field.description and not (isinstance(field.annotation, type) and issubclass(field.annotation, Section))
+    ]
+    assert undocumented == []
