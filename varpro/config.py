@@ -136,19 +136,21 @@ class Refine(Section):
 
     enabled: Bool = True
     """Whether to do it; a config without `refine` does not."""
-    iterations: Annotated[Int, Field(ge=1)] = 20
+    iterations: Annotated[Int, Field(ge=1)] = 10
     """Accepted steps, at most."""
-    first_rows: Annotated[Int, Field(ge=1)] = 5000
+    first_rows: Annotated[Int, Field(ge=1)] = 15000
     """Images in the first step's sample."""
-    growth: Annotated[Float, Field(ge=1)] = 1.3
+    growth: Annotated[Float, Field(ge=1)] = 1.5
     """Factor on the sample after each accepted step, until it holds every image."""
     products: Annotated[Int, Field(ge=1)] = 10
     """Conjugate-gradient products a step, at most."""
     ridge: Annotated[Float, Field(gt=0)] = 1e-5
     """mu for each image in the sample."""
+    jacobian: Literal["golub-pereyra", "kaufman"] = "kaufman"
+    """Kaufman's matrix costs K image passes a step less and gets as far."""
     precision: Literal["fp32", "fp64"] = "fp32"
     """Precision of the products; Gram matrix and sums are fp64 always."""
-    damping_floor: Annotated[Float, Field(gt=0)] = 1e-3
+    damping_floor: Annotated[Float, Field(gt=0)] = 1e-4
     """lambda never falls below: without a floor each step on a sample fits that sample."""
 
 

@@ -77,14 +77,27 @@ def test_products_are_those_of_kaufmans_matrix(kind, shape):
     assert relative_error(problem.product(evaluation, v), expected) < 1e-10
 
 
+@pytest.mark.parametrize(("kind", "shape"), KIND_SHAPES)
+def test_the_full_operator_is_that_of_the_differentiated_residual(kind, shape):
+    problem, w = network(kind, shape, kaufman=False)
+    model = linearise_network(problem, problem.evaluate(w[None], ONE))
+    jacobian = central_differences(residual_of(problem), w)
+    v = np.random.default_rng(0).standard_normal(len(w))
+    assert relative_error(model.apply(v), jacobian.T @ (jacobian @ v) / problem.rows) < 3e-7
+    problem.kaufman = True
+    kaufman = linearise_network(problem, problem.evaluate(w[None], ONE))
+    assert relative_error(kaufman.gradient, model.gradient) < 1e-10
+    np.testing.assert_array_equal(kaufman.apply(v), problem.product(model.evaluation, v))
+
+
 def test_the_cg_step_solves_the_damped_system():
     problem, w = network()
     evaluation = problem.evaluate(w[None], ONE)
     model = linearise_network(problem, evaluation)
     step = model.solve(np.array([0.1]))
-    applied = problem.product(evaluation, step.delta[0]) + 0.1 * model.diagonal[0] * step.delta[0]
+    applied = model.apply(step.delta[0]) + 0.1 * model.diagonal[0] * step.delta[0]
     assert relative_error(applied, -model.gradient[0]) < 1e-8
-    quadratic = -model.gradient[0] @ step.delta[0] - 0.5 * step.delta[0] @ problem.product(evaluation, step.delta[0])
+    quadratic = -model.gradient[0] @ step.delta[0] - 0.5 * step.delta[0] @ model.apply(step.delta[0])
     assert step.predicted[0] == pytest.approx(quadratic, rel=1e-6)
 
 
@@ -93,7 +106,7 @@ def test_predicted_reduction_is_right_for_a_truncated_solve_too():
     evaluation = problem.evaluate(w[None], ONE)
     model = linearise_network(problem, evaluation)
     s = model.solve(np.array([0.05])).delta[0]
-    quadratic = -model.gradient[0] @ s - 0.5 * s @ problem.product(evaluation, s)
+    quadratic = -model.gradient[0] @ s - 0.5 * s @ model.apply(s)
     assert model.solve(np.array([0.05])).predicted[0] == pytest.approx(quadratic, rel=1e-9)
 
 

@@ -107,7 +107,10 @@ class LocalBilinearUnits(Units):
         return [begins[sizes == size][:, None] + np.arange(size) for size in np.unique(sizes)]
 
     def per_parameter(self, values: Array) -> Array:
-        return np.repeat(values, self.shape[0] * self.windows[:, 2] + self.windows[:, 3] + 1)
+        return np.repeat(values, self.shape[0] * self.windows[:, 2] + self.windows[:, 3] + 1, axis=0)
+
+    def per_unit(self, values: Array) -> Array:
+        return np.add.reduceat(values, self._split[0], axis=0)  # type: ignore[no-any-return]
 
     def bind(self, images: Array, sigma: str) -> BoundUnits:
         return _BoundLocal(self, np.ascontiguousarray(images), sigma)

@@ -107,7 +107,10 @@ class QuadraticUnits(Units):
         return [np.arange(self.n_parameters).reshape(-1, self.count).T]
 
     def per_parameter(self, values: Array) -> Array:
-        return np.tile(values, self.n_parameters // self.count)
+        return np.tile(values, (self.n_parameters // self.count, *[1] * (values.ndim - 1)))
+
+    def per_unit(self, values: Array) -> Array:
+        return values.reshape(-1, self.count, *values.shape[1:]).sum(axis=0)  # type: ignore[no-any-return]
 
     def bind(self, images: Array, sigma: str) -> BoundUnits:
         return _BoundQuadratic(self, images, sigma)

@@ -102,7 +102,11 @@ class Units(abc.ABC):
 
     @abc.abstractmethod
     def per_parameter(self, values: Array) -> Array:
-        """values (I,) of the units repeated for each of their parameters, (P,)."""
+        """values (I, ...) of the units repeated for each of their parameters, (P, ...)."""
+
+    @abc.abstractmethod
+    def per_unit(self, values: Array) -> Array:
+        """values (P, ...) of the parameters summed over each unit, (I, ...)."""
 
     @abc.abstractmethod
     def bind(self, images: Array, sigma: str) -> BoundUnits:

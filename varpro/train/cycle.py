@@ -177,6 +177,7 @@ def _refine_options(run: Run, stream: int, rows: Rows) -> RefineOptions:
         ridge=settings.ridge,
         dtype=np.float32 if settings.precision == "fp32" else np.float64,
         damping_floor=settings.damping_floor,
+        kaufman=settings.jacobian == "kaufman",
         order=generator(run.config.seed, REFINEMENT, stream).permutation(len(rows)),
         threads=run.threads,
     )

@@ -37,6 +37,7 @@ class RefineOptions:
     """mu per row"""
     dtype: type
     damping_floor: float
+    kaufman: bool
     order: Array
     threads: int
 
@@ -81,6 +82,7 @@ def refine(
         max_products=options.products,
         dtype=options.dtype,
         threads=options.threads,
+        kaufman=options.kaufman,
     )
 
     def iterate(problem: WholeNetwork, current: NetworkEvaluation) -> None:
