@@ -43,7 +43,7 @@ def test_mistakes_of_varpro_train(capsys, tmp_path, monkeypatch, arguments, mess
     line = mistake(capsys, train, *arguments)
     assert line.startswith("varpro-train: error: ")
     assert message in line
-    assert not list(tmp_path.rglob("*.json"))
+    assert [path for path in tmp_path.rglob("*") if path.name != "runs"] == []
 
 
 def test_output_folders_that_hold_something_or_cannot_be_made(capsys, tmp_path):
@@ -53,6 +53,14 @@ def test_output_folders_that_hold_something_or_cannot_be_made(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert "is a file" in mistake(capsys, train, "digits", "--output", tmp_path / "file")
     assert "cannot be written" in mistake(capsys, train, "digits", "--output", tmp_path / "file" / "below")
+
+
+def test_a_new_output_folder_does_not_stay_behind_without_results(capsys, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for folder, stays in ((tmp_path / "new" / "below", False), (tmp_path / "mine", True)):
+        line = mistake(capsys, train, "digits", "--output", folder, "--set", "samples=5000")
+        assert "there are 1198 training images" in line
+        assert folder.exists() == stays
 
 
 def test_an_output_folder_that_fills_up_or_goes_away_during_the_run(capsys, tmp_path, monkeypatch):

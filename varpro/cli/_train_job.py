@@ -3,7 +3,8 @@
 import os
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from varpro.cli._dry_run import describe
@@ -11,7 +12,7 @@ from varpro.config import RunConfig, check_partition, list_configs, load_config
 from varpro.distributed import Communicator
 from varpro.errors import BackendError, ConfigError, OutputError
 from varpro.report.progress import make_display
-from varpro.train.datasets import DataSet, load_dataset
+from varpro.train.datasets import DataSet, Split, load_dataset
 
 
 def run_job(comm: Communicator, options: Namespace) -> int:
@@ -24,18 +25,22 @@ def run_job(comm: Communicator, options: Namespace) -> int:
         raise ConfigError(f"which config? name a file or one of {', '.join(list_configs())}; see `varpro-train --help`")
     config = load_config(options.config, options.set, seed=options.seed, backend=options.backend, output=options.output)
     _check_backend(config)
-    output = Path(config.output or "runs")
-    if not options.dry_run:
-        _on_rank_0(comm, lambda: prepare_output(output, overwrite=options.overwrite))
-    clock = time.perf_counter()
-    dataset = load_dataset(config.data.source, options.data, comm=comm)
-    split = dataset.split(config.data.validation, config.data.train, config.data.test)
-    check_partition(config, len(split.train), dataset.n_classes, dataset.shape)
     if options.dry_run:
+        dataset, split = _checked_data(comm, config, options.data)
         if comm.rank == 0:
             print(describe(config, dataset, split, comm))
         return 0
-    return _train(comm, config, dataset, output, options.quiet, time.perf_counter() - clock)
+    with _output_folder(comm, Path(config.output or "runs"), overwrite=options.overwrite) as output:
+        clock = time.perf_counter()
+        dataset, _ = _checked_data(comm, config, options.data)
+        return _train(comm, config, dataset, output, options.quiet, time.perf_counter() - clock)
+
+
+def _checked_data(comm: Communicator, config: RunConfig, data_dir: Path | None) -> tuple[DataSet, Split]:
+    dataset = load_dataset(config.data.source, data_dir, comm=comm)
+    split = dataset.split(config.data.validation, config.data.train, config.data.test)
+    check_partition(config, len(split.train), dataset.n_classes, dataset.shape)
+    return dataset, split
 
 
 def _check_backend(config: RunConfig) -> None:
@@ -43,17 +48,24 @@ def _check_backend(config: RunConfig) -> None:
         raise BackendError("backend is cuda, but this build trains on the CPU only; use --backend cpu or auto")
 
 
-def _on_rank_0(comm: Communicator, step: Callable[[], None]) -> None:
-    """Let rank 0 try; its error is everybody's."""
-    error = None
+@contextmanager
+def _output_folder(comm: Communicator, output: Path, *, overwrite: bool) -> Iterator[Path]:
+    """The folder, made and tried by rank 0, whose error is everybody's; taken away again if nothing came into it."""
+    error, new = None, not output.exists()
     if comm.rank == 0:
         try:
-            step()
+            prepare_output(output, overwrite=overwrite)
         except OutputError as caught:
             error = caught
     error = comm.bcast(error)
     if error is not None:
         raise error
+    try:
+        yield output
+    finally:
+        if comm.rank == 0 and new:
+            with suppress(OSError):  # it holds results
+                output.rmdir()
 
 
 def prepare_output(output: Path, *, overwrite: bool) -> None:
