@@ -1,6 +1,7 @@
 """Run a program on several ranks, with a hard end: a hang is a failed test, never a stuck one."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,11 @@ class Run:
     code: int
     stdout: str
     stderr: str
+
+    @property
+    def errors(self) -> str:
+        """stderr of the ranks: without the boxes and event warnings that Open MPI's launcher adds."""
+        return re.sub(r"(?ms)^-{70,}\n.*?^-{70,}\n|^\[(?:warn|[\w.-]+:\d+)\] (?:Epoll|PMIX)[^\n]*\n", "", self.stderr)
 
     def check(self) -> "Run":
         """Itself if the exit code is 0; otherwise an AssertionError with all output."""

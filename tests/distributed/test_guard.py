@@ -18,13 +18,13 @@ TRUNCATED = "varpro-train: error: train-images-idx3-ubyte.gz is truncated: fetch
 def test_error_on_all_ranks_is_printed_once(ranks: int) -> None:
     run = run_mpi(ranks, RANKS, "all_fail", runner=())
     assert run.code == 2
-    assert run.stderr == "varpro-train: error: unknown key 'sead': did you mean 'seed'?\n"
+    assert run.errors == "varpro-train: error: unknown key 'sead': did you mean 'seed'?\n"
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_error_on_one_rank_takes_waiting_ranks_along(ranks: int) -> None:
     run = run_mpi(ranks, RANKS, "last_fails", runner=())
-    assert (run.code, run.stdout, run.stderr) == (2, "", TRUNCATED)
+    assert (run.code, run.stdout, run.errors) == (2, "", TRUNCATED)
 
 
 def test_error_on_one_rank_ends_computing_ranks() -> None:
@@ -49,7 +49,7 @@ def test_exit_on_one_rank_ends_all() -> None:
 
 def test_error_of_rank_zero_after_the_others_are_done() -> None:
     run = run_mpi(3, RANKS, "rank_zero_fails_at_the_end", runner=())
-    assert (run.code, run.stdout, run.stderr) == (2, "", "varpro-train: error: the disk is full: free some space\n")
+    assert (run.code, run.stdout, run.errors) == (2, "", "varpro-train: error: the disk is full: free some space\n")
 
 
 def test_rank_that_returns_early_is_an_error_and_no_hang() -> None:
@@ -76,7 +76,7 @@ def test_interrupt_is_a_line_and_no_traceback(ranks: int) -> None:
 def test_wrong_option_and_help_are_answered_once(ranks: int) -> None:
     run = run_mpi(ranks, RANKS, "wrong_options", "--sead", "3", runner=())
     assert run.code == 2
-    assert re.fullmatch(r"varpro-train: error: .*--sead.*; see `varpro-train --help`\n", run.stderr)
+    assert re.fullmatch(r"varpro-train: error: .*--sead.*; see `varpro-train --help`\n", run.errors)
     helped = run_mpi(ranks, RANKS, "wrong_options", "--help", runner=()).check()
     assert helped.stdout.count("usage: varpro-train") == 1
 

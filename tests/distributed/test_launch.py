@@ -52,7 +52,7 @@ def test_several_processes_without_mpi4py_are_an_error(without_mpi4py: dict[str,
     assert run.code == 2
     assert run.stderr.startswith("varpro-train: error: the launcher started 2 processes, but mpi4py does not load")
     assert "pip install varpro[mpi]" in run.stderr
-    assert run.stderr.count("\n") == 1
+    assert run.errors.count("\n") == 1
 
 
 def test_launcher_of_another_mpi_is_an_error() -> None:

@@ -35,7 +35,7 @@ def test_error_in_a_task_ends_the_run(runner: tuple[str, ...], guarded: bool) ->
 def test_user_error_in_a_task_is_one_line(ranks: int) -> None:
     run = run_mpi(ranks, RANKS, "task_finds_bad_data", runner=())
     assert run.code == 2
-    assert run.stderr == "varpro-train: error: image 5 holds a NaN: mend or drop it\n"
+    assert run.errors == "varpro-train: error: image 5 holds a NaN: mend or drop it\n"
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -37,7 +37,7 @@ def run(program: str, main: Callable[[Communicator], int], comm: Communicator | 
     except RunStopped as stopped:
         return comm.leave(_exit_code(stopped))
     except KeyboardInterrupt:
-        time.sleep(0.2 * min(comm.rank, 1))  # an interrupt reaches all ranks: rank 0 tells it and ends the others
+        time.sleep(1.0 * min(comm.rank, 1))  # an interrupt reaches all ranks: rank 0 tells it and ends the others
         comm.abort(INTERRUPTED, f"{program}: interrupted")
     except BaseException:
         where = f"{program}: rank {comm.rank} of {comm.size} failed:\n" if comm.size > 1 else ""

@@ -45,6 +45,8 @@ LONGEST_NAP = 1e-3
 GRACE_SECONDS = 3.0
 """How long a failed rank waits for the others to join before it aborts them."""
 FINALIZE_SECONDS = 10
+FORWARD_SECONDS = 0.25
+"""Time for the launcher to pass on what was printed; killed at once, it loses some of it."""
 WORKER_SECONDS = 1.0
 """How long worker threads may take to end their tasks before a failed run is aborted instead of left in order."""
 PART_BYTES = 1 << 23
@@ -155,7 +157,7 @@ class MpiCommunicator(Communicator):
         header = _header("", failing=self.size - self.rank, code=code)
         request = self._control.Iallreduce(MPI.IN_PLACE, header, MPI.MAX)
         # Lower ranks give up first, so that of several failing ranks only one prints.
-        if not self._wait(request.Test, GRACE_SECONDS * (1.0 + 0.1 * min(self.rank, 10))):
+        if not self._wait(request.Test, GRACE_SECONDS * (1.0 + 0.2 * min(self.rank, 5))):
             self.abort(code, message or f"rank {self.rank} left the run with exit code {code}")
         if message and self.size - int(header[0]) == self.rank:
             print_error(message)
@@ -163,7 +165,7 @@ class MpiCommunicator(Communicator):
 
     def leave(self, code: int) -> int:
         if not workers_have_ended(WORKER_SECONDS):
-            MPI.COMM_WORLD.Abort(code)
+            _kill_all(code)
         # The interpreter ends MPI on its way out, together with the other ranks.  (Leaving by os._exit looks like a
         # crash to MPICH's launcher, which then reports its own kill, 9, as the code of the run.)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -171,10 +173,8 @@ class MpiCommunicator(Communicator):
         return code
 
     def abort(self, code: int, message: str) -> NoReturn:
-        sys.stdout.flush()
         print_error(message)
-        MPI.COMM_WORLD.Abort(code)
-        os._exit(code)
+        _kill_all(code)
 
     def _bcast_bytes(self, array: Array, root: int) -> Array:
         for part in _parts(array):
@@ -249,7 +249,14 @@ def _abort_on_uncaught_exception() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         previous(kind, error, trace)
-        sys.stderr.flush()
-        MPI.COMM_WORLD.Abort(1)
+        _kill_all(1)
 
     sys.excepthook = hook
+
+
+def _kill_all(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    time.sleep(FORWARD_SECONDS)
+    MPI.COMM_WORLD.Abort(code)
+    os._exit(code)
