@@ -69,6 +69,12 @@ def test_a_step_costs_two_evaluations_of_phi_a_product():
     assert more - less == pytest.approx(10 * (2 * 2e-9 * 1000 * 400 * 100 + 8e-9 * 1000 * 100))
 
 
+def test_the_full_matrix_costs_a_contraction_a_class_more_each_step():
+    sizes = {"n": 1000, "i": 100, "k": 7, "entries": 400.0, "products": 3}
+    full, kaufman = (whole_network_gflop(**sizes, kaufman=kaufman) for kaufman in (False, True))
+    assert full - kaufman == pytest.approx(7 * 2e-9 * 1000 * 400 * 100)
+
+
 def test_memory_falls_with_ranks_only_where_rows_are_held():
     refined = load_config("mnist_local")
     sizes = {**SIZES, "n_train": 50_000}

@@ -1,10 +1,8 @@
-"""What varpro-predict does: read images, score them, write a table of labels and scores."""
+"""What varpro-predict does: read images, score them, write labels and scores."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from varpro.arrays import Array
@@ -12,9 +10,8 @@ from varpro.errors import DataError, OutputError
 from varpro.train.datasets import check_pixels, load_dataset
 from varpro.train.idx import read_cifar_batches, read_idx
 from varpro.train.own_data import read_arrays
+from varpro.train.predictions import WRITERS
 from varpro.train.storage import load_network
-
-Writer = Callable[[Path, Array, Array], None]
 
 
 def predict_file(model: Path, source: str, output: str | None, data_dir: Path | None, *, overwrite: bool) -> str:
@@ -77,31 +74,13 @@ def _read_file(path: Path) -> tuple[Array, Array | None]:
     return read_idx(path), None
 
 
-def _writer(path: Path, *, overwrite: bool) -> Writer:
+def _writer(path: Path, *, overwrite: bool) -> Callable[[Path, Array, Array], None]:
     """How to write the output.  Raises OutputError for an ending that is not known, and for a file that is there."""
-    writers = {".csv": _write_csv, ".npz": _write_npz, ".h5": _write_h5}
-    if path.suffix not in writers:
+    if path.suffix not in WRITERS:
         ending = path.suffix or "(none)"
-        raise OutputError(f"--output {path}: the ending {ending} is not known; use {', '.join(writers)}")
+        raise OutputError(f"--output {path}: the ending {ending} is not known; use {', '.join(WRITERS)}")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists; choose another file with --output, or add --overwrite")
     if not path.parent.is_dir():
         raise OutputError(f"{path} cannot be written: {path.parent} is no folder; make it, or choose another --output")
-    return writers[path.suffix]
-
-
-def _write_csv(path: Path, labels: Array, scores: Array) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["index", "label", *(f"score_{k}" for k in range(scores.shape[1]))])
-        for index, (label, row) in enumerate(zip(labels, scores, strict=True)):
-            table.writerow([index, int(label), *(f"{value:.9g}" for value in row)])
-
-
-def _write_npz(path: Path, labels: Array, scores: Array) -> None:
-    np.savez(path, labels=labels, scores=scores)
-
-
-def _write_h5(path: Path, labels: Array, scores: Array) -> None:
-    with h5py.File(path, "w") as file:
-        file["labels"], file["scores"] = labels, scores
+    return WRITERS[path.suffix]

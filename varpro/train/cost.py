@@ -12,10 +12,13 @@ units have E entries in w w^T or u v^T:
     Phi, or a contraction with D   2 N E I         a product with J^T J   4 N E I + 8 N I K
     Phi^T Phi, one triangle        N (I + 1)^2     its Cholesky           (I + 1)^3 / 3
 
+where a step contracts once for the gradient and, for the full Golub-Pereyra matrix, K times more.
+
 Additions and multiplications count alike.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from varpro.config import RunConfig
 
@@ -29,13 +32,14 @@ def subnetwork_gflop(*, n: int, m: int, i: int, k: int, iterations: int, evaluat
     return 1e-9 * (iterations * linearisation + evaluations * evaluation)
 
 
-def whole_network_gflop(*, n: int, i: int, k: int, entries: float, products: int) -> float:
+def whole_network_gflop(*, n: int, i: int, k: int, entries: float, products: int, kaufman: bool = True) -> float:
     """GFLOP of one evaluation on n rows, its gradient, and a step of so many products; a glueing has no gradient.
 
     i units of `entries` matrix entries each; products = 0 counts the evaluation (a glueing) alone.
     """
     evaluation = 2 * n * entries * i + n * (i + 1) ** 2 + (i + 1) ** 3 / 3
-    step = 2 * n * entries * i + products * (4 * n * entries * i + 8 * n * i * k)
+    contractions = 1 if kaufman else 1 + k
+    step = contractions * 2 * n * entries * i + products * (4 * n * entries * i + 8 * n * i * k)
     return 1e-9 * (evaluation + (step if products else 0.0))
 
 
@@ -90,39 +94,41 @@ def plan(
     threads: int,
 ) -> Plan:
     """Count a run on images of shape (planes, rows, columns); n_images of them are held by every rank."""
-    per_unit, entries = parameters_per_unit(config, shape), entries_per_unit(config, shape)
-    total = config.units * max(config.subnetworks, 1)
-
-    def cycle(n: int) -> tuple[float, float, float]:
-        """GFLOP of sub-networks, refinement and one glueing on n rows."""
-        search = config.subnetworks * subnetwork_gflop(
-            n=min(config.samples, n),
-            m=round(per_unit * config.units),
-            i=config.units,
-            k=n_classes,
-            iterations=config.search.iterations,
-            evaluations=config.search.iterations + 1,
-        )
-        refining = 0.0
-        if config.refine.enabled:
-            for step in range(config.refine.iterations):
-                rows = min(n, round(config.refine.first_rows * min(config.refine.growth**step, n)))
-                refining += whole_network_gflop(
-                    n=rows, i=total, k=n_classes, entries=entries, products=config.refine.products
-                )
-        return search, refining, whole_network_gflop(n=n, i=total, k=n_classes, entries=entries, products=0)
-
-    search, refining, gluing = cycle(n_train)
+    per_unit, total = parameters_per_unit(config, shape), config.units * max(config.subnetworks, 1)
+    searching, refining, gluing = _cycle_gflop(config, shape, n_train, n_classes)
     return Plan(
         parameters_per_unit=per_unit,
         nonlinear=round(per_unit * total),
         linear=(total + 1) * n_classes,
-        subnetwork_gflop=search,
+        subnetwork_gflop=searching,
         glue_gflop=gluing * (2 if config.control else 1),
         refine_gflop=refining,
-        bootstrap_gflop=sum(cycle(n_test)) if config.bootstrap.enabled else 0.0,
+        bootstrap_gflop=sum(_cycle_gflop(config, shape, n_test, n_classes)) if config.bootstrap.enabled else 0.0,
         rank_gigabytes=_rank_gigabytes(config, shape, n_train, n_images, n_classes, ranks, threads, per_unit),
     )
+
+
+def _cycle_gflop(config: RunConfig, shape: tuple[int, int, int], n: int, n_classes: int) -> tuple[float, float, float]:
+    """GFLOP of the sub-networks, the refinement and one glueing of a learning cycle on n rows."""
+    searching = config.subnetworks * subnetwork_gflop(
+        n=min(config.samples, n),
+        m=round(parameters_per_unit(config, shape) * config.units),
+        i=config.units,
+        k=n_classes,
+        iterations=config.search.iterations,
+        evaluations=config.search.iterations + 1,
+    )
+    whole = partial(
+        whole_network_gflop,
+        i=config.units * max(config.subnetworks, 1),
+        k=n_classes,
+        entries=entries_per_unit(config, shape),
+    )
+    refine, refining, rows = config.refine, 0.0, float(min(n, config.refine.first_rows))
+    for _ in range(refine.iterations if refine.enabled else 0):
+        refining += whole(n=round(rows), products=refine.products, kaufman=refine.jacobian == "kaufman")
+        rows = min(float(n), refine.growth * rows)
+    return searching, refining, whole(n=n, products=0)
 
 
 def _rank_gigabytes(

@@ -1,0 +1,31 @@
+"""Labels and scores of a prediction as a file: a table to look at, or arrays to go on with."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from varpro.arrays import Array
+
+
+def _write_csv(path: Path, labels: Array, scores: Array) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["index", "label", *(f"score_{k}" for k in range(scores.shape[1]))])
+        for index, (label, row) in enumerate(zip(labels, scores, strict=True)):
+            table.writerow([index, int(label), *(f"{value:.9g}" for value in row)])
+
+
+def _write_npz(path: Path, labels: Array, scores: Array) -> None:
+    np.savez(path, labels=labels, scores=scores)
+
+
+def _write_h5(path: Path, labels: Array, scores: Array) -> None:
+    with h5py.File(path, "w") as file:
+        file["labels"], file["scores"] = labels, scores
+
+
+WRITERS: dict[str, Callable[[Path, Array, Array], None]] = {".csv": _write_csv, ".npz": _write_npz, ".h5": _write_h5}
+"""By the ending of the file: write(path, labels (N,), scores (N, K)).  Raise OSError."""
