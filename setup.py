@@ -39,9 +39,13 @@ class CMakeBuild(build_ext):
             subprocess.run(["cmake", "--build", str(work), "--parallel", jobs], check=True)
             subprocess.run(["cmake", "--install", str(work)], check=True)
         except FileNotFoundError as error:
-            raise SystemExit("varpro: cmake was not found; `pip install cmake ninja` or install it with the system") from error
+            raise SystemExit(
+                "varpro: cmake was not found; `pip install cmake ninja` or install it with the system"
+            ) from error
         except subprocess.CalledProcessError as error:
-            raise SystemExit("varpro: the kernels did not compile (see above); a C++20 compiler is needed, g++ >= 11") from error
+            raise SystemExit(
+                "varpro: the kernels did not compile (see above); a C++20 compiler is needed, g++ >= 11"
+            ) from error
 
 
 setup(ext_modules=[Extension("varpro._cpu", sources=[])], cmdclass={"build_ext": CMakeBuild})

@@ -49,7 +49,7 @@ def test_full_matrix_and_gradient_equal_central_differences(kind, shape, count, 
 
 
 def test_kaufman_leaves_out_a_positive_semidefinite_part_and_keeps_the_gradient():
-    options = dict(kind=QuadraticUnits, shape=(1, 5, 5), count=4, n_outputs=3, sigma="tanh")
+    options = {"kind": QuadraticUnits, "shape": (1, 5, 5), "count": 4, "n_outputs": 3, "sigma": "tanh"}
     full_problem, w = small_problem(**options)
     kaufman_problem, _ = small_problem(**options, kaufman=True)
     full = linearise(full_problem, full_problem.evaluate(w[None], ONE))
@@ -65,7 +65,9 @@ def test_kaufman_equals_the_projected_derivative_part_of_the_jacobian():
     evaluation = problem.evaluate(w[None], ONE)
     d = problem.model.jacobian(w[None], ONE, "float64")[0]
     u = np.linalg.qr(problem.model.basis(w[None], ONE)[0])[0]
-    columns = [np.outer(d[:, m] - u @ (u.T @ d[:, m]), evaluation.a[0, j]).ravel() for m, j in enumerate(problem.model.columns)]
+    columns = [
+        np.outer(d[:, m] - u @ (u.T @ d[:, m]), evaluation.a[0, j]).ravel() for m, j in enumerate(problem.model.columns)
+    ]
     jacobian = np.stack(columns, axis=1)
     assert relative_error(symmetric(linearise(problem, evaluation).h[0]), jacobian.T @ jacobian) < 1e-12
 

@@ -45,7 +45,8 @@ def _map(function: Callable[..., Any], first: Any, *others: Any) -> Any:
         return function(first, *others)
     if is_dataclass(first):
         names = [f.name for f in fields(first)]
-        return type(first)(**{n: _map(function, getattr(first, n), *(getattr(o, n) for o in others)) for n in names})  # type: ignore[return-value]
+        make: Any = type(first)
+        return make(**{n: _map(function, getattr(first, n), *(getattr(o, n) for o in others)) for n in names})
     return first
 
 

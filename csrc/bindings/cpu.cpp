@@ -1,4 +1,5 @@
-// varpro._cpu: the compiled kernels for NumPy arrays.  No defaults and no mathematics here; the Python entry points check.
+// varpro._cpu: the compiled kernels for NumPy arrays.  No defaults and no mathematics here; the Python entry points
+// check.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
@@ -26,10 +27,10 @@ F* capsule(const py::dict& api, const char* name) {
 void load_blas() {
     const py::dict b = py::module_::import("scipy.linalg.cython_blas").attr("__pyx_capi__");
     const py::dict l = py::module_::import("scipy.linalg.cython_lapack").attr("__pyx_capi__");
-    blas::table = {capsule<blas::Gemm>(b, "dgemm"),       capsule<blas::Syrk>(b, "dsyrk"),
-                   capsule<blas::SyrkFloat>(b, "ssyrk"),  capsule<blas::Trsm>(b, "dtrsm"),
-                   capsule<blas::Potrf>(l, "dpotrf"),     capsule<blas::Potrs>(l, "dpotrs"),
-                   capsule<blas::Trtri>(l, "dtrtri"),     capsule<blas::Symv>(b, "dsymv"),
+    blas::table = {capsule<blas::Gemm>(b, "dgemm"),        capsule<blas::Syrk>(b, "dsyrk"),
+                   capsule<blas::SyrkFloat>(b, "ssyrk"),   capsule<blas::Trsm>(b, "dtrsm"),
+                   capsule<blas::Potrf>(l, "dpotrf"),      capsule<blas::Potrs>(l, "dpotrs"),
+                   capsule<blas::Trtri>(l, "dtrtri"),      capsule<blas::Symv>(b, "dsymv"),
                    capsule<blas::PotrfFloat>(l, "spotrf"), capsule<blas::PotrsFloat>(l, "spotrs")};
 }
 
@@ -37,7 +38,8 @@ void load_blas() {
 struct Scalarize {
     decltype(&baseline::quadratic) quadratic = baseline::quadratic;
     decltype(&baseline::bilinear) bilinear = baseline::bilinear;
-    void (*activate_double)(double*, const double*, std::int64_t, std::int64_t, std::int64_t, bool) = baseline::activate;
+    void (*activate_double)(double*, const double*, std::int64_t, std::int64_t, std::int64_t,
+                            bool) = baseline::activate;
     void (*activate_float)(float*, const float*, std::int64_t, std::int64_t, std::int64_t, bool) = baseline::activate;
     void (*forward_float)(const WindowCall&, const float*, float*) = baseline::window_forward;
     void (*forward_double)(const WindowCall&, const double*, double*) = baseline::window_forward;
@@ -53,14 +55,18 @@ Scalarize choose() {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw")) {
         weigh_variant = {avx512::weigh, avx512::weigh};
-        return {avx512::quadratic,      avx512::bilinear,       avx512::activate,       avx512::activate,
-                avx512::window_forward, avx512::window_forward, avx512::window_adjoint, avx512::window_adjoint,
+        return {avx512::quadratic,       avx512::bilinear,
+                avx512::activate,        avx512::activate,
+                avx512::window_forward,  avx512::window_forward,
+                avx512::window_adjoint,  avx512::window_adjoint,
                 avx512::window_jacobian, "avx512"};
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         weigh_variant = {avx2::weigh, avx2::weigh};
-        return {avx2::quadratic,      avx2::bilinear,       avx2::activate,       avx2::activate,
-                avx2::window_forward, avx2::window_forward, avx2::window_adjoint, avx2::window_adjoint,
+        return {avx2::quadratic,       avx2::bilinear,
+                avx2::activate,        avx2::activate,
+                avx2::window_forward,  avx2::window_forward,
+                avx2::window_adjoint,  avx2::window_adjoint,
                 avx2::window_jacobian, "avx2"};
     }
 #endif
@@ -71,7 +77,8 @@ Scalarize scalarize;
 
 WindowCall window_call(const py::array& x, const Dense<std::int32_t>& windows, const Dense<std::int64_t>& offsets) {
     const Pixel pixel = x.itemsize() == 1 ? Pixel::u8 : x.itemsize() == 4 ? Pixel::f32 : Pixel::f64;
-    return {x.data(), pixel, windows.data(), offsets.data(), x.shape(0), x.shape(1), x.shape(2), x.shape(3), windows.shape(0)};
+    return {x.data(),   pixel,      windows.data(), offsets.data(),  x.shape(0),
+            x.shape(1), x.shape(2), x.shape(3),     windows.shape(0)};
 }
 
 template <typename T>
@@ -89,7 +96,8 @@ void pack(const T* x, double* out, double scale, py::ssize_t n, py::ssize_t side
     for (py::ssize_t image = 0; image < n; ++image, x += side * side)
         for (py::ssize_t k = 0; k < side; ++k) {
             *out++ = scale * x[k * side + k];
-            for (py::ssize_t l = k + 1; l < side; ++l) *out++ = scale * (double(x[k * side + l]) + double(x[l * side + k]));
+            for (py::ssize_t l = k + 1; l < side; ++l)
+                *out++ = scale * (double(x[k * side + l]) + double(x[l * side + k]));
         }
 }
 
@@ -101,35 +109,53 @@ PYBIND11_MODULE(_cpu, m) {
     scalarize = choose();
     m.attr("instruction_set") = scalarize.name;
 
-    m.def("quadratic", [](const Dense<double>& s, const Dense<double>& w, Dense<double>& phi, py::object d, bool logistic) {
-        QuadraticCall call{};
-        py::array held;
-        if (!d.is_none()) held = d.cast<py::array>();
-        const py::ssize_t batches = s.shape(0), n = s.shape(1), rows = w.shape(1), units = w.shape(2);
-        double* phi_data = phi.mutable_data();
-        char* d_data = d.is_none() ? nullptr : static_cast<char*>(held.mutable_data());
-        const std::int64_t item = d.is_none() ? 8 : held.itemsize();
-        py::gil_scoped_release free;
-        for (py::ssize_t b = 0; b < batches; ++b) {
-            call = {s.data() + b * n * s.shape(2) * s.shape(3) * s.shape(3), w.data() + b * rows * units, phi_data + b * n * (units + 1),
-                    d_data ? d_data + b * n * rows * units * item : nullptr, item == 4, n, s.shape(2), s.shape(3), units, logistic};
-            scalarize.quadratic(call);
-        }
-    });
-    m.def("bilinear", [](const Dense<double>& x, const Dense<double>& w, Dense<double>& phi, py::object d, bool logistic) {
-        py::array held;
-        if (!d.is_none()) held = d.cast<py::array>();
-        const py::ssize_t batches = x.shape(0), n = x.shape(1), rows = w.shape(1), units = w.shape(2);
-        double* phi_data = phi.mutable_data();
-        char* d_data = d.is_none() ? nullptr : static_cast<char*>(held.mutable_data());
-        const std::int64_t item = d.is_none() ? 8 : held.itemsize();
-        py::gil_scoped_release free;
-        for (py::ssize_t b = 0; b < batches; ++b) {
-            const BilinearCall call{x.data() + b * n * x.shape(2) * x.shape(3), w.data() + b * rows * units, phi_data + b * n * (units + 1),
-                                    d_data ? d_data + b * n * rows * units * item : nullptr, item == 4, n, x.shape(2), x.shape(3), units, logistic};
-            scalarize.bilinear(call);
-        }
-    });
+    m.def("quadratic",
+          [](const Dense<double>& s, const Dense<double>& w, Dense<double>& phi, py::object d, bool logistic) {
+              QuadraticCall call{};
+              py::array held;
+              if (!d.is_none()) held = d.cast<py::array>();
+              const py::ssize_t batches = s.shape(0), n = s.shape(1), rows = w.shape(1), units = w.shape(2);
+              double* phi_data = phi.mutable_data();
+              char* d_data = d.is_none() ? nullptr : static_cast<char*>(held.mutable_data());
+              const std::int64_t item = d.is_none() ? 8 : held.itemsize();
+              py::gil_scoped_release free;
+              for (py::ssize_t b = 0; b < batches; ++b) {
+                  call = {s.data() + b * n * s.shape(2) * s.shape(3) * s.shape(3),
+                          w.data() + b * rows * units,
+                          phi_data + b * n * (units + 1),
+                          d_data ? d_data + b * n * rows * units * item : nullptr,
+                          item == 4,
+                          n,
+                          s.shape(2),
+                          s.shape(3),
+                          units,
+                          logistic};
+                  scalarize.quadratic(call);
+              }
+          });
+    m.def("bilinear",
+          [](const Dense<double>& x, const Dense<double>& w, Dense<double>& phi, py::object d, bool logistic) {
+              py::array held;
+              if (!d.is_none()) held = d.cast<py::array>();
+              const py::ssize_t batches = x.shape(0), n = x.shape(1), rows = w.shape(1), units = w.shape(2);
+              double* phi_data = phi.mutable_data();
+              char* d_data = d.is_none() ? nullptr : static_cast<char*>(held.mutable_data());
+              const std::int64_t item = d.is_none() ? 8 : held.itemsize();
+              py::gil_scoped_release free;
+              for (py::ssize_t b = 0; b < batches; ++b) {
+                  const BilinearCall call{x.data() + b * n * x.shape(2) * x.shape(3),
+                                          w.data() + b * rows * units,
+                                          phi_data + b * n * (units + 1),
+                                          d_data ? d_data + b * n * rows * units * item : nullptr,
+                                          item == 4,
+                                          n,
+                                          x.shape(2),
+                                          x.shape(3),
+                                          units,
+                                          logistic};
+                  scalarize.bilinear(call);
+              }
+          });
     m.def("activate_double", [](Dense<double>& q, const Dense<double>& bias, bool logistic) {
         double* data = q.mutable_data();
         py::gil_scoped_release free;
@@ -140,25 +166,27 @@ PYBIND11_MODULE(_cpu, m) {
         py::gil_scoped_release free;
         scalarize.activate_float(data, bias.data(), q.shape(0), bias.shape(0), q.shape(1), logistic);
     });
-    m.def("window_forward_float", [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<float>& in, Dense<float>& out) {
-        forward(scalarize.forward_float, x, w, o, in, out);
-    });
-    m.def("window_forward_double", [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<double>& in, Dense<double>& out) {
-        forward(scalarize.forward_double, x, w, o, in, out);
-    });
-    m.def("window_adjoint_float", [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<float>& in, Dense<float>& out) {
-        forward(scalarize.adjoint_float, x, w, o, in, out);
-    });
-    m.def("window_adjoint_double", [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<double>& in, Dense<double>& out) {
-        forward(scalarize.adjoint_double, x, w, o, in, out);
-    });
-    m.def("window_jacobian", [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<double>& u, const Dense<double>& v, const Dense<double>& slope, py::array d) {
-        const WindowCall call = window_call(x, w, o);
-        void* out = d.mutable_data();
-        const bool narrow = d.itemsize() == 4;
-        py::gil_scoped_release free;
-        scalarize.jacobian(call, u.data(), v.data(), slope.data(), out, narrow);
-    });
+    m.def("window_forward_float",
+          [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<float>& in,
+             Dense<float>& out) { forward(scalarize.forward_float, x, w, o, in, out); });
+    m.def("window_forward_double",
+          [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<double>& in,
+             Dense<double>& out) { forward(scalarize.forward_double, x, w, o, in, out); });
+    m.def("window_adjoint_float",
+          [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<float>& in,
+             Dense<float>& out) { forward(scalarize.adjoint_float, x, w, o, in, out); });
+    m.def("window_adjoint_double",
+          [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<double>& in,
+             Dense<double>& out) { forward(scalarize.adjoint_double, x, w, o, in, out); });
+    m.def("window_jacobian",
+          [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<double>& u,
+             const Dense<double>& v, const Dense<double>& slope, py::array d) {
+              const WindowCall call = window_call(x, w, o);
+              void* out = d.mutable_data();
+              const bool narrow = d.itemsize() == 4;
+              py::gil_scoped_release free;
+              scalarize.jacobian(call, u.data(), v.data(), slope.data(), out, narrow);
+          });
     m.def("symmetric_pack", [](const py::array& x, Dense<double>& out) {
         double* to = out.mutable_data();
         const py::ssize_t n = x.shape(0), side = x.shape(1), item = x.itemsize();
@@ -171,36 +199,44 @@ PYBIND11_MODULE(_cpu, m) {
         else
             pack(static_cast<const double*>(from), to, 1.0, n, side);
     });
-    m.def("normal_matrix", [](const py::array& d, const Dense<double>& z, const Dense<double>& aat, py::object inverse, const Dense<double>& g, const Dense<std::int32_t>& columns, Dense<double>& h) {
+    m.def("normal_matrix", [](const py::array& d, const Dense<double>& z, const Dense<double>& aat, py::object inverse,
+                              const Dense<double>& g, const Dense<std::int32_t>& columns, Dense<double>& h) {
         const double* gi = inverse.is_none() ? nullptr : inverse.cast<Dense<double>>().data();
-        const py::ssize_t batches = d.shape(0), n = d.shape(1), mm = d.shape(2), r = z.shape(1), i = aat.shape(1), k = g.shape(2);
+        const py::ssize_t batches = d.shape(0), n = d.shape(1), mm = d.shape(2), r = z.shape(1), i = aat.shape(1),
+                          k = g.shape(2);
         const char* d_data = static_cast<const char*>(d.data());
         const py::ssize_t item = d.itemsize();
         double* out = h.mutable_data();
         py::gil_scoped_release free;
         for (py::ssize_t b = 0; b < batches; ++b)
-            normal_matrix({d_data + b * n * mm * item, item == 4, z.data() + b * r * mm, aat.data() + b * i * i, gi ? gi + b * i * i : nullptr,
-                           g.data() + b * mm * k, columns.data(), out + b * mm * mm, n, mm, r, i, k});
+            normal_matrix({d_data + b * n * mm * item, item == 4, z.data() + b * r * mm, aat.data() + b * i * i,
+                           gi ? gi + b * i * i : nullptr, g.data() + b * mm * k, columns.data(), out + b * mm * mm, n,
+                           mm, r, i, k});
     });
-    m.def("damped_solve", [](const Dense<double>& h, const Dense<double>& diagonal, const Dense<double>& lambda, const Dense<double>& rhs, Dense<double>& step, Dense<std::int64_t>& info, bool single) {
+    m.def("damped_solve", [](const Dense<double>& h, const Dense<double>& diagonal, const Dense<double>& lambda,
+                             const Dense<double>& rhs, Dense<double>& step, Dense<std::int64_t>& info, bool single) {
         const py::ssize_t batches = h.shape(0), p = h.shape(1);
         double* out = step.mutable_data();
         std::int64_t* codes = info.mutable_data();
         py::gil_scoped_release free;
         for (py::ssize_t b = 0; b < batches; ++b)
-            codes[b] = damped_solve(h.data() + b * p * p, diagonal.data() + b * p, lambda.data()[b], rhs.data() + b * p, out + b * p, p, single);
+            codes[b] = damped_solve(h.data() + b * p * p, diagonal.data() + b * p, lambda.data()[b], rhs.data() + b * p,
+                                    out + b * p, p, single);
     });
-    m.def("accumulate_gram", [](const Dense<double>& phi, const Dense<double>& y, Dense<double>& gram, Dense<double>& cross) {
-        double *g = gram.mutable_data(), *c = cross.mutable_data();
-        py::gil_scoped_release free;
-        accumulate_gram(phi.data(), y.data(), g, c, phi.shape(0), phi.shape(1), y.shape(1));
-    });
-    m.def("cholesky_qr2", [](const Dense<double>& phi, double ridge, Dense<double>& q, Dense<double>& r, Dense<double>& condition, Dense<std::int64_t>& info) {
+    m.def("accumulate_gram",
+          [](const Dense<double>& phi, const Dense<double>& y, Dense<double>& gram, Dense<double>& cross) {
+              double *g = gram.mutable_data(), *c = cross.mutable_data();
+              py::gil_scoped_release free;
+              accumulate_gram(phi.data(), y.data(), g, c, phi.shape(0), phi.shape(1), y.shape(1));
+          });
+    m.def("cholesky_qr2", [](const Dense<double>& phi, double ridge, Dense<double>& q, Dense<double>& r,
+                             Dense<double>& condition, Dense<std::int64_t>& info) {
         const py::ssize_t batches = phi.shape(0), n = phi.shape(1), i = phi.shape(2);
         double *q_data = q.mutable_data(), *r_data = r.mutable_data(), *kappa = condition.mutable_data();
         std::int64_t* codes = info.mutable_data();
         py::gil_scoped_release free;
         for (py::ssize_t b = 0; b < batches; ++b)
-            codes[b] = cholesky_qr2(phi.data() + b * n * i, ridge, q_data + b * n * i, r_data + b * i * i, kappa + b, n, i);
+            codes[b] =
+                cholesky_qr2(phi.data() + b * n * i, ridge, q_data + b * n * i, r_data + b * i * i, kappa + b, n, i);
     });
 }

@@ -35,8 +35,8 @@ inline void syrk(char triangle, int n, int k, double alpha, const double* a, dou
     table.dsyrk(&triangle, &plain, &n, &k, &alpha, const_cast<double*>(a), &n, &beta, c, &n);
 }
 
-inline void gemm(char ta, char tb, int m, int n, int k, double alpha, const double* a, int lda, const double* b, int ldb,
-                 double beta, double* c, int ldc) {
+inline void gemm(char ta, char tb, int m, int n, int k, double alpha, const double* a, int lda, const double* b,
+                 int ldb, double beta, double* c, int ldc) {
     table.dgemm(&ta, &tb, &m, &n, &k, &alpha, const_cast<double*>(a), &lda, const_cast<double*>(b), &ldb, &beta, c,
                 &ldc);
 }

@@ -44,7 +44,8 @@ constexpr double kRefined = 1e-10;  // relative residual at which a refined solu
 constexpr int kRefinements = 8;
 
 /// x = scale o S^-1 (scale o r) with S the factor in single precision.
-void solve_single(float* factor, const std::vector<double>& scale, const std::vector<double>& r, std::vector<float>& x) {
+void solve_single(float* factor, const std::vector<double>& scale, const std::vector<double>& r,
+                  std::vector<float>& x) {
     char upper = 'U';
     int size = static_cast<int>(r.size()), one = 1, info = 0;
     for (std::size_t i = 0; i < r.size(); ++i) x[i] = static_cast<float>(scale[i] * r[i]);
@@ -64,7 +65,8 @@ bool damped_solve_single(const double* h, const double* diagonal, double lambda,
     for (std::int64_t i = 0; i < p; ++i) largest = std::max(largest, std::fabs(scale[i] * rhs[i]));
     if (!(largest > 0.0) || !std::isfinite(largest)) return false;
     for (std::int64_t row = 0; row < p; ++row) {
-        for (std::int64_t c = 0; c < row; ++c) work[row * p + c] = static_cast<float>(h[row * p + c] * scale[row] * scale[c]);
+        for (std::int64_t c = 0; c < row; ++c)
+            work[row * p + c] = static_cast<float>(h[row * p + c] * scale[row] * scale[c]);
         work[row * p + row] = 1.0f;
     }
     blas::table.spotrf(&upper, &size, work, &size, &info);
@@ -103,7 +105,8 @@ void normal_matrix(const NormalMatrixCall& c) {
     if (c.d_is_float) {
         float one = 1.0f, none = 0.0f;
         float* gram = scratch<float>(entries);
-        blas::table.ssyrk(&upper, &plain, &m, &n, &one, static_cast<float*>(const_cast<void*>(c.d)), &m, &none, gram, &m);
+        blas::table.ssyrk(&upper, &plain, &m, &n, &one, static_cast<float*>(const_cast<void*>(c.d)), &m, &none, gram,
+                          &m);
         weigh(c, weigh_variant.narrow, gram);
     } else {
         double* gram = scratch<double>(entries);

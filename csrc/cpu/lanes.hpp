@@ -64,9 +64,9 @@ inline T expm1_bounded(T x) {
     p = p * r * r + r;
     Bits bits;
     std::memcpy(&bits, &shifted, sizeof bits);
-    Bits power = ((bits & ((Bits(1) << mantissa) - 1)) + std::numeric_limits<T>::max_exponent - 1 -
-                  (Bits(1) << (mantissa - 1)))
-                 << mantissa;
+    Bits power =
+        ((bits & ((Bits(1) << mantissa) - 1)) + std::numeric_limits<T>::max_exponent - 1 - (Bits(1) << (mantissa - 1)))
+        << mantissa;
     T scale;
     std::memcpy(&scale, &power, sizeof scale);
     return scale * p + (scale - T(1));

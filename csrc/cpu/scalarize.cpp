@@ -1,5 +1,6 @@
-// Quadratic and bilinear units.  Units are the SIMD lanes: one image's Z = S w is a product of a (side x side) matrix with
-// a (side x units) one that stays in the first-level cache, a row by up to thirteen vectors of accumulators at a time.
+// Quadratic and bilinear units.  Units are the SIMD lanes: one image's Z = S w is a product of a (side x side) matrix
+// with a (side x units) one that stays in the first-level cache, a row by up to thirteen vectors of accumulators at a
+// time.
 #include "../kernels/scalarize.hpp"
 
 #include <algorithm>
@@ -37,8 +38,7 @@ void row_of_tiles(const double* a, std::int64_t row, std::int64_t column, std::i
         if (stride - v == 13 * kLanes) return tile<1, 13>(a, row, column, depth, w + v, stride, out + v);
         tile<1, 12>(a, row, column, depth, w + v, stride, out + v);
     }
-    for (; v + 4 * kLanes <= stride; v += 4 * kLanes)
-        tile<1, 4>(a, row, column, depth, w + v, stride, out + v);
+    for (; v + 4 * kLanes <= stride; v += 4 * kLanes) tile<1, 4>(a, row, column, depth, w + v, stride, out + v);
     for (; v < stride; v += kLanes) tile<1, 1>(a, row, column, depth, w + v, stride, out + v);
 }
 

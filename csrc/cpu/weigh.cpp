@@ -1,5 +1,5 @@
-// The Hadamard weights of the Gauss-Newton matrix: one pass over the lower triangle, memory-bound but for 2 k operations an
-// entry, which run on a strip of one row that stays in the first-level cache.
+// The Hadamard weights of the Gauss-Newton matrix: one pass over the lower triangle, memory-bound but for 2 k
+// operations an entry, which run on a strip of one row that stays in the first-level cache.
 #include <algorithm>
 
 #include "../kernels/gauss_newton.hpp"
@@ -32,8 +32,7 @@ template <typename T>
 void triangle(const WeighCall& c, const T* gram) {
     // strips of columns outermost: their part of gt and of the weights stays in the second-level cache
     for (std::int64_t first = 0; first < c.m; first += kStrip)
-        for (std::int64_t row = first; row < c.m; ++row)
-            strip(c, gram, row, first, std::min(kStrip, row + 1 - first));
+        for (std::int64_t row = first; row < c.m; ++row) strip(c, gram, row, first, std::min(kStrip, row + 1 - first));
 }
 
 }  // namespace

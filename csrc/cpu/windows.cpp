@@ -1,6 +1,6 @@
-// Units on windows.  Images are the SIMD lanes: 32 at a time (16 in double) are laid out pixel by pixel, so that a pixel is
-// four vectors, and every unit reads only the pixels of its window.  The tile (100 KB for 28 x 28) stays in the second-level
-// cache; with one load a multiplication the limit is half to two thirds of the multiply-add peak.
+// Units on windows.  Images are the SIMD lanes: 32 at a time (16 in double) are laid out pixel by pixel, so that a
+// pixel is four vectors, and every unit reads only the pixels of its window.  The tile (100 KB for 28 x 28) stays in
+// the second-level cache; with one load a multiplication the limit is half to two thirds of the multiply-add peak.
 #include <algorithm>
 #include <vector>
 
@@ -13,7 +13,7 @@ namespace {
 constexpr int kVectors = 4;  // vectors a pixel
 
 template <typename T>
-constexpr std::int64_t kTile = kVectors* LanesOf<T>::count;
+constexpr std::int64_t kTile = kVectors * LanesOf<T>::count;
 
 template <typename T, typename P>
 void transpose_from(const P* x, T scale, std::int64_t images, std::int64_t pixels, T* tile) {

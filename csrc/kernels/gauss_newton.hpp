@@ -12,7 +12,8 @@ namespace varpro {
 ///   h[m, m'] = aat[j, j'] (D^T D - z^T z)[m, m'] + gram_inverse[j, j'] (g g^T)[m, m'],   m' <= m,  j = columns[m]
 /// d (n, m) double or float; z (r, m); aat, gram_inverse (i, i), the latter null for Kaufman's matrix; g (m, k);
 /// columns (m).  h (m, m): lower triangle written, upper untouched.  D^T D in d's precision, all else in double.
-/// n m^2 + r m^2 operations in BLAS; one pass over h with 2 k + 4 operations an entry: 8 m^2 / 2 bytes read and written.
+/// n m^2 + r m^2 operations in BLAS; one pass over h with 2 k + 4 operations an entry: 8 m^2 / 2 bytes read and
+/// written.
 struct NormalMatrixCall {
     const void* d;
     bool d_is_float;
@@ -27,9 +28,9 @@ struct NormalMatrixCall {
 void normal_matrix(const NormalMatrixCall& call);
 
 /// Solve (h + lambda diag(diagonal)) step = rhs by Cholesky on a copy of the lower triangle of h (p, p).
-/// Returns 0, or LAPACK's number of the leading minor that is not positive; step is then untouched.  p^3 / 3 operations.
-/// single: factor a copy scaled to unit diagonal in single precision and refine with residuals in double, to 1e-10
-/// relative; where that does not converge, the double factorisation is taken after all.
+/// Returns 0, or LAPACK's number of the leading minor that is not positive; step is then untouched.  p^3 / 3
+/// operations. single: factor a copy scaled to unit diagonal in single precision and refine with residuals in double,
+/// to 1e-10 relative; where that does not converge, the double factorisation is taken after all.
 int damped_solve(const double* h, const double* diagonal, double lambda, const double* rhs, double* step,
                  std::int64_t p, bool single);
 
@@ -45,10 +46,10 @@ struct WeighCall {
     std::int64_t m, k;
 };
 
-#define VARPRO_DECLARE_WEIGH(isa)                            \
-    namespace isa {                                          \
-    void weigh(const WeighCall& call, const double* gram);   \
-    void weigh(const WeighCall& call, const float* gram);    \
+#define VARPRO_DECLARE_WEIGH(isa)                          \
+    namespace isa {                                        \
+    void weigh(const WeighCall& call, const double* gram); \
+    void weigh(const WeighCall& call, const float* gram);  \
     }
 
 VARPRO_DECLARE_WEIGH(baseline)

@@ -13,8 +13,8 @@ enum class Pixel { u8, f32, f64 };
 
 /// Quadratic units on one batch element.
 ///   q[n, i] = 1/2 sum_l w[l, i] Z[n, l, i] + b[i],   Z[n, l, i] = sum_c g[c, i] sum_k s[n, c, l, k] w[k, i]
-/// s (n, planes, side, side) symmetric in its last two axes; w (rows, units): side rows of w, then `planes` rows of g if
-/// planes > 1, then b.  phi (n, units + 1) = [sigma(q) | 1].  d (n, rows * units), column q * units + i, or null.
+/// s (n, planes, side, side) symmetric in its last two axes; w (rows, units): side rows of w, then `planes` rows of g
+/// if planes > 1, then b.  phi (n, units + 1) = [sigma(q) | 1].  d (n, rows * units), column q * units + i, or null.
 /// Reads 8 n planes side^2 bytes, writes (units + 1) 8 n + sizeof(D) n rows units; 2 n planes side^2 units operations.
 struct QuadraticCall {
     const double* s;
@@ -50,18 +50,20 @@ struct WindowCall {
     std::int64_t n, planes, height, width, units;
 };
 
-#define VARPRO_DECLARE_SCALARIZE(isa)                                                                        \
-    namespace isa {                                                                                          \
-    void quadratic(const QuadraticCall& call);                                                               \
-    void bilinear(const BilinearCall& call);                                                                 \
-    void activate(double* q, const double* bias, std::int64_t n, std::int64_t units, std::int64_t stride, bool logistic); \
-    void activate(float* q, const float* bias, std::int64_t n, std::int64_t units, std::int64_t stride, bool logistic);   \
-    void window_forward(const WindowCall& call, const float* matrices, float* q);                            \
-    void window_forward(const WindowCall& call, const double* matrices, double* q);                          \
-    void window_adjoint(const WindowCall& call, const float* b, float* matrices);                            \
-    void window_adjoint(const WindowCall& call, const double* b, double* matrices);                          \
-    void window_jacobian(const WindowCall& call, const double* u, const double* v, const double* slope,      \
-                         void* d, bool d_is_float);                                                          \
+#define VARPRO_DECLARE_SCALARIZE(isa)                                                                            \
+    namespace isa {                                                                                              \
+    void quadratic(const QuadraticCall& call);                                                                   \
+    void bilinear(const BilinearCall& call);                                                                     \
+    void activate(double* q, const double* bias, std::int64_t n, std::int64_t units, std::int64_t stride,        \
+                  bool logistic);                                                                                \
+    void activate(float* q, const float* bias, std::int64_t n, std::int64_t units, std::int64_t stride,          \
+                  bool logistic);                                                                                \
+    void window_forward(const WindowCall& call, const float* matrices, float* q);                                \
+    void window_forward(const WindowCall& call, const double* matrices, double* q);                              \
+    void window_adjoint(const WindowCall& call, const float* b, float* matrices);                                \
+    void window_adjoint(const WindowCall& call, const double* b, double* matrices);                              \
+    void window_jacobian(const WindowCall& call, const double* u, const double* v, const double* slope, void* d, \
+                         bool d_is_float);                                                                       \
     }
 
 VARPRO_DECLARE_SCALARIZE(baseline)

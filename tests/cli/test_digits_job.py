@@ -50,7 +50,9 @@ def test_sub_networks_have_the_same_bits_on_one_two_and_three_ranks(alone, pair,
         other_w, other_a = arrays(folder)
         np.testing.assert_array_equal(w, other_w)
         np.testing.assert_allclose(other_a, a, rtol=1e-9, atol=1e-9 * np.abs(a).max())
-    costs = [[s["cost"] for s in json.loads((f / "metrics.json").read_text())["subnetworks"]] for f in (alone, pair, three)]
+    costs = [
+        [s["cost"] for s in json.loads((f / "metrics.json").read_text())["subnetworks"]] for f in (alone, pair, three)
+    ]
     assert costs[0] == costs[1] == costs[2]
 
 
@@ -73,11 +75,36 @@ def test_another_seed_gives_another_network(alone, tmp_path):
     assert not np.array_equal(arrays(alone)[0], arrays(other)[0])
 
 
-KEYS = """dataset backend ranks seed parameters.nonlinear parameters.linear train.accuracy validation.accuracy test.accuracy
-control.test_accuracy bootstrap.ambiguous_fraction bootstrap.guess_accuracy bootstrap.agreement_with_guesses
-bootstrap.test_accuracy glue.ridge glue.rank glue.condition refine.iterations refine.products seconds.load
-seconds.subnetworks seconds.glue seconds.refine seconds.bootstrap seconds.total work.gflop work.gemm_gflops_measured
-work.efficiency""".split()
+KEYS = [
+    "dataset",
+    "backend",
+    "ranks",
+    "seed",
+    "parameters.nonlinear",
+    "parameters.linear",
+    "train.accuracy",
+    "validation.accuracy",
+    "test.accuracy",
+    "control.test_accuracy",
+    "bootstrap.ambiguous_fraction",
+    "bootstrap.guess_accuracy",
+    "bootstrap.agreement_with_guesses",
+    "bootstrap.test_accuracy",
+    "glue.ridge",
+    "glue.rank",
+    "glue.condition",
+    "refine.iterations",
+    "refine.products",
+    "seconds.load",
+    "seconds.subnetworks",
+    "seconds.glue",
+    "seconds.refine",
+    "seconds.bootstrap",
+    "seconds.total",
+    "work.gflop",
+    "work.gemm_gflops_measured",
+    "work.efficiency",
+]
 
 
 def test_metrics_hold_every_key_as_a_plain_number(pair):
@@ -111,7 +138,15 @@ def test_accuracies_are_those_of_the_saved_model_against_true_labels(alone):
 def test_the_model_holds_no_times_and_every_file_is_there(alone, tmp_path):
     again = job(tmp_path, 1, *PARTITION, "--set", "bootstrap=false", "--set", "control=false")
     assert (again / "model.h5").read_bytes() == (alone / "model.h5").read_bytes()
-    for name in ("metrics.json", "history.jsonl", "config.resolved.yaml", "report.html", "confusion.png", "convergence.png", "units.png"):
+    for name in (
+        "metrics.json",
+        "history.jsonl",
+        "config.resolved.yaml",
+        "report.html",
+        "confusion.png",
+        "convergence.png",
+        "units.png",
+    ):
         assert (alone / name).stat().st_size > 100
     history = [json.loads(line) for line in (alone / "history.jsonl").read_text().splitlines()]
     assert {line["subnetwork"] for line in history if line["phase"] == "train"} == set(range(5))
@@ -121,7 +156,9 @@ def test_the_model_holds_no_times_and_every_file_is_there(alone, tmp_path):
 
 
 def test_the_resolved_config_runs_again(alone, tmp_path):
-    assert load_config(alone / "config.resolved.yaml").as_dict() == yaml.safe_load((alone / "config.resolved.yaml").read_text())
+    assert load_config(alone / "config.resolved.yaml").as_dict() == yaml.safe_load(
+        (alone / "config.resolved.yaml").read_text()
+    )
 
 
 def test_the_page_needs_nothing_but_itself_and_never_calls_agreement_accuracy(alone):
@@ -148,7 +185,12 @@ def test_without_sub_networks_a_random_start_is_refined(tmp_path):
 
 @pytest.mark.parametrize("unit", ["bilinear", "local-bilinear"])
 def test_the_other_units_train_glue_and_bootstrap(tmp_path, unit):
-    options = ["--set", f"model={{unit: {unit}, window: [3, 5], sigma: logistic}}", "--set", "bootstrap.variant=confident-only"]
+    options = [
+        "--set",
+        f"model={{unit: {unit}, window: [3, 5], sigma: logistic}}",
+        "--set",
+        "bootstrap.variant=confident-only",
+    ]
     metrics = json.loads((job(tmp_path, 1, *PARTITION, *options) / "metrics.json").read_text())
     assert metrics["test"]["accuracy"] > 0.75
     assert 0 < metrics["bootstrap"]["ambiguous_fraction"] < 1
@@ -162,7 +204,16 @@ def test_own_images_in_colour_or_grey(tmp_path, planes):
     images[labels == 1, ..., 2, :] += 0.4
     np.savez(tmp_path / "own.npz", images=images, labels=labels)
     folder = job(
-        tmp_path / "out", 1, "--set", f"data.source={tmp_path}/own.npz", "--set", "subnetworks=3", "--set", "units=5", "--set", "samples=150"
+        tmp_path / "out",
+        1,
+        "--set",
+        f"data.source={tmp_path}/own.npz",
+        "--set",
+        "subnetworks=3",
+        "--set",
+        "units=5",
+        "--set",
+        "samples=150",
     )
     assert json.loads((folder / "metrics.json").read_text())["test"]["accuracy"] > 0.9
 
@@ -171,7 +222,9 @@ def test_predict_writes_what_python_predicts(alone, tmp_path, capsys):
     network, test = varpro.load(alone / "model.h5"), load_dataset("digits").test
     np.savez(tmp_path / "some.npz", images=test.images[:7])
     for name in ("out.csv", "out.npz", "out.h5"):
-        assert predict.main([str(alone / "model.h5"), str(tmp_path / "some.npz"), "--output", str(tmp_path / name)]) == 0
+        assert (
+            predict.main([str(alone / "model.h5"), str(tmp_path / "some.npz"), "--output", str(tmp_path / name)]) == 0
+        )
     table = np.loadtxt(tmp_path / "out.csv", delimiter=",", skiprows=1)
     np.testing.assert_array_equal(table[:, 1], network.predict(test.images[:7]))
     np.testing.assert_allclose(table[:, 2:], network.scores(test.images[:7]), rtol=1e-8)

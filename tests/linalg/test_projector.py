@@ -11,7 +11,10 @@ EPS = np.finfo(float).eps
 
 def matrix_of_condition(condition, rows=67, columns=9, seed=0):
     rng = np.random.default_rng(seed)
-    u, v = np.linalg.qr(rng.standard_normal((rows, columns)))[0], np.linalg.qr(rng.standard_normal((columns, columns)))[0]
+    u, v = (
+        np.linalg.qr(rng.standard_normal((rows, columns)))[0],
+        np.linalg.qr(rng.standard_normal((columns, columns)))[0],
+    )
     return (u * np.logspace(0, -np.log10(condition), columns)) @ v.T
 
 

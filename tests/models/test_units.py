@@ -116,14 +116,18 @@ def test_pixels_that_no_image_lights_are_left_out_and_come_back_as_zero():
     assert len(searched) == (4 + 1) * 5
     lifted = bound.lift(searched)
     assert not lifted.reshape(-1, 5)[[0, 5]].any()
-    np.testing.assert_allclose(features(units, lifted, "tanh", images)[:, :-1], bound.basis(searched[None], ONE)[0, :, :-1], atol=1e-13)
+    np.testing.assert_allclose(
+        features(units, lifted, "tanh", images)[:, :-1], bound.basis(searched[None], ONE)[0, :, :-1], atol=1e-13
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bytes_are_read_as_fractions_of_255(kind):
     units, w, _ = units_on(kind, (1, 6, 6))
     bytes_ = np.random.default_rng(0).integers(0, 256, size=(11, 1, 6, 6), dtype=np.uint8)
-    np.testing.assert_allclose(features(units, w, "tanh", bytes_), features(units, w, "tanh", bytes_ / 255.0), atol=1e-13)
+    np.testing.assert_allclose(
+        features(units, w, "tanh", bytes_), features(units, w, "tanh", bytes_ / 255.0), atol=1e-13
+    )
 
 
 def test_quadratic_units_refuse_images_that_are_not_square():

@@ -1,5 +1,6 @@
 """The search loop on problems with known answers, in batches, and where it must fail with a name."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_batch_equals_one_by_one_and_the_order_is_kept():
 def test_history_never_rises_and_ends_at_the_result():
     found = solve(data([1.0, 3.0], 0.05)[None], np.array([[0.2, 20.0]]))
     costs = [record.cost for record in found.history]
-    assert all(b <= a for a, b in zip(costs, costs[1:], strict=False))
+    assert all(b <= a for a, b in itertools.pairwise(costs))
     assert costs[-1] == found.cost[0]
     assert len(found.history) == found.evaluations[0] - 1
 
@@ -124,7 +125,10 @@ def test_limits_have_names():
 def test_two_equal_starting_values_leave_the_ridge_between_them():
     """At w_1 = w_2 the basis has rank 2; a truncated projector still gives a finite gradient."""
     found = solve(data([1.0, 3.0], 0.01)[None], np.array([[2.0, 2.0]]))
-    assert found.cost[0] < 0.6 * solve(data([1.0, 3.0], 0.01)[None], np.array([[2.0, 2.0]]), Termination(max_iterations=0)).cost[0]
+    assert (
+        found.cost[0]
+        < 0.6 * solve(data([1.0, 3.0], 0.01)[None], np.array([[2.0, 2.0]]), Termination(max_iterations=0)).cost[0]
+    )
 
 
 def test_every_status_tells_what_to_do():

@@ -46,7 +46,12 @@ def residual_of(problem):
     return residual
 
 
-KIND_SHAPES = [("local-bilinear", (1, 7, 6)), ("bilinear", (2, 4, 5)), ("quadratic", (1, 5, 5)), ("quadratic", (3, 4, 4))]
+KIND_SHAPES = [
+    ("local-bilinear", (1, 7, 6)),
+    ("bilinear", (2, 4, 5)),
+    ("quadratic", (1, 5, 5)),
+    ("quadratic", (3, 4, 4)),
+]
 
 
 @pytest.mark.parametrize(("kind", "shape"), KIND_SHAPES)
@@ -71,7 +76,9 @@ def test_products_are_those_of_kaufmans_matrix(kind, shape):
     root = np.linalg.qr(np.vstack([phi, np.sqrt(mu) * np.eye(phi.shape[1])]))[0]
     tall = np.vstack([d, np.zeros((phi.shape[1], d.shape[1]))])
     projected = tall - root @ (root.T @ tall)
-    jacobian = np.stack([np.outer(projected[:, m], evaluation.a[j]).ravel() for m, j in enumerate(bound.columns)], axis=1)
+    jacobian = np.stack(
+        [np.outer(projected[:, m], evaluation.a[j]).ravel() for m, j in enumerate(bound.columns)], axis=1
+    )
     v = np.random.default_rng(0).standard_normal(len(w))
     expected = jacobian.T @ (jacobian @ v) / problem.rows
     assert relative_error(problem.product(evaluation, v), expected) < 1e-10
@@ -133,7 +140,10 @@ def test_refining_lowers_the_cost_while_the_sample_grows_to_all_rows():
     seen = []
     problem.observe_iterate = lambda p, e: seen.append(p.rows)
     found = search(
-        problem, w[None], linearise_network, damping=DampingRule(initial=1e-2, smallest=1e-3),
+        problem,
+        w[None],
+        linearise_network,
+        damping=DampingRule(initial=1e-2, smallest=1e-3),
         termination=Termination(max_iterations=8, cost_tolerance=0.0),
     )
     assert problem.rows == 900

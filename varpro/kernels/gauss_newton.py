@@ -1,6 +1,6 @@
 """Hadamard assembly of the Gauss-Newton matrix from the compressed Jacobian, and damped solves with it.
 
-    h[m, m'] = aat[j, j'] (D^T D - z^T z)[m, m'] + gram_inverse[j, j'] (g g^T)[m, m'],   j = columns[m]
+h[m, m'] = aat[j, j'] (D^T D - z^T z)[m, m'] + gram_inverse[j, j'] (g g^T)[m, m'],   j = columns[m]
 """
 
 import numpy as np
@@ -15,7 +15,8 @@ def normal_matrix(d: Array, z: Array, aat: Array, gram_inverse: Array | None, g:
     """h (B, M, M) float64; its lower triangle is valid, the upper one is not set.
 
     d : (B, N, M) float32 or float64, C-contiguous; its dtype is that of D^T D.  z : (B, r, M) = U^T D.
-    aat, gram_inverse : (B, I, I); None leaves the second term out (Kaufman).  g : (B, M, K) = D^T R.  columns : (M,) int32.
+    aat, gram_inverse : (B, I, I); None leaves the second term out (Kaufman).  g : (B, M, K) = D^T R.
+    columns : (M,) int32.
     """
     _check(d, z, aat, gram_inverse, g, columns)
     h = np.empty((d.shape[0], d.shape[2], d.shape[2]))
@@ -44,8 +45,12 @@ def damped_solve(h: Array, diagonal: Array, lam: Array, rhs: Array, *, single: b
     info > 0: that leading minor is not positive definite, and the problem's step is NaN.
     """
     require(
-        h.ndim == 3 and h.shape[1] == h.shape[2] and diagonal.shape == rhs.shape == h.shape[:2] and lam.shape == h.shape[:1],
-        f"h {h.shape}, diagonal {diagonal.shape}, lam {lam.shape} and rhs {rhs.shape} need (B, P, P), (B, P), (B,), (B, P)",
+        h.ndim == 3
+        and h.shape[1] == h.shape[2]
+        and diagonal.shape == rhs.shape == h.shape[:2]
+        and lam.shape == h.shape[:1],
+        f"h {h.shape}, diagonal {diagonal.shape}, lam {lam.shape} and rhs {rhs.shape} "
+        "need (B, P, P), (B, P), (B,), (B, P)",
     )
     step, info = np.full(rhs.shape, np.nan), np.zeros(len(h), dtype=np.int64)
     _cpu.damped_solve(doubles(h), doubles(diagonal), doubles(lam), doubles(rhs), step, info, single)
@@ -65,11 +70,24 @@ def damped_solve_reference(h: Array, diagonal: Array, lam: Array, rhs: Array) ->
 
 
 def _check(d: Array, z: Array, aat: Array, gram_inverse: Array | None, g: Array, columns: Array) -> None:
-    require(d.ndim == 3 and d.dtype in (np.float32, np.float64), f"d has shape {d.shape} and dtype {d.dtype}; it needs (B, N, M), float32 or float64")
+    require(
+        d.ndim == 3 and d.dtype in (np.float32, np.float64),
+        f"d has shape {d.shape} and dtype {d.dtype}; it needs (B, N, M), float32 or float64",
+    )
     n_problems, _, pairs = d.shape
-    require(z.ndim == 3 and z.shape[::2] == (n_problems, pairs), f"z has shape {z.shape}, d {d.shape}; z needs (B, r, M)")
-    require(g.ndim == 3 and g.shape[:2] == (n_problems, pairs), f"g has shape {g.shape}, d {d.shape}; g needs (B, M, K)")
+    require(
+        z.ndim == 3 and z.shape[::2] == (n_problems, pairs), f"z has shape {z.shape}, d {d.shape}; z needs (B, r, M)"
+    )
+    require(
+        g.ndim == 3 and g.shape[:2] == (n_problems, pairs), f"g has shape {g.shape}, d {d.shape}; g needs (B, M, K)"
+    )
     require(columns.shape == (pairs,), f"columns has shape {columns.shape}; it needs ({pairs},)")
     square = aat.ndim == 3 and aat.shape[0] == n_problems and aat.shape[1] == aat.shape[2]
-    require(square and (gram_inverse is None or gram_inverse.shape == aat.shape), f"aat has shape {aat.shape}; it and gram_inverse need (B, I, I)")
-    require(pairs == 0 or (columns.min() >= 0 and columns.max() < aat.shape[1]), f"columns must lie in 0..{aat.shape[1] - 1}")
+    require(
+        square and (gram_inverse is None or gram_inverse.shape == aat.shape),
+        f"aat has shape {aat.shape}; it and gram_inverse need (B, I, I)",
+    )
+    require(
+        pairs == 0 or (columns.min() >= 0 and columns.max() < aat.shape[1]),
+        f"columns must lie in 0..{aat.shape[1] - 1}",
+    )

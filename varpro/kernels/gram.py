@@ -14,9 +14,15 @@ def accumulate(phi: Array, y: Array, gram: Array, cross: Array) -> None:
     """
     n, i = phi.shape
     require(y.ndim == 2 and len(y) == n, f"phi has {n} rows, y has shape {y.shape}; both need the same rows")
-    require(gram.shape == (i, i) and cross.shape == (i, y.shape[1]), f"gram {gram.shape} and cross {cross.shape} need ({i}, {i}) and ({i}, {y.shape[1]})")
+    require(
+        gram.shape == (i, i) and cross.shape == (i, y.shape[1]),
+        f"gram {gram.shape} and cross {cross.shape} need ({i}, {i}) and ({i}, {y.shape[1]})",
+    )
     for name, a in (("gram", gram), ("cross", cross)):
-        require(a.dtype == np.float64 and a.flags.c_contiguous, f"{name} must be C-contiguous float64, it is added to in place")
+        require(
+            a.dtype == np.float64 and a.flags.c_contiguous,
+            f"{name} must be C-contiguous float64, it is added to in place",
+        )
     _cpu.accumulate_gram(doubles(phi), doubles(y), gram, cross)
 
 

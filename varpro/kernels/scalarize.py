@@ -23,18 +23,27 @@ def quadratic(s: Array, w: Array, *, sigma: str, jacobian: str | None = None) ->
     require(s.ndim == 5 and s.shape[3] == s.shape[4], f"s has shape {s.shape}; it needs (B, N, C, L, L)")
     n_problems, n, planes, side, _ = s.shape
     rows = side + (planes if planes > 1 else 0) + 1
-    require(w.ndim == 3 and w.shape[:2] == (n_problems, rows), f"w has shape {w.shape}; s {s.shape} needs ({n_problems}, {rows}, I)")
+    require(
+        w.ndim == 3 and w.shape[:2] == (n_problems, rows),
+        f"w has shape {w.shape}; s {s.shape} needs ({n_problems}, {rows}, I)",
+    )
     phi, d = _outputs(n_problems, n, rows, w.shape[2], jacobian)
     _cpu.quadratic(doubles(s), doubles(w), phi, d, _logistic(sigma))
     return phi, d
 
 
 def bilinear(x: Array, w: Array, *, sigma: str, jacobian: str | None = None) -> tuple[Array, Array | None]:
-    """Phi (B, N, I + 1) and D (B, N, (L + R + 1) I) or None; x : (B, N, L, R), w : (B, L + R + 1, I): rows of u, v, b."""
+    """Phi (B, N, I + 1) and D (B, N, (L + R + 1) I) or None.
+
+    x : (B, N, L, R).  w : (B, L + R + 1, I): L rows of u, R rows of v, a row of b.
+    """
     require(x.ndim == 4, f"x has shape {x.shape}; it needs (B, N, L, R)")
     n_problems, n, height, width = x.shape
     rows = height + width + 1
-    require(w.ndim == 3 and w.shape[:2] == (n_problems, rows), f"w has shape {w.shape}; x {x.shape} needs ({n_problems}, {rows}, I)")
+    require(
+        w.ndim == 3 and w.shape[:2] == (n_problems, rows),
+        f"w has shape {w.shape}; x {x.shape} needs ({n_problems}, {rows}, I)",
+    )
     phi, d = _outputs(n_problems, n, rows, w.shape[2], jacobian)
     _cpu.bilinear(doubles(x), doubles(w), phi, d, _logistic(sigma))
     return phi, d
@@ -42,7 +51,10 @@ def bilinear(x: Array, w: Array, *, sigma: str, jacobian: str | None = None) -> 
 
 def activate(q: Array, bias: Array, *, sigma: str) -> None:
     """q[:, :I] = sigma(q[:, :I] + bias) in place; q : (N, stride >= I) C-contiguous float32 or float64, bias : (I,)."""
-    require(q.ndim == 2 and q.flags.c_contiguous and bias.ndim == 1 and len(bias) <= q.shape[1], f"q {q.shape} and bias {bias.shape} need (N, stride) and (I,)")
+    require(
+        q.ndim == 2 and q.flags.c_contiguous and bias.ndim == 1 and len(bias) <= q.shape[1],
+        f"q {q.shape} and bias {bias.shape} need (N, stride) and (I,)",
+    )
     require(q.dtype in (np.float32, np.float64), f"q has dtype {q.dtype}; it needs float32 or float64")
     entry = _cpu.activate_float if q.dtype == np.float32 else _cpu.activate_double
     entry(q, np.ascontiguousarray(bias, dtype=q.dtype), _logistic(sigma))
@@ -53,7 +65,10 @@ def symmetric_pack(x: Array, *, dtype: np.dtype | type) -> Array:
 
     x : (N, L, L) uint8 (read as value / 255), float32 or float64.
     """
-    require(x.ndim == 3 and x.shape[1] == x.shape[2] and x.dtype in PIXELS, f"x has shape {x.shape}, dtype {x.dtype}; it needs (N, L, L), uint8 or float")
+    require(
+        x.ndim == 3 and x.shape[1] == x.shape[2] and x.dtype in PIXELS,
+        f"x has shape {x.shape}, dtype {x.dtype}; it needs (N, L, L), uint8 or float",
+    )
     out = np.empty((len(x), x.shape[1] * (x.shape[1] + 1) // 2))
     _cpu.symmetric_pack(np.ascontiguousarray(x), out)
     return out.astype(dtype, copy=False)
@@ -61,8 +76,9 @@ def symmetric_pack(x: Array, *, dtype: np.dtype | type) -> Array:
 
 def symmetric_pack_outer(w: Array) -> Array:
     """(L (L + 1) / 2, I): w_k w_l for k <= l, in the order of symmetric_pack; w : (L, I)."""
-    k, l = np.triu_indices(len(w))
-    return w[k] * w[l]  # type: ignore[no-any-return]
+    row, column = np.triu_indices(len(w))
+    outer: Array = w[row] * w[column]
+    return outer
 
 
 def window_offsets(windows: Array, planes: int) -> Array:
@@ -78,7 +94,9 @@ def window_forward(x: Array, windows: Array, matrices: Array) -> Array:
     matrices : ragged (C, h, w) row-major, unit after unit, flat, float32 or float64.
     """
     offsets = _check_windows(x, windows)
-    require(matrices.shape == (offsets[-1],), f"matrices have shape {matrices.shape}; these windows need ({offsets[-1]},)")
+    require(
+        matrices.shape == (offsets[-1],), f"matrices have shape {matrices.shape}; these windows need ({offsets[-1]},)"
+    )
     entry = _cpu.window_forward_float if _is_single(matrices) else _cpu.window_forward_double
     q = np.empty((len(x), len(windows)), dtype=matrices.dtype)
     entry(np.ascontiguousarray(x), np.ascontiguousarray(windows), offsets, np.ascontiguousarray(matrices), q)
@@ -103,15 +121,21 @@ def window_jacobian(x: Array, windows: Array, u: Array, v: Array, slope: Array, 
     _check_windows(x, windows)
     tall, wide = int(x.shape[1] * windows[:, 2].sum()), int(windows[:, 3].sum())
     require(u.shape == (tall,) and v.shape == (wide,), f"u {u.shape} and v {v.shape} need ({tall},) and ({wide},)")
-    require(slope.shape == (len(x), len(windows)), f"slope has shape {slope.shape}; it needs ({len(x)}, {len(windows)})")
+    require(
+        slope.shape == (len(x), len(windows)), f"slope has shape {slope.shape}; it needs ({len(x)}, {len(windows)})"
+    )
     d = np.empty((len(x), tall + wide + len(windows)), dtype=dtype)
     offsets = window_offsets(windows, x.shape[1])
-    _cpu.window_jacobian(np.ascontiguousarray(x), np.ascontiguousarray(windows), offsets, doubles(u), doubles(v), doubles(slope), d)
+    _cpu.window_jacobian(
+        np.ascontiguousarray(x), np.ascontiguousarray(windows), offsets, doubles(u), doubles(v), doubles(slope), d
+    )
     return d
 
 
 def _outputs(n_problems: int, n: int, rows: int, units: int, jacobian: str | None) -> tuple[Array, Array | None]:
-    require(jacobian in (None, "float32", "float64"), f"jacobian is {jacobian!r}; it needs None, 'float32' or 'float64'")
+    require(
+        jacobian in (None, "float32", "float64"), f"jacobian is {jacobian!r}; it needs None, 'float32' or 'float64'"
+    )
     d = None if jacobian is None else np.empty((n_problems, n, rows * units), dtype=jacobian)
     return np.empty((n_problems, n, units + 1)), d
 
@@ -127,9 +151,17 @@ def _is_single(a: Array) -> bool:
 
 
 def _check_windows(x: Array, windows: Array) -> Array:
-    require(x.ndim == 4 and x.dtype in PIXELS, f"x has shape {x.shape}, dtype {x.dtype}; it needs (N, C, L, R), uint8 or float")
-    require(windows.ndim == 2 and windows.shape[1] == 4 and windows.dtype == np.int32, f"windows have shape {windows.shape}, dtype {windows.dtype}; they need (I, 4) int32")
+    require(
+        x.ndim == 4 and x.dtype in PIXELS,
+        f"x has shape {x.shape}, dtype {x.dtype}; it needs (N, C, L, R), uint8 or float",
+    )
+    require(
+        windows.ndim == 2 and windows.shape[1] == 4 and windows.dtype == np.int32,
+        f"windows have shape {windows.shape}, dtype {windows.dtype}; they need (I, 4) int32",
+    )
     ends = windows[:, :2] + windows[:, 2:]
-    inside = not len(windows) or (windows[:, :2].min() >= 0 and windows[:, 2:].min() >= 1 and (ends <= x.shape[2:]).all())
+    inside = not len(windows) or (
+        windows[:, :2].min() >= 0 and windows[:, 2:].min() >= 1 and (ends <= x.shape[2:]).all()
+    )
     require(bool(inside), f"a window leaves the image of {x.shape[2]} x {x.shape[3]}")
     return window_offsets(windows, x.shape[1])

@@ -95,8 +95,8 @@ class _BoundBilinear(BoundUnits):
 
     def __init__(self, units: BilinearUnits, images: Array, sigma: str) -> None:
         x = unit_floats(images).reshape(len(images), units.height, units.shape[2])
-        lit = x.any(axis=0)
-        down, across = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
+        lit: Array = np.any(x, axis=0)
+        down, across = np.flatnonzero(np.any(lit, axis=1)), np.flatnonzero(np.any(lit, axis=0))
         if not down.size:
             down = across = np.arange(1)
         self.x = np.ascontiguousarray(x[:, down[:, None], across])[None]

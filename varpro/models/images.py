@@ -1,5 +1,7 @@
 """Images as the units read them: (N, C, L, R), bytes or floats in [0, 1], never copied as a whole to float."""
 
+from typing import Any
+
 import numpy as np
 
 from varpro.arrays import Array
@@ -15,7 +17,7 @@ def planes(images: Array) -> Array:
     return images
 
 
-def unit_floats(images: Array, dtype: type = np.float64) -> Array:
+def unit_floats(images: Array, dtype: type[np.floating[Any]] = np.float64) -> Array:
     """Pixels as floats in [0, 1]: bytes are divided by 255, floats are taken as they are."""
     if images.dtype == np.uint8:
         return np.multiply(images, dtype(1.0 / 255.0), dtype=dtype)  # type: ignore[no-any-return]

@@ -48,7 +48,7 @@ class LocalBilinearUnits(Units):
 
     def _indices(self) -> tuple[Array, Array, Array]:
         """Indices into w of all u, all v (unit after unit) and all b."""
-        at_u, at_v, at_b = self._split
+        _, at_v, at_b = self._split
         owner = np.zeros(self.n_parameters, dtype=np.int8)
         owner[at_b] = 2
         steps = np.zeros(self.n_parameters + 1, dtype=np.int64)
@@ -91,7 +91,9 @@ class LocalBilinearUnits(Units):
 
     def cotangent(self, w: Array, gradient: Array, bias: Array) -> Array:
         at_u, at_v = self._outer
-        out = np.bincount(at_u, gradient * w[at_v], minlength=len(w)) + np.bincount(at_v, gradient * w[at_u], minlength=len(w))
+        out = np.bincount(at_u, gradient * w[at_v], minlength=len(w)) + np.bincount(
+            at_v, gradient * w[at_u], minlength=len(w)
+        )
         out[self._split[2]] = bias
         return out.astype(w.dtype, copy=False)
 

@@ -100,7 +100,9 @@ class QuadraticUnits(Units):
         return self._packed(images, b.dtype).T @ b
 
     def _packed(self, images: Array, dtype: np.dtype) -> Array:
-        packed = [scalarize.symmetric_pack(np.ascontiguousarray(plane), dtype=dtype) for plane in np.moveaxis(images, 1, 0)]
+        packed = [
+            scalarize.symmetric_pack(np.ascontiguousarray(plane), dtype=dtype) for plane in np.moveaxis(images, 1, 0)
+        ]
         return packed[0] if len(packed) == 1 else np.concatenate(packed, axis=1)
 
     def blocks(self) -> list[Array]:
@@ -131,13 +133,15 @@ class _BoundQuadratic(BoundUnits):
 
     def __init__(self, units: QuadraticUnits, images: Array, sigma: str) -> None:
         x = unit_floats(images)
-        lit = x.any(axis=(0, 1))
-        self.lit = np.flatnonzero(lit.any(axis=0) | lit.any(axis=1))
+        lit: Array = np.any(x, axis=(0, 1))
+        self.lit = np.flatnonzero(np.any(lit, axis=0) | np.any(lit, axis=1))
         if not self.lit.size:
             self.lit = np.arange(1)
         x = x[:, :, self.lit[:, None], self.lit]
         self.s = np.ascontiguousarray(x + x.mT)[None]
-        self.packed = np.concatenate([scalarize.symmetric_pack(np.ascontiguousarray(p), dtype=float) for p in np.moveaxis(x, 1, 0)], axis=1)
+        self.packed = np.concatenate(
+            [scalarize.symmetric_pack(np.ascontiguousarray(p), dtype=float) for p in np.moveaxis(x, 1, 0)], axis=1
+        )
         self.units, self.sigma = units, sigma
         dark = units.n_parameters // units.count - units.shape[1]
         self.rows = np.concatenate([self.lit, units.shape[1] + np.arange(dark)])

@@ -26,8 +26,12 @@ ALTERNATIVES = {
 
 def render_page(record: RunRecord, plots: dict[str, bytes]) -> str:
     """The page as a string; plots are PNG bytes by name."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(resources.files("varpro.report").joinpath("templates/report.html.j2").read_text("utf-8"))
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(
+        resources.files("varpro.report").joinpath("templates/report.html.j2").read_text("utf-8")
+    )
     above = gain(record)
     return template.render(
         version=__version__,
@@ -51,7 +55,10 @@ def _facts(record: RunRecord) -> list[tuple[str, Any]]:
     statuses = Counter(part["status"] for part in record.partition)
     facts = [
         ("parameters", f"{m['parameters']['nonlinear']:,} nonlinear, {m['parameters']['linear']:,} linear"),
-        ("glueing", f"ridge {m['glue']['ridge']:.3g}, rank {m['glue']['rank']}, condition {m['glue']['condition']:.2g}"),
+        (
+            "glueing",
+            f"ridge {m['glue']['ridge']:.3g}, rank {m['glue']['rank']}, condition {m['glue']['condition']:.2g}",
+        ),
     ]
     if statuses:
         facts.append(("sub-networks ended by", ", ".join(f"{name} {count}" for name, count in statuses.most_common())))

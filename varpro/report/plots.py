@@ -14,7 +14,7 @@ from varpro.report.record import RunRecord
 from varpro.report.table import percent
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -62,7 +62,11 @@ def _png(figure: Figure) -> bytes:
 def draw_accuracy(record: RunRecord) -> Figure | None:
     """Accuracies against true labels; agreement is no accuracy and is not drawn among them."""
     m = record.metrics
-    bars = [("training", m["train"]["accuracy"], GREY), ("validation", m["validation"]["accuracy"], GREY), ("test", m["test"]["accuracy"], BLUE)]
+    bars = [
+        ("training", m["train"]["accuracy"], GREY),
+        ("validation", m["validation"]["accuracy"], GREY),
+        ("test", m["test"]["accuracy"], BLUE),
+    ]
     if m["control"]["test_accuracy"] is not None:
         bars.append(("test, untrained\nunits (control)", m["control"]["test_accuracy"], ORANGE))
     if m["bootstrap"]["test_accuracy"] is not None:
@@ -73,7 +77,9 @@ def draw_accuracy(record: RunRecord) -> Figure | None:
     values = [100 * value for _, value, _ in bars]
     axes.bar(range(len(bars)), values, color=[colour for *_, colour in bars], width=0.6)
     for place, value in enumerate(values):
-        axes.annotate(f"{value:.2f}", (place, value), ha="center", va="bottom", xytext=(0, 2), textcoords="offset points")
+        axes.annotate(
+            f"{value:.2f}", (place, value), ha="center", va="bottom", xytext=(0, 2), textcoords="offset points"
+        )
     axes.set_xticks(range(len(bars)), [name for name, *_ in bars])
     low = min(values)
     bottom = max(0.0, low - max(2.0, 0.5 * (100 - low)))
@@ -126,7 +132,9 @@ def draw_refinement(record: RunRecord) -> Figure | None:
     for name, colour in (("test", BLUE), ("validation", GREY)):
         values = [100 * line.get(f"{name}_accuracy", np.nan) for line in lines]
         if np.isfinite(values).any():
-            upper.plot(seconds, values, "o-", color=colour, markersize=4, label=f"{name}, {values[-1]:.2f} % at the end")
+            upper.plot(
+                seconds, values, "o-", color=colour, markersize=4, label=f"{name}, {values[-1]:.2f} % at the end"
+            )
     control = record.metrics["control"]["test_accuracy"]
     if control is not None:
         upper.axhline(100 * control, color=ORANGE, linestyle="--", label=f"control (untrained), {percent(control)}")
@@ -224,7 +232,16 @@ def draw_ranks(record: RunRecord) -> Figure | None:
     figure = Figure(figsize=(7, 1.4 + min(0.42 * ranks, 6)))
     axes = figure.subplots()
     for part in record.partition:
-        axes.barh(part["rank"], part["seconds"], left=part["start"], height=0.7, color=BLUE, edgecolor="white", linewidth=0.4, alpha=0.75)
+        axes.barh(
+            part["rank"],
+            part["seconds"],
+            left=part["start"],
+            height=0.7,
+            color=BLUE,
+            edgecolor="white",
+            linewidth=0.4,
+            alpha=0.75,
+        )
     counts = np.bincount([part["rank"] for part in record.partition], minlength=ranks)
     labels = [f"rank {rank}: {counts[rank]} sub-networks, {record.rank_seconds[rank]:.1f} s" for rank in range(ranks)]
     axes.set_yticks(range(ranks), labels)
@@ -238,7 +255,11 @@ def draw_ranks(record: RunRecord) -> Figure | None:
 def draw_seconds(record: RunRecord) -> Figure | None:
     """Where the time went."""
     seconds = record.metrics["seconds"]
-    phases = [(n, seconds[n]) for n in ("load", "subnetworks", "refine", "glue", "control", "bootstrap") if seconds.get(n, 0) > 0]
+    phases = [
+        (n, seconds[n])
+        for n in ("load", "subnetworks", "refine", "glue", "control", "bootstrap")
+        if seconds.get(n, 0) > 0
+    ]
     if not phases:
         return None
     figure = Figure(figsize=(7, 2.1))

@@ -15,7 +15,9 @@ class Display:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Leave the terminal as it was."""
 
     def phase(self, name: str, total: int) -> None:
@@ -66,7 +68,9 @@ class LineDisplay(Display):
         parts = [f"{self.name} {self.done}/{self.total}"]
         if self.cost is not None:
             parts.append(f"cost {self.cost:.4g}")
-        parts.append(f"{spent:.1f} s" if self.done >= self.total else f"ETA {spent / self.done * (self.total - self.done):.0f} s")
+        parts.append(
+            f"{spent:.1f} s" if self.done >= self.total else f"ETA {spent / self.done * (self.total - self.done):.0f} s"
+        )
         return ", ".join(parts)
 
     def _line(self, text: str) -> None:
@@ -78,7 +82,14 @@ class LiveDisplay(Display):
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self.progress = Progress(
             TextColumn("{task.description:<28}"),
@@ -95,7 +106,9 @@ class LiveDisplay(Display):
         self.progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.progress.stop()
 
     def phase(self, name: str, total: int) -> None:
@@ -103,7 +116,7 @@ class LiveDisplay(Display):
 
     def advance(self, cost: float | None = None, n: int = 1) -> None:
         if self.task is not None:
-            fields = {} if cost is None else {"cost": f"cost {cost:.4g}"}
+            fields: dict[str, Any] = {} if cost is None else {"cost": f"cost {cost:.4g}"}
             self.progress.update(self.task, advance=n, **fields)
 
     def message(self, text: str) -> None:

@@ -37,7 +37,13 @@ def accuracy_rows(record: RunRecord) -> list[Row]:
     ]
     above = gain(record)
     if above is not None:
-        rows.append(Row("control", percent(m["control"]["test_accuracy"]), "test accuracy of the same units untrained, glued in the same way"))
+        rows.append(
+            Row(
+                "control",
+                percent(m["control"]["test_accuracy"]),
+                "test accuracy of the same units untrained, glued in the same way",
+            )
+        )
         rows.append(Row("gain over the control", f"{100 * above:+.2f} points", "what the training is worth"))
     return rows
 
@@ -50,7 +56,11 @@ def bootstrap_rows(record: RunRecord) -> list[Row]:
     return [
         Row("ambiguous", percent(b["ambiguous_fraction"]), "of the test images, by the margin"),
         Row("accuracy of the guesses", percent(b["guess_accuracy"]), "guessed against true labels"),
-        Row("agreement with guessed labels", percent(b["agreement_with_guesses"]), "no accuracy: the network reproduces its own guesses"),
+        Row(
+            "agreement with guessed labels",
+            percent(b["agreement_with_guesses"]),
+            "no accuracy: the network reproduces its own guesses",
+        ),
         Row("test accuracy after", percent(b["test_accuracy"]), "true labels", strong=True),
     ]
 
@@ -58,10 +68,20 @@ def bootstrap_rows(record: RunRecord) -> list[Row]:
 def cost_rows(record: RunRecord) -> list[Row]:
     """Time and work."""
     m, s, w = record.metrics, record.metrics["seconds"], record.metrics["work"]
-    phases = ", ".join(f"{name} {s[name]:.1f}" for name in ("load", "subnetworks", "refine", "glue", "control", "bootstrap") if s[name] >= 0.05)
+    phases = ", ".join(
+        f"{name} {s[name]:.1f}"
+        for name in ("load", "subnetworks", "refine", "glue", "control", "bootstrap")
+        if s[name] >= 0.05
+    )
     rows = [Row("time", f"{s['total']:.1f} s", phases)]
     if w["gflop"]:
         share = 100 * w["efficiency"]
-        rows.append(Row("sub-network phase", f"{w['gflops']:.1f} GFLOP/s", f"{share:.0f} % of this machine's matrix product, {w['gemm_gflops_measured']:.1f}"))
+        rows.append(
+            Row(
+                "sub-network phase",
+                f"{w['gflops']:.1f} GFLOP/s",
+                f"{share:.0f} % of this machine's matrix product, {w['gemm_gflops_measured']:.1f}",
+            )
+        )
     rows.append(Row("ranks", f"{m['ranks']} x {m['threads_per_rank']} threads", f"backend {m['backend']}"))
     return rows

@@ -58,7 +58,9 @@ def search(
     linearise(problem, evaluation) -> Linearisation.  observe is called with every trial of every problem.
     """
     state = _start(problem, np.array(w0, dtype=np.float64), damping, termination)
-    model, finished, history = None, [], list[IterationRecord]()
+    model: Any = None
+    finished: list[_State] = []
+    history: list[IterationRecord] = []
     while True:
         running = state.status == Status.RUNNING
         if not running.any():

@@ -36,7 +36,7 @@ SCALING_FLOOR = 1.0
 """Floor under the damping's scale, relative to its mean.  A unit whose A is nearly zero has next to no curvature in
 Kaufman's matrix and would be sent far away; 0.01 to 1 work alike, none costs two thirds of the progress."""
 PRECONDITIONER_ROWS = 2000
-"""Rows that the block preconditioner is estimated on, the same on every rank: its error costs products, not accuracy."""
+"""Rows that the block preconditioner is estimated on: its error costs products, not accuracy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class WholeNetwork:
     growth: float = 1.0
     max_products: int = 10
     cg_tolerance: float = 0.1
-    dtype: type = np.float32
+    dtype: type[np.floating[Any]] = np.float32
     threads: int = 1
     products: int = 0
     """Products with J^T J so far"""
@@ -152,7 +152,9 @@ class WholeNetwork:
         pairs = list(zip(phi, blocks, strict=True))
         shares = [pairs[t :: self.threads] for t in range(self.threads)]
         parts = self.map(moments, shares)
-        return sum_blocks(parts, np.zeros((n, n + k)), self.comm, reproducible=True, n_blocks=self.n_blocks, bound=bound)
+        return sum_blocks(
+            parts, np.zeros((n, n + k)), self.comm, reproducible=True, n_blocks=self.n_blocks, bound=bound
+        )
 
     def contract(self, evaluation: NetworkEvaluation, weights: list[Array]) -> Array:
         """sum_n (weights A^T)[n, i] d phi_i / d w: contraction of D with weights A^T, (P,).  Collective."""
@@ -175,7 +177,9 @@ class WholeNetwork:
         units, w, outputs = self.units, evaluation.w[0], self.y.shape[1]
         like = units.matrices(w)
         largest = max((float(np.abs(r).max(initial=0.0)) for r in evaluation.residual), default=0.0)
-        bound = self.rows * float(self.comm.allreduce(np.array([largest]), op="max")[0])  # pixels and slopes are at most 1
+        bound = self.rows * float(
+            self.comm.allreduce(np.array([largest]), op="max")[0]
+        )  # pixels and slopes are at most 1
         unit = grid_unit(bound)
 
         def share(triples: list[tuple[Array, Array, Array]]) -> Array:

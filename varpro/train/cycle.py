@@ -21,7 +21,7 @@ from varpro.solvers.termination import Termination
 from varpro.train.glue import Glued, Rows, Streamed, glue
 from varpro.train.network import Network
 from varpro.train.partition import REFINEMENT, Design, generator, join_units
-from varpro.train.refine import RefineOptions, Refined, refine
+from varpro.train.refine import Refined, RefineOptions, refine
 from varpro.train.subnetworks import SearchOptions, SubnetworkTask, Trained
 
 
@@ -104,15 +104,30 @@ def learning_cycle(
     refined = None
     if config.refine.enabled:
         with blas_threads(1):
-            refined = refine(run.comm, units, w, config.model.sigma, rows, run.n_classes, _refine_options(run, stream, rows),
-                             run.display, name, score)
+            refined = refine(
+                run.comm,
+                units,
+                w,
+                config.model.sigma,
+                rows,
+                run.n_classes,
+                _refine_options(run, stream, rows),
+                run.display,
+                name,
+                score,
+            )
         w = refined.w
         seconds["refine"], clock = time.perf_counter() - clock, time.perf_counter()
     run.display.phase(f"{name}: glueing", 1)
     with blas_threads(run.sum_threads()):
         held = run.streamed(units, w, validation) if validation is not None else None
-        glued = glue(run.streamed(units, w, rows), held, method=config.glue.method, ridge=ridge,
-                     rank_tolerance=config.search.rank_tolerance)
+        glued = glue(
+            run.streamed(units, w, rows),
+            held,
+            method=config.glue.method,
+            ridge=ridge,
+            rank_tolerance=config.search.rank_tolerance,
+        )
     run.display.advance()
     seconds["glue"] = time.perf_counter() - clock
     return Cycle(run.network(units, w, glued.a), glued, trained, ranks, refined, start, seconds)

@@ -77,8 +77,14 @@ class Glued:
     """Estimate of kappa_1 of Phi^T Phi + mu I, square-rooted; or sigma_1 / sigma_rank of Phi with tsqr"""
 
 
-def glue(train: Streamed, validation: Streamed | None, *, method: str = "gram", ridge: float | None = None,
-         rank_tolerance: float | None = None) -> Glued:
+def glue(
+    train: Streamed,
+    validation: Streamed | None,
+    *,
+    method: str = "gram",
+    ridge: float | None = None,
+    rank_tolerance: float | None = None,
+) -> Glued:
     """The linear layer from the training rows.  Collective; replicated result.
 
     ridge : mu, or None to choose the candidate with the best validation accuracy (the larger of equals).
@@ -200,9 +206,7 @@ class _Triangle:
         """A = V diag(s / (s^2 + mu)) U^T Q^T Y over the numerical rank."""
         s, r = self.s[: self.rank, None], self.rank
         condition = float(self.s[0] / self.s[r - 1]) if r else np.inf
-        return [
-            Glued(self.vt[:r].T @ (self.projected[:r] * (s / (s * s + mu))), mu, r, condition) for mu in ridges
-        ]
+        return [Glued(self.vt[:r].T @ (self.projected[:r] * (s / (s * s + mu))), mu, r, condition) for mu in ridges]
 
     def refined(self, solution: Glued) -> Glued:
         """Orthogonal factorisations need no refinement."""

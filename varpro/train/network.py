@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ BLOCK_ROWS = 1000
 """Images scored at a time: the memory of a prediction is this times the number of units."""
 
 
-def features(units: Units, w: Array, sigma: str, images: Array, *, dtype: type = np.float64) -> Array:
+def features(units: Units, w: Array, sigma: str, images: Array, *, dtype: type[np.floating[Any]] = np.float64) -> Array:
     """Phi (n, I + 1) = [sigma(q) | 1] on images (n, C, L, R)."""
     phi = np.empty((len(images), units.count + 1), dtype=dtype)
     phi[:, :-1] = units.forward(images, units.matrices(w.astype(dtype, copy=False)))
@@ -52,9 +53,13 @@ class Network:
         """
         x = planes(np.asarray(images))
         if x.shape[1:] != self.units.shape:
-            raise ShapeError(f"images have shape {x.shape[1:]} (planes, rows, columns); this network reads {self.units.shape}")
+            raise ShapeError(
+                f"images have shape {x.shape[1:]} (planes, rows, columns); this network reads {self.units.shape}"
+            )
         if x.dtype != np.uint8 and x.size and not (x.min() >= 0 and x.max() <= 1):
-            raise DataError(f"pixels lie in [{x.min():g}, {x.max():g}]; the network reads [0, 1]: divide by the largest value")
+            raise DataError(
+                f"pixels lie in [{x.min():g}, {x.max():g}]; the network reads [0, 1]: divide by the largest value"
+            )
         out = np.empty((len(x), self.a.shape[1]))
         for rows, phi in self.blocks(x):
             out[rows] = phi @ self.a

@@ -68,7 +68,9 @@ def _metrics(run: Run, found: "Findings") -> dict[str, Any]:
             "products": refined.products if refined else 0,
             "test_accuracy": found.accuracy["test"] if refined else None,
         },
-        "seconds": {name: seconds.get(name, 0.0) for name in ("load", "subnetworks", "glue", "refine", "bootstrap", "total")}
+        "seconds": {
+            name: seconds.get(name, 0.0) for name in ("load", "subnetworks", "glue", "refine", "bootstrap", "total")
+        }
         | {"control": found.control["seconds"] if found.control else 0.0},
         "work": {
             "gflop": gflop,

@@ -7,6 +7,7 @@ far from good, exact ones at the end.  The damping has a floor, or each early st
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class RefineOptions:
     """conjugate-gradient products a step, at most"""
     ridge: float
     """mu per row"""
-    dtype: type
+    dtype: type[np.floating[Any]]
     damping_floor: float
     kaufman: bool
     order: Array

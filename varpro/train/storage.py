@@ -13,7 +13,11 @@ FORMAT = 1
 
 
 def save_network(path: str | Path, network: Network) -> None:
-    """Write a network.  Attributes: format, unit, shape (C, L, R), count, sigma, class_names, dataset; arrays w, a, windows."""
+    """Write a network.
+
+    Attributes: format, unit, shape (C, L, R), count, sigma, class_names, dataset.  Arrays: w, a and, for local units,
+    windows.
+    """
     units = network.units
     with h5py.File(path, "w", track_order=True) as file:
         file.attrs["format"] = FORMAT

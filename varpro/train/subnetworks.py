@@ -131,4 +131,3 @@ def measured_gemm_gflops(dtype: str, *, size: int = 1000, repeats: int = 5) -> f
         np.matmul(a, a, out=out)
         best = min(best, time.perf_counter() - clock)
     return 2e-9 * size**3 / best
-

@@ -20,7 +20,7 @@ from varpro.report.progress import Display
 from varpro.report.record import RunRecord
 from varpro.train.bootstrap import guess_labels
 from varpro.train.cycle import Cycle, Run, learning_cycle, untrained
-from varpro.train.datasets import DataSet, Split
+from varpro.train.datasets import DataSet
 from varpro.train.glue import Rows, count_correct, glue
 from varpro.train.network import Network
 from varpro.train.outcome import assemble
@@ -52,20 +52,38 @@ def train(
     split = dataset.split(config.data.validation, config.data.train, config.data.test)
     parts = {name: _rows(getattr(split, name)) for name in ("train", "validation", "test")}
     run = Run(
-        config, comm, display, threads_per_rank(comm), parts["train"].images.shape[1:], dataset.n_classes,
-        tuple(dataset.class_names), dataset.name,
+        config,
+        comm,
+        display,
+        threads_per_rank(comm),
+        parts["train"].images.shape[1:],
+        dataset.n_classes,
+        tuple(dataset.class_names),
+        dataset.name,
     )
     gemm = _gemm_rate(run)
     cycle = learning_cycle(
-        run, parts["train"], stream=TRAINING, name="training", validation=parts["validation"], ridge=_ridge(config),
+        run,
+        parts["train"],
+        stream=TRAINING,
+        name="training",
+        validation=parts["validation"],
+        ridge=_ridge(config),
         score=_score(run, parts),
     )
     with blas_threads(run.sum_threads()):
         accuracy = {name: _accuracy(run, cycle.network, rows) for name, rows in parts.items()}
-        found = Findings(cycle, gemm, accuracy, _control(run, cycle, parts), _all_scores(run, cycle.network, parts["test"]))
+        found = Findings(
+            cycle, gemm, accuracy, _control(run, cycle, parts), _all_scores(run, cycle.network, parts["test"])
+        )
     if config.bootstrap.enabled:
         _bootstrap(run, found, parts["test"])
-    found.seconds = {"load": load_seconds, **cycle.seconds, **found.seconds, "total": load_seconds + time.perf_counter() - clock}
+    found.seconds = {
+        "load": load_seconds,
+        **cycle.seconds,
+        **found.seconds,
+        "total": load_seconds + time.perf_counter() - clock,
+    }
     return (assemble(run, found, split), cycle.network) if comm.rank == 0 else None
 
 
@@ -112,8 +130,11 @@ def _control(run: Run, cycle: Cycle, parts: dict[str, Rows]) -> dict[str, float]
     run.display.phase("control: untrained units", 1)
     units, w = untrained(run, parts["train"], TRAINING)
     glued = glue(
-        run.streamed(units, w, parts["train"]), run.streamed(units, w, parts["validation"]), method=run.config.glue.method,
-        ridge=_ridge(run.config), rank_tolerance=run.config.search.rank_tolerance,
+        run.streamed(units, w, parts["train"]),
+        run.streamed(units, w, parts["validation"]),
+        method=run.config.glue.method,
+        ridge=_ridge(run.config),
+        rank_tolerance=run.config.search.rank_tolerance,
     )
     test = _accuracy(run, run.network(units, w, glued.a), parts["test"])
     run.display.advance()
