@@ -36,10 +36,10 @@ def make_problem(data: Path | None, samples: int, units: int, precision: str) ->
     dataset = load_dataset("mnist", data)
     rng = np.random.default_rng(0)
     rows = rng.choice(50_000, samples, replace=False)
-    images = dataset.train_images[rows][:, None]
+    images = dataset.train.images[rows][:, None]
     kind = QuadraticUnits((1, 28, 28), units)
     bound = kind.bind(images, "tanh")
-    y = one_hot(dataset.train_labels[rows], 10)[None]
+    y = one_hot(dataset.train.labels[rows], 10)[None]
     return SeparableProblem(model=bound, y=y, gn_precision=precision), bound.lower(kind.start(rng, images))
 
 

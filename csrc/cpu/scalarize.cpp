@@ -4,6 +4,8 @@
 #include "../kernels/scalarize.hpp"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 #include <vector>
 
 #include "lanes.hpp"
@@ -30,16 +32,23 @@ void tile(const double* a, std::int64_t row, std::int64_t column, std::int64_t d
         for (int v = 0; v < VECTORS; ++v) store(out + r * stride + v * kLanes, sum[r][v]);
 }
 
-/// One row by all its vectors at once while they fit the registers: w then comes straight from the cache as an operand.
+using Tile = void(const double*, std::int64_t, std::int64_t, std::int64_t, const double*, std::int64_t, double*);
+constexpr std::int64_t kWidest = 13;  // accumulators that leave room for an operand among sixteen registers
+
+template <int... V>
+constexpr std::array<Tile*, kWidest> tiles(std::integer_sequence<int, V...>) {
+    return {tile<1, V + 1>...};
+}
+constexpr std::array<Tile*, kWidest> kTiles = tiles(std::make_integer_sequence<int, kWidest>{});
+
+/// One row by as many vectors at once as the registers hold: w then comes straight from the cache as an operand.
 void row_of_tiles(const double* a, std::int64_t row, std::int64_t column, std::int64_t depth, const double* w,
                   std::int64_t stride, double* out) {
-    std::int64_t v = 0;
-    for (; v + 12 * kLanes <= stride; v += 12 * kLanes) {
-        if (stride - v == 13 * kLanes) return tile<1, 13>(a, row, column, depth, w + v, stride, out + v);
-        tile<1, 12>(a, row, column, depth, w + v, stride, out + v);
+    const std::int64_t vectors = stride / kLanes, parts = (vectors + kWidest - 1) / kWidest;
+    for (std::int64_t p = 0; p < parts; ++p) {  // as even as they come: no thin remainder
+        const std::int64_t first = vectors * p / parts, last = vectors * (p + 1) / parts;
+        kTiles[last - first - 1](a, row, column, depth, w + first * kLanes, stride, out + first * kLanes);
     }
-    for (; v + 4 * kLanes <= stride; v += 4 * kLanes) tile<1, 4>(a, row, column, depth, w + v, stride, out + v);
-    for (; v < stride; v += kLanes) tile<1, 1>(a, row, column, depth, w + v, stride, out + v);
 }
 
 /// out (rows, stride) = a (rows, depth) w (depth, stride); stride is padded units.
