@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from varpro.report.page import render_page
+from varpro.report.page import ALTERNATIVES, render_page
 from varpro.report.plots import draw_all
 from varpro.report.record import RunRecord
 
@@ -22,6 +22,8 @@ def write_outputs(record: RunRecord, directory: Path) -> None:
     resolved = yaml.safe_dump(plain(record.config), sort_keys=False)
     (directory / "config.resolved.yaml").write_text(resolved, encoding="utf-8")
     plots = draw_all(record)
+    for name in ALTERNATIVES.keys() - plots.keys():  # of an earlier run that this one replaces
+        (directory / f"{name}.png").unlink(missing_ok=True)
     for name, png in plots.items():
         (directory / f"{name}.png").write_bytes(png)
     (directory / "report.html").write_text(render_page(record, plots), encoding="utf-8")

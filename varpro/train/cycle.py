@@ -20,7 +20,7 @@ from varpro.solvers.damping import DampingRule
 from varpro.solvers.termination import Termination
 from varpro.train.glue import Glued, Rows, Streamed, glue
 from varpro.train.network import Network
-from varpro.train.partition import REFINEMENT, Design, generator, join_units
+from varpro.train.partition import REFINEMENT, TRAINING, Design, generator, join_units, require_classes
 from varpro.train.refine import Refined, RefineOptions, refine
 from varpro.train.subnetworks import SearchOptions, SubnetworkTask, Trained
 
@@ -93,6 +93,9 @@ def learning_cycle(
     ranks: list[int] = []
     if config.subnetworks:
         task = subnetwork_task(run, rows, stream)
+        if stream == TRAINING:  # guessed labels may lack a class, the user's may not
+            partition = {"count": config.subnetworks, "samples": config.samples, "seed": config.seed, "stream": stream}
+            require_classes(rows.labels, run.n_classes, **partition)
         trained, ranks = _train_subnetworks(run, task, name)
         parts = run.comm.bcast([(t.units, t.w) for t in trained] if run.comm.rank == 0 else None)
         assert parts is not None
@@ -154,7 +157,6 @@ def subnetwork_task(run: Run, rows: Rows, stream: int) -> SubnetworkTask:
         seed=config.seed,
         stream=stream,
         options=options,
-        demand_classes=stream == 0,
     )
 
 

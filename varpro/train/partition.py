@@ -50,22 +50,32 @@ class Draw:
     """(P,)"""
 
 
+def drawn_rows(rng: np.random.Generator, n_images: int, samples: int) -> Array:
+    """The images of a sub-network, (samples,) int64, ascending: the first thing its generator draws."""
+    return np.sort(rng.choice(n_images, size=min(samples, n_images), replace=False))
+
+
 def draw(design: Design, images: Array, samples: int, seed: int, stream: int, index: int) -> Draw:
     """The draw of sub-network `index`.  images : (N, C, L, R), all that may be drawn from."""
     rng = generator(seed, stream, index)
-    rows = np.sort(rng.choice(len(images), size=min(samples, len(images)), replace=False))
+    rows = drawn_rows(rng, len(images), samples)
     units, w = design.start(rng, images[rows])
     return Draw(rows, units, w)
 
 
-def require_classes(labels: Array, n_classes: int, index: int) -> None:
-    """Raise DataError if a class is missing from a sub-network's mini-batch: its output could not be fitted."""
-    missing = np.flatnonzero(np.bincount(labels, minlength=n_classes) == 0)
-    if missing.size:
-        raise DataError(
-            f"sub-network {index}: none of its {len(labels)} images is of class {missing[0]}; "
-            f"raise samples (or leave out the class: {n_classes} classes are in the labels)"
-        )
+def require_classes(labels: Array, n_classes: int, *, count: int, samples: int, seed: int, stream: int) -> None:
+    """Raise DataError if a class is missing from the mini-batch of one of `count` sub-networks.
+
+    labels : (N,), of all images.  Told before anything is trained: an output without an example could not be fitted.
+    """
+    for index in range(count):
+        batch = labels[drawn_rows(generator(seed, stream, index), len(labels), samples)]
+        missing = np.flatnonzero(np.bincount(batch, minlength=n_classes) == 0)
+        if missing.size:
+            raise DataError(
+                f"sub-network {index}: none of its {len(batch)} images is of class {missing[0]}; "
+                f"raise samples (or leave out the class: {n_classes} classes are in the labels)"
+            )
 
 
 def join_units(parts: list[tuple[Units, Array]]) -> tuple[Units, Array]:

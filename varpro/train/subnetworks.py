@@ -19,7 +19,7 @@ from varpro.solvers.loop import search
 from varpro.solvers.termination import Termination
 from varpro.train.cost import subnetwork_gflop
 from varpro.train.network import one_hot
-from varpro.train.partition import Design, Draw, draw, require_classes
+from varpro.train.partition import Design, Draw, draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,6 @@ class SubnetworkTask:
     seed: int
     stream: int
     options: SearchOptions
-    demand_classes: bool = True
 
     def start(self, index: int) -> Draw:
         """What sub-network `index` begins with; the control draws the same."""
@@ -96,8 +95,6 @@ class SubnetworkTask:
         started, clock = time.time(), time.perf_counter()
         begin = self.start(index)
         labels = self.labels[begin.rows]
-        if self.demand_classes:
-            require_classes(labels, self.n_classes, index)
         found, w = train_one(begin, self.images[begin.rows], labels, self.n_classes, self.design.sigma, self.options)
         return Trained(
             index=index,
