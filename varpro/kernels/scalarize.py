@@ -32,6 +32,19 @@ def quadratic(s: Array, w: Array, *, sigma: str, jacobian: str | None = None) ->
     return phi, d
 
 
+def quadratic_reference(s: Array, w: Array, *, sigma: str) -> tuple[Array, Array]:
+    """Phi and D as `quadratic`, the formula written out; D in float64."""
+    planes, side = s.shape[2], s.shape[3]
+    vectors, bias = w[:, :side], w[:, -1:]
+    weights = w[:, side:-1] if planes > 1 else np.ones((len(w), 1, w.shape[2]))
+    z = np.einsum("bnclk,bki->bncli", s, vectors)  # S_c w
+    colours = 0.5 * np.einsum("bncli,bli->bnci", z, vectors)
+    phi, slope = _sigmoid(np.einsum("bnci,bci->bni", colours, weights) + bias, sigma)
+    of_vectors = np.einsum("bncli,bci->bnli", z, weights)
+    of_weights = colours if planes > 1 else colours[:, :, :0]
+    return phi, _columns([of_vectors, of_weights], slope)
+
+
 def bilinear(x: Array, w: Array, *, sigma: str, jacobian: str | None = None) -> tuple[Array, Array | None]:
     """Phi (B, N, I + 1) and D (B, N, (L + R + 1) I) or None.
 
@@ -49,6 +62,15 @@ def bilinear(x: Array, w: Array, *, sigma: str, jacobian: str | None = None) -> 
     return phi, d
 
 
+def bilinear_reference(x: Array, w: Array, *, sigma: str) -> tuple[Array, Array]:
+    """Phi and D as `bilinear`, the formula written out; D in float64."""
+    height = x.shape[2]
+    u, v, bias = w[:, :height], w[:, height:-1], w[:, -1:]
+    xv, xu = np.einsum("bnlr,bri->bnli", x, v), np.einsum("bnlr,bli->bnri", x, u)
+    phi, slope = _sigmoid(np.einsum("bnli,bli->bni", xv, u) + bias, sigma)
+    return phi, _columns([xv, xu], slope)
+
+
 def activate(q: Array, bias: Array, *, sigma: str) -> None:
     """q[:, :I] = sigma(q[:, :I] + bias) in place; q : (N, stride >= I) C-contiguous float32 or float64, bias : (I,)."""
     require(
@@ -58,6 +80,12 @@ def activate(q: Array, bias: Array, *, sigma: str) -> None:
     require(q.dtype in (np.float32, np.float64), f"q has dtype {q.dtype}; it needs float32 or float64")
     entry = _cpu.activate_float if q.dtype == np.float32 else _cpu.activate_double
     entry(q, np.ascontiguousarray(bias, dtype=q.dtype), _logistic(sigma))
+
+
+def activate_reference(q: Array, bias: Array, *, sigma: str) -> None:
+    """As `activate`, in float64 and rounded once."""
+    units = len(bias)
+    q[:, :units] = _sigmoid(q[None, :, :units].astype(np.float64) + bias, sigma)[0][0, :, :units]
 
 
 def symmetric_pack(x: Array, *, dtype: np.dtype | type) -> Array:
@@ -72,6 +100,15 @@ def symmetric_pack(x: Array, *, dtype: np.dtype | type) -> Array:
     out = np.empty((len(x), x.shape[1] * (x.shape[1] + 1) // 2))
     _cpu.symmetric_pack(np.ascontiguousarray(x), out)
     return out.astype(dtype, copy=False)
+
+
+def symmetric_pack_reference(x: Array, *, dtype: np.dtype | type) -> Array:
+    """As `symmetric_pack`, entry by entry."""
+    unit = _unit(x)
+    row, column = np.triu_indices(x.shape[1])
+    both = unit + unit.mT
+    packed: Array = np.where(row == column, 0.5, 1.0) * both[:, row, column]
+    return packed.astype(dtype)
 
 
 def symmetric_pack_outer(w: Array) -> Array:
@@ -103,6 +140,14 @@ def window_forward(x: Array, windows: Array, matrices: Array) -> Array:
     return q
 
 
+def window_forward_reference(x: Array, windows: Array, matrices: Array) -> Array:
+    """As `window_forward`, one unit after another in float64."""
+    offsets, q = window_offsets(windows, x.shape[1]), np.empty((len(x), len(windows)))
+    for i, window in enumerate(windows):
+        q[:, i] = _cut(x, window).reshape(len(x), -1) @ matrices[offsets[i] : offsets[i + 1]].astype(np.float64)
+    return q
+
+
 def window_adjoint(x: Array, windows: Array, b: Array) -> Array:
     """Ragged matrices M_i = sum_n b[n, i] X_n on window i, in the dtype of b (N, I); arguments as window_forward."""
     offsets = _check_windows(x, windows)
@@ -111,6 +156,14 @@ def window_adjoint(x: Array, windows: Array, b: Array) -> Array:
     matrices = np.empty(offsets[-1], dtype=b.dtype)
     entry(np.ascontiguousarray(x), np.ascontiguousarray(windows), offsets, np.ascontiguousarray(b), matrices)
     return matrices
+
+
+def window_adjoint_reference(x: Array, windows: Array, b: Array) -> Array:
+    """As `window_adjoint`, one unit after another in float64."""
+    wide = b.astype(np.float64)
+    return np.concatenate(
+        [wide[:, i] @ _cut(x, window).reshape(len(x), -1) for i, window in enumerate(windows)] or [np.empty(0)]
+    )
 
 
 def window_jacobian(x: Array, windows: Array, u: Array, v: Array, slope: Array, *, dtype: str) -> Array:
@@ -130,6 +183,42 @@ def window_jacobian(x: Array, windows: Array, u: Array, v: Array, slope: Array, 
         np.ascontiguousarray(x), np.ascontiguousarray(windows), offsets, doubles(u), doubles(v), doubles(slope), d
     )
     return d
+
+
+def window_jacobian_reference(x: Array, windows: Array, u: Array, v: Array, slope: Array) -> Array:
+    """As `window_jacobian`, one unit after another in float64."""
+    columns, tall, wide = [np.empty((len(x), 0))], 0, 0
+    for i, window in enumerate(windows):
+        cut = _cut(x, window)  # (N, C, h, w)
+        n, planes, h, w = cut.shape
+        rows = cut.reshape(n, planes * h, w)
+        u_i, v_i = u[tall : tall + planes * h], v[wide : wide + w]
+        tall, wide = tall + planes * h, wide + w
+        columns.append(np.hstack([rows @ v_i, u_i @ rows, np.ones((n, 1))]) * slope[:, i : i + 1])
+    return np.hstack(columns)
+
+
+def _unit(x: Array) -> Array:
+    """Pixels in float64, bytes as value / 255."""
+    return x / 255.0 if x.dtype == np.uint8 else x.astype(np.float64)
+
+
+def _cut(x: Array, window: Array) -> Array:
+    top, left, height, width = window
+    return _unit(x[:, :, top : top + height, left : left + width])
+
+
+def _sigmoid(q: Array, sigma: str) -> tuple[Array, Array]:
+    """Phi = [sigma(q) | 1] and sigma'(q) for q (B, N, I)."""
+    value = 0.5 + 0.5 * np.tanh(0.5 * q) if _logistic(sigma) else np.tanh(q)
+    slope = value * (1 - value) if _logistic(sigma) else 1 - value * value
+    return np.concatenate([value, np.ones((*q.shape[:2], 1))], axis=2), slope
+
+
+def _columns(parts: list[Array], slope: Array) -> Array:
+    """The rows of w and then the bias, each column times sigma'(q), as D (B, N, Q I)."""
+    rows = np.concatenate([*parts, np.ones_like(slope)[:, :, None]], axis=2) * slope[:, :, None]
+    return rows.reshape(*rows.shape[:2], -1)
 
 
 def _outputs(n_problems: int, n: int, rows: int, units: int, jacobian: str | None) -> tuple[Array, Array | None]:

@@ -1,0 +1,1 @@
+"""Microbenchmarks of the kernels, one module a kernel stem; `varpro-bench` runs them."""
