@@ -30,6 +30,10 @@ STYLE: dict[Any, Any] = {
 }
 NUMBERED_CLASSES = 20
 """With more classes the confusion matrix shows colours only."""
+NAMED_RANKS = 30
+"""With more ranks only some are named."""
+TITLE_INCHES = 4.0
+"""No grid of images is narrower than its title."""
 
 
 def draw_all(record: RunRecord) -> dict[str, bytes]:
@@ -107,12 +111,10 @@ def draw_convergence(record: RunRecord) -> Figure | None:
     axes = figure.subplots()
     for points in curves.values():
         axes.plot(points[:, 0], points[:, 1], color=BLUE, linewidth=0.7, alpha=max(0.12, min(0.6, 8 / len(curves))))
-    last = int(max(points[-1, 0] for points in curves.values()))
-    table = np.full((len(curves), last), np.nan)
-    for row, points in zip(table, curves.values(), strict=True):
-        row[points[:, 0].astype(int) - 1] = points[:, 1]
-        row[int(points[-1, 0]) :] = points[-1, 1]
-    axes.plot(np.arange(1, last + 1), np.nanmedian(table, axis=0), color=RED, linewidth=2, label="median")
+    first, last = (pick(points[end, 0] for points in curves.values()) for pick, end in ((min, 0), (max, -1)))
+    steps = np.arange(first, last + 1)
+    table = [np.interp(steps, points[:, 0], points[:, 1], left=np.nan) for points in curves.values()]
+    axes.plot(steps, np.nanmedian(table, axis=0), color=RED, linewidth=2, label="median")
     axes.plot([], [], color=BLUE, linewidth=1, label=f"{len(curves)} sub-networks")
     axes.set_xlabel("iteration")
     axes.set_ylabel("cost f")
@@ -168,8 +170,9 @@ def draw_confusion(record: RunRecord) -> Figure | None:
                     colour = "white" if share[row, column] > 0.5 else "black"
                     axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)
         long = max(len(name) for name in record.class_names) > 3
-        axes.set_xticks(range(count), record.class_names, rotation=60 if long else 0, ha="right" if long else "center")
-        axes.set_yticks(range(count), record.class_names)
+        slanted: dict[str, Any] = {"rotation": 60, "ha": "right"} if long else {}
+        axes.set_xticks(range(count), record.class_names, parse_math=False, **slanted)
+        axes.set_yticks(range(count), record.class_names, parse_math=False)
     axes.grid(False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
@@ -181,7 +184,7 @@ def draw_confusion(record: RunRecord) -> Figure | None:
 def _grid(count: int, columns: int, cell: tuple[float, float], draw: Callable[[Any, int], None], title: str) -> Figure:
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
-    figure = Figure(figsize=(max(3.2, columns * cell[0]), rows * cell[1] + 0.45))
+    figure = Figure(figsize=(max(TITLE_INCHES, columns * cell[0]), rows * cell[1] + 0.45))
     for place, axes in enumerate(np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()):
         axes.axis("off")
         if place < count:
@@ -218,7 +221,7 @@ def draw_misclassified(record: RunRecord) -> Figure | None:
         axes.imshow(image, cmap="gray_r" if image.ndim == 2 else None, vmin=0, vmax=1, interpolation="nearest")
         true, guess = names[record.misclassified_true[place]], names[record.misclassified_predicted[place]]
         gap = " → " if short else "\n→ "
-        axes.set_title(f"{true}{gap}{guess}", fontsize=8, fontweight="normal", loc="center", pad=2)
+        axes.set_title(f"{true}{gap}{guess}", fontsize=8, fontweight="normal", loc="center", pad=2, parse_math=False)
 
     cell = (0.8, 1.0) if short else (1.1, 1.45)
     return _grid(len(images), 12 if short else 9, cell, draw, "Most confident mistakes: true → predicted")
@@ -243,8 +246,9 @@ def draw_ranks(record: RunRecord) -> Figure | None:
             alpha=0.75,
         )
     counts = np.bincount([part["rank"] for part in record.partition], minlength=ranks)
-    labels = [f"rank {rank}: {counts[rank]} sub-networks, {record.rank_seconds[rank]:.1f} s" for rank in range(ranks)]
-    axes.set_yticks(range(ranks), labels)
+    named = range(0, ranks, -(-ranks // NAMED_RANKS))
+    labels = [f"rank {r}: {counts[r]} sub-networks, {record.rank_seconds[r]:.1f} s" for r in named]
+    axes.set_yticks(named, labels)
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.set_xlabel("seconds since the first began")

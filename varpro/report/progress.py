@@ -120,4 +120,4 @@ class LiveDisplay(Display):
             self.progress.update(self.task, advance=n, **fields)
 
     def message(self, text: str) -> None:
-        self.progress.console.print(text)
+        self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)

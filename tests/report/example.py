@@ -1,0 +1,155 @@
+"""A run made up of small numbers, for the reports; any part of it can be replaced."""
+
+import dataclasses
+import functools
+import io
+
+import matplotlib.image
+import numpy as np
+
+from varpro.report.page import ALTERNATIVES
+from varpro.report.plots import draw_all
+from varpro.report.record import RunRecord
+
+
+def example_metrics():
+    """Every key that a run with control, bootstrapping and refinement has; NumPy numbers among them, as in a run."""
+    return {
+        "dataset": "made up",
+        "backend": "cpu",
+        "ranks": 2,
+        "threads_per_rank": 3,
+        "seed": 5,
+        "parameters": {"nonlinear": 1234, "linear": np.int64(63)},
+        "train": {"accuracy": 0.97},
+        "validation": {"accuracy": 0.94},
+        "test": {"accuracy": np.float64(0.93125)},
+        "control": {"test_accuracy": 0.9, "ridge": 0.25, "seconds": 1.5},
+        "bootstrap": {
+            "ambiguous_fraction": 0.05,
+            "guess_accuracy": 0.91,
+            "agreement_with_guesses": 0.998,
+            "test_accuracy": 0.915,
+            "variant": "paper",
+        },
+        "glue": {"ridge": 12.5, "rank": 21, "condition": 345.6},
+        "refine": {"iterations": 4, "products": 40, "test_accuracy": 0.93125},
+        "seconds": {
+            "load": 0.25,
+            "subnetworks": 8.0,
+            "glue": 3.0,
+            "refine": 2.0,
+            "bootstrap": 9.0,
+            "total": 24.0,
+            "control": 1.5,
+        },
+        "work": {"gflop": 80.0, "gflops": 10.0, "gemm_gflops_measured": 20.0, "efficiency": 0.5},
+        "subnetworks": [
+            {key: part[key] for key in ("index", "rank", "iterations", "evaluations", "cost", "status", "seconds")}
+            for part in example_partition(2)
+        ],
+    }
+
+
+def example_partition(count):
+    """count sub-networks, taken by two ranks in turn."""
+    return [
+        {
+            "index": index,
+            "rank": index % 2,
+            "iterations": 4,
+            "evaluations": 6,
+            "cost": 200.0 + index,
+            "status": "iterations" if index % 2 else "cost_tolerance",
+            "seconds": 0.75,
+            "units": 10,
+            "samples": 100,
+            "start": 0.75 * (index // 2),
+        }
+        for index in range(count)
+    ]
+
+
+def train_line(index, iteration, cost, **other):
+    """A line of the history: a trial step of a sub-network."""
+    line = {"phase": "train", "subnetwork": index, "iteration": iteration, "cost": cost, "damping": 0.1, "gain": 0.9}
+    return line | {"accepted": True, "rank": 11, "status": "running"} | other
+
+
+def refine_line(iteration, cost, **other):
+    """A line of the history: an accepted step of a refinement."""
+    line = {"phase": "refine", "iteration": iteration, "cost": cost, "damping": 0.01, "gain": np.nan, "accepted": True}
+    accuracies = {"validation_accuracy": 0.9 + iteration / 100, "test_accuracy": 0.89 + iteration / 100}
+    return line | {"rank": 21, "rows": 100 * iteration, "products": 10 * iteration} | accuracies | other
+
+
+def example_history(subnetworks):
+    """Falling costs of some sub-networks, a refused trial step, and a refinement of four steps."""
+    lines = [train_line(index, step, 300.0 / step + index) for index in range(subnetworks) for step in range(1, 5)]
+    lines.append(train_line(0, 4, 75.0, accepted=False, gain=np.nan, status="stalled"))
+    return lines + [refine_line(step, 0.5**step, elapsed_seconds=0.5 * step) for step in range(1, 5)]
+
+
+def example_record(*, classes=3, mistakes=3, shape=(6, 6), subnetworks=2, **replaced):
+    """A record with `mistakes` misclassified images of a shape (L, R) or (C, L, R); fields by name replace its own."""
+    rng = np.random.default_rng(0)
+    confusion = rng.integers(0, 4, (classes, classes))
+    confusion[np.diag_indices(classes)] += 50
+    record = RunRecord(
+        metrics=example_metrics(),
+        config={"data": {"source": "made up"}, "units": 10, "model": {"window": (6, 14)}},
+        history=example_history(subnetworks),
+        class_names=[str(k) for k in range(classes)],
+        confusion=confusion,
+        misclassified_images=rng.random((mistakes, *shape)),
+        misclassified_true=rng.integers(0, classes, mistakes),
+        misclassified_predicted=rng.integers(0, classes, mistakes),
+        misclassified_score=np.linspace(0.9, 0.5, mistakes),
+        unit_matrices=rng.standard_normal((3, *shape[-2:])),
+        partition=example_partition(subnetworks),
+        rank_seconds=np.array([0.75, 0.75]),
+    )
+    return dataclasses.replace(record, **replaced)
+
+
+def without(*parts):
+    """example_metrics of a run that was told to leave parts out: control, bootstrap, refine, subnetworks."""
+    metrics = example_metrics()
+    if "control" in parts:
+        metrics["control"] = {"test_accuracy": None}
+    if "bootstrap" in parts:
+        keys = ("ambiguous_fraction", "guess_accuracy", "agreement_with_guesses", "test_accuracy")
+        metrics["bootstrap"] = dict.fromkeys(keys)
+    if "refine" in parts:
+        metrics["refine"] = {"iterations": 0, "products": 0, "test_accuracy": None}
+    if "subnetworks" in parts:
+        metrics["subnetworks"] = []
+        metrics["work"] |= {"gflop": 0, "gflops": 0.0, "efficiency": 0.0}
+    metrics["seconds"] |= dict.fromkeys(parts, 0.0)
+    return metrics
+
+
+@functools.cache
+def example_plots():
+    """Every plot of example_record(), drawn once for all tests."""
+    return draw_all(example_record())
+
+
+@functools.cache
+def blank_plots():
+    """A grey pixel in the place of every plot, for tests that look at other things."""
+    buffer = io.BytesIO()
+    matplotlib.image.imsave(buffer, np.full((1, 1, 3), 0.5))
+    return dict.fromkeys(ALTERNATIVES, buffer.getvalue())
+
+
+def pixels(png):
+    """(rows, columns, planes) of a PNG's bytes."""
+    return matplotlib.image.imread(io.BytesIO(png), format="png")
+
+
+def check_image(png):
+    """A PNG that decodes, with something drawn on it."""
+    image = pixels(png)
+    assert min(image.shape[:2]) >= 30
+    assert image[..., :3].min() < 0.9 < image[..., :3].max()
