@@ -1,0 +1,184 @@
+"""Values and compressed Jacobians of quadratic and bilinear units, and the packing of symmetric images."""
+
+import numpy as np
+import pytest
+
+from tests.kernels.contract import (
+    EPS,
+    assert_batch_is_one_by_one,
+    assert_callers_do_not_meet,
+    assert_inputs_are_kept,
+    assert_same_bits,
+    assert_strides_do_not_matter,
+    assert_within,
+)
+from tests.oracle import central_differences
+from varpro.errors import ShapeError
+from varpro.kernels import scalarize
+
+SIGMAS = ["tanh", "logistic"]
+SINGLE = np.finfo(np.float32).eps
+CASES = [  # name, (B, N, C, L, R), I
+    ("quadratic", (1, 1, 1, 1, 1), 1),
+    ("quadratic", (3, 7, 1, 5, 5), 3),
+    ("quadratic", (1, 2, 3, 4, 4), 9),
+    ("quadratic", (3, 1, 3, 1, 1), 1),
+    ("quadratic", (1, 3, 1, 11, 11), 67),  # more vectors of units than one row of accumulators
+    ("bilinear", (1, 1, 1, 1, 1), 1),
+    ("bilinear", (3, 5, 1, 4, 7), 3),
+    ("bilinear", (1, 2, 1, 6, 1), 67),
+    ("bilinear", (2, 3, 1, 1, 5), 4),
+]
+every_case = pytest.mark.parametrize(("name", "shape", "units"), CASES)
+
+
+def problem(name, shape, units):
+    """Images in 0 .. 1 and weights whose magnitudes add up to one at most, so that every sum of magnitudes is <= 3."""
+    rng = np.random.default_rng(units)
+    n_problems, _, planes, height, width = shape
+    x = rng.random(shape)
+    colours = planes if planes > 1 else 0
+    sides = [height, colours, 1] if name == "quadratic" else [height, width, 1]
+    w = np.concatenate([rng.uniform(-1, 1, (n_problems, k, units)) / max(k, 1) for k in sides], axis=1)
+    return (x + x.mT, w) if name == "quadratic" else (x[:, :, 0], w)
+
+
+def rounding(shape):
+    """A sum of k terms is off by k eps of its magnitudes, <= 3; two orders of it, and sigma' adds as much."""
+    return 12 * (shape[2] * (shape[3] * shape[4] + 2) + 8) * EPS
+
+
+def entry(name, sigma="tanh", jacobian="float64"):
+    return lambda x, w: getattr(scalarize, name)(x, w, sigma=sigma, jacobian=jacobian)
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+@every_case
+def test_phi_and_d_are_the_formulas(name, shape, units, sigma):
+    x, w = problem(name, shape, units)
+    expected = getattr(scalarize, f"{name}_reference")(x, w, sigma=sigma)
+    for found, other in zip(entry(name, sigma)(x, w), expected, strict=True):
+        assert_within(found, other, rounding(shape))
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+@every_case
+def test_d_in_single_precision_is_the_double_one_rounded_and_phi_stays_double(name, shape, units, sigma):
+    x, w = problem(name, shape, units)
+    (phi, d), (wide_phi, wide_d) = entry(name, sigma, "float32")(x, w), entry(name, sigma)(x, w)
+    assert d.dtype == np.float32
+    assert_within(phi, wide_phi, rounding(shape))
+    assert_within(d, wide_d, SINGLE * np.abs(wide_d) + rounding(shape))
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+@every_case
+def test_d_is_the_derivative_of_phi(name, shape, units, sigma):
+    """Central differences with step 1e-5 carry third derivatives of order ten times 1e-10, and eps / 1e-5."""
+    x, w = (a[:1] for a in problem(name, shape, units))
+
+    def phi(flat):
+        return entry(name, sigma, None)(x, flat.reshape(w.shape))[0].ravel()
+
+    dense = central_differences(phi, w.ravel()).reshape(shape[1], units + 1, -1)
+    own = np.arange(w.size)
+    assert_within(entry(name, sigma)(x, w)[1][0], dense[:, own % units, own], 3e-9)
+    dense[:, own % units, own] = 0.0
+    assert not dense.any(), "phi of a unit depends on that unit alone"
+
+
+@every_case
+def test_without_d_phi_has_the_same_bits(name, shape, units):
+    x, w = problem(name, shape, units)
+    phi, d = entry(name, jacobian=None)(x, w)
+    assert d is None
+    assert_same_bits(phi, entry(name)(x, w)[0])
+
+
+@every_case
+def test_a_batch_is_its_problems_one_by_one_bitwise(name, shape, units):
+    assert_batch_is_one_by_one(entry(name), *problem(name, shape, units))
+
+
+@every_case
+def test_inputs_are_kept_and_strides_do_not_matter(name, shape, units):
+    x, w = problem(name, shape, units)
+    assert_inputs_are_kept(entry(name), x, w)
+    assert_strides_do_not_matter(entry(name), x, w)
+    assert_same_bits(entry(name)(np.asfortranarray(x), np.asfortranarray(w)), entry(name)(x, w))
+
+
+@every_case
+def test_an_image_depends_on_itself_alone_bitwise(name, shape, units):
+    x, w = problem(name, shape, units)
+    together = entry(name)(x, w)
+    for n in range(shape[1]):
+        assert_same_bits(tuple(a[:, n : n + 1] for a in together), entry(name)(x[:, n : n + 1], w))
+
+
+@pytest.mark.parametrize("name", ["quadratic", "bilinear"])
+def test_callers_on_two_threads_do_not_meet(name):
+    assert_callers_do_not_meet(entry(name), *problem(name, (2, 60, 1, 9, 9), 30))
+
+
+@pytest.mark.parametrize("name", ["quadratic", "bilinear"])
+def test_no_images_give_no_rows(name):
+    phi, d = entry(name)(*problem(name, (2, 0, 1, 3, 3), 4))
+    assert phi.shape == (2, 0, 5)
+    assert d.shape[:2] == (2, 0)
+
+
+PIXELS = [np.uint8, np.float32, np.float64]
+
+
+def square_images(n, side, pixel):
+    values = np.random.default_rng(side).random((n, side, side)) * (255 if pixel == np.uint8 else 1)
+    return values.astype(pixel)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("pixel", PIXELS)
+@pytest.mark.parametrize(("n", "side"), [(0, 3), (1, 1), (3, 2), (2, 7)])
+def test_packed_images_are_the_formula_entry_by_entry(n, side, pixel, dtype):
+    x = square_images(n, side, pixel)
+    packed = scalarize.symmetric_pack(x, dtype=dtype)
+    assert packed.dtype == dtype
+    # a sum of two values <= 1 and the division by 255, then one rounding to dtype
+    assert_within(packed, scalarize.symmetric_pack_reference(x, dtype=dtype), 4 * np.finfo(dtype).eps)
+    assert_inputs_are_kept(lambda a: scalarize.symmetric_pack(a, dtype=dtype), x)
+    assert_strides_do_not_matter(lambda a: scalarize.symmetric_pack(a, dtype=dtype), x)
+
+
+@pytest.mark.parametrize("side", [1, 2, 7])
+def test_packed_image_times_packed_outer_is_the_quadratic_form(side):
+    x, w = square_images(3, side, np.float64), np.random.default_rng(1).uniform(-1, 1, (side, 4)) / side
+    q = scalarize.symmetric_pack(x, dtype=float) @ scalarize.symmetric_pack_outer(w)
+    assert_within(q, np.einsum("ki,nkl,li->ni", w, x, w), rounding((1, 3, 1, side, side)))
+
+
+def zeros(*shape):
+    return np.zeros(shape)
+
+
+WRONG = {
+    "s of four dimensions": (lambda: entry("quadratic")(zeros(2, 1, 3, 3), zeros(1, 4, 2)), r"\(2, 1, 3, 3\)"),
+    "s not square": (lambda: entry("quadratic")(zeros(1, 2, 1, 3, 4), zeros(1, 4, 2)), r"\(1, 2, 1, 3, 4\)"),
+    "w without a bias": (lambda: entry("quadratic")(zeros(1, 2, 1, 3, 3), zeros(1, 3, 2)), r"\(1, 3, 2\).*\(1, 4, I\)"),
+    "w without g": (lambda: entry("quadratic")(zeros(1, 2, 3, 3, 3), zeros(1, 4, 2)), r"\(1, 4, 2\).*\(1, 7, I\)"),
+    "w of other problems": (lambda: entry("quadratic")(zeros(2, 2, 1, 3, 3), zeros(1, 4, 2)), r"\(2, 4, I\)"),
+    "w of two dimensions": (lambda: entry("quadratic")(zeros(1, 2, 1, 3, 3), zeros(4, 2)), r"\(4, 2\)"),
+    "x of five dimensions": (lambda: entry("bilinear")(zeros(1, 2, 1, 3, 4), zeros(1, 8, 2)), r"\(1, 2, 1, 3, 4\)"),
+    "w of another side": (lambda: entry("bilinear")(zeros(1, 2, 3, 4), zeros(1, 7, 2)), r"\(1, 7, 2\).*\(1, 8, I\)"),
+    "an unknown sigma": (lambda: entry("bilinear", "relu")(zeros(1, 2, 3, 4), zeros(1, 8, 2)), "'relu'"),
+    "d in half": (lambda: entry("bilinear", "tanh", "float16")(zeros(1, 2, 3, 4), zeros(1, 8, 2)), "'float16'"),
+    "images to pack not square": (lambda: scalarize.symmetric_pack(zeros(2, 3, 4), dtype=float), r"\(2, 3, 4\)"),
+    "one image to pack": (lambda: scalarize.symmetric_pack(zeros(3, 3), dtype=float), r"\(3, 3\)"),
+    "integers to pack": (lambda: scalarize.symmetric_pack(zeros(2, 3, 3).astype(int), dtype=float), "int64"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_does_not_fit_is_named_with_its_sizes(case):
+    call, message = WRONG[case]
+    with pytest.raises(ShapeError, match=message):
+        call()
