@@ -5,7 +5,7 @@
 Digits are the least -log10 relative error over the parameters (or deviations, or of the RSS), at most the 11 certified;
 a run with 6 digits on every parameter is solved.  An equal minimum, terms exchanged or signs turned, counts as the
 certified one.  varpro.fit has its default tolerances and the analytic derivatives of the columns.  MINPACK fits all
-parameters in NIST's own form from NIST's own start, ftol = xtol = gtol = 1e-15 and its own scaling: by differences, whose
+parameters in NIST's own form from NIST's own start, tolerances 1e-15 and its own scaling: by differences, whose
 evaluations count, and with the same analytic derivatives.  The RSS of Lanczos1 is rounding error: no digits.
 """
 
@@ -131,7 +131,7 @@ METHODS: dict[str, Method] = {
 
 
 def attempt(method: Method, problem: NistProblem, data: NistData, start: int) -> Run:
-    """A run that raises did not solve its problem, and says so; a call that is wrong (a VarproError) ends the benchmark."""
+    """A run that raises did not solve its problem, and says so; a wrong call (VarproError) ends the benchmark."""
     try:
         with np.errstate(all="ignore"):
             return method(problem, data, start)
