@@ -5,7 +5,8 @@ set(VARPRO_WARNINGS -Wall -Wextra -Wno-psabi)
 # Enough for branch-free loops to vectorise; -ffast-math would break the rounding trick of the exponential.
 set(VARPRO_LOOPS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast)
 
-set(VARPRO_SIMD_SOURCES csrc/cpu/scalarize.cpp csrc/cpu/windows.cpp csrc/cpu/weigh.cpp)
+set(VARPRO_SIMD_SOURCES csrc/cpu/scalarize.cpp csrc/cpu/windows.cpp csrc/cpu/weigh.cpp
+                        csrc/cpu/small_fits.cpp)
 set(VARPRO_PLAIN_SOURCES csrc/cpu/gauss_newton.cpp csrc/cpu/projector.cpp csrc/bindings/cpu.cpp)
 
 function(varpro_variant name)

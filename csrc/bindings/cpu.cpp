@@ -9,6 +9,7 @@
 #include "../kernels/gauss_newton.hpp"
 #include "../kernels/projector.hpp"
 #include "../kernels/scalarize.hpp"
+#include "../kernels/small_fits.hpp"
 
 namespace py = pybind11;
 using namespace varpro;
@@ -46,6 +47,7 @@ struct Scalarize {
     void (*adjoint_float)(const WindowCall&, const float*, float*) = baseline::window_adjoint;
     void (*adjoint_double)(const WindowCall&, const double*, double*) = baseline::window_adjoint;
     decltype(&baseline::window_jacobian) jacobian = baseline::window_jacobian;
+    decltype(&baseline::small_fits) small_fits = baseline::small_fits;
     std::string name = "baseline";
 };
 
@@ -55,25 +57,46 @@ Scalarize choose() {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw")) {
         weigh_variant = {avx512::weigh, avx512::weigh};
-        return {avx512::quadratic,       avx512::bilinear,
-                avx512::activate,        avx512::activate,
-                avx512::window_forward,  avx512::window_forward,
-                avx512::window_adjoint,  avx512::window_adjoint,
-                avx512::window_jacobian, "avx512"};
+        return {avx512::quadratic,
+                avx512::bilinear,
+                avx512::activate,
+                avx512::activate,
+                avx512::window_forward,
+                avx512::window_forward,
+                avx512::window_adjoint,
+                avx512::window_adjoint,
+                avx512::window_jacobian,
+                avx512::small_fits,
+                "avx512"};
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         weigh_variant = {avx2::weigh, avx2::weigh};
-        return {avx2::quadratic,       avx2::bilinear,
-                avx2::activate,        avx2::activate,
-                avx2::window_forward,  avx2::window_forward,
-                avx2::window_adjoint,  avx2::window_adjoint,
-                avx2::window_jacobian, "avx2"};
+        return {avx2::quadratic,
+                avx2::bilinear,
+                avx2::activate,
+                avx2::activate,
+                avx2::window_forward,
+                avx2::window_forward,
+                avx2::window_adjoint,
+                avx2::window_adjoint,
+                avx2::window_jacobian,
+                avx2::small_fits,
+                "avx2"};
     }
 #endif
     return {};
 }
 
 Scalarize scalarize;
+
+const double* optional(const py::object& array) {
+    return array.is_none() ? nullptr : array.cast<Dense<double>>().data();
+}
+
+/// Distance between the rows of two problems, 0 where all share one.
+std::int64_t stride(const py::object& array, py::ssize_t n) {
+    return array.is_none() || array.cast<Dense<double>>().shape(0) == 1 ? 0 : n;
+}
 
 WindowCall window_call(const py::array& x, const Dense<std::int32_t>& windows, const Dense<std::int64_t>& offsets) {
     const Pixel pixel = x.itemsize() == 1 ? Pixel::u8 : x.itemsize() == 4 ? Pixel::f32 : Pixel::f64;
@@ -239,4 +262,42 @@ PYBIND11_MODULE(_cpu, m) {
             codes[b] =
                 cholesky_qr2(phi.data() + b * n * i, ridge, q_data + b * n * i, r_data + b * i * i, kappa + b, n, i);
     });
+    m.def("small_fits",
+          [](const Dense<std::int32_t>& program, py::object t, const Dense<double>& w, py::object phi, py::object d,
+             const Dense<double>& y, py::object weights, const Dense<std::int64_t>& problems,
+             const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters, Dense<double>& a,
+             Dense<double>& cost, Dense<double>& h, Dense<double>& gradient, Dense<double>& condition, double ridge,
+             bool kaufman, bool derivatives) {
+              static_assert(sizeof(ProgramColumn) == 4 * sizeof(std::int32_t));
+              const py::ssize_t n = y.shape(1), k = y.shape(2);
+              const SmallFitsCall call{reinterpret_cast<const ProgramColumn*>(program.data()),
+                                       optional(t),
+                                       w.data(),
+                                       optional(phi),
+                                       optional(d),
+                                       y.data(),
+                                       optional(weights),
+                                       problems.data(),
+                                       columns.data(),
+                                       parameters.data(),
+                                       a.mutable_data(),
+                                       cost.mutable_data(),
+                                       h.mutable_data(),
+                                       gradient.mutable_data(),
+                                       condition.mutable_data(),
+                                       problems.shape(0),
+                                       n,
+                                       a.shape(1),
+                                       k,
+                                       columns.shape(0),
+                                       w.shape(1),
+                                       stride(t, n),
+                                       n * k,
+                                       stride(weights, n),
+                                       ridge,
+                                       kaufman,
+                                       derivatives};
+              py::gil_scoped_release free;
+              scalarize.small_fits(call);
+          });
 }

@@ -40,6 +40,13 @@ void weigh(const NormalMatrixCall& c, void (*pass)(const WeighCall&, const T*), 
     pass({weight.data(), c.gram_inverse ? inverse.data() : nullptr, c.g, gt.data(), c.columns, c.h, c.m, c.k}, gram);
 }
 
+/// LAPACK's Cholesky lets a NaN through.
+bool all_finite(const double* x, std::int64_t p) {
+    for (std::int64_t i = 0; i < p; ++i)
+        if (!std::isfinite(x[i])) return false;
+    return true;
+}
+
 constexpr double kRefined = 1e-10;  // relative residual at which a refined solution is as good as a double one
 constexpr int kRefinements = 8;
 
@@ -60,7 +67,11 @@ bool damped_solve_single(const double* h, const double* diagonal, double lambda,
     float* work = scratch<float>(static_cast<std::size_t>(p) * p);
     std::vector<double> scale(p), x(p, 0.0), r(rhs, rhs + p);
     std::vector<float> correction(p);
-    for (std::int64_t i = 0; i < p; ++i) scale[i] = 1.0 / std::sqrt(h[i * p + i] + lambda * diagonal[i]);
+    for (std::int64_t i = 0; i < p; ++i) {
+        const double entry = h[i * p + i] + lambda * diagonal[i];
+        if (!(entry > 0.0)) return false;
+        scale[i] = 1.0 / std::sqrt(entry);
+    }
     double largest = 0.0;
     for (std::int64_t i = 0; i < p; ++i) largest = std::max(largest, std::fabs(scale[i] * rhs[i]));
     if (!(largest > 0.0) || !std::isfinite(largest)) return false;
@@ -83,7 +94,8 @@ bool damped_solve_single(const double* h, const double* diagonal, double lambda,
         double after = 0.0;
         for (std::int64_t i = 0; i < p; ++i) {
             r[i] -= lambda * diagonal[i] * x[i];
-            after = std::max(after, std::fabs(scale[i] * r[i]));
+            const double size = std::fabs(scale[i] * r[i]);
+            if (!(size <= after)) after = size;  // takes a NaN along, which std::max would drop
         }
         if (after <= kRefined * largest) {
             std::copy_n(x.begin(), p, step);
@@ -93,6 +105,37 @@ bool damped_solve_single(const double* h, const double* diagonal, double lambda,
         before = after;
     }
     return false;
+}
+
+constexpr std::int64_t kTiny = 16;  // below, a call of LAPACK costs more than its work
+
+/// As damped_solve, for p <= kTiny.
+int damped_solve_tiny(const double* h, const double* diagonal, double lambda, const double* rhs, double* step,
+                      std::int64_t p) {
+    double l[kTiny * kTiny], x[kTiny];
+    for (std::int64_t j = 0; j < p; ++j) {
+        double value = rhs[j];
+        for (std::int64_t c = 0; c <= j; ++c) {
+            double entry = h[j * p + c];
+            if (c == j) entry += lambda * diagonal[j];
+            for (std::int64_t q = 0; q < c; ++q) entry -= l[j * kTiny + q] * l[c * kTiny + q];
+            if (c < j)
+                l[j * kTiny + c] = entry / l[c * kTiny + c];
+            else if (entry > 0.0 && std::isfinite(entry))
+                l[j * kTiny + j] = std::sqrt(entry);
+            else
+                return static_cast<int>(j) + 1;
+        }
+        for (std::int64_t q = 0; q < j; ++q) value -= l[j * kTiny + q] * x[q];
+        x[j] = value / l[j * kTiny + j];
+    }
+    for (std::int64_t j = p - 1; j >= 0; --j) {
+        for (std::int64_t q = j + 1; q < p; ++q) x[j] -= l[q * kTiny + j] * x[q];
+        x[j] /= l[j * kTiny + j];
+    }
+    if (!all_finite(x, p)) return static_cast<int>(p);
+    std::copy_n(x, p, step);
+    return 0;
 }
 
 }  // namespace
@@ -117,6 +160,7 @@ void normal_matrix(const NormalMatrixCall& c) {
 
 int damped_solve(const double* h, const double* diagonal, double lambda, const double* rhs, double* step,
                  std::int64_t p, bool single) {
+    if (p <= kTiny) return damped_solve_tiny(h, diagonal, lambda, rhs, step, p);
     if (single && damped_solve_single(h, diagonal, lambda, rhs, step, p)) return 0;
     char upper = 'U';
     int size = static_cast<int>(p), one = 1, info = 0;
@@ -130,6 +174,7 @@ int damped_solve(const double* h, const double* diagonal, double lambda, const d
     double* x = work + p * p;
     std::copy_n(rhs, p, x);
     blas::table.dpotrs(&upper, &size, &one, work, &size, x, &size, &info);
+    if (!all_finite(x, p)) return size;
     std::copy_n(x, p, step);
     return info;
 }

@@ -30,10 +30,14 @@ inline void store(T* to, Lanes<T> v) {
     std::memcpy(to, &v, sizeof v);
 }
 
-/// e^x - 1 to a few eps, branch-free: x = k ln 2 + r, |r| <= ln 2 / 2, a Taylor polynomial in r, and the exponent put
-/// into the bits.  |x| must stay below 708 (double) or 87 (float); NaN stays NaN.
+/// e^x = scale (1 + rest), branch-free: x = k ln 2 + r, |r| <= ln 2 / 2, a Taylor polynomial in r, and the exponent put
+/// into the bits of scale.  |x| must stay below 708 (double) or 87 (float); NaN stays NaN.
 template <typename T>
-inline T expm1_bounded(T x) {
+struct Exponential {
+    T scale, rest;
+};
+template <typename T>
+inline Exponential<T> exponential_bounded(T x) {
     constexpr bool wide = std::is_same_v<T, double>;
     using Bits = std::conditional_t<wide, std::int64_t, std::int32_t>;
     constexpr int mantissa = std::numeric_limits<T>::digits - 1;
@@ -69,13 +73,27 @@ inline T expm1_bounded(T x) {
         << mantissa;
     T scale;
     std::memcpy(&scale, &power, sizeof scale);
-    return scale * p + (scale - T(1));
+    return {scale, p};
+}
+
+/// e^x - 1 to a few eps.
+template <typename T>
+inline T expm1_bounded(T x) {
+    const Exponential<T> e = exponential_bounded(x);
+    return e.scale * e.rest + (e.scale - T(1));
 }
 
 template <typename T>
 inline T clamp(T x, T limit) {
     x = x < -limit ? -limit : x;
     return x > limit ? limit : x;
+}
+
+/// e^x to a few eps; flat beyond 708 (double) or 87 (float), where it would over- or underflow.
+template <typename T>
+inline T exp_lane(T x) {
+    const Exponential<T> e = exponential_bounded(clamp(x, std::is_same_v<T, double> ? T(708) : T(87)));
+    return e.scale + e.scale * e.rest;
 }
 
 /// tanh x = (e^2x - 1) / (e^2x + 1), flat beyond the point where it rounds to one.

@@ -24,7 +24,7 @@ double norm_1(const std::vector<double>& upper, std::int64_t i) {
     for (std::int64_t column = 0; column < i; ++column) {
         double total = 0.0;
         for (std::int64_t row = 0; row <= column; ++row) total += std::fabs(upper[column * i + row]);
-        largest = std::max(largest, total);
+        if (!(total <= largest)) largest = total;  // takes a NaN along, which std::max would drop
     }
     return largest;
 }
@@ -76,6 +76,7 @@ int cholesky_qr2(const double* phi, double ridge, double* q, double* r, double* 
     blas::table.dtrtri(&upper, &plain, &size, inverse.data(), &size, &info);
     if (info != 0) return 1;
     *condition = norm_1(product, i) * norm_1(inverse, i);
+    if (!std::isfinite(*condition)) return 1;
     for (std::int64_t row = 0; row < i; ++row)
         for (std::int64_t column = 0; column < i; ++column) r[row * i + column] = product[column * i + row];
     return 0;

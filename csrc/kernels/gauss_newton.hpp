@@ -28,7 +28,8 @@ struct NormalMatrixCall {
 void normal_matrix(const NormalMatrixCall& call);
 
 /// Solve (h + lambda diag(diagonal)) step = rhs by Cholesky on a copy of the lower triangle of h (p, p).
-/// Returns 0, or LAPACK's number of the leading minor that is not positive; step is then untouched.  p^3 / 3
+/// Returns 0, or the number of the leading minor that is not positive (p where a value is not finite); step is then
+/// untouched.  p^3 / 3
 /// operations. single: factor a copy scaled to unit diagonal in single precision and refine with residuals in double,
 /// to 1e-10 relative; where that does not converge, the double factorisation is taken after all.
 int damped_solve(const double* h, const double* diagonal, double lambda, const double* rhs, double* step,

@@ -106,10 +106,11 @@ def test_an_indefinite_problem_names_its_minor_and_leaves_its_neighbours_bitwise
     assert_same_bits((step[::2], info[::2]), clean)
 
 
+@every_solve
 @pytest.mark.parametrize("minor", [1, 3, 5])
-def test_a_negative_pivot_names_its_minor(minor):
+def test_a_negative_pivot_names_its_minor(minor, solve):
     h = np.diag(np.where(np.arange(5) < minor - 1, 1.0, -1.0))[None]
-    step, info = damped_solve(h, np.ones((1, 5)), np.zeros(1), np.ones((1, 5)))
+    step, info = solve(h, np.ones((1, 5)), np.zeros(1), np.ones((1, 5)))
     assert info[0] == minor
     assert np.isnan(step).all()
 
@@ -141,3 +142,12 @@ def test_systems_that_do_not_fit_are_named_with_all_their_sizes(place):
     with pytest.raises(ShapeError) as refusal:
         damped_solve(*arrays)
     assert all(str(a.shape) in str(refusal.value) for a in arrays)
+
+
+@every_solve
+@pytest.mark.parametrize("size", [3, 40])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_is_a_breakdown(value, size, solve):
+    step, info = solve(np.eye(size)[None], np.ones((1, size)), np.full(1, 0.1), np.full((1, size), value))
+    assert info[0] > 0
+    assert np.isnan(step).all()

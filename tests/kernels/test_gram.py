@@ -107,3 +107,8 @@ def test_a_sum_that_could_not_be_added_to_in_place_is_refused(name, change):
     sums[name] = change(sums[name])
     with pytest.raises(ShapeError, match=f"{name} must be C-contiguous float64"):
         accumulate(np.zeros((4, 3)), np.zeros((4, 2)), **sums)
+
+
+def test_phi_that_is_no_matrix_is_refused_with_its_shape():
+    with pytest.raises(ShapeError, match=r"\(2, 3, 4\)"):
+        accumulate(np.ones((2, 3, 4)), np.ones((2, 1)), np.zeros((3, 3)), np.zeros((3, 1)))

@@ -194,3 +194,17 @@ def test_what_does_not_fit_is_named_with_its_sizes(case):
     call, message = WRONG[case]
     with pytest.raises(ShapeError, match=message):
         call()
+
+
+def test_a_window_whose_end_overflows_is_refused():
+    with pytest.raises(ShapeError, match="leaves the image"):
+        window_forward(np.ones((1, 1, 4, 4)), np.array([[2**31 - 1, 0, 1, 1]], dtype=np.int32), np.ones(1))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "complex128"])
+def test_a_derivative_of_another_dtype_is_refused(dtype):
+    with pytest.raises(ShapeError, match=dtype):
+        window_jacobian(
+            np.ones((1, 1, 2, 2)), np.array([[0, 0, 1, 1]], dtype=np.int32), np.ones(1), np.ones(1), np.ones((1, 1)),
+            dtype=dtype,
+        )  # fmt: skip

@@ -12,6 +12,7 @@ def accumulate(phi: Array, y: Array, gram: Array, cross: Array) -> None:
 
     phi : (N, I), y : (N, K).  gram : (I, I), cross : (I, K), float64, C-contiguous.
     """
+    require(phi.ndim == 2, f"phi has shape {phi.shape}; it needs (N, I)")
     n, i = phi.shape
     require(y.ndim == 2 and len(y) == n, f"phi has {n} rows, y has shape {y.shape}; both need the same rows")
     require(

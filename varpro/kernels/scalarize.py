@@ -177,6 +177,7 @@ def window_jacobian(x: Array, windows: Array, u: Array, v: Array, slope: Array, 
     require(
         slope.shape == (len(x), len(windows)), f"slope has shape {slope.shape}; it needs ({len(x)}, {len(windows)})"
     )
+    require(dtype in ("float32", "float64"), f"dtype is {dtype!r}; it needs 'float32' or 'float64'")
     d = np.empty((len(x), tall + wide + len(windows)), dtype=dtype)
     offsets = window_offsets(windows, x.shape[1])
     _cpu.window_jacobian(
@@ -248,7 +249,7 @@ def _check_windows(x: Array, windows: Array) -> Array:
         windows.ndim == 2 and windows.shape[1] == 4 and windows.dtype == np.int32,
         f"windows have shape {windows.shape}, dtype {windows.dtype}; they need (I, 4) int32",
     )
-    ends = windows[:, :2] + windows[:, 2:]
+    ends = windows[:, :2].astype(np.int64) + windows[:, 2:]
     inside = not len(windows) or (
         windows[:, :2].min() >= 0 and windows[:, 2:].min() >= 1 and (ends <= x.shape[2:]).all()
     )

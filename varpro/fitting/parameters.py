@@ -1,0 +1,173 @@
+"""From the parameters of a model to those that are searched: fixed, tied and bounded ones.
+
+    w = T u + c,  u the free parameters;  a pair (j, p) of D becomes (j, f) with factor T[p, f]
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import ConfigError, ShapeError
+
+Key = int | str
+Fixed = Mapping[Key, float] | Iterable[Key] | None
+Tied = Mapping[Key, Any] | None
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The affine map from the F free parameters to the P of the model."""
+
+    names: tuple[str, ...]
+    source: Array
+    """(P,) free parameter that w_p follows; -1 where it is fixed"""
+    factor: Array
+    """(P,)"""
+    offset: Array
+    """(P,)"""
+    lower: Array
+    """(F,) bounds of the free parameters"""
+    upper: Array
+
+    @property
+    def free(self) -> Array:
+        """(F,) the model parameters that are searched themselves."""
+        first = [int(np.flatnonzero((self.source == f) & (self.factor == 1) & (self.offset == 0))[0]) for f in range(self.n_free)]
+        return np.array(first, dtype=int)
+
+    @property
+    def n_free(self) -> int:
+        """Number of free parameters."""
+        return int(self.source.max(initial=-1)) + 1
+
+    @property
+    def plain(self) -> bool:
+        """Whether the map is the identity."""
+        return self.n_free == len(self.source)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether any bound is finite."""
+        return bool(np.isfinite(self.lower).any() or np.isfinite(self.upper).any())
+
+    def expand(self, u: Array) -> Array:
+        """w (b, P) for u (b, F)."""
+        return u if self.plain else u @ self.matrix.T + self.offset
+
+    @property
+    def matrix(self) -> Array:
+        """T, (P, F)."""
+        out = np.zeros((len(self.source), self.n_free))
+        follows = np.flatnonzero(self.source >= 0)
+        out[follows, self.source[follows]] = self.factor[follows]
+        return out
+
+
+def make_parameters(
+    w0: Array,
+    *,
+    names: Sequence[str] | None,
+    bounds: Any = None,
+    fixed: Fixed = None,
+    tied: Tied = None,
+) -> Parameters:
+    """Check the options against the P starting values w0 (P,) and build the map.  Raises ConfigError, ShapeError."""
+    count = len(w0)
+    labels = _names(names, count)
+    source, factor, offset = np.full(count, -2), np.ones(count), np.zeros(count)
+    for p, value in _fixed_values(fixed, labels, w0).items():
+        source[p], factor[p], offset[p] = -1, 0.0, value
+    ties = {_index(key, labels, "tied"): _tie(rule, labels) for key, rule in (tied or {}).items()}
+    for p, (q, _, _) in ties.items():
+        if source[p] == -1 or q in ties or p == q:
+            why = "is fixed, too" if source[p] == -1 else "follows a parameter that is tied itself"
+            raise ConfigError(f"tied: {labels[p]} {why}; tie it to a free parameter, and only once")
+    own = [p for p in range(count) if source[p] == -2 and p not in ties]
+    source[own] = np.arange(len(own))
+    for p, (q, scale, shift) in ties.items():
+        source[p], factor[p], offset[p] = source[q], scale * factor[q], scale * offset[q] + shift
+    if not own:
+        raise ConfigError("every parameter is fixed or tied; leave one free, or solve the linear problem with numpy")
+    lower, upper = _free_bounds(bounds, labels, own, ties, source)
+    return Parameters(labels, source, factor, offset, lower, upper)
+
+
+def _names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
+    labels = tuple(f"w_{p}" for p in range(count)) if names is None else tuple(names)
+    if len(labels) != count or len(set(labels)) != count:
+        raise ConfigError(f"names has {len(labels)} entries, {len(set(labels))} of them different; w0 has {count}")
+    return labels
+
+
+def _index(key: Key, labels: tuple[str, ...], option: str) -> int:
+    if isinstance(key, str):
+        if key not in labels:
+            raise ConfigError(f"{option}: no parameter is called {key!r}; there are {', '.join(labels)}")
+        return labels.index(key)
+    if not -len(labels) <= key < len(labels):
+        raise ConfigError(f"{option}: no parameter {key}; there are {len(labels)}, counted from 0")
+    return int(key) % len(labels)
+
+
+def _fixed_values(fixed: Fixed, labels: tuple[str, ...], w0: Array) -> dict[int, float]:
+    if fixed is None:
+        return {}
+    if isinstance(fixed, str):
+        fixed = [fixed]
+    if isinstance(fixed, Mapping):
+        return {_index(key, labels, "fixed"): float(value) for key, value in fixed.items()}
+    return {p: float(w0[p]) for p in (_index(key, labels, "fixed") for key in fixed)}
+
+
+def _tie(rule: Any, labels: tuple[str, ...]) -> tuple[int, float, float]:
+    """(source, factor, offset) from "a", ("a", factor) or ("a", factor, offset)."""
+    parts = rule if isinstance(rule, tuple) else (rule,)
+    if not 1 <= len(parts) <= 3:
+        raise ConfigError(f"tied: {rule!r} has {len(parts)} parts; give the parameter, then a factor, then an offset")
+    factor, offset = (*parts[1:], *(1.0, 0.0)[len(parts) - 1 :])
+    if factor == 0:
+        raise ConfigError("tied: a factor of 0 fixes the parameter; use fixed= for that")
+    return _index(parts[0], labels, "tied"), float(factor), float(offset)
+
+
+def _free_bounds(
+    bounds: Any, labels: tuple[str, ...], own: list[int], ties: Mapping[int, Any], source: Array
+) -> tuple[Array, Array]:
+    lower, upper = _bounds(bounds, labels)
+    low, high = lower[own], upper[own]
+    for p, (_, scale, shift) in ties.items():  # a bound on a tied parameter is one on its source
+        f = source[p]
+        if f >= 0:
+            ends = sorted(((lower[p] - shift) / scale, (upper[p] - shift) / scale))
+            low[f], high[f] = max(low[f], ends[0]), min(high[f], ends[1])
+    empty = np.flatnonzero(~(low < high))
+    if empty.size:
+        f = int(empty[0])
+        raise ConfigError(f"bounds of {labels[own[f]]}: {low[f]:g} to {high[f]:g} is empty; the lower must be below the upper")
+    return low, high
+
+
+def _bounds(bounds: Any, labels: tuple[str, ...]) -> tuple[Array, Array]:
+    """(P,) twice, from None, (lower, upper) or {name: (lower, upper)}."""
+    count = len(labels)
+    lower, upper = np.full(count, -np.inf), np.full(count, np.inf)
+    if bounds is None:
+        return lower, upper
+    if isinstance(bounds, Mapping):
+        for key, (low, high) in bounds.items():
+            p = _index(key, labels, "bounds")
+            lower[p], upper[p] = -np.inf if low is None else low, np.inf if high is None else high
+        return lower, upper
+    try:
+        low, high = bounds
+        lower[:], upper[:] = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(
+            f"bounds must be (lower, upper), each a number or {count} numbers, or a mapping name: (lower, upper)"
+        ) from error
+    if np.isnan(lower).any() or np.isnan(upper).any():
+        raise ConfigError("bounds hold NaN; use -inf and inf for none")
+    return lower, upper

@@ -1,0 +1,145 @@
+"""Starting values: what every guess shares.  Nothing here raises on bad data; the worst start is still finite.
+
+Each model proposes a few starts, and the one whose columns leave the least of y is taken:
+
+    w_0 = argmin over starts of min_A ||Y - Phi(w) A||
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from varpro.arrays import Array
+
+MOST_ROWS = 2000
+"""Rows that a search over many candidates looks at: a start needs no more, and a long record stays cheap."""
+SWEEPS = 5
+"""Rounds of the exchange in `selected`; it ends earlier once nothing changes."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Data fit to be looked at: real, finite, in the order of t."""
+
+    t: Array
+    """(N,) float, ascending, no two equal"""
+    y: Array
+    """(N, K) float; real and imaginary parts are columns of their own"""
+
+    @classmethod
+    def of(cls, t: Array, y: Array) -> Self:
+        """t (N,), y (N,) or (N, K); rows that are not finite are left out, and all but one row of an equal t."""
+        t, y = np.asarray(t, dtype=float), np.asarray(y)
+        table = y.reshape(len(t), -1)
+        table = np.concatenate([table.real, table.imag], axis=1) if np.iscomplexobj(table) else table.astype(float)
+        rows = np.flatnonzero(finite_rows(table, t))
+        _, first = np.unique(t[rows], return_index=True)
+        return cls(t[rows[first]], table[rows[first]])
+
+    @property
+    def size(self) -> int:
+        return len(self.t)
+
+    @property
+    def span(self) -> float:
+        """Length of the range of t; 1 where there is none."""
+        return float(self.t[-1] - self.t[0]) if self.size > 1 else 1.0
+
+    @property
+    def first(self) -> float:
+        return float(self.t[0]) if self.size else 0.0
+
+    @property
+    def step(self) -> float:
+        """Median distance of two points."""
+        return float(np.median(np.diff(self.t))) if self.size > 1 else 1.0
+
+    def rows(self, first: int, last: int | None = None) -> "Signal":
+        return Signal(self.t[first:last], self.y[first:last])
+
+    def uniform(self) -> "Signal":
+        """The same on an equidistant grid, by interpolation where it is none."""
+        steps = np.diff(self.t)
+        if self.size < 3 or np.ptp(steps) <= 1e-6 * steps.max():
+            return self
+        grid = np.linspace(self.t[0], self.t[-1], self.size)
+        return Signal(grid, np.stack([np.interp(grid, self.t, column) for column in self.y.T], axis=1))
+
+    def averaged(self, block: int) -> "Signal":
+        """Means of `block` rows; on an equidistant t exponentials stay exponentials, and noise is averaged."""
+        if block <= 1:
+            return self
+        count = self.size // block
+        shape = (count, block)
+        t = self.t[: count * block].reshape(shape).mean(axis=1)
+        return Signal(t, self.y[: count * block].reshape(*shape, -1).mean(axis=1))
+
+    def compressed(self, rank: int) -> "Signal":
+        """At most `rank` channels: the leading left singular vectors times their singular values."""
+        if self.y.shape[1] <= rank:
+            return self
+        u, s, _ = np.linalg.svd(self.y, full_matrices=False)
+        return Signal(self.t, u[:, :rank] * s[:rank])
+
+
+def finite_rows(*tables: Array) -> Array:
+    """(N,) bool: rows in which every table, (N,) or (N, K), is finite."""
+    return np.logical_and.reduce([np.isfinite(table.reshape(len(table), -1)).all(axis=1) for table in tables])
+
+
+def amplitudes(phi: Array, y: Array) -> Array:
+    """The best A for finite phi (N, I) and y (N,) or (N, K), minimum norm; columns are scaled to length 1 first."""
+    length = np.linalg.norm(phi, axis=0)
+    scale = np.where((length > 0.0) & np.isfinite(length), length, 1.0)
+    try:
+        a = np.linalg.lstsq(phi / scale, y, rcond=None)[0]
+    except np.linalg.LinAlgError:
+        a = np.zeros((phi.shape[1], *y.shape[1:]))
+    return (a.T / scale).T
+
+
+def remainder(phi: Array, y: Array) -> float:
+    """min_A ||y - phi A||^2 over the finite rows of y; infinite if phi is not finite there."""
+    rows = finite_rows(y)
+    if not np.all(np.isfinite(phi[rows])):
+        return np.inf
+    rest = y[rows] - phi[rows] @ amplitudes(phi[rows], y[rows])
+    return float(np.vdot(rest, rest).real)
+
+
+def best_start(model: Callable[[Array, Array], Array], t: Array, y: Array, starts: Sequence[Array]) -> Array:
+    """Of the finite starts the one with the least remainder; the first of equals."""
+    t, y = np.asarray(t), np.asarray(y)
+    usable = [w for w in starts if np.all(np.isfinite(w))]
+    costs = [remainder(model(t, w), y) for w in usable]
+    return usable[int(np.argmin(costs))]
+
+
+def selected(dictionary: Array, fixed: Array, y: Array, n: int) -> list[int]:
+    """Which n columns of a dictionary (N, G), beside fixed (N, F), leave least of y (N, K): greedy, then by exchange.
+
+    All is finite, G >= n.  One QR compresses the rows; each trial is a least squares problem of that size.
+    """
+    rows = np.unique(np.linspace(0, len(y) - 1, min(len(y), MOST_ROWS)).astype(int))
+    columns = np.concatenate([fixed, dictionary], axis=1)[rows]
+    q, r = np.linalg.qr(columns)
+    b, kept = q.T @ y[rows], list(range(fixed.shape[1]))
+
+    def cost(chosen: list[int]) -> float:
+        return remainder(r[:, kept + [len(kept) + g for g in chosen]], b)
+
+    chosen: list[int] = []
+    for _ in range(n):
+        free = [g for g in range(dictionary.shape[1]) if g not in chosen]
+        chosen.append(min(free, key=lambda g: cost([*chosen, g])))
+    for _ in range(SWEEPS if n > 1 else 0):
+        before = list(chosen)
+        for i in range(n):
+            others = chosen[:i] + chosen[i + 1 :]
+            free = [g for g in range(dictionary.shape[1]) if g not in others]
+            chosen[i] = min(free, key=lambda g: cost([*others, g]))
+        if chosen == before:
+            break
+    return chosen

@@ -1,0 +1,149 @@
+"""Lines of a spectrum: Gaussians, Lorentzians and their convolution, the Voigt profile; heights are linear."""
+
+import abc
+import math
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import wofz
+
+from varpro.arrays import Array
+from varpro.models.bumps import located, refined
+from varpro.models.guesses import Signal, best_start
+from varpro.models.separable import Column, Repeated, at_least
+
+
+@dataclass(frozen=True, eq=False)
+class Peaks(Repeated):
+    """n lines at center_i; w = (center_1, width_1, center_2, ...), or (center_1, ..., center_n, width) if shared.
+
+    Everything is in the unit of t.  offset : a column of ones behind them.  shared_width : one width for all.
+    `guess` takes the highest peak of what is left, again and again, with its width at half height; ascending centers.
+    Raises ConfigError for n < 1.
+    """
+
+    n: int
+    _: KW_ONLY
+    offset: bool = False
+    shared_width: bool = False
+    column_stems = ("peak",)
+    width_stems: ClassVar[tuple[str, ...]] = ("width",)
+
+    def __post_init__(self) -> None:
+        at_least(f"n of {type(self).__name__}", self.n, 1)
+
+    @property
+    def parameter_stems(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("center", *self.width_stems)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        if not self.shared_width:
+            return super().parameter_names
+        return (*(f"center_{i + 1}" for i in range(self.n)), *self.width_stems)
+
+    @property
+    def indices(self) -> list[tuple[int, ...]]:
+        if not self.shared_width:
+            return super().indices
+        return [(i, *range(self.n, self.n + len(self.width_stems))) for i in range(self.n)]
+
+    @abc.abstractmethod
+    def widths(self, half: float) -> tuple[float, ...]:
+        """The widths of a line whose half width at half height is `half`."""
+
+    def guess(self, t: Array, y: Array) -> Array:
+        signal = Signal.of(t, y)
+
+        def line(x: Array, center: float, half: float) -> Array:
+            return self.shape(x, np.float64(center), *map(np.float64, self.widths(half)))[0]
+
+        tables = []
+        for narrow in (True, False):
+            found = located(signal, line, self.n, self.offset, narrow)
+            tables += [found, refined(signal, line, found, self.offset, narrow)]
+        return best_start(self, t, y, [self._start(table) for table in tables])
+
+    def _start(self, table: Array) -> Array:
+        """w from centers and half widths (n, 2)."""
+        table = table[np.argsort(table[:, 0])]
+        if self.shared_width:
+            return np.concatenate([table[:, 0], self.widths(float(np.median(table[:, 1])))])
+        return np.concatenate([[center, *self.widths(float(half))] for center, half in table])
+
+
+class Gaussians(Peaks):
+    """phi_i = exp(-(t - c_i)^2 / (2 s_i^2)); even and holomorphic in the width s, the standard deviation."""
+
+    column_stems = ("gaussian",)
+
+    def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
+        center, width = v
+        return (np.exp(-0.5 * ((t - center) / width) ** 2),)
+
+    def slopes(self, t: Array, *v: Array) -> tuple[Array, ...]:
+        center, width = v
+        x = (t - center) / width
+        by_center = np.exp(-0.5 * x**2) * x / width
+        return by_center, by_center * x
+
+    def widths(self, half: float) -> tuple[float, ...]:
+        return (half / math.sqrt(2.0 * math.log(2.0)),)
+
+    def program(self) -> tuple[Column, ...] | None:
+        return self._program("gaussian")
+
+
+class Lorentzians(Peaks):
+    """phi_i = s_i^2 / ((t - c_i)^2 + s_i^2); even and holomorphic in the width s, half the width at half height."""
+
+    column_stems = ("lorentzian",)
+
+    def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
+        center, width = v
+        return (1.0 / (1.0 + ((t - center) / width) ** 2),)
+
+    def slopes(self, t: Array, *v: Array) -> tuple[Array, ...]:
+        center, width = v
+        x = (t - center) / width
+        by_center = 2.0 * x / width / (1.0 + x**2) ** 2
+        return by_center, by_center * x
+
+    def widths(self, half: float) -> tuple[float, ...]:
+        return (half,)
+
+    def program(self) -> tuple[Column, ...] | None:
+        return self._program("lorentzian")
+
+
+class Voigt(Peaks):
+    """phi_i = Re W(z_i), z_i = (t - c_i + i |gamma_i|) / (sqrt(2) |sigma_i|), W(z) = exp(-z^2) erfc(-i z).
+
+    sigma is the standard deviation of the Gaussian, gamma the half width at half height of the Lorentzian in it; the
+    column is even in both and has height W(i gamma / (sqrt(2) sigma)), not 1, at the center.  Real w only, sigma != 0.
+    w = (center_1, sigma_1, gamma_1, ...), or (center_1, ..., center_n, sigma, gamma) if shared.
+    Derivatives by W' = -2 z W + 2 i / sqrt(pi)  (Abramowitz and Stegun 7.1.20).
+    """
+
+    column_stems = ("voigt",)
+    width_stems = ("sigma", "gamma")
+
+    @staticmethod
+    def _argument(t: Array, center: Array, sigma: Array, gamma: Array) -> Array:
+        return (t - center + 1j * np.abs(gamma)) / (math.sqrt(2.0) * np.abs(sigma))
+
+    def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
+        return (wofz(self._argument(t, *v)).real,)
+
+    def slopes(self, t: Array, *v: Array) -> tuple[Array, ...]:
+        _, sigma, gamma = v
+        z = self._argument(t, *v)
+        slope = -2.0 * z * wofz(z) + 2j / math.sqrt(math.pi)
+        per_unit = slope / (math.sqrt(2.0) * np.abs(sigma))
+        return -per_unit.real, -(slope * z).real / sigma, -per_unit.imag * np.sign(gamma)
+
+    def widths(self, half: float) -> tuple[float, ...]:
+        """Both parts equally wide; the width of the whole by Olivero and Longbothum, JQSRT 17 (1977) 233-236."""
+        part = half / (0.5346 + math.sqrt(0.2166 + 1.0))
+        return part / math.sqrt(2.0 * math.log(2.0)), part

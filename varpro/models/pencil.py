@@ -1,0 +1,112 @@
+"""Matrix pencil: the poles z_i = exp(s_i dt) of an equidistant y_n = sum_i a_i z_i^n.
+
+    H = [y_{i+j}] (N - L, L + 1) = U S V^T,    poles = eigenvalues of V[:-1]^+ V[1:], V cut to its leading columns
+
+Channels share their poles, so their Hankel matrices stand below one another.  Hua and Sarkar, IEEE Trans. ASSP 38
+(1990) 814-824.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.models.guesses import Signal, finite_rows, selected
+
+MOST_POINTS = 400
+"""Points of a pencil: its cost grows with their cube."""
+LEAST_RATIO = 1.2
+"""Neighbouring rates of a start differ by at least this factor: equal ones make Phi rank deficient."""
+RATES_PER_DECADE = 8
+"""Of the grid that rates are searched on: a step of 1.33, well inside the reach of the solver."""
+TINY_DAMPING = 1e-2
+"""Least damping of a start, over the range of t."""
+
+
+def poles(y: Array, order: int) -> Array:
+    """At most `order` poles (complex) of y (N, K), the nonzero ones."""
+    length = len(y) // 3
+    if length < 1:
+        return np.zeros(0, dtype=complex)
+    windows = np.lib.stride_tricks.sliding_window_view(y, length + 1, axis=0)
+    try:
+        v = np.linalg.svd(windows.reshape(-1, length + 1), full_matrices=False)[2][:order].T
+        z = np.linalg.eigvals(np.linalg.pinv(v[:-1]) @ v[1:])
+    except np.linalg.LinAlgError:
+        return np.zeros(0, dtype=complex)
+    return z[np.isfinite(z) & (z != 0)]
+
+
+def exponents(signal: Signal, order: int) -> Array:
+    """s = log(z) / dt of an equidistant signal."""
+    return np.log(poles(signal.y, order)) / signal.step
+
+
+def pencil_rates(signal: Signal, n: int, offset: bool) -> Array:
+    """Decay rates, of which an offset takes the one nearest to none."""
+    grid = signal.uniform()
+    grid = grid.averaged(-(-grid.size // MOST_POINTS)).compressed(2 * n + 2)
+    k = -exponents(grid, n + int(offset)).real
+    return k[np.argsort(np.abs(k))[int(offset) :]]
+
+
+def selected_rates(
+    dictionary: Callable[[Array, Array], tuple[Array, Array]], t: Array, y: Array, n: int, signal: Signal
+) -> Array:
+    """Rates from a grid, a fifth of the range to one step; dictionary(t, k): columns of the rates k and fixed ones."""
+    lowest, highest = 0.2 / signal.span, 1.0 / signal.step
+    count = max(n, 2 + int(RATES_PER_DECADE * np.log10(max(highest / lowest, 1.0))))
+    grid = np.geomspace(lowest, max(highest, 2 * lowest), count)
+    phi, fixed = dictionary(np.asarray(t), grid)
+    table = np.asarray(y).reshape(len(phi), -1)
+    table = np.concatenate([table.real, table.imag], axis=1) if np.iscomplexobj(table) else table.astype(float)
+    rows = finite_rows(phi, fixed, table)
+    if not rows.any():
+        return np.zeros(0)
+    return grid[selected(phi[rows], fixed[rows], table[rows], n)]
+
+
+def distinct(k: Array, n: int, signal: Signal) -> Array:
+    """n positive rates, ascending and apart; those that are missing are spread over the range of t."""
+    lowest, highest = 0.1 / signal.span, 3.0 / signal.step
+    k = k[np.isfinite(k) & (k > 0)][:n]
+    missing = n - len(k)
+    spread = np.geomspace(0.5, 20.0, missing) / signal.span if missing > 1 else np.full(missing, 3.0 / signal.span)
+    k = np.sort(np.clip(np.concatenate([k, spread]), lowest, max(highest, lowest)))
+    for i in range(1, n):
+        k[i] = max(k[i], LEAST_RATIO * k[i - 1])
+    return k
+
+
+def ringing(signal: Signal, n: int, order: int) -> Array:
+    """(n, 2): damping and angular frequency of the n strongest pairs of poles, ascending in frequency."""
+    grid = signal.uniform().compressed(2 * n + 2)
+    grid = grid.averaged(_block(grid)).rows(0, 2 * MOST_POINTS)
+    s = exponents(grid, order) if grid.size >= 2 else np.zeros(0, dtype=complex)
+    pairs = s[s.imag > 1e-6 / grid.step]
+    found = np.stack([np.maximum(-pairs.real, TINY_DAMPING / signal.span), pairs.imag], axis=1)
+    found = _strongest(grid, found, n)
+    missing = np.arange(1, n - len(found) + 1)
+    more = np.stack([np.full(len(missing), 1.0 / signal.span), 2 * np.pi * missing / signal.span], axis=1)
+    table = np.concatenate([found, more])
+    return table[np.argsort(table[:, 1])]
+
+
+def _block(signal: Signal) -> int:
+    """Rows that may be averaged: the highest frequency of any weight stays at half the new Nyquist frequency."""
+    if signal.size <= MOST_POINTS:
+        return 1
+    power = np.abs(np.fft.rfft(signal.y - signal.y.mean(axis=0), axis=0)).max(axis=1)
+    high = int(np.flatnonzero(power >= 0.1 * power.max())[-1])
+    return max(1, min(signal.size // MOST_POINTS, (len(power) - 1) // (2 * max(high, 1))))
+
+
+def _strongest(signal: Signal, found: Array, n: int) -> Array:
+    """The n of found (m, 2) whose columns explain the signal best."""
+    if len(found) <= n:
+        return found
+    t = signal.t - signal.first
+    wave = np.exp(np.outer(t, -found[:, 0] + 1j * found[:, 1]))
+    a = np.linalg.lstsq(np.concatenate([wave.real, wave.imag], axis=1), signal.y, rcond=None)[0]
+    energy = np.sum(np.abs(wave) ** 2, axis=0) * np.sum(a[: len(found)] ** 2 + a[len(found) :] ** 2, axis=1)
+    return found[np.argsort(energy)[::-1][:n]]

@@ -1,0 +1,99 @@
+"""Powers of t, with exponents that are searched or fixed."""
+
+from dataclasses import KW_ONLY, dataclass, field
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.models.guesses import Signal, best_start, selected
+from varpro.models.separable import Column, Model, Repeated, at_least, stacked
+
+EXPONENTS = np.arange(-12, 21) / 4.0
+"""Exponents that a start is chosen from: -3 to 5 in quarters."""
+
+
+@dataclass(frozen=True, eq=False)
+class Powers(Repeated):
+    """phi_i = t^w_i for t >= 0, i = 1..n; w has no unit.
+
+    offset : a column of ones behind them.
+    Holomorphic in w.  At t = 0 the column is 0 for w > 0 and its derivative t^w log t too; negative t gives nan.
+    `guess` takes the best exponents out of quarters from -3 to 5, ascending.  Raises ConfigError for n < 1.
+    """
+
+    n: int
+    _: KW_ONLY
+    offset: bool = False
+    parameter_stems = ("exponent",)
+    column_stems = ("power",)
+
+    def __post_init__(self) -> None:
+        at_least("n of Powers", self.n, 1)
+
+    def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
+        (w,) = v
+        return (np.power(t.astype(np.result_type(t, 1.0)), w),)
+
+    def slopes(self, t: Array, *v: Array) -> tuple[Array, ...]:
+        return (self.shape(t, *v)[0] * np.log(np.where(t == 0, 1.0, t)),)
+
+    def guess(self, t: Array, y: Array) -> Array:
+        spread = 0.5 * np.arange(1, self.n + 1)
+        signal = Signal.of(t, y)
+        signal = signal.rows(int(np.searchsorted(signal.t, 0.0, side="right")))  # 0 has no negative powers
+        grid = EXPONENTS if not self.offset else EXPONENTS[EXPONENTS != 0]
+        if not signal.size or self.n > len(grid):
+            return spread
+        x = signal.t / np.exp(np.mean(np.log(signal.t)))
+        with np.errstate(all="ignore"):
+            phi = np.power(x[:, None], grid)
+        if not np.all(np.isfinite(phi)):
+            return spread
+        chosen = selected(phi, np.ones((len(x), int(self.offset))), signal.compressed(self.n + 1).y, self.n)
+        return best_start(self, t, y, [np.sort(grid[chosen]), spread])
+
+
+@dataclass(frozen=True, eq=False)
+class Polynomial(Model):
+    """Columns t^0, ..., t^degree; no parameters, w (0,).  Raises ConfigError for degree < 0."""
+
+    degree: int
+
+    def __post_init__(self) -> None:
+        at_least("degree of Polynomial", self.degree, 0)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(f"t^{i}" for i in range(self.degree + 1))
+
+    @property
+    def pairs(self) -> Array:
+        return np.zeros((0, 2), dtype=np.intp)
+
+    def __call__(self, t: Array, w: Array) -> Array:
+        t, w = np.asarray(t), np.asarray(w)
+        return stacked(t, w, [t**i for i in range(self.degree + 1)])
+
+    def columns(self, t: Array, w: Array) -> Array:
+        return stacked(np.asarray(t), np.asarray(w), [])
+
+    def program(self) -> tuple[Column, ...] | None:
+        return tuple(Column("power", (), float(i)) for i in range(self.degree + 1))
+
+    def guess(self, t: Array, y: Array) -> Array:
+        return np.zeros(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Constant(Polynomial):
+    """A column of ones: the offset of a sum."""
+
+    degree: int = field(default=0, init=False)
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return ("offset",)
