@@ -72,7 +72,7 @@ class Exponentials(Repeated):
         if t.shape[-1] != length:
             raise ShapeError(f"t has {t.shape[-1]} points, convolve has {length}; both need the same")
         steps = np.diff(t)
-        if steps.size and np.ptp(steps) > STEP_TOLERANCE * np.abs(steps).max():
+        if steps.size and np.any(np.ptp(steps, axis=-1) > STEP_TOLERANCE * np.abs(steps).max(axis=-1)):
             raise ShapeError(f"steps of t go from {steps.min():g} to {steps.max():g}; convolve needs an equidistant t")
 
     def program(self) -> tuple[Column, ...] | None:

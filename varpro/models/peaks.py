@@ -57,7 +57,7 @@ class Peaks(Repeated):
         signal = Signal.of(t, y)
 
         def line(x: Array, center: float, half: float) -> Array:
-            return self.shape(x, np.float64(center), *map(np.float64, self.widths(half)))[0]
+            return self.shape(x, *np.array([center, *self.widths(half)]))[0]
 
         tables = []
         for narrow in (True, False):

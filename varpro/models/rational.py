@@ -39,7 +39,7 @@ class Rational(Model):
 
     @property
     def pairs(self) -> Array:
-        return np.stack(np.indices((self.p + 1, self.q)), axis=-1).reshape(-1, 2)
+        return np.indices((self.p + 1, self.q)).reshape(2, -1).T
 
     def _denominator(self, t: Array, w: Array) -> Array:
         out = w[self.q - 1]

@@ -76,7 +76,8 @@ class Sum(Model):
 
     def __init__(self, parts: Sequence[Model]) -> None:
         """parts : models, sums among them are taken apart.  Raises ConfigError if there is none."""
-        self.parts = tuple(p for part in parts for p in (part.parts if isinstance(part, Sum) else (part,)))
+        apart = [part.parts if isinstance(part, Sum) else (part,) for part in parts]
+        self.parts: tuple[Model, ...] = tuple(part for group in apart for part in group)
         if not self.parts:
             raise ConfigError("a sum of 0 models has no columns; it needs at least 1")
         self._parameters = _starts([len(p.parameter_names) for p in self.parts])
