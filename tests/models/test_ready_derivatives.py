@@ -145,7 +145,8 @@ def test_a_sum_holds_both_parts_one_after_another_under_names_of_their_own(first
     both, w = a + b, np.concatenate([u, v])
     np.testing.assert_array_equal(both(T, w), np.concatenate([a(T, u), b(T, v)], axis=1))
     np.testing.assert_array_equal(both.columns(T, w), np.concatenate([a.columns(T, u), b.columns(T, v)], axis=1))
-    np.testing.assert_array_equal(both.pairs, np.concatenate([a.pairs, b.pairs + [len(a.column_names), len(u)]]))
+    behind = b.pairs + np.array([len(a.column_names), len(u)])
+    np.testing.assert_array_equal(both.pairs, np.concatenate([a.pairs, behind]))
     assert len(set(both.parameter_names)) == len(w)
     assert len(set(both.column_names)) == len(a.column_names) + len(b.column_names)
 

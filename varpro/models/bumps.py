@@ -19,12 +19,14 @@ REFINEMENTS = 3
 """Rounds over all peaks; each narrows what neighbours hid from one another."""
 
 
-def located(signal: Signal, line: Line, n: int, offset: bool, narrow: bool) -> Array:
-    """(n, 2): centers and half widths, the strongest first; spread over the range of t where nothing stands out.
+def located(signal: Signal, profile: Array, line: Line, n: int, offset: bool, narrow: bool) -> Array:
+    """(n, 2) of a profile (N,): centers and half widths, the strongest first.
+
+    Where nothing stands out they are spread over the range of t.
 
     narrow : the width of the steeper side, for peaks that lean on a neighbour; else the mean of both sides.
     """
-    table, profile = _spread(signal, n), _profile(signal, offset)
+    table = _spread(signal, n)
     if signal.size < 3:
         return table
     for i in range(n):
@@ -35,9 +37,9 @@ def located(signal: Signal, line: Line, n: int, offset: bool, narrow: bool) -> A
     return table
 
 
-def refined(signal: Signal, line: Line, table: Array, offset: bool, narrow: bool) -> Array:
+def refined(signal: Signal, profile: Array, line: Line, table: Array, offset: bool, narrow: bool) -> Array:
     """Each peak measured again on the profile less the fit of all others."""
-    table, profile = table.copy(), _profile(signal, offset)
+    table = table.copy()
     for _ in range(REFINEMENTS if signal.size >= 3 else 0):
         for i, (center, half) in enumerate(table):
             others = np.arange(len(table)) != i
@@ -54,17 +56,20 @@ def _spread(signal: Signal, n: int) -> Array:
     return np.stack([centers, np.full(n, signal.span / (4.0 * n))], axis=1)
 
 
-def _profile(signal: Signal, offset: bool) -> Array:
-    """One curve (N,) of all channels: itself, or the root mean square."""
+def profiles(signal: Signal, offset: bool) -> list[Array]:
+    """Curves (N,) to look for peaks in: y itself, or of many channels the leading one and the root mean square."""
     y = signal.y - np.median(signal.y, axis=0) if offset and signal.size else signal.y
-    if y.shape[1] == 1:
-        return y[:, 0]
-    profile: Array = np.sqrt(np.mean(y**2, axis=1))
-    return profile - np.median(profile) if offset and signal.size else profile
+    if y.shape[1] == 1 or not signal.size:
+        return [y[:, 0]]
+    scaled = y / (np.abs(y).max() or 1.0)
+    leading, mean = Signal(signal.t, scaled).compressed(1).y[:, 0], np.sqrt(np.mean(scaled**2, axis=1))
+    return [p - np.median(p) for p in (leading, mean)] if offset else [leading, mean]
 
 
 def _fitted(t: Array, profile: Array, line: Line, table: Array, offset: bool, keep: Array | None = None) -> Array:
-    """The part of `keep` (all peaks if None) in the fit of all peaks, with the offset; (N,)."""
+    """The part of `keep` (all peaks if None) in the fit of all peaks, with the offset; (N,), 0 without peaks."""
+    if not len(table):
+        return np.zeros(len(t))
     columns = [line(t, center, half) for center, half in table]
     phi = np.stack([*columns, np.full(len(t), float(offset))], axis=1)
     if not np.all(np.isfinite(phi)):

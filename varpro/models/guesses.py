@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.errors import ShapeError
 
 MOST_ROWS = 2000
 """Rows that a search over many candidates looks at: a start needs no more, and a long record stays cheap."""
@@ -30,8 +31,13 @@ class Signal:
 
     @classmethod
     def of(cls, t: Array, y: Array) -> Self:
-        """t (N,), y (N,) or (N, K); rows that are not finite are left out, and all but one row of an equal t."""
+        """t (N,), y (N,) or (N, K); rows that are not finite are left out, and all but one row of an equal t.
+
+        Raises ShapeError if they do not fit together.
+        """
         t, y = np.asarray(t, dtype=float), np.asarray(y)
+        if t.ndim != 1 or y.ndim not in (1, 2) or len(y) != len(t):
+            raise ShapeError(f"t has shape {t.shape}, y has {y.shape}; a guess needs t (N,) and y (N,) or (N, K)")
         table = y.reshape(len(t), -1)
         table = np.concatenate([table.real, table.imag], axis=1) if np.iscomplexobj(table) else table.astype(float)
         rows = np.flatnonzero(finite_rows(table, t))
@@ -101,11 +107,10 @@ def amplitudes(phi: Array, y: Array) -> Array:
 
 
 def remainder(phi: Array, y: Array) -> float:
-    """min_A ||y - phi A||^2 over the finite rows of y; infinite if phi is not finite there."""
-    rows = finite_rows(y)
-    if not np.all(np.isfinite(phi[rows])):
+    """min_A ||y - phi A||^2; infinite if phi is not finite."""
+    if not np.all(np.isfinite(phi)):
         return np.inf
-    rest = y[rows] - phi[rows] @ amplitudes(phi[rows], y[rows])
+    rest = y - phi @ amplitudes(phi, y)
     return float(np.vdot(rest, rest).real)
 
 
@@ -113,7 +118,8 @@ def best_start(model: Callable[[Array, Array], Array], t: Array, y: Array, start
     """Of the finite starts the one with the least remainder; the first of equals."""
     t, y = np.asarray(t), np.asarray(y)
     usable = [w for w in starts if np.all(np.isfinite(w))]
-    costs = [remainder(model(t, w), y) for w in usable]
+    rows = finite_rows(t, y)
+    costs = [remainder(model(t, w)[rows], y[rows]) for w in usable]
     return usable[int(np.argmin(costs))]
 
 

@@ -1,6 +1,7 @@
 """Lines of a spectrum: Gaussians, Lorentzians and their convolution, the Voigt profile; heights are linear."""
 
 import abc
+import itertools
 import math
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
@@ -9,7 +10,7 @@ import numpy as np
 from scipy.special import wofz
 
 from varpro.arrays import Array
-from varpro.models.bumps import located, refined
+from varpro.models.bumps import located, profiles, refined
 from varpro.models.guesses import Signal, best_start
 from varpro.models.separable import Column, Repeated, at_least
 
@@ -60,9 +61,9 @@ class Peaks(Repeated):
             return self.shape(x, *np.array([center, *self.widths(half)]))[0]
 
         tables = []
-        for narrow in (True, False):
-            found = located(signal, line, self.n, self.offset, narrow)
-            tables += [found, refined(signal, line, found, self.offset, narrow)]
+        for profile, narrow in itertools.product(profiles(signal, self.offset), (True, False)):
+            found = located(signal, profile, line, self.n, self.offset, narrow)
+            tables += [found, refined(signal, profile, line, found, self.offset, narrow)]
         return best_start(self, t, y, [self._start(table) for table in tables])
 
     def _start(self, table: Array) -> Array:

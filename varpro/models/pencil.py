@@ -34,12 +34,13 @@ def poles(y: Array, order: int) -> Array:
         z = np.linalg.eigvals(np.linalg.pinv(v[:-1]) @ v[1:])
     except np.linalg.LinAlgError:
         return np.zeros(0, dtype=complex)
-    return z[np.isfinite(z) & (z != 0)]
+    return z[np.isfinite(z) & (z != 0)].astype(complex)
 
 
 def exponents(signal: Signal, order: int) -> Array:
     """s = log(z) / dt of an equidistant signal."""
-    return np.log(poles(signal.y, order)) / signal.step
+    scale = np.abs(signal.y).max(initial=0.0)
+    return np.log(poles(signal.y / scale, order)) / signal.step if scale > 0 else np.zeros(0, dtype=complex)
 
 
 def pencil_rates(signal: Signal, n: int, offset: bool) -> Array:

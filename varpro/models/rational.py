@@ -10,6 +10,8 @@ from varpro.models.separable import Model, at_least, stacked
 
 REWEIGHTINGS = 6
 """Rounds of the linearised fit; each divides its rows by the last denominator (Sanathanan and Koerner 1963)."""
+SMOOTH_DEGREE = 10
+"""Of the polynomial that takes the noise off y for a second set of starts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +65,17 @@ class Rational(Model):
     def guess(self, t: Array, y: Array) -> Array:
         signal = Signal.of(t, y).compressed(self.p + self.q + 1)
         scale = float(np.abs(signal.t).max(initial=0.0)) or 1.0  # powers of t / scale stay within [-1, 1]
-        x, weight, starts = signal.t / scale, np.ones(signal.size), [np.zeros(self.q)]
+        x = signal.t / scale
+        starts = [np.zeros(self.q), *self._reweighted(x, signal.y), *self._reweighted(x, _smooth(x, signal.y))]
+        return best_start(self, t, y, [w / scale ** np.arange(1, self.q + 1) for w in starts])
+
+    def _reweighted(self, x: Array, y: Array) -> list[Array]:
+        """w of each round."""
+        weight, rounds = np.ones(len(x)), []
         for _ in range(REWEIGHTINGS):
-            w = self._linearised(x, signal.y, weight)
-            starts.append(w / scale ** np.arange(1, self.q + 1))
-            weight = 1.0 / np.maximum(np.abs(self._denominator(x, w)), 1e-6)
-        return best_start(self, t, y, starts)
+            rounds.append(self._linearised(x, y, weight))
+            weight = 1.0 / np.maximum(np.abs(self._denominator(x, rounds[-1])), 1e-6)
+        return rounds
 
     def _linearised(self, x: Array, y: Array, weight: Array) -> Array:
         """w of min ||weight (p(x) - y q(x))|| over the channels of y (N, K) together."""
@@ -82,3 +89,12 @@ class Rational(Model):
             return -np.linalg.lstsq(a.reshape(-1, self.q), b.ravel(), rcond=None)[0]
         except np.linalg.LinAlgError:
             return np.zeros(self.q)
+
+
+def _smooth(x: Array, y: Array) -> Array:
+    """y by a polynomial in x: noise in y q(t) pulls w towards zero, and this takes most of it out."""
+    if len(x) <= 2 * SMOOTH_DEGREE:
+        return y
+    low, high = x.min(), x.max()
+    q = np.linalg.qr(np.polynomial.chebyshev.chebvander((2.0 * x - low - high) / (high - low), SMOOTH_DEGREE))[0]
+    return q @ (q.T @ y)

@@ -122,6 +122,7 @@ class Sum(Model):
 
     def guess(self, t: Array, y: Array) -> Array:
         """Each part on y minus the fit of those before it, in both orders, then each on y minus all the others."""
+        t, y = np.asarray(t), np.asarray(y)
         forward = self._in_turn(t, y, range(len(self.parts)))
         backward = self._in_turn(t, y, range(len(self.parts))[::-1])
         starts = [forward, backward, self._once_more(t, y, forward), self._once_more(t, y, backward)]
@@ -129,7 +130,7 @@ class Sum(Model):
 
     def _in_turn(self, t: Array, y: Array, order: Sequence[int]) -> list[Array]:
         found: dict[int, Array] = {}
-        rest = np.asarray(y)
+        rest = y
         for i in order:
             found[i] = self.parts[i].guess(t, rest)
             phi = np.concatenate([self.parts[j](t, v) for j, v in found.items()], axis=-1)
