@@ -2,14 +2,35 @@
 
 from typing import TYPE_CHECKING
 
+from varpro import models
+from varpro.dmd import dmd
 from varpro.errors import BackendError, ConfigError, DataError, OutputError, ShapeError, VarproError
+from varpro.fitting.api import fit, fit_batch
+from varpro.fitting.functional import functional
+from varpro.fitting.model import check_derivative
+from varpro.result import Status
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from varpro.train.network import Network
 
-__all__ = ["BackendError", "ConfigError", "DataError", "OutputError", "ShapeError", "VarproError", "load"]
+__all__ = [
+    "BackendError",
+    "ConfigError",
+    "DataError",
+    "OutputError",
+    "ShapeError",
+    "Status",
+    "VarproError",
+    "check_derivative",
+    "dmd",
+    "fit",
+    "fit_batch",
+    "functional",
+    "load",
+    "models",
+]
 __version__ = "0.1.0"
 
 

@@ -17,6 +17,8 @@ class Status(enum.IntEnum):
     ITERATIONS = 4
     STALLED = 5
     NONFINITE = 6
+    INVALID_DATA = 7
+    TOO_FEW_POINTS = 8
 
     @property
     def label(self) -> str:
@@ -42,6 +44,8 @@ _MESSAGES = {
     Status.ITERATIONS: "The limit on iterations was reached; raise max_iterations to go on.",
     Status.STALLED: "Damping reached its maximum without a decrease; rescale w or relax cost_tolerance.",
     Status.NONFINITE: "The model is not finite at the starting point; choose another w.",
+    Status.INVALID_DATA: "The data hold an infinite value; mask it or set it to NaN.",
+    Status.TOO_FEW_POINTS: "Fewer valid points than parameters; fix or tie parameters, or take a smaller model.",
 }
 
 

@@ -47,6 +47,11 @@ class UserModel:
         """I"""
         return self.shape[1]
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """I and P"""
+        return self.shape[1], self.n_parameters
+
     def values(self, w: Array, problems: Array) -> Array:
         """Phi (b, N, I)."""
         return self._call(self.function, w, problems, self.shape, "the model")
@@ -143,14 +148,16 @@ def _takes_many(model: UserModel, w0: Array) -> bool:
 
 
 def _set_analytic(model: UserModel, derivative: tuple[Any, Function], w0: Array) -> None:
-    pairs = np.asarray(derivative[0])
+    given = derivative[0]
+    pairs = given.complete(*model.counts) if hasattr(given, "complete") else np.asarray(given)
     if pairs.ndim != 2 or pairs.shape[1] != 2:
         raise ShapeError(f"derivative: pairs have shape {pairs.shape}; they need (M, 2): column, parameter")
     outside = (pairs < 0).any(axis=1) | (pairs[:, 0] >= model.n_columns) | (pairs[:, 1] >= model.n_parameters)
     if outside.any():
         worst = tuple(int(v) for v in pairs[outside][0])
         raise ConfigError(
-            f"derivative: pair {worst} is outside the model's {model.n_columns} columns and {model.n_parameters} parameters"
+            f"derivative: pair {worst} is outside the model's {model.n_columns} columns "
+            f"and {model.n_parameters} parameters"
         )
     model.pairs, model.columns_function, model.derivative = pairs.astype(np.int32), derivative[1], "analytic"
     _checked(model._call_one(derivative[1], w0[0], 0), (model.shape[0], len(pairs)), "derivative's columns")

@@ -1,6 +1,6 @@
 """From the parameters of a model to those that are searched: fixed, tied and bounded ones.
 
-    w = T u + c,  u the free parameters;  a pair (j, p) of D becomes (j, f) with factor T[p, f]
+w = T u + c,  u the free parameters;  a pair (j, p) of D becomes (j, f) with factor T[p, f]
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +35,10 @@ class Parameters:
     @property
     def free(self) -> Array:
         """(F,) the model parameters that are searched themselves."""
-        first = [int(np.flatnonzero((self.source == f) & (self.factor == 1) & (self.offset == 0))[0]) for f in range(self.n_free)]
+        first = [
+            int(np.flatnonzero((self.source == f) & (self.factor == 1) & (self.offset == 0))[0])
+            for f in range(self.n_free)
+        ]
         return np.array(first, dtype=int)
 
     @property
@@ -146,7 +149,9 @@ def _free_bounds(
     empty = np.flatnonzero(~(low < high))
     if empty.size:
         f = int(empty[0])
-        raise ConfigError(f"bounds of {labels[own[f]]}: {low[f]:g} to {high[f]:g} is empty; the lower must be below the upper")
+        raise ConfigError(
+            f"bounds of {labels[own[f]]}: {low[f]:g} to {high[f]:g} is empty; the lower must be below the upper"
+        )
     return low, high
 
 

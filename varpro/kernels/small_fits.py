@@ -72,7 +72,8 @@ def from_program(
         f"t has shape {t.shape}; y {y.shape} needs (1 or {len(y)}, {y.shape[1]})",
     )
     used = program[:, 1:3]
-    require(not used.size or used.max() < w.shape[1], f"the program reads parameter {used.max(initial=0)} of {w.shape[1]}")
+    highest = int(used.max(initial=-1))
+    require(highest < w.shape[1], f"the program reads parameter {highest}; w has {w.shape[1]}")
     out = _outputs(len(problems), len(program), y.shape[2], w.shape[1], derivatives)
     _run(program, doubles(t), w, None, None, y, weights, problems, pairs, out, ridge, kaufman, derivatives)
     return out

@@ -52,12 +52,17 @@ def search(
     damping: DampingRule,
     termination: Termination,
     observe: Observer | None = None,
+    keep_history: bool = True,
+    problems: Array | None = None,
 ) -> SearchResult:
     """Minimise B costs from w0 (B, P) float64; the best iterate of each is kept.
 
     linearise(problem, evaluation) -> Linearisation.  observe is called with every trial of every problem.
+    keep_history : False leaves the records out of the result; a record a trial is much for a million problems.
+    problems : their numbers (B,), ascending, in a problem that holds more; 0, 1, ..., B - 1 by default.
     """
-    state = _start(problem, np.array(w0, dtype=np.float64), damping, termination)
+    numbers = np.arange(len(w0)) if problems is None else problems
+    state = _start(problem, np.array(w0, dtype=np.float64), numbers, damping, termination)
     model: Any = None
     finished: list[_State] = []
     history: list[IterationRecord] = []
@@ -77,10 +82,11 @@ def search(
         trial = problem.evaluate(state.current.w + step.delta, state.current.problems)
         gain = _gain(state.current.cost, trial.cost, step)
         used, state = state.damping.value, _advance(state, termination, step, trial, gain)
-        for record in _records(state, used, gain):
-            history.append(record)
-            if observe is not None:
-                observe(record)
+        if keep_history or observe is not None:
+            records = _records(state, used, gain)
+            history.extend(records if keep_history else ())
+            for record in records if observe is not None else ():
+                observe(record)  # type: ignore[misc]
         if state.fresh.any() and (state.status == Status.RUNNING).any():
             state = replace(state, current=problem.renew(state.current))
 
@@ -99,9 +105,9 @@ class _State:
     """The iterate has moved and needs a new linearisation; after a rejected step the old one serves again."""
 
 
-def _start(problem: Problem, w0: Array, rule: DampingRule, termination: Termination) -> _State:
+def _start(problem: Problem, w0: Array, numbers: Array, rule: DampingRule, termination: Termination) -> _State:
     count = len(w0)
-    current = problem.evaluate(w0, np.arange(count))
+    current = problem.evaluate(w0, numbers)
     status = termination.at_start(current.cost)
     zeros = np.zeros(count, dtype=int)
     return _State(current, rule.start(count), status, current.cost, zeros, zeros + 1, np.ones(count, dtype=bool))
@@ -132,6 +138,8 @@ def _advance(state: _State, termination: Termination, step: Step, trial: Any, ga
     damping = state.damping.after(gain, accepted)
     moved = termination.after_step(old, trial.cost, step.predicted, step.delta, w, state.iterations)
     stuck = np.where(damping.exhausted(), Status.STALLED, Status.RUNNING)
+    first = state.fresh & step.solved  # a step made small by raised damping promises little, and says nothing
+    stuck = np.where(first & termination.at_rounding(old, step.predicted), Status.COST_TOLERANCE, stuck)
     return replace(
         state,
         current=choose(accepted, trial, state.current),

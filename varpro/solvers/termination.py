@@ -8,6 +8,9 @@ from varpro.arrays import Array
 from varpro.errors import ConfigError
 from varpro.result import Status
 
+ROUNDING = 16 * float(np.finfo(np.float64).eps)
+"""A decrease below this, relative to the cost, is lost in the rounding of a sum of squares."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Termination:
@@ -38,6 +41,10 @@ class Termination:
         """(b,) True where the scaled gradient is below its tolerance."""
         steepest = np.max(np.abs(gradient) / np.sqrt(diagonal), axis=1, initial=0.0)
         return steepest <= self.gradient_tolerance * np.sqrt(2.0 * start_cost)
+
+    def at_rounding(self, cost: Array, predicted: Array) -> Array:
+        """(b,) True where a first trial step promises less than the cost's own rounding: nothing more can be told."""
+        return predicted <= ROUNDING * cost
 
     def after_step(self, old: Array, new: Array, predicted: Array, step: Array, w: Array, iterations: Array) -> Array:
         """(b,) Status after an accepted step: old and new cost (b,), step and w (b, P)."""

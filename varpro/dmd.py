@@ -1,0 +1,100 @@
+"""Optimised dynamic mode decomposition: X ~ modes diag(exp(eigenvalues t)) amplitudes, all at once by least squares.
+
+    X^T (time x space) = Phi(omega) A,   Phi[n, j] = exp(omega_j t_n),   omega complex
+
+Askham and Kutz, SIAM J. Appl. Dyn. Syst. 17 (2018) 380-416.  The right-hand sides are compressed to the leading `rank`
+left singular vectors first, as theirs are, or kept whole.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+from varpro.arrays import Array
+from varpro.errors import ConfigError, DataError, ShapeError
+
+
+@dataclass(frozen=True, slots=True)
+class DmdResult:
+    """An optimised DMD of rank r."""
+
+    eigenvalues: Array
+    """(r,) complex, continuous time: exp(eigenvalue * t)"""
+    modes: Array
+    """(space, r) complex, unit columns"""
+    amplitudes: Array
+    """(r,) real, not negative, descending"""
+    fit: Any
+    """the FitResult of the exponentials: status, standard errors"""
+
+    def predict(self, t: Any) -> Array:
+        """(space, times) the decomposition at other times, complex."""
+        return (self.modes * self.amplitudes) @ np.exp(np.outer(self.eigenvalues, np.asarray(t)))
+
+
+class ComplexExponentials:
+    """exp(w_j t) with its derivative, for complex w."""
+
+    def __init__(self, count: int) -> None:
+        self.pairs = np.stack([np.arange(count)] * 2, axis=1)
+
+    def __call__(self, t: Any, w: Any) -> Array:
+        """(N, r)"""
+        return np.exp(np.multiply.outer(t, w))
+
+    def columns(self, t: Any, w: Any) -> Array:
+        """(N, r)"""
+        return t[:, None] * np.exp(np.multiply.outer(t, w))
+
+
+def dmd(X: Any, t: Any, rank: int, *, eigenvalues: Any = None, project: bool = True, **options: Any) -> DmdResult:
+    """Optimised DMD of snapshots X (space, time) at times t (time,), which need not be equidistant.
+
+    rank : number of modes.  eigenvalues : (rank,) start; by default from the exact DMD of finite differences.
+    project : fit the projection on the leading `rank` left singular vectors, fast and less noisy; False fits all of X.
+    options : of `varpro.fit`, such as max_iterations.
+    """
+    snapshots, times = np.asarray(X), np.asarray(t, dtype=float)
+    if snapshots.ndim != 2 or times.shape != snapshots.shape[1:]:
+        raise ShapeError(f"X has shape {snapshots.shape}, t {times.shape}; they need (space, time) and (time,)")
+    if not np.isfinite(snapshots).all() or not np.isfinite(times).all():
+        raise DataError("X or t holds NaN or infinite values")
+    if not 1 <= rank <= min(snapshots.shape[0], snapshots.shape[1] - 1):
+        raise ConfigError(
+            f"rank is {rank}; {snapshots.shape[0]} x {snapshots.shape[1]} snapshots allow 1 to "
+            f"{min(snapshots.shape[0], snapshots.shape[1] - 1)}"
+        )
+    from varpro.fitting.api import fit
+
+    left, coordinates = _leading(snapshots, rank)
+    start = _starting_eigenvalues(coordinates, times) if eigenvalues is None else np.asarray(eigenvalues, dtype=complex)
+    if start.shape != (rank,):
+        raise ShapeError(f"eigenvalues have shape {start.shape}; rank {rank} needs ({rank},)")
+    origin = times[0]
+    right = coordinates if project else snapshots
+    found = fit(ComplexExponentials(rank), times - origin, right.T.astype(complex), start, **options)
+    modes = (found.linear * np.exp(-found.nonlinear * origin)[:, None]).T
+    modes = left @ modes if project else modes
+    size = np.linalg.norm(modes, axis=0)
+    order = np.argsort(-size)
+    unit = modes[:, order] / np.where(size[order] > 0, size[order], 1.0)
+    return DmdResult(found.nonlinear[order], unit, size[order], found)
+
+
+def _leading(snapshots: Array, rank: int) -> tuple[Array, Array]:
+    """The leading left singular vectors (space, r) and the coordinates (r, time), by the smaller Gram matrix."""
+    small = snapshots if snapshots.shape[0] <= snapshots.shape[1] else snapshots.conj().T
+    _, vectors = scipy.linalg.eigh(small @ small.conj().T, subset_by_index=[len(small) - rank, len(small) - 1])
+    leading = vectors[:, ::-1]
+    left = leading if small is snapshots else np.linalg.qr(snapshots @ leading)[0]  # X^H X = V S^2 V^H, range X V
+    return left, left.conj().T @ snapshots
+
+
+def _starting_eigenvalues(coordinates: Array, t: Array) -> Array:
+    """Eigenvalues of A in (z_n+1 - z_n) / dt = A (z_n+1 + z_n) / 2 by least squares: the trapezoidal rule."""
+    step = np.diff(t)
+    slope, middle = np.diff(coordinates, axis=1) / step, 0.5 * (coordinates[:, 1:] + coordinates[:, :-1])
+    generator = np.linalg.lstsq(middle.T, slope.T, rcond=None)[0].T
+    return np.linalg.eigvals(generator).astype(complex)

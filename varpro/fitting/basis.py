@@ -1,0 +1,131 @@
+"""The model as the search sees it: real numbers, free parameters, constraints among amplitudes and weights built in.
+
+complex  [Re y; Im y] = [Re Phi, -Im Phi; Im Phi, Re Phi] [Re A; Im A]: the exact real split, of w too
+equality C a = d: a = a0 + Z b, so Phi becomes [Phi Z | Phi a0], the last column pinned at the coefficient 1
+fixed term: a column pinned at 1
+ridge    rows L below Phi, zeros below y
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.fitting.model import UserModel
+from varpro.fitting.parameters import Parameters
+
+
+@dataclass
+class FitBasis:
+    """Phi (b, N', I') and D (b, N', M') of problems at the free parameters u (b, F)."""
+
+    model: UserModel
+    names: Parameters
+    weights: Array | None = None
+    """(1 or B, N') row weights"""
+    complex_data: bool = False
+    complex_w: bool = False
+    mixing: Array | None = None
+    """(I, I'): Phi' = Phi mixing"""
+    extra_rows: Array | None = None
+    """(L, I')"""
+    columns: Array = field(init=False)
+    """(M',) int32"""
+    parameters: Array = field(init=False)
+    """(M',) int32, free parameters"""
+    _take: Array = field(init=False)
+    _scale: Array = field(init=False)
+    _spread: Array | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        pairs, count = self.model.pairs, self.model.n_parameters
+        take, column, parameter, scale = [], [], [], []
+        for part, turn in ((0, 1.0), (count, 1.0j)) if self.complex_w else ((0, 1.0),):
+            for m, (j, p) in enumerate(pairs):
+                f = self.names.source[part + p]
+                if f >= 0:
+                    take.append(m)
+                    column.append(int(j))
+                    parameter.append(int(f))
+                    scale.append(turn * self.names.factor[part + p])
+        self._take = np.array(take, dtype=int)
+        self._scale = np.array(scale, dtype=complex if self.complex_w else float)
+        self.columns, self.parameters = np.array(column, dtype=np.int32), np.array(parameter, dtype=np.int32)
+        if self.complex_data:
+            columns = self.model.n_columns
+            self.columns = np.concatenate([self.columns, columns + self.columns]).astype(np.int32)
+            self.parameters = np.concatenate([self.parameters, self.parameters])
+        if self.mixing is not None:
+            self._mix_pairs()
+
+    @property
+    def plain(self) -> bool:
+        """Whether columns and derivatives of the model are used as they are."""
+        trivial = len(self._take) == len(self.model.pairs) and (self._scale == 1).all()
+        return bool(trivial and not self.complex_data and self.mixing is None and self.extra_rows is None)
+
+    @property
+    def n_columns(self) -> int:
+        """I'"""
+        own = self.model.n_columns * (2 if self.complex_data else 1)
+        return own if self.mixing is None else self.mixing.shape[1]
+
+    def w(self, u: Array) -> Array:
+        """The model's own parameters (b, P), complex where the user's are."""
+        full = self.names.expand(np.clip(u, self.names.lower, self.names.upper) if self.names.bounded else u)
+        if not self.complex_w:
+            return full
+        count = self.model.n_parameters
+        return full[:, :count] + 1j * full[:, count:]
+
+    def basis(self, u: Array, problems: Array) -> Array:
+        """Phi of b problems, float64, C-contiguous."""
+        with np.errstate(all="ignore"):  # what is not finite is told by the status
+            phi = self.model.values(self.w(u), problems)
+        if self.complex_data:
+            top = np.concatenate([phi.real, -phi.imag], axis=2)
+            phi = np.concatenate([top, np.concatenate([phi.imag, phi.real], axis=2)], axis=1)
+        if self.mixing is not None:
+            phi = phi @ self.mixing
+        return self._rows(phi, problems, self.extra_rows)
+
+    def jacobian(self, u: Array, problems: Array, dtype: str = "float64") -> Array:
+        """D of b problems."""
+        with np.errstate(all="ignore"):
+            d = self.model.derivatives(self.w(u), problems)
+        if len(self._take) != d.shape[2] or (self._scale != 1).any():
+            d = d[:, :, self._take] * self._scale
+        if self.complex_data:
+            upper, lower = np.concatenate([d.real, -d.imag], axis=2), np.concatenate([d.imag, d.real], axis=2)
+            d = np.concatenate([upper, lower], axis=1)
+        if self._spread is not None:
+            d = d @ self._spread
+        extra = None if self.extra_rows is None else np.zeros((len(self.extra_rows), d.shape[2]))
+        return self._rows(d, problems, extra).astype(dtype, copy=False)
+
+    def _rows(self, a: Array, problems: Array, extra: Array | None) -> Array:
+        """Rows weighted, and the extra ones below."""
+        a = np.ascontiguousarray(a, dtype=np.float64)
+        if self.weights is not None:
+            a = a * (self.weights if len(self.weights) == 1 else self.weights[problems])[:, :, None]
+        if extra is not None:
+            a = np.concatenate([a, np.broadcast_to(extra, (len(a), *extra.shape))], axis=1)
+        return a
+
+    def _mix_pairs(self) -> None:
+        """D of mixed columns: for each parameter, every new column that one of its old ones flows into."""
+        assert self.mixing is not None
+        pairs = sorted(
+            {
+                (c, int(p))
+                for j, p in zip(self.columns, self.parameters, strict=True)
+                for c in np.flatnonzero(self.mixing[j])
+            }
+        )
+        spread = np.zeros((len(self.columns), len(pairs)))
+        for place, (c, p) in enumerate(pairs):
+            same = self.parameters == p
+            spread[same, place] = self.mixing[self.columns[same], c]
+        self._spread = spread
+        self.columns = np.array([c for c, _ in pairs], dtype=np.int32)
+        self.parameters = np.array([p for _, p in pairs], dtype=np.int32)

@@ -1,0 +1,71 @@
+"""A damped step inside a box: the quadratic model is minimised over the free parameters of an active set.
+
+A parameter on its bound whose gradient points outwards stays; one whose step would leave the box is put on the bound,
+and the others are solved for again, given that.  So the step of the others knows of the bound; nothing is clipped
+afterwards.  Bertsekas, SIAM J. Control Optim. 20 (1982) 221-246.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.gauss_newton import NormalEquations, Step
+from varpro.linalg.damped import damped_step
+
+
+@dataclass(frozen=True, slots=True)
+class BoundedEquations:
+    """Normal equations of b problems at w (b, P) with lower, upper (b, P)."""
+
+    h: Array
+    """(b, P, P) symmetric"""
+    full_gradient: Array
+    diagonal: Array
+    w: Array
+    lower: Array
+    upper: Array
+
+    @property
+    def gradient(self) -> Array:
+        """(b, P) projected: zero where the bound holds the parameter back."""
+        return np.where(self._held, 0.0, self.full_gradient)
+
+    @property
+    def _held(self) -> Array:
+        tiny = 1e-14 * np.maximum(1.0, np.abs(self.w))
+        outward_low = (self.w <= self.lower + tiny) & (self.full_gradient > 0)
+        outward_high = (self.w >= self.upper - tiny) & (self.full_gradient < 0)
+        return outward_low | outward_high  # type: ignore[no-any-return]
+
+    def solve(self, damping: Array) -> Step:
+        """The damped step that stays in the box, (b, P)."""
+        n_parameters = self.w.shape[1]
+        fixed, delta = self._held, np.zeros_like(self.w)
+        solved = np.ones(len(self.w), dtype=bool)
+        for _ in range(n_parameters + 1):
+            delta, solved = self._solve_free(damping, fixed, np.where(fixed, delta, 0.0))
+            below, above = self.w + delta < self.lower, self.w + delta > self.upper
+            outside = (below | above) & ~fixed
+            if not outside.any():
+                break
+            delta = np.where(outside, np.where(below, self.lower, self.upper) - self.w, delta)
+            fixed = fixed | outside
+        curvature = np.einsum("bp,bpq,bq->b", delta, self.h, delta)
+        predicted = -np.einsum("bp,bp->b", self.full_gradient, delta) - 0.5 * curvature
+        return Step(delta, predicted, solved)
+
+    def _solve_free(self, damping: Array, fixed: Array, held: Array) -> tuple[Array, Array]:
+        """(H_FF + lambda d_F) s_F = -g_F - H_FB s_B with s_B = held; fixed rows and columns become the identity."""
+        rhs = np.where(fixed, 0.0, -self.full_gradient - np.einsum("bpq,bq->bp", self.h, held))
+        free = ~fixed
+        h = self.h * (free[:, :, None] & free[:, None, :]) + np.eye(self.w.shape[1]) * fixed[:, :, None]
+        step, solved = damped_step(h, np.where(fixed, 1.0, self.diagonal), damping, rhs)
+        return np.where(fixed, held, step), solved
+
+
+def inside(model: NormalEquations, w: Array, lower: Array, upper: Array) -> BoundedEquations:
+    """Normal equations at w (b, P) with bounds (P,)."""
+    h = np.tril(model.h) + np.tril(model.h, -1).mT
+    wide = [np.broadcast_to(bound, w.shape) for bound in (lower, upper)]
+    return BoundedEquations(h, model.gradient, model.diagonal, w, *wide)

@@ -1,0 +1,277 @@
+"""From a checked specification to a search: which form of the problem serves, and how many at a time."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+from varpro.arrays import Array
+from varpro.errors import ConfigError, ShapeError
+from varpro.fitting.basis import FitBasis
+from varpro.fitting.bounded import inside
+from varpro.fitting.data import Data
+from varpro.fitting.many import ManyProblem
+from varpro.fitting.model import UserModel
+from varpro.fitting.parameters import Parameters
+from varpro.fitting.separate import SeparateProblem
+from varpro.fitting.small import SmallProblem, linearise_small
+from varpro.gauss_newton import linearise
+from varpro.problem import SeparableProblem
+from varpro.result import IterationRecord, SearchResult, Status
+from varpro.solvers.damping import DampingRule
+from varpro.solvers.loop import search
+from varpro.solvers.termination import Termination
+
+SMALL_COLUMNS, SMALL_PAIRS, SMALL_RIGHT = 16, 48, 8
+"""Above these the matrix products of a problem are large enough for BLAS."""
+MANY_RIGHT, MANY_VALUES = 32, 20_000
+"""From here on reading Y at every evaluation costs more than keeping the range of the basis."""
+CACHED = 1 << 17
+"""Numbers of Phi and D that a chunk of problems may hold, about what a second-level cache keeps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear:
+    """What is asked of the amplitudes a (I, K)."""
+
+    lower: Array | None = None
+    """(I,); None: free"""
+    upper: Array | None = None
+    equality: tuple[Array, Array] | None = None
+    """C (Q, I), d (Q,): C a = d"""
+    ridge: float = 0.0
+    """mu of mu ||A||^2"""
+    ridge_matrix: Array | None = None
+    """L of ||L A||^2"""
+    pinned: bool = False
+    """The model's last column is a term without a coefficient"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """Everything that defines the fit of B problems."""
+
+    data: Data
+    model: UserModel
+    names: Parameters
+    linear: Linear
+    complex_data: bool = False
+    complex_w: bool = False
+    kaufman: bool = False
+    rank_tolerance: float | None = None
+    termination: Termination
+    damping: DampingRule
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Built:
+    """The problem in the form that the search takes, and the way back to the user's amplitudes."""
+
+    problem: Any
+    linearise: Callable[[Any, Any], Any]
+    basis: FitBasis
+    y: Array
+    """(B, N', K) weighted and real"""
+    mixing: Array | None
+    """(I, I'): a = mixing a'"""
+    form: str
+    """small, general, separate or compressed"""
+
+
+def build(spec: Spec) -> Built:
+    """Choose the form.  Raises ConfigError for options that exclude each other."""
+    data, linear = spec.data, spec.linear
+    y, weights = _real(data.y, spec.complex_data), data.weights
+    if weights is not None and spec.complex_data:
+        weights = np.concatenate([weights, weights], axis=1)
+    n_columns = spec.model.n_columns * (2 if spec.complex_data else 1)
+    mixing = _mixing(linear, n_columns, spec.complex_data)
+    pinned = linear.pinned or linear.equality is not None
+    bounded = linear.lower is not None
+    separate = pinned or bounded or data.separate
+    rows = _ridge_rows(linear, n_columns, spec.complex_data, always=separate)
+    if rows is not None and mixing is not None:
+        rows = rows @ mixing
+    basis = FitBasis(
+        model=spec.model,
+        names=spec.names,
+        weights=None if data.separate else weights,
+        complex_data=spec.complex_data,
+        complex_w=spec.complex_w,
+        mixing=mixing,
+        extra_rows=rows,
+    )
+    weighted = y if weights is None else y * (weights if data.separate else weights[:, :, None])
+    if rows is not None:
+        weighted = np.concatenate([weighted, np.zeros((len(y), len(rows), y.shape[2]))], axis=1)
+    shared = {"kaufman": spec.kaufman, "rank_tolerance": spec.rank_tolerance}
+    problem: Any
+    if separate:
+        own = weights if data.separate else None
+        if own is not None and rows is not None:
+            own = np.concatenate([own, np.ones((len(own), len(rows), own.shape[2]))], axis=1)
+        free = basis.n_columns - pinned
+        lower, upper = (np.full(free, -np.inf), np.full(free, np.inf)) if not bounded else (linear.lower, linear.upper)
+        problem = SeparateProblem(basis, weighted, own, pinned, lower, upper, **shared)  # type: ignore[arg-type]
+        return Built(problem, _own_linearise, basis, weighted, mixing, "separate")
+    ridge = 0.0 if rows is not None else linear.ridge
+    general = SeparableProblem(model=basis, y=weighted, ridge=ridge, **shared)  # type: ignore[arg-type]
+    k = y.shape[2]
+    if k >= MANY_RIGHT and len(y) == 1 and y.size >= MANY_VALUES:
+        many = ManyProblem(basis, weighted, ridge, spec.rank_tolerance, spec.kaufman)
+        return Built(many, _own_linearise, basis, weighted, mixing, "compressed")
+    wide_enough = weighted.shape[1] >= basis.n_columns or ridge > 0
+    if basis.n_columns <= SMALL_COLUMNS and len(basis.columns) <= SMALL_PAIRS and k <= SMALL_RIGHT and wide_enough:
+        small = SmallProblem.of(basis, general, y)
+        return Built(small, linearise_small, basis, weighted, mixing, "small")
+    return Built(general, linearise, basis, weighted, mixing, "general")
+
+
+def _own_linearise(problem: Any, current: Any) -> Any:
+    return problem.linearise(current)
+
+
+def _real(y: Array, split: bool) -> Array:
+    return np.concatenate([y.real, y.imag], axis=1) if split else y
+
+
+def _mixing(linear: Linear, n_columns: int, split: bool) -> Array | None:
+    """[Z | a0 + the pinned column] for C a = d, or None."""
+    if linear.equality is None:
+        return None
+    if split:
+        raise ConfigError("linear_equality needs real amplitudes; y or the model is complex")
+    if linear.lower is not None:
+        raise ConfigError("linear_equality and bounds on amplitudes exclude each other; choose one")
+    c, d = linear.equality
+    free = n_columns - linear.pinned
+    if c.shape[1] != free or d.shape != (len(c),):
+        raise ShapeError(
+            f"linear_equality: C has shape {c.shape}, d {d.shape}; "
+            f"C a = d with {free} amplitudes needs (Q, {free}) and (Q,)"
+        )
+    a0 = np.linalg.lstsq(c, d, rcond=None)[0]
+    if not np.allclose(c @ a0, d, rtol=1e-9, atol=1e-12):
+        raise ConfigError(f"linear_equality: no amplitudes meet C a = d (off by {np.abs(c @ a0 - d).max():.2g})")
+    null = scipy.linalg.null_space(c)
+    if not null.shape[1]:
+        raise ConfigError("linear_equality leaves no amplitude free; use fixed_term for a model without any")
+    last = np.concatenate([a0, np.ones(linear.pinned)])[:, None]
+    return np.hstack([np.vstack([null, np.zeros((linear.pinned, null.shape[1]))]), last])
+
+
+def _ridge_rows(linear: Linear, n_columns: int, split: bool, *, always: bool) -> Array | None:
+    """Rows below Phi: L, or sqrt(mu) I where the projector's own ridge does not serve."""
+    free = n_columns - linear.pinned
+    rows = linear.ridge_matrix
+    if rows is not None:
+        each = free // 2 if split else free
+        if rows.shape[1] != each:
+            raise ShapeError(
+                f"ridge has shape {rows.shape}; a matrix needs one column for each of the {each} amplitudes"
+            )
+        rows = scipy.linalg.block_diag(rows, rows) if split else rows
+    elif always and linear.ridge > 0:
+        rows = np.sqrt(linear.ridge) * np.eye(free)
+    return rows if rows is None or not linear.pinned else np.hstack([rows, np.zeros((len(rows), 1))])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the search found for B problems; NaN where a problem was not fitted."""
+
+    u: Array
+    """(B, F) free parameters"""
+    a: Array
+    """(B, I', K) amplitudes of the real, mixed columns"""
+    cost: Array
+    """(B,)"""
+    status: Array
+    iterations: Array
+    evaluations: Array
+    rank: Array
+    history: list[IterationRecord]
+
+
+def run(
+    spec: Spec,
+    u0: Array,
+    *,
+    observe: Callable[[IterationRecord], None] | None = None,
+    keep_history: bool = False,
+    advance: Callable[[int], None] | None = None,
+) -> tuple[Outcome, Built]:
+    """Search every problem that may be fitted, from u0 (B, F); the others keep their status.
+
+    observe : called with every trial.  advance : called with the number of problems of each chunk that is done.
+    """
+    built = build(spec)
+    step = _in_bounds(built.linearise, spec.names) if spec.names.bounded else built.linearise
+    ready = np.flatnonzero(spec.data.status == Status.RUNNING)
+    chunks = [c for c in np.array_split(ready, max(1, -(-len(ready) // _chunk(spec, built)))) if len(c)]
+    out = _empty(spec, built)
+
+    def search_chunk(problems: Array) -> None:
+        found = search(
+            built.problem,
+            u0[problems],
+            step,
+            damping=spec.damping,
+            termination=spec.termination,
+            observe=observe,
+            keep_history=keep_history,
+            problems=problems,
+        )
+        _store(out, problems, found)
+        if advance is not None:
+            advance(len(problems))
+
+    if spec.threads > 1 and len(chunks) > 1:
+        with ThreadPoolExecutor(spec.threads) as pool:
+            list(pool.map(search_chunk, chunks))
+    else:
+        for chunk in chunks:
+            search_chunk(chunk)
+    return out, built
+
+
+def _empty(spec: Spec, built: Built) -> Outcome:
+    count, _, k = spec.data.y.shape
+    return Outcome(
+        u=np.full((count, spec.names.n_free), np.nan),
+        a=np.full((count, built.basis.n_columns, k), np.nan),
+        cost=np.full(count, np.nan),
+        status=spec.data.status.copy(),
+        iterations=np.zeros(count, dtype=int),
+        evaluations=np.zeros(count, dtype=int),
+        rank=np.zeros(count, dtype=int),
+        history=[],
+    )
+
+
+def _store(out: Outcome, problems: Array, found: SearchResult) -> None:
+    out.u[problems], out.cost[problems], out.status[problems] = found.w, found.cost, found.status
+    out.iterations[problems], out.evaluations[problems] = found.iterations, found.evaluations
+    out.rank[problems] = found.evaluation.rank
+    if found.evaluation.a.shape[2] == out.a.shape[2]:
+        out.a[problems] = found.evaluation.a
+    out.history.extend(found.history)
+
+
+def _in_bounds(linearise_free: Callable[[Any, Any], Any], names: Parameters) -> Callable[[Any, Any], Any]:
+    return lambda problem, current: inside(linearise_free(problem, current), current.w, names.lower, names.upper)
+
+
+def _chunk(spec: Spec, built: Built) -> int:
+    if built.form == "small" and built.problem.program is not None:
+        return 2048
+    each = (
+        built.y.shape[1]
+        * (built.basis.n_columns + len(built.basis.columns))
+        * max(1, spec.data.y.shape[2] if built.form == "separate" else 1)
+    )
+    return max(1, CACHED // each)

@@ -1,0 +1,149 @@
+"""Many right-hand sides that share w, at the cost of a few: exact compression by the range of the basis.
+
+    Phi = Q Phi_s,  D = Q D_s,  Q orthonormal (N x s)
+    f(w) = 1/2 ||P_perp(Phi_s) L||^2 + 1/2 (||Y||^2 - ||Q^T Y||^2)
+
+with Q^T Y = L V^T, L (s x s) triangular: all K columns enter through s numbers each, then through L alone.  Q holds the
+range of every Phi and D met so far and grows when a new one leaves it, so nothing is approximated: what lies outside Q
+is below rounding.  Smooth models need few columns, since neighbouring w span nearly the same space.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.fitting.basis import FitBasis
+from varpro.gauss_newton import NormalEquations, linearise
+from varpro.problem import Evaluation, SeparableProblem
+
+LEAVES_RANGE = 1e-13
+"""A column whose part outside Q is larger, relative to the column, extends Q."""
+
+
+@dataclass
+class Range:
+    """Q and what Y is in it.  y (N, K) is read only when Q grows."""
+
+    y: Array
+    total: float = 0.0
+    """||Y||^2"""
+    q: Array = field(default_factory=lambda: np.empty((0, 0)))
+    projected: Array = field(default_factory=lambda: np.empty((0, 0)))
+    """Q^T Y (s, K)"""
+    triangle: Array = field(default_factory=lambda: np.empty((0, 0)))
+    """L (s, min(s, K))"""
+
+    def __post_init__(self) -> None:
+        self.total = float(np.vdot(self.y, self.y))
+        self.q, self.projected = np.empty((len(self.y), 0)), np.empty((0, self.y.shape[1]))
+
+    def include(self, columns: Array) -> None:
+        """Extend Q so that columns (N, J) lie in it."""
+        new = self._outside(columns)
+        if not new.shape[1]:
+            return
+        self.q = np.concatenate([self.q, new], axis=1)
+        self.projected = np.concatenate([self.projected, new.T @ self.y])
+        self.triangle = np.linalg.qr(self.projected.T, mode="r").T
+
+    def _outside(self, columns: Array) -> Array:
+        """Orthonormal basis of what columns have outside Q, one column after another, each orthogonalised twice."""
+        size = np.linalg.norm(columns, axis=0)
+        keep = np.isfinite(size) & (size > 0)
+        rest = columns[:, keep] / size[keep]
+        for _ in range(2):
+            rest = rest - self.q @ (self.q.T @ rest)
+        found: list[Array] = []
+        for column in rest.T:
+            for _ in range(2):
+                for other in found:
+                    column = column - other * (other @ column)
+            norm = float(np.linalg.norm(column))
+            if norm > LEAVES_RANGE:
+                column = column / norm
+                column = column - self.q @ (self.q.T @ column)  # dividing by a small norm magnified what was left
+                found.append(column / np.linalg.norm(column))
+        return np.stack(found, axis=1) if found else np.empty((len(columns), 0))
+
+    @property
+    def outside(self) -> float:
+        """||Y||^2 - ||Q^T Y||^2"""
+        return max(self.total - float(np.vdot(self.triangle, self.triangle)), 0.0)
+
+
+@dataclass
+class ManyProblem:
+    """One problem with y (1, N, K), K large; evaluations live in the coordinates of Q."""
+
+    basis: FitBasis
+    y: Array
+    ridge: float = 0.0
+    rank_tolerance: float | None = None
+    kaufman: bool = False
+    range: Range = field(init=False)
+    _last: tuple[Array, Array, Array] | None = field(init=False, default=None)
+    """w, Phi and D of the latest evaluation, which is the one that is linearised"""
+
+    def __post_init__(self) -> None:
+        self.range = Range(np.ascontiguousarray(self.y[0]))
+
+    def evaluate(self, w: Array, problems: Array) -> Evaluation:
+        """The evaluation of the compressed problem, its cost that of the whole one."""
+        phi, d = self._columns(w, problems)
+        self.range.include(np.concatenate([phi, d], axis=1))
+        small = self._compressed(phi, d)
+        evaluation = small.evaluate(w, problems)
+        return Evaluation(
+            problems=problems,
+            w=w,
+            factor=evaluation.factor,
+            a=evaluation.a,
+            residual=evaluation.residual,
+            cost=evaluation.cost + 0.5 * self.range.outside,
+        )
+
+    def linearise(self, current: Evaluation) -> NormalEquations:
+        """H and g; an evaluation made before Q grew is made again, in its new coordinates."""
+        phi, d = self._columns(current.w, current.problems)
+        small = self._compressed(phi, d)
+        if current.residual.shape[1] != self.range.q.shape[1]:
+            current = small.evaluate(current.w, current.problems)
+        return linearise(small, current)
+
+    def renew(self, current: Evaluation) -> Evaluation:
+        """Fixed data."""
+        return current
+
+    def _columns(self, w: Array, problems: Array) -> tuple[Array, Array]:
+        """Phi (N, I) and D (N, M)."""
+        if self._last is None or not np.array_equal(self._last[0], w):
+            self._last = (w.copy(), self.basis.basis(w, problems)[0], self.basis.jacobian(w, problems)[0])
+        return self._last[1:]
+
+    def _compressed(self, phi: Array, d: Array) -> SeparableProblem:
+        q = self.range.q
+        fixed = _Fixed((q.T @ phi)[None], (q.T @ d)[None], self.basis.columns, self.basis.parameters)
+        return SeparableProblem(
+            model=fixed,
+            y=self.range.triangle[None],
+            ridge=self.ridge,
+            rank_tolerance=self.rank_tolerance,
+            kaufman=self.kaufman,
+        )
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """Phi and D at one w, in the coordinates of Q."""
+
+    phi: Array
+    d: Array
+    columns: Array
+    parameters: Array
+
+    def basis(self, w: Array, problems: Array) -> Array:
+        return self.phi
+
+    def jacobian(self, w: Array, problems: Array, dtype: str) -> Array:
+        return self.d

@@ -1,0 +1,156 @@
+"""What goes around a search: several starts, a robust loss by reweighting, a ridge by cross-validation."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+
+from varpro.arrays import Array
+from varpro.errors import ConfigError
+from varpro.fitting.engine import Built, Spec, build, run
+from varpro.fitting.solution import Solution
+from varpro.result import Status
+
+LOSSES = ("linear", "huber", "soft_l1", "cauchy")
+REWEIGHTINGS = 50
+SETTLED = 1e-7
+"""Relative change of the parameters at which reweighting, or the choice of the ridge, has settled."""
+
+
+def solve(spec: Spec, u0: Array, *, loss: str, loss_scale: float | None, **options: Any) -> Solution:
+    """Search, reweighted where the loss is robust.  u0 (B, F)."""
+    if loss not in LOSSES:
+        raise ConfigError(f"loss is {loss!r}; choose one of {', '.join(LOSSES)}")
+    outcome, built = run(spec, u0, **options)
+    found = Solution(spec, outcome, built)
+    return found if loss == "linear" else _reweighted(spec, found, loss, loss_scale, options)
+
+
+def _reweighted(spec: Spec, found: Solution, loss: str, scale: float | None, options: dict[str, Any]) -> Solution:
+    """Iteratively reweighted least squares; Holland and Welsch, Commun. Stat. A6 (1977) 813-827.
+
+    scale : residual beyond which a value counts as an outlier, per problem from the median residual when None, fixed
+    after ten rounds so that the loss is one function.
+    """
+    data, every = spec.data, np.arange(len(found.outcome.cost))
+    own = data.total_weight()
+    sigma = np.full(len(every), np.nan if scale is None else float(scale))
+    for round_ in range(REWEIGHTINGS):
+        size = own * np.abs(data.y - found.fitted(every))
+        if scale is None and round_ < 10:
+            sigma = _spread(size, own > 0)
+        robust = _loss_weights(size / sigma[:, None, None], loss)
+        weights = own * robust
+        again = replace(spec, data=replace(data, weights=weights[:, :, 0] if weights.shape[2] == 1 else weights))
+        start = np.where(np.isfinite(found.outcome.u), found.outcome.u, 0.0)
+        outcome, built = run(again, start, **options)
+        moved = np.abs(outcome.u - found.outcome.u) <= SETTLED * (np.abs(outcome.u) + SETTLED)
+        done = (moved | ~np.isfinite(outcome.u)).all()
+        evaluations = found.outcome.evaluations + outcome.evaluations
+        iterations = found.outcome.iterations + outcome.iterations
+        found = Solution(again, replace(outcome, evaluations=evaluations, iterations=iterations), built, robust)
+        if done:
+            break
+    return _with_plain_rss(found, spec)
+
+
+def _with_plain_rss(found: Solution, spec: Spec) -> Solution:
+    """The residual sum of squares in the user's own weights."""
+    every = np.arange(len(found.outcome.cost))
+    plain = spec.data.total_weight() * (spec.data.y - found.fitted(every))
+    found.__dict__["rss"] = np.sum(np.abs(plain) ** 2, axis=(1, 2))
+    return found
+
+
+def _spread(size: Array, used: Array) -> Array:
+    """(B,) 1.4826 times the median of the residuals that count: their standard deviation, were they normal."""
+    values = np.where(used, size, np.nan).reshape(len(size), -1)
+    with np.errstate(all="ignore"):
+        median = np.nanmedian(np.where(np.isfinite(values), values, np.nan), axis=1)
+    largest = np.nanmax(np.where(np.isfinite(values), values, 0.0), axis=1)
+    return np.maximum(1.4826 * np.nan_to_num(median), np.maximum(1e-12 * largest, np.finfo(float).tiny))
+
+
+def _loss_weights(z: Array, loss: str) -> Array:
+    """sqrt(rho'(z^2)) of scipy's losses, for |residual| / scale z."""
+    z = np.where(np.isfinite(z), z, 0.0)
+    if loss == "huber":
+        return np.where(z > 1, 1 / np.sqrt(np.maximum(z, 1.0)), 1.0)
+    square = 1.0 + z * z
+    return square**-0.25 if loss == "soft_l1" else square**-0.5
+
+
+def several_starts(names: Any, u0: Array, count: int, rng: np.random.Generator) -> Array:
+    """(count + 1, F): u0 (F,), then starts drawn in the box, or around u0 by factors of about two where it is open."""
+    lower, upper = names.lower, names.upper
+    around = u0 * np.exp(0.7 * rng.standard_normal((count, len(u0)))) + (u0 == 0) * rng.standard_normal(
+        (count, len(u0))
+    )
+    closed = np.isfinite(lower) & np.isfinite(upper)
+    box = np.where(closed, lower, 0.0) + rng.random((count, len(u0))) * np.where(
+        closed, upper - np.where(closed, lower, 0), 0.0
+    )
+    drawn = np.clip(np.where(closed, box, around), lower, upper)
+    return np.vstack([u0[None], drawn])
+
+
+def repeated(spec: Spec, count: int) -> Spec:
+    """The one problem of a spec, `count` times."""
+    data = spec.data
+    own = replace(
+        data,
+        y=np.repeat(data.y, count, axis=0),
+        status=np.repeat(data.status, count),
+        valid=np.repeat(data.valid, count),
+    )
+    return replace(spec, data=own)
+
+
+def best_start(spec: Spec, starts: Array) -> Array:
+    """(F,) the solution with the least cost of searches from all starts; the first start where none is finite."""
+    outcome, _ = run(repeated(spec, len(starts)), starts)
+    cost = np.where(np.isfinite(outcome.cost), outcome.cost, np.inf)
+    best = int(np.argmin(cost))
+    return np.asarray(outcome.u[best] if np.isfinite(cost[best]) else starts[0])
+
+
+def cross_validated(spec: Spec, u0: Array, options: dict[str, Any]) -> tuple[Spec, Array]:
+    """The ridge by generalised cross-validation and the parameters found with it, in turns until both have settled.
+
+    The ridge is frozen while w is searched, so that the search minimises one function.  Golub, Heath and Wahba,
+    Technometrics 21 (1979) 215-223.
+    """
+    u, ridge = u0, -1.0
+    for _ in range(20):
+        plain = replace(spec, linear=replace(spec.linear, ridge=0.0))
+        before, ridge = ridge, gcv_ridge(build(plain), u)
+        spec = replace(spec, linear=replace(spec.linear, ridge=ridge))
+        if abs(ridge - before) <= 1e-3 * ridge:
+            break
+        outcome, _ = run(spec, u, **options)
+        if Status(int(outcome.status[0])) in (Status.NONFINITE, Status.INVALID_DATA, Status.TOO_FEW_POINTS):
+            break
+        u = outcome.u
+    return spec, u
+
+
+def gcv_ridge(built: Built, u: Array) -> float:
+    """mu that minimises ||r||^2 / (N - trace)^2 for the linear problem at u (1, F)."""
+    phi = built.basis.basis(u, np.zeros(1, dtype=int))[0]
+    if not np.isfinite(phi).all():
+        return 0.0
+    left, s, _ = np.linalg.svd(phi, full_matrices=False)
+    inside = left.T @ built.y[0]
+    outside = max(float(np.sum(built.y[0] ** 2) - np.sum(inside**2)), 0.0)
+    square, k = s * s, built.y.shape[2]
+
+    def score(log_mu: float) -> float:
+        keep = np.exp(log_mu) / (square + np.exp(log_mu))
+        residual = outside + float(np.sum((keep[:, None] * inside) ** 2))
+        return float(np.log(residual) - 2 * np.log(k * (len(phi) - np.sum(1 - keep))))
+
+    top = float(np.log(square[0]))
+    grid = np.linspace(top - 34, top + 5, 60)
+    best = grid[int(np.argmin([score(g) for g in grid]))]
+    return float(np.exp(scipy.optimize.minimize_scalar(score, bounds=(best - 1, best + 1), method="bounded").x))
