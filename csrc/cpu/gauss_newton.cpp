@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "blas.hpp"
+#include "tiny_cholesky.hpp"
 
 namespace varpro {
 
@@ -38,13 +39,6 @@ void weigh(const NormalMatrixCall& c, void (*pass)(const WeighCall&, const T*), 
     for (std::int64_t row = 0; row < c.m; ++row)
         for (std::int64_t q = 0; q < c.k; ++q) gt[q * c.m + row] = c.g[row * c.k + q];
     pass({weight.data(), c.gram_inverse ? inverse.data() : nullptr, c.g, gt.data(), c.columns, c.h, c.m, c.k}, gram);
-}
-
-/// LAPACK's Cholesky lets a NaN through.
-bool all_finite(const double* x, std::int64_t p) {
-    for (std::int64_t i = 0; i < p; ++i)
-        if (!std::isfinite(x[i])) return false;
-    return true;
 }
 
 constexpr double kRefined = 1e-10;  // relative residual at which a refined solution is as good as a double one
@@ -105,37 +99,6 @@ bool damped_solve_single(const double* h, const double* diagonal, double lambda,
         before = after;
     }
     return false;
-}
-
-constexpr std::int64_t kTiny = 16;  // below, a call of LAPACK costs more than its work
-
-/// As damped_solve, for p <= kTiny.
-int damped_solve_tiny(const double* h, const double* diagonal, double lambda, const double* rhs, double* step,
-                      std::int64_t p) {
-    double l[kTiny * kTiny], x[kTiny];
-    for (std::int64_t j = 0; j < p; ++j) {
-        double value = rhs[j];
-        for (std::int64_t c = 0; c <= j; ++c) {
-            double entry = h[j * p + c];
-            if (c == j) entry += lambda * diagonal[j];
-            for (std::int64_t q = 0; q < c; ++q) entry -= l[j * kTiny + q] * l[c * kTiny + q];
-            if (c < j)
-                l[j * kTiny + c] = entry / l[c * kTiny + c];
-            else if (entry > 0.0 && std::isfinite(entry))
-                l[j * kTiny + j] = std::sqrt(entry);
-            else
-                return static_cast<int>(j) + 1;
-        }
-        for (std::int64_t q = 0; q < j; ++q) value -= l[j * kTiny + q] * x[q];
-        x[j] = value / l[j * kTiny + j];
-    }
-    for (std::int64_t j = p - 1; j >= 0; --j) {
-        for (std::int64_t q = j + 1; q < p; ++q) x[j] -= l[q * kTiny + j] * x[q];
-        x[j] /= l[j * kTiny + j];
-    }
-    if (!all_finite(x, p)) return static_cast<int>(p);
-    std::copy_n(x, p, step);
-    return 0;
 }
 
 }  // namespace

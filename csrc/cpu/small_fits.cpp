@@ -1,305 +1,192 @@
-// One problem at a time, its columns side by side in scratch that stays in the first-level cache: scalar products of
-// whole columns, then algebra on matrices of a few entries.  Rows are padded with zeros to whole vectors.
-#include "../kernels/small_fits.hpp"
-
+// The search of small problems, one after another: solvers/loop.py for a program that is compiled in.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
 
-#include "lanes.hpp"
+#include "small_problem.hpp"
+#include "tiny_cholesky.hpp"
 
 namespace varpro::VARPRO_ISA {
 namespace {
 
-using V = Lanes<double>;
-constexpr std::int64_t kWidth = LanesOf<double>::count;
-constexpr std::int64_t kUnroll = 4 * kWidth;
+/// A Point with its own memory, and the w it belongs to.
+struct Held {
+    std::vector<double> w, a, h, gradient;
+    Point point;
 
-double sum(V v) {
-    double total = 0.0;
-    for (std::int64_t lane = 0; lane < kWidth; ++lane) total += v[lane];
-    return total;
-}
-
-/// x . y over n rows, a multiple of kUnroll.
-double dot(const double* x, const double* y, std::int64_t n) {
-    V s0{}, s1{}, s2{}, s3{};
-    for (std::int64_t row = 0; row < n; row += kUnroll) {
-        s0 += load(x + row) * load(y + row);
-        s1 += load(x + row + kWidth) * load(y + row + kWidth);
-        s2 += load(x + row + 2 * kWidth) * load(y + row + 2 * kWidth);
-        s3 += load(x + row + 3 * kWidth) * load(y + row + 3 * kWidth);
-    }
-    return sum((s0 + s1) + (s2 + s3));
-}
-
-/// Two products with the same x: x is read once.
-void dot2(const double* x, const double* y, const double* z, std::int64_t n, double* xy, double* xz) {
-    V a0{}, a1{}, b0{}, b1{};
-    for (std::int64_t row = 0; row < n; row += 2 * kWidth) {
-        const V u = load(x + row), v = load(x + row + kWidth);
-        a0 += u * load(y + row);
-        a1 += v * load(y + row + kWidth);
-        b0 += u * load(z + row);
-        b1 += v * load(z + row + kWidth);
-    }
-    *xy = sum(a0 + a1);
-    *xz = sum(b0 + b1);
-}
-
-/// out[j] = x . columns[j], j = 0 .. count-1, the columns `stride` apart.
-void dots(const double* x, const double* columns, std::int64_t stride, std::int64_t count, std::int64_t n,
-          double* out) {
-    std::int64_t j = 0;
-    for (; j + 1 < count; j += 2) dot2(x, columns + j * stride, columns + (j + 1) * stride, n, out + j, out + j + 1);
-    if (j < count) out[j] = dot(x, columns + j * stride, n);
-}
-
-/// y -= factor x
-void subtract(double* y, const double* x, double factor, std::int64_t n) {
-    for (std::int64_t row = 0; row < n; ++row) y[row] -= factor * x[row];
-}
-
-/// A column of Phi and its derivatives (first, second parameter), which may be null.
-void make_column(const ProgramColumn& column, const double* t, const double* w, std::int64_t n, double* phi,
-                 double* first, double* second) {
-    const double p = column.first < 0 ? 1.0 : w[column.first], q = column.second < 0 ? 1.0 : w[column.second];
-    switch (column.kind) {
-        case ColumnKind::power:
-            std::fill_n(phi, n, 1.0);
-            for (std::int32_t e = 0; e < column.exponent; ++e)
-                for (std::int64_t r = 0; r < n; ++r) phi[r] *= t[r];
-            return;
-        case ColumnKind::decay: {
-            const double rate = 1.0 / p, square = rate * rate;
-            for (std::int64_t r = 0; r < n; ++r) phi[r] = exp_lane(-t[r] * rate);
-            if (first)
-                for (std::int64_t r = 0; r < n; ++r) first[r] = phi[r] * (t[r] * square);
-            return;
-        }
-        case ColumnKind::rate:
-            for (std::int64_t r = 0; r < n; ++r) phi[r] = exp_lane(-t[r] * p);
-            if (first)
-                for (std::int64_t r = 0; r < n; ++r) first[r] = -phi[r] * t[r];
-            return;
-        case ColumnKind::gaussian: {
-            const double inverse = 1.0 / q;
-            for (std::int64_t r = 0; r < n; ++r) {
-                const double u = (t[r] - p) * inverse;
-                phi[r] = exp_lane(-0.5 * u * u);
-            }
-            if (first)
-                for (std::int64_t r = 0; r < n; ++r) {
-                    const double u = (t[r] - p) * inverse;
-                    first[r] = phi[r] * u * inverse;
-                    second[r] = phi[r] * u * u * inverse;
-                }
-            return;
-        }
-        case ColumnKind::lorentzian: {
-            const double inverse = 1.0 / q;
-            for (std::int64_t r = 0; r < n; ++r) {
-                const double u = (t[r] - p) * inverse;
-                phi[r] = 1.0 / (1.0 + u * u);
-            }
-            if (first)
-                for (std::int64_t r = 0; r < n; ++r) {
-                    const double u = (t[r] - p) * inverse, slope = 2.0 * phi[r] * phi[r] * inverse * u;
-                    first[r] = slope;
-                    second[r] = slope * u;
-                }
-            return;
-        }
-    }
-}
-
-/// Scratch of one problem; columns have `rows` entries, those beyond n are zero.
-struct Problem {
-    const SmallFitsCall& c;
-    std::int64_t rows;
-    std::vector<double> phi, d, y, t, residual, gram, inverse, right, correction, cross, projected, moment, pairs;
-
-    explicit Problem(const SmallFitsCall& call)
-        : c(call),
-          rows((call.n + kUnroll - 1) / kUnroll * kUnroll),
-          phi(call.i * rows),
-          d(call.m * rows),
-          y(call.k * rows),
-          t(rows),
-          residual(call.k * rows),
-          gram(call.i * call.i),
-          inverse(call.i * call.i),
-          right(call.i * call.k),
-          correction(call.i * call.k),
-          cross(call.m * call.i),
-          projected(call.m * call.i),
-          moment(call.m * call.k),
-          pairs(call.m * call.m) {}
-
-    void solve(std::int64_t b);
-
-  private:
-    void gather(const double* from, std::int64_t count, double* to, const double* weights) const;
-    void make_basis(std::int64_t b, const double* weights);
-    double factor();
-    void coefficients(double* a);
-    void assemble(const double* a, double* h, double* gradient);
+    explicit Held(const SmallFitsCall& c)
+        : w(c.p), a(c.i * c.k), h(c.p * c.p), gradient(c.p), point{a.data(), h.data(), gradient.data(), 0.0, 0.0} {}
 };
 
-/// (n, count) row-major into columns, times the weights.
-void Problem::gather(const double* from, std::int64_t count, double* to, const double* weights) const {
-    for (std::int64_t column = 0; column < count; ++column) {
-        double* out = to + column * rows;
-        for (std::int64_t r = 0; r < c.n; ++r) out[r] = from[r * count + column];
-        if (weights)
-            for (std::int64_t r = 0; r < c.n; ++r) out[r] *= weights[r];
+/// One problem's search.
+class Search {
+  public:
+    explicit Search(const SmallSearchCall& call)
+        : call(call),
+          c(call.fits),
+          rules(call.rules),
+          problem(call.fits),
+          current(c),
+          trial(c),
+          diagonal(c.p),
+          step(c.p),
+          rhs(c.p) {}
+
+    void run(std::int64_t b);
+
+  private:
+    const SmallSearchCall& call;
+    const SmallFitsCall& c;
+    const SearchRules& rules;
+    Problem problem;
+    Held current, trial;
+    std::vector<double> diagonal, step, rhs;
+    double damping = 0.0, growth = 2.0, start_cost = 0.0;
+    std::int64_t iterations = 0, evaluations = 0;
+
+    bool evaluate(std::int64_t b, Held& at);
+    SearchStatus search(std::int64_t b);
+    bool flat();
+    void scale();
+    double solve(bool* solved);
+    bool too_long() const;
+    SearchStatus after_step(double old, double predicted) const;
+    void record(std::int64_t b, double used, double gain, bool accepted);
+};
+
+/// False where the orthogonal route has to take over.
+bool Search::evaluate(std::int64_t b, Held& at) {
+    ++evaluations;
+    problem.evaluate(at.w.data(), b, at.point);
+    if (!(at.point.condition < rules.condition_limit)) return false;
+    if (!std::isfinite(at.point.cost)) at.point.cost = std::numeric_limits<double>::infinity();
+    return true;
+}
+
+/// The scaling of the damping: max(diag H, floor).
+void Search::scale() {
+    const std::int64_t p = c.p;
+    double largest = 0.0;
+    for (std::int64_t j = 0; j < p; ++j) largest = std::max(largest, current.h[j * p + j]);
+    for (std::int64_t j = 0; j < p; ++j)
+        diagonal[j] = largest > 0.0 ? std::max(current.h[j * p + j], rules.diagonal_floor * largest) : 1.0;
+}
+
+/// No column of J sees the residual.
+bool Search::flat() {
+    double steepest = 0.0;
+    for (std::int64_t j = 0; j < c.p; ++j)
+        steepest = std::max(steepest, std::fabs(current.gradient[j]) / std::sqrt(diagonal[j]));
+    return steepest <= rules.gradient_tolerance * std::sqrt(2.0 * start_cost);
+}
+
+/// The damped step, and the decrease that it promises.
+double Search::solve(bool* solved) {
+    for (std::int64_t j = 0; j < c.p; ++j) rhs[j] = -current.gradient[j];
+    *solved = damped_solve_tiny(current.h.data(), diagonal.data(), damping, rhs.data(), step.data(), c.p) == 0;
+    if (!*solved) std::fill(step.begin(), step.end(), 0.0);
+    double promised = 0.0;
+    for (std::int64_t j = 0; j < c.p; ++j)
+        promised += step[j] * (damping * diagonal[j] * step[j] - current.gradient[j]);
+    return 0.5 * promised;
+}
+
+/// ||s||_d > step_bound ||w||_d
+bool Search::too_long() const {
+    if (std::isinf(rules.step_bound)) return false;
+    double length = 0.0, limit = 0.0;
+    for (std::int64_t j = 0; j < c.p; ++j) {
+        length += step[j] * step[j] * diagonal[j];
+        limit += current.w[j] * current.w[j] * diagonal[j];
+    }
+    limit *= rules.step_bound * rules.step_bound;
+    return length > limit && limit > 0.0 && damping < rules.largest;
+}
+
+SearchStatus Search::after_step(double old, double predicted) const {
+    const double small = rules.cost_tolerance * old;
+    double size = 0.0, length = 0.0;
+    for (std::int64_t j = 0; j < c.p; ++j) {
+        size += step[j] * step[j];
+        const double before = trial.w[j];  // exchanged: the iterate that the step left
+        length += before * before;
+    }
+    if ((old - current.point.cost <= small && predicted <= 2.0 * small) || current.point.cost == 0.0)
+        return SearchStatus::cost;
+    if (std::sqrt(size) <= rules.step_tolerance * (std::sqrt(length) + rules.step_tolerance)) return SearchStatus::step;
+    return iterations >= rules.max_iterations ? SearchStatus::iterations : SearchStatus::running;
+}
+
+void Search::record(std::int64_t b, double used, double gain, bool accepted) {
+    if (!call.records || *call.n_recorded >= call.n_records) return;
+    call.records[(*call.n_recorded)++] = {static_cast<double>(c.problems[b]),
+                                          static_cast<double>(iterations),
+                                          current.point.cost,
+                                          used,
+                                          gain,
+                                          accepted ? 1.0 : 0.0};
+}
+
+SearchStatus Search::search(std::int64_t b) {
+    damping = rules.initial;
+    growth = 2.0;
+    iterations = evaluations = 0;
+    if (!evaluate(b, current)) return SearchStatus::beyond;
+    start_cost = current.point.cost;
+    if (!std::isfinite(start_cost)) return SearchStatus::nonfinite;
+    if (rules.max_iterations == 0) return SearchStatus::iterations;
+    bool fresh = true;
+    while (true) {
+        if (fresh) {
+            ++iterations;
+            scale();
+            if (flat()) return SearchStatus::gradient;
+        }
+        bool solved = false;
+        double predicted = solve(&solved);
+        while (too_long()) {
+            damping *= 4.0;
+            predicted = solve(&solved);
+        }
+        const double old = current.point.cost, used = damping;
+        for (std::int64_t j = 0; j < c.p; ++j) trial.w[j] = current.w[j] + step[j];
+        if (!evaluate(b, trial)) return SearchStatus::beyond;
+        const bool usable = solved && predicted > 0.0 && std::isfinite(trial.point.cost);
+        const double gain = usable ? (old - trial.point.cost) / predicted : std::numeric_limits<double>::quiet_NaN();
+        const bool accepted = gain > rules.least_gain, first = fresh && solved;
+        SearchStatus status = SearchStatus::running;
+        if (accepted) {
+            const double bounded = 2.0 * std::min(gain, 1.0) - 1.0;
+            damping *= std::max(1.0 / 3.0, 1.0 - bounded * bounded * bounded);
+            growth = 2.0;
+            std::swap(current, trial);
+            status = after_step(old, predicted);
+        } else {
+            damping *= growth;
+            growth *= 2.0;
+            if (damping > rules.largest) status = SearchStatus::stalled;
+            if (first && predicted <= rules.rounding * old) status = SearchStatus::cost;
+        }
+        damping = std::max(damping, rules.smallest);
+        fresh = accepted;
+        record(b, used, gain, accepted);
+        if (status != SearchStatus::running) return status;
     }
 }
 
-void Problem::make_basis(std::int64_t b, const double* weights) {
-    if (c.phi) {
-        gather(c.phi + b * c.n * c.i, c.i, phi.data(), weights);
-        if (c.derivatives) gather(c.d + b * c.n * c.m, c.m, d.data(), weights);
-        return;
-    }
-    std::copy_n(c.t + c.problems[b] * c.t_stride, c.n, t.begin());
-    double* next = d.data();
-    for (std::int64_t j = 0; j < c.i; ++j) {
-        const ProgramColumn& column = c.program[j];
-        double* first = c.derivatives && column.first >= 0 ? next : nullptr;
-        if (first) next += rows;
-        double* second = c.derivatives && column.second >= 0 ? next : nullptr;
-        if (second) next += rows;
-        make_column(column, t.data(), c.w + b * c.p, c.n, phi.data() + j * rows, first, second);
-    }
-    if (!weights) return;
-    for (std::int64_t j = 0; j < c.i; ++j)
-        for (std::int64_t r = 0; r < c.n; ++r) phi[j * rows + r] *= weights[r];
-    for (std::int64_t j = 0; j < (c.derivatives ? c.m : 0); ++j)
-        for (std::int64_t r = 0; r < c.n; ++r) d[j * rows + r] *= weights[r];
-}
-
-/// inverse = (Phi^T Phi + ridge I)^-1 by Cholesky of the Gram matrix of unit columns; returns its kappa_1.
-double Problem::factor() {
-    const std::int64_t n = c.i;
-    for (std::int64_t j = 0; j < n; ++j) {
-        dots(phi.data() + j * rows, phi.data(), rows, j + 1, rows, &gram[j * n]);
-        gram[j * n + j] += c.ridge;
-    }
-    double norm = 0.0, inverse_norm = 0.0;
-    std::vector<double>& scale = correction;  // i k >= i entries, free until the coefficients
-    for (std::int64_t j = 0; j < n; ++j) {
-        const double diagonal = gram[j * n + j];
-        if (!(diagonal > 0.0) || !std::isfinite(diagonal)) return std::numeric_limits<double>::infinity();
-        scale[j] = 1.0 / std::sqrt(diagonal);
-    }
-    for (std::int64_t j = 0; j < n; ++j)
-        for (std::int64_t l = 0; l <= j; ++l) gram[l * n + j] = gram[j * n + l] *= scale[j] * scale[l];
-    for (std::int64_t j = 0; j < n; ++j) {
-        double total = 0.0;
-        for (std::int64_t l = 0; l < n; ++l) total += std::fabs(gram[j * n + l]);
-        norm = std::max(norm, total);
-    }
-    for (std::int64_t j = 0; j < n; ++j)  // Cholesky in the lower triangle
-        for (std::int64_t l = 0; l <= j; ++l) {
-            double value = gram[j * n + l];
-            for (std::int64_t q = 0; q < l; ++q) value -= gram[j * n + q] * gram[l * n + q];
-            if (l < j)
-                gram[j * n + l] = value / gram[l * n + l];
-            else if (value > 0.0)
-                gram[j * n + j] = std::sqrt(value);
-            else
-                return std::numeric_limits<double>::infinity();
-        }
-    for (std::int64_t column = 0; column < n; ++column) {  // the inverse, column by column
-        double* x = &inverse[column * n];
-        for (std::int64_t j = 0; j < n; ++j) {
-            double value = j == column ? 1.0 : 0.0;
-            for (std::int64_t q = 0; q < j; ++q) value -= gram[j * n + q] * x[q];
-            x[j] = value / gram[j * n + j];
-        }
-        for (std::int64_t j = n - 1; j >= 0; --j) {
-            double value = x[j];
-            for (std::int64_t q = j + 1; q < n; ++q) value -= gram[q * n + j] * x[q];
-            x[j] = value / gram[j * n + j];
-        }
-        double total = 0.0;
-        for (std::int64_t j = 0; j < n; ++j) total += std::fabs(x[j]);
-        inverse_norm = std::max(inverse_norm, total);
-        for (std::int64_t j = 0; j < n; ++j) x[j] *= scale[j] * scale[column];
-    }
-    return norm * inverse_norm;
-}
-
-/// a and the residual: the solution, and once more for what the first left over.
-void Problem::coefficients(double* a) {
-    const std::int64_t n = c.i;
-    std::copy(y.begin(), y.end(), residual.begin());
-    std::fill_n(a, n * c.k, 0.0);
-    for (int round = 0; round < 2; ++round)
-        for (std::int64_t q = 0; q < c.k; ++q) {
-            double* r = residual.data() + q * rows;
-            dots(r, phi.data(), rows, n, rows, right.data());
-            for (std::int64_t j = 0; j < n; ++j) right[j] -= c.ridge * a[j * c.k + q];
-            for (std::int64_t j = 0; j < n; ++j) {
-                double value = 0.0;
-                for (std::int64_t l = 0; l < n; ++l) value += inverse[j * n + l] * right[l];
-                a[j * c.k + q] += value;
-                subtract(r, phi.data() + j * rows, value, rows);
-            }
-        }
-}
-
-void Problem::assemble(const double* a, double* h, double* gradient) {
-    const std::int64_t n = c.i, m = c.m, k = c.k, p = c.p;
-    std::fill_n(h, p * p, 0.0);
-    std::fill_n(gradient, p, 0.0);
-    for (std::int64_t s = 0; s < m; ++s) {
-        const double* column = d.data() + s * rows;
-        dots(column, d.data(), rows, s + 1, rows, &pairs[s * m]);
-        dots(column, phi.data(), rows, n, rows, &cross[s * n]);
-        dots(column, residual.data(), rows, k, rows, &moment[s * k]);
-        for (std::int64_t j = 0; j < n; ++j) {
-            double value = 0.0;
-            for (std::int64_t l = 0; l < n; ++l) value += inverse[j * n + l] * cross[s * n + l];
-            projected[s * n + j] = value;
-        }
-    }
-    for (std::int64_t s = 0; s < m; ++s) {
-        const std::int64_t js = c.columns[s], ps = c.parameters[s];
-        for (std::int64_t q = 0; q < k; ++q) gradient[ps] -= moment[s * k + q] * a[js * k + q];
-        for (std::int64_t u = 0; u <= s; ++u) {
-            const std::int64_t ju = c.columns[u], pu = c.parameters[u];
-            double both = pairs[s * m + u], weight = 0.0;
-            for (std::int64_t j = 0; j < n; ++j) both -= cross[s * n + j] * projected[u * n + j];
-            for (std::int64_t q = 0; q < k; ++q) weight += a[js * k + q] * a[ju * k + q];
-            double value = weight * both;
-            if (!c.kaufman) {
-                double moments = 0.0;
-                for (std::int64_t q = 0; q < k; ++q) moments += moment[s * k + q] * moment[u * k + q];
-                value += inverse[js * n + ju] * moments;
-            }
-            h[ps * p + pu] += value;
-            if (u != s) h[pu * p + ps] += value;
-        }
-    }
-}
-
-void Problem::solve(std::int64_t b) {
-    const std::int64_t number = c.problems[b];
-    const double* weights = c.weights ? c.weights + number * c.weights_stride : nullptr;
-    make_basis(b, weights);
-    gather(c.y + number * c.y_stride, c.k, y.data(), weights);
-    double* a = c.a + b * c.i * c.k;
-    c.condition[b] = factor();
-    if (!std::isfinite(c.condition[b])) return;
-    coefficients(a);
-    double cost = 0.0;
-    for (std::int64_t q = 0; q < c.k; ++q) cost += dot(&residual[q * rows], &residual[q * rows], rows);
-    for (std::int64_t j = 0; j < c.i * c.k; ++j) cost += c.ridge * a[j] * a[j];
-    c.cost[b] = 0.5 * cost;
-    if (c.derivatives) assemble(a, c.h + b * c.p * c.p, c.gradient + b * c.p);
+void Search::run(std::int64_t b) {
+    problem.load_data(b);
+    double* w = call.w + b * c.p;
+    std::copy_n(w, c.p, current.w.begin());
+    const SearchStatus status = search(b);
+    call.status[b] = static_cast<std::int64_t>(status);
+    if (status == SearchStatus::beyond) return;
+    std::copy_n(current.w.begin(), c.p, w);
+    std::copy_n(current.a.begin(), c.i * c.k, c.a + b * c.i * c.k);
+    c.cost[b] = current.point.cost;
+    call.iterations[b] = iterations;
+    call.evaluations[b] = evaluations;
 }
 
 }  // namespace
@@ -307,6 +194,11 @@ void Problem::solve(std::int64_t b) {
 void small_fits(const SmallFitsCall& call) {
     Problem problem(call);
     for (std::int64_t b = 0; b < call.count; ++b) problem.solve(b);
+}
+
+void small_searches(const SmallSearchCall& call) {
+    Search search(call);
+    for (std::int64_t b = 0; b < call.fits.count; ++b) search.run(b);
 }
 
 }  // namespace varpro::VARPRO_ISA

@@ -36,9 +36,40 @@ struct SmallFitsCall {
     bool kaufman, derivatives;
 };
 
-#define VARPRO_DECLARE_SMALL_FITS(isa)          \
-    namespace isa {                             \
-    void small_fits(const SmallFitsCall& call); \
+/// The rules of the search: solvers/damping.py and solvers/termination.py say what each means.
+struct SearchRules {
+    double initial, smallest, largest, least_gain;
+    double cost_tolerance, step_tolerance, gradient_tolerance, rounding, diagonal_floor;
+    std::int64_t max_iterations;
+    double condition_limit, step_bound;
+};
+
+/// Numbers as in result.py; `beyond` = a Gram matrix past condition_limit was met, and the problem is left to the
+/// orthogonal route, from its start.
+enum class SearchStatus : std::int64_t { running, cost, step, gradient, iterations, stalled, nonfinite, beyond = -1 };
+
+/// A trial step, as IterationRecord has it.
+struct SearchRecord {
+    double problem, iteration, cost, damping, gain, accepted;
+};
+
+/// Levenberg-Marquardt on each problem of `fits`, a program, from w (count, p) to the best w, in place; at most 16
+/// parameters.  The loop is solvers/loop.py's, trial by trial, which is its reference.  a, cost of the best w; status,
+/// iterations, evaluations (count); records (up to n_records, n_recorded of them written) or null.
+struct SmallSearchCall {
+    SmallFitsCall fits;
+    SearchRules rules;
+    double* w;
+    std::int64_t *status, *iterations, *evaluations;
+    SearchRecord* records;
+    std::int64_t n_records;
+    std::int64_t* n_recorded;
+};
+
+#define VARPRO_DECLARE_SMALL_FITS(isa)                \
+    namespace isa {                                   \
+    void small_fits(const SmallFitsCall& call);       \
+    void small_searches(const SmallSearchCall& call); \
     }
 
 VARPRO_DECLARE_SMALL_FITS(baseline)

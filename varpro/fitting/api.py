@@ -23,7 +23,7 @@ from varpro.solvers.damping import DampingRule
 from varpro.solvers.termination import Termination
 
 COST_TOLERANCE, STEP_TOLERANCE, GRADIENT_TOLERANCE = 1e-14, 1e-9, 1e-14
-INITIAL_DAMPING = 1e-2
+INITIAL_DAMPING, STEP_BOUND = 1.0, 0.5
 
 
 def fit(
@@ -57,6 +57,7 @@ def fit(
     step_tolerance: float = STEP_TOLERANCE,
     gradient_tolerance: float = GRADIENT_TOLERANCE,
     initial_damping: float = INITIAL_DAMPING,
+    step_bound: float = STEP_BOUND,
     rank_tolerance: float | None = None,
     dtype: Any = None,
     backend: str = "auto",
@@ -79,6 +80,7 @@ def fit(
     loss : 'linear', 'huber', 'soft_l1', 'cauchy' by reweighting, beyond loss_scale (default: from the median).
     jacobian : 'golub-pereyra' or 'kaufman'.  multistart : further starts to try.  callback : takes each trial's record.
     max_iterations, cost_tolerance, step_tolerance, gradient_tolerance : see solvers.Termination.
+    initial_damping, step_bound : see solvers.DampingRule.
     dtype : float32 rounds the data to it; sums are in float64.  backend : 'auto' or 'cpu'.
 
     Raises ShapeError, ConfigError or DataError for what cannot be fitted; a search that does not converge says so in
@@ -97,7 +99,7 @@ def fit(
     )
     spec, u0 = _specify(
         model, data, start, derivative, names, bounds, fixed, tied, linear_spec, fixed_term, fixed_term_derivative,
-        jacobian, termination, DampingRule(initial=initial_damping), rank_tolerance, batch=False,
+        jacobian, termination, DampingRule(initial=initial_damping, step_bound=step_bound), rank_tolerance, batch=False,
     )  # fmt: skip
     _require_fittable(spec)
     if multistart:
@@ -141,6 +143,7 @@ def fit_batch(
     step_tolerance: float = 1e-7,
     gradient_tolerance: float = GRADIENT_TOLERANCE,
     initial_damping: float = INITIAL_DAMPING,
+    step_bound: float = STEP_BOUND,
     rank_tolerance: float | None = None,
     threads: int | None = None,
     dtype: Any = None,
@@ -171,7 +174,7 @@ def fit_batch(
     )
     spec, u0 = _specify(
         model, data, start, derivative, names, bounds, fixed, tied, linear_spec, fixed_term, fixed_term_derivative,
-        jacobian, termination, DampingRule(initial=initial_damping), rank_tolerance, batch=True,
+        jacobian, termination, DampingRule(initial=initial_damping, step_bound=step_bound), rank_tolerance, batch=True,
     )  # fmt: skip
     spec = _with_threads(_flag_short(spec), threads)
     found = solve(spec, u0, loss=loss, loss_scale=loss_scale, observe=callback, advance=progress)

@@ -174,3 +174,54 @@ def _run(
         program, t, doubles(w), phi, d, doubles(y), scale, problems, pairs.columns, pairs.parameters, *results,
         ridge, kaufman, derivatives,
     )  # fmt: skip
+
+
+MOST_PARAMETERS = 16
+"""Of a problem whose search is compiled."""
+BEYOND = -1
+"""Status of a problem whose Gram matrix passed the limit: it is left to the orthogonal route, from its start."""
+
+
+def search_program(
+    program: Array,
+    t: Array,
+    w0: Array,
+    y: Array,
+    problems: Array,
+    pairs: Pairs,
+    rules: Array,
+    max_iterations: int,
+    *,
+    weights: Array | None = None,
+    ridge: float = 0.0,
+    kaufman: bool = False,
+    n_records: int = 0,
+) -> tuple[Array, Array, Array, Array, Array]:
+    """The search of solvers.loop for problems of a program, one after another, from w0 (b, P).
+
+    rules : (11,) damping initial, smallest, largest, least gain; tolerances of cost, step, gradient; rounding; floor of
+        the scaling; limit of the condition; bound on the step.
+    Returns w (b, P), a (b, I, K), cost (b,), counts (3, b): status, iterations, evaluations; records (n, 6): problem,
+    iteration, cost, damping, gain, accepted, of the first n_records trials.  Its reference is the search loop itself.
+    """
+    require(
+        w0.ndim == 2 and w0.shape[1] <= MOST_PARAMETERS,
+        f"w0 has shape {w0.shape}; at most {MOST_PARAMETERS} parameters",
+    )
+    require(rules.shape == (11,), f"rules have shape {rules.shape}; they need (11,)")
+    require(
+        t.ndim == 2 and t.shape[0] in (1, len(y)) and t.shape[1] == y.shape[1],
+        f"t has shape {t.shape}; y {y.shape} needs (1 or {len(y)}, {y.shape[1]})",
+    )
+    require(
+        program[:, 1:3].max(initial=-1) < w0.shape[1], f"the program reads a parameter beyond the {w0.shape[1]} of w0"
+    )
+    count = len(problems)
+    w, a, cost = np.array(w0, dtype=np.float64, order="C"), np.empty((count, len(program), y.shape[2])), np.empty(count)
+    counts, records = np.zeros((3, count), dtype=np.int64), np.empty((n_records, 6))
+    scale = None if weights is None else doubles(weights)
+    recorded = _cpu.small_searches(
+        program, doubles(t), w, doubles(y), scale, problems, pairs.columns, pairs.parameters, a, cost, counts, records,
+        rules, ridge, kaufman, max_iterations,
+    )  # fmt: skip
+    return w, a, cost, counts, records[:recorded]

@@ -18,10 +18,15 @@ class DampingRule:
     """lambda never falls below; a search on sampled rows needs a real floor, or each step fits its own sample."""
     largest: float = 1e12
     """lambda above this without a decrease: the problem has stalled."""
+    step_bound: float = np.inf
+    """||s||_d <= step_bound ||w||_d, the norms scaled by d: a longer step is damped more before it is tried.  A model
+    with few parameters can run away in one step (More, LNM 630 (1978) 105-116); a network of thousands does not."""
     least_gain: float = 1e-4
     """A step is accepted when actual / predicted reduction exceeds this."""
 
     def __post_init__(self) -> None:
+        if not self.step_bound > 0:
+            raise ConfigError(f"step_bound is {self.step_bound}; it needs a number above 0, or inf for none")
         if not 0 < self.smallest <= self.initial <= self.largest:
             raise ConfigError(
                 f"damping needs 0 < smallest <= initial <= largest; got {self.smallest}, {self.initial}, {self.largest}"
@@ -39,6 +44,14 @@ class Damping:
     rule: DampingRule
     value: Array
     growth: Array
+
+    def too_long(self, step: Array, w: Array, diagonal: Array) -> Array:
+        """(b,) True where a step (b, P) from w breaks the bound; never where w is zero."""
+        if np.isinf(self.rule.step_bound):
+            return np.zeros(len(step), dtype=bool)
+        length = np.einsum("bp,bp,bp->b", step, step, diagonal)
+        limit = self.rule.step_bound**2 * np.einsum("bp,bp,bp->b", w, w, diagonal)
+        return (length > limit) & (limit > 0) & (self.value < self.rule.largest)  # type: ignore[no-any-return]
 
     def accepts(self, gain: Array) -> Array:
         """Which trials to keep; a gain that is not a number is refused."""

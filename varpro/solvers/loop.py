@@ -78,7 +78,7 @@ def search(
             state = _test_gradient(state, model, termination)
             if not (state.status == Status.RUNNING).all():
                 continue
-        step = model.solve(state.damping.value)
+        state, step = _step(state, model)
         trial = problem.evaluate(state.current.w + step.delta, state.current.problems)
         gain = _gain(state.current.cost, trial.cost, step)
         used, state = state.damping.value, _advance(state, termination, step, trial, gain)
@@ -123,6 +123,16 @@ def _test_gradient(state: _State, model: Linearisation, termination: Termination
     flat = termination.at_gradient(model.gradient, model.diagonal, state.start_cost)
     status = np.where(flat, Status.GRADIENT_TOLERANCE, state.status)
     return replace(state, status=status, iterations=state.iterations + state.fresh)
+
+
+def _step(state: _State, model: Linearisation) -> tuple[_State, Step]:
+    """The damped step, damped more where it breaks the rule's bound on its length."""
+    while True:
+        step = model.solve(state.damping.value)
+        long = state.damping.too_long(step.delta, state.current.w, model.diagonal)
+        if not long.any():
+            return state, step
+        state = replace(state, damping=replace(state.damping, value=state.damping.value * np.where(long, 4.0, 1.0)))
 
 
 def _gain(old: Array, new: Array, step: Step) -> Array:
