@@ -324,7 +324,7 @@ PYBIND11_MODULE(_cpu, m) {
                                  kaufman,
                                  true};
         const SmallSearchCall call{fits,
-                                   {r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], max_iterations, r[9], r[10]},
+                                   {r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], max_iterations, r[9], r[10], r[11]},
                                    w.mutable_data(),
                                    numbers,
                                    numbers + count,

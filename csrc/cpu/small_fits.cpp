@@ -158,7 +158,7 @@ SearchStatus Search::search(std::int64_t b) {
         SearchStatus status = SearchStatus::running;
         if (accepted) {
             const double bounded = 2.0 * std::min(gain, 1.0) - 1.0;
-            damping *= std::max(1.0 / 3.0, 1.0 - bounded * bounded * bounded);
+            damping *= std::max(rules.shrink, 1.0 - bounded * bounded * bounded);
             growth = 2.0;
             std::swap(current, trial);
             status = after_step(old, predicted);

@@ -23,64 +23,123 @@ double sum(V v) {
     return total;
 }
 
-/// x . y over n rows, a multiple of kUnroll.
-double dot(const double* x, const double* y, std::int64_t n) {
-    V s0{}, s1{}, s2{}, s3{};
-    for (std::int64_t row = 0; row < n; row += kUnroll) {
-        s0 += load(x + row) * load(y + row);
-        s1 += load(x + row + kWidth) * load(y + row + kWidth);
-        s2 += load(x + row + 2 * kWidth) * load(y + row + 2 * kWidth);
-        s3 += load(x + row + 3 * kWidth) * load(y + row + 3 * kWidth);
-    }
-    return sum((s0 + s1) + (s2 + s3));
-}
-
-/// Two products with the same x: x is read once.
-void dot2(const double* x, const double* y, const double* z, std::int64_t n, double* xy, double* xz) {
-    V a0{}, a1{}, b0{}, b1{};
+/// out[j] = x . columns[j] for C columns `stride` apart, over n rows, a multiple of kUnroll: x is read once.
+template <int C>
+void dots_of(const double* x, const double* columns, std::int64_t stride, std::int64_t n, double* out) {
+    V even[C] = {}, odd[C] = {};
     for (std::int64_t row = 0; row < n; row += 2 * kWidth) {
         const V u = load(x + row), v = load(x + row + kWidth);
-        a0 += u * load(y + row);
-        a1 += v * load(y + row + kWidth);
-        b0 += u * load(z + row);
-        b1 += v * load(z + row + kWidth);
+        for (int j = 0; j < C; ++j) {
+            even[j] += u * load(columns + j * stride + row);
+            odd[j] += v * load(columns + j * stride + row + kWidth);
+        }
     }
-    *xy = sum(a0 + a1);
-    *xz = sum(b0 + b1);
+    for (int j = 0; j < C; ++j) out[j] = sum(even[j] + odd[j]);
 }
 
-/// out[j] = x . columns[j], j = 0 .. count-1, the columns `stride` apart.
+/// The same for any number of columns.
 void dots(const double* x, const double* columns, std::int64_t stride, std::int64_t count, std::int64_t n,
           double* out) {
     std::int64_t j = 0;
-    for (; j + 1 < count; j += 2) dot2(x, columns + j * stride, columns + (j + 1) * stride, n, out + j, out + j + 1);
-    if (j < count) out[j] = dot(x, columns + j * stride, n);
+    for (; j + 4 <= count; j += 4) dots_of<4>(x, columns + j * stride, stride, n, out + j);
+    const double* rest = columns + j * stride;
+    if (count - j == 3) dots_of<3>(x, rest, stride, n, out + j);
+    if (count - j == 2) dots_of<2>(x, rest, stride, n, out + j);
+    if (count - j == 1) dots_of<1>(x, rest, stride, n, out + j);
 }
 
-/// y -= factor x
-void subtract(double* y, const double* x, double factor, std::int64_t n) {
-    for (std::int64_t row = 0; row < n; ++row) y[row] -= factor * x[row];
+/// r -= sum_j factors[j] columns[j] in one pass; returns r . r.  Four vectors of rows stay in registers.
+double subtract(double* r, const double* columns, std::int64_t stride, const double* factors, std::int64_t count,
+                std::int64_t n) {
+    V square{};
+    for (std::int64_t row = 0; row < n; row += kUnroll) {
+        V v0 = load(r + row), v1 = load(r + row + kWidth), v2 = load(r + row + 2 * kWidth),
+          v3 = load(r + row + 3 * kWidth);
+        const double* x = columns + row;
+        for (std::int64_t j = 0; j < count; ++j, x += stride) {
+            const V factor = V{} + factors[j];
+            v0 -= factor * load(x);
+            v1 -= factor * load(x + kWidth);
+            v2 -= factor * load(x + 2 * kWidth);
+            v3 -= factor * load(x + 3 * kWidth);
+        }
+        store(r + row, v0);
+        store(r + row + kWidth, v1);
+        store(r + row + 2 * kWidth, v2);
+        store(r + row + 3 * kWidth, v3);
+        square += (v0 * v0 + v1 * v1) + (v2 * v2 + v3 * v3);
+    }
+    return sum(square);
+}
+
+/// The points of a problem.
+struct Grid {
+    const double* t;
+    std::int64_t n;
+    double step;  // distance of neighbours where they are equidistant to rounding, else 0
+};
+
+constexpr std::int64_t kRecurrence = 256;    // points after which the recurrence starts afresh: 16 roundings at most
+constexpr double kTinyExponential = 1e-290;  // below, products would be denormal, and slow
+
+/// out = exp(-rate t), 16 at a time.  On an equidistant grid each 16 are the 16 before times exp(-16 step rate).
+void exponentials(const Grid& grid, double rate, double* out) {
+    const std::int64_t n = grid.n;
+    if (grid.step == 0.0) {
+        for (std::int64_t r = 0; r < n; ++r) out[r] = exp_lane(-grid.t[r] * rate);
+        return;
+    }
+    const V factor = V{} + exp_lane(-static_cast<double>(kUnroll) * grid.step * rate), tiny = V{} + kTinyExponential;
+    for (std::int64_t first = 0; first < n; first += kRecurrence) {
+        const std::int64_t end = std::min(first + kRecurrence, n), direct = std::min(first + kUnroll, end);
+        for (std::int64_t r = first; r < direct; ++r) out[r] = exp_lane(-grid.t[r] * rate);
+        V v[4];
+        if (end - first >= kUnroll)
+            for (int part = 0; part < 4; ++part) v[part] = load(out + first + part * kWidth);
+        std::int64_t r = direct;
+        for (; r + kUnroll <= end; r += kUnroll)
+            for (int part = 0; part < 4; ++part) {
+                v[part] *= factor;
+                v[part] = v[part] < tiny ? V{} : v[part];
+                store(out + r + part * kWidth, v[part]);
+            }
+        for (; r < end; ++r) out[r] = exp_lane(-grid.t[r] * rate);
+    }
+}
+
+/// The step of points that are equidistant to rounding, else 0.
+double equidistant_step(const double* t, std::int64_t n) {
+    if (n < 2 * kUnroll) return 0.0;
+    const double step = (t[n - 1] - t[0]) / static_cast<double>(n - 1);
+    const double tolerance =
+        4.0 * std::numeric_limits<double>::epsilon() * std::max(std::fabs(t[0]), std::fabs(t[n - 1]));
+    double worst = 0.0;
+    for (std::int64_t r = 0; r < n; ++r)
+        worst = std::max(worst, std::fabs(t[r] - (t[0] + step * static_cast<double>(r))));
+    return worst <= tolerance ? step : 0.0;
 }
 
 /// A column of Phi and its derivatives (first, second parameter), which may be null.
-void make_column(const ProgramColumn& column, const double* t, const double* w, std::int64_t n, double* phi,
-                 double* first, double* second) {
+void make_column(const ProgramColumn& column, const Grid& grid, const double* w, double* phi, double* first,
+                 double* second) {
+    const double* t = grid.t;
+    const std::int64_t n = grid.n;
     const double p = column.first < 0 ? 1.0 : w[column.first], q = column.second < 0 ? 1.0 : w[column.second];
     switch (column.kind) {
-        case ColumnKind::power:
+        case ColumnKind::power:  // does not depend on w
             std::fill_n(phi, n, 1.0);
             for (std::int32_t e = 0; e < column.exponent; ++e)
                 for (std::int64_t r = 0; r < n; ++r) phi[r] *= t[r];
             return;
         case ColumnKind::decay: {
             const double rate = 1.0 / p, square = rate * rate;
-            for (std::int64_t r = 0; r < n; ++r) phi[r] = exp_lane(-t[r] * rate);
+            exponentials(grid, rate, phi);
             if (first)
                 for (std::int64_t r = 0; r < n; ++r) first[r] = phi[r] * (t[r] * square);
             return;
         }
         case ColumnKind::rate:
-            for (std::int64_t r = 0; r < n; ++r) phi[r] = exp_lane(-t[r] * p);
+            exponentials(grid, p, phi);
             if (first)
                 for (std::int64_t r = 0; r < n; ++r) first[r] = -phi[r] * t[r];
             return;
@@ -150,11 +209,14 @@ struct Problem {
 
   private:
     const double* weights = nullptr;
+    double step = 0.0;    // of t
+    bool loaded = false;  // t, where all problems share it
+    bool powers_made = false;
 
     void gather(const double* from, std::int64_t count, double* to) const;
     void make_basis(const double* w, std::int64_t b);
     double factor();
-    void coefficients(double* a);
+    double coefficients(double* a, double condition);
     void assemble(const double* a, double* h, double* gradient);
 };
 
@@ -173,7 +235,11 @@ void Problem::load_data(std::int64_t b) {
     const std::int64_t number = c.problems[b];
     weights = c.weights ? c.weights + number * c.weights_stride : nullptr;
     gather(c.y + number * c.y_stride, c.k, y.data());
-    if (!c.phi) std::copy_n(c.t + number * c.t_stride, c.n, t.begin());
+    if (c.phi || (loaded && c.t_stride == 0)) return;
+    std::copy_n(c.t + number * c.t_stride, c.n, t.begin());
+    step = equidistant_step(t.data(), c.n);
+    loaded = true;
+    powers_made = false;
 }
 
 void Problem::make_basis(const double* w, std::int64_t b) {
@@ -185,12 +251,14 @@ void Problem::make_basis(const double* w, std::int64_t b) {
     double* next = d.data();
     for (std::int64_t j = 0; j < c.i; ++j) {
         const ProgramColumn& column = c.program[j];
+        if (column.kind == ColumnKind::power && powers_made) continue;
         double* first = c.derivatives && column.first >= 0 ? next : nullptr;
         if (first) next += rows;
         double* second = c.derivatives && column.second >= 0 ? next : nullptr;
         if (second) next += rows;
-        make_column(column, t.data(), w, c.n, phi.data() + j * rows, first, second);
+        make_column(column, {t.data(), c.n, step}, w, phi.data() + j * rows, first, second);
     }
+    powers_made = !weights;
     if (!weights) return;
     for (std::int64_t j = 0; j < c.i; ++j)
         for (std::int64_t r = 0; r < c.n; ++r) phi[j * rows + r] *= weights[r];
@@ -250,23 +318,33 @@ double Problem::factor() {
     return norm * inverse_norm;
 }
 
-/// a and the residual: the solution, and once more for what the first left over.
-void Problem::coefficients(double* a) {
+constexpr double kAccurate = 1e4;  // kappa of the Gram matrix below which its solution has twelve digits at once
+
+/// a and the residual: the solution, and once more for what the first left over where that may matter.  Returns the
+/// residual's square.
+double Problem::coefficients(double* a, double condition) {
     const std::int64_t n = c.i;
+    const int rounds = condition < kAccurate ? 1 : 2;
+    double total = 0.0;
     std::copy(y.begin(), y.end(), residual.begin());
     std::fill_n(a, n * c.k, 0.0);
-    for (int round = 0; round < 2; ++round)
-        for (std::int64_t q = 0; q < c.k; ++q) {
-            double* r = residual.data() + q * rows;
+    for (std::int64_t q = 0; q < c.k; ++q) {
+        double* r = residual.data() + q * rows;
+        double square = 0.0;
+        for (int round = 0; round < rounds; ++round) {
             dots(r, phi.data(), rows, n, rows, right.data());
             for (std::int64_t j = 0; j < n; ++j) right[j] -= c.ridge * a[j * c.k + q];
             for (std::int64_t j = 0; j < n; ++j) {
                 double value = 0.0;
                 for (std::int64_t l = 0; l < n; ++l) value += inverse[j * n + l] * right[l];
+                correction[j] = value;
                 a[j * c.k + q] += value;
-                subtract(r, phi.data() + j * rows, value, rows);
             }
+            square = subtract(r, phi.data(), rows, correction.data(), n, rows);
         }
+        total += square;
+    }
+    return total;
 }
 
 void Problem::assemble(const double* a, double* h, double* gradient) {
@@ -309,9 +387,7 @@ bool Problem::evaluate(const double* w, std::int64_t b, Point& out) {
     make_basis(w, b);
     out.condition = factor();
     if (!std::isfinite(out.condition)) return false;
-    coefficients(out.a);
-    double cost = 0.0;
-    for (std::int64_t q = 0; q < c.k; ++q) cost += dot(&residual[q * rows], &residual[q * rows], rows);
+    double cost = coefficients(out.a, out.condition);
     for (std::int64_t j = 0; j < c.i * c.k; ++j) cost += c.ridge * out.a[j] * out.a[j];
     out.cost = 0.5 * cost;
     if (c.derivatives) assemble(out.a, out.h, out.gradient);

@@ -139,7 +139,7 @@ def fit_batch(
     callback: Callable[[IterationRecord], None] | None = None,
     progress: Callable[[int], None] | None = None,
     max_iterations: int = 100,
-    cost_tolerance: float = 1e-10,
+    cost_tolerance: float = 1e-8,
     step_tolerance: float = 1e-7,
     gradient_tolerance: float = GRADIENT_TOLERANCE,
     initial_damping: float = INITIAL_DAMPING,

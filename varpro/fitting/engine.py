@@ -262,6 +262,7 @@ def search_compiled(spec: Spec, built: Built, u0: Array, problems: Array, out: O
     rules = np.array([
         damping.initial, damping.smallest, damping.largest, damping.least_gain, stop.cost_tolerance, stop.step_tolerance,
         stop.gradient_tolerance, ROUNDING, DIAGONAL_FLOOR, CONDITION_LIMIT, damping.step_bound,
+        damping.shrink,
     ])  # fmt: skip
     most = 10 * stop.max_iterations * len(problems) if keep_history else 0
     w, a, cost, counts, records = small_fits.search_program(
