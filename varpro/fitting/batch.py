@@ -109,6 +109,12 @@ class BatchResult:
         every = np.arange(len(self)) if problems is None else np.atleast_1d(problems)
         return self._solution.fitted(every)  # type: ignore[no-any-return]
 
+    def plot(self, path: Any = None, *, shape: tuple[int, int] | None = None) -> Any:
+        """A matplotlib figure: histograms of what was fitted, with maps if shape (H, W) is given; saved to `path`."""
+        from varpro.report.batch_plot import draw_batch
+
+        return draw_batch(self, shape, path)
+
     def to_dict(self) -> dict[str, Any]:
         """Arrays by name."""
         return {

@@ -1,0 +1,168 @@
+"""The plot of one fit: data, model with its confidence band, residuals below."""
+
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from varpro.arrays import Array
+from varpro.report.plots import BLUE, GREEN, GREY, ORANGE, RED, STYLE
+
+COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9")
+CURVES = len(COLOURS)
+"""Right-hand sides that are drawn, evenly spread over all."""
+FINE_POINTS = 400
+"""The curve is drawn at so many points where the data have fewer."""
+MARKS = 20_000
+"""More points than these are thinned out: they would only cover one another."""
+NAMED_PARAMETERS = 4
+
+
+class Curve(NamedTuple):
+    """Where the model is drawn: x ascending, the rest (N', K)."""
+
+    x: Array
+    values: Array
+    lower: Array
+    upper: Array
+
+
+def draw_fit(fit: Any, path: Any = None) -> Figure:
+    """Data, fit and 95 % confidence band of a FitResult above its residuals; saved to `path` if given.
+
+    Of K right-hand sides at most 6 are drawn; complex data have real and imaginary part side by side.
+    Raises ConfigError where the result has lost its model by pickling.
+    """
+    fit._model()
+    data = fit._solution.spec.data
+    x, label = (data.t, "t") if data.t.ndim == 1 else (np.arange(len(data.t), dtype=float), "row")
+    count = data.y.shape[2]
+    shown = np.unique(np.linspace(0, count - 1, min(count, CURVES)).round().astype(int))
+    weight = data.total_weight()[0][:, shown]
+    seen = np.where(weight > 0, data.y[0][:, shown], np.nan)
+    residual = _wide(fit.residual)[:, shown] * (1.0 if data.weights is None else weight)
+    curve = _curve(fit, x, data.t, shown)
+    parts = [("", np.real)] if not fit._solution.spec.complex_data else [("real part", np.real), ("imaginary", np.imag)]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7 if len(parts) == 1 else 11, 5.2))
+        axes = figure.subplots(2, len(parts), sharex="col", squeeze=False, gridspec_kw={"height_ratios": [3, 1]})
+        for column, (name, part) in enumerate(parts):
+            upper, lower = axes[:, column]
+            _draw_curves(upper, x, part(seen), Curve(curve.x, *map(part, curve[1:])), shown, name=name, total=count)
+            _draw_residuals(lower, x, part(residual))
+            lower.set_xlabel(label)
+        weighted = _weighted(data)
+        axes[0, 0].set_ylabel("y")
+        axes[1, 0].set_ylabel("weighted\nresidual" if weighted else "residual")
+        figure.suptitle(_headline(fit), fontsize=10, x=0.01, ha="left", parse_math=False)
+        save(figure, path)
+    return figure
+
+
+def _curve(fit: Any, x: Array, t: Array, shown: Array) -> Curve:
+    """The model between the data where it can be had there, else at the data."""
+    order = np.argsort(x, kind="stable")
+    if t.ndim == 1 and len(t) < FINE_POINTS and np.isrealobj(t) and t.dtype.kind == "f":
+        fine = np.linspace(t.min(), t.max(), FINE_POINTS)
+        try:
+            return Curve(fine, *_values(fit, fine, shown))
+        except (ValueError, IndexError):  # a model that is tied to the data's t, such as a convolution
+            pass
+    return Curve(x[order], *(values[order] for values in _values(fit, t, shown)))
+
+
+def _values(fit: Any, t: Array, shown: Array) -> tuple[Array, Array, Array]:
+    with np.errstate(all="ignore"):
+        values = _wide(fit.predict(t))
+        lower, upper = map(_wide, fit.confidence_band(t))
+    if np.iscomplexobj(values):  # the band's width is that of the modulus: the same up and to the side
+        half = (upper - values) * (1 + 1j)
+        lower, upper = values - half, values + half
+    return values[:, shown], lower[:, shown], upper[:, shown]
+
+
+def _wide(values: Array) -> Array:
+    return values[:, None] if values.ndim == 1 else values
+
+
+def _weighted(data: Any) -> bool:
+    """Whether there are weights other than 1 for use and 0 for missing."""
+    return data.weights is not None and not np.isin(data.weights, (0.0, 1.0)).all()
+
+
+def _draw_curves(axes: Any, x: Array, seen: Array, curve: Curve, shown: Array, *, name: str, total: int) -> None:
+    single = len(shown) == 1
+    thin = slice(None, None, -(-len(x) // MARKS))
+    size = 4.5 if len(x) <= 120 else 3.0 if len(x) <= 1000 else 1.5
+    for k, colour in zip(range(len(shown)), COLOURS, strict=False):
+        dots = GREY if single else colour
+        label = "data" if single else None
+        axes.plot(x[thin], seen[thin, k], "o", color=dots, markersize=size, alpha=0.55, markeredgewidth=0, label=label)
+        axes.fill_between(
+            curve.x,
+            curve.lower[:, k],
+            curve.upper[:, k],
+            color=colour,
+            alpha=0.25,
+            linewidth=0,
+            label="95 % band" if single else None,
+        )
+        label = "fit" if single else f"{shown[k]}"
+        axes.plot(curve.x, curve.values[:, k], color=colour, linewidth=1.8, label=label)
+    if name:
+        axes.set_title(name)
+    _zoom(axes, seen, curve.values)
+    heading = None if single else f"y column{'' if total == len(shown) else f' (of {total})'}"
+    axes.legend(title=heading, ncols=1 if single else 2, fontsize=9, title_fontsize=9)
+
+
+def _zoom(axes: Any, seen: Array, values: Array) -> None:
+    """Limits from data and fit: a band that is wide where there are no data does not hide them."""
+    both = np.concatenate([seen.ravel(), values.ravel()])
+    both = both[np.isfinite(both)]
+    if both.size:
+        low, high = float(both.min()), float(both.max())
+        edge = 0.06 * (high - low) or 0.5
+        axes.set_ylim(low - edge, high + edge)
+
+
+def _draw_residuals(axes: Any, x: Array, residual: Array) -> None:
+    thin = slice(None, None, -(-len(x) // MARKS))
+    size = 3.0 if len(x) <= 1000 else 1.2
+    for k, colour in zip(range(residual.shape[1]), COLOURS, strict=False):
+        dots = GREY if residual.shape[1] == 1 else colour
+        axes.plot(x[thin], residual[thin, k], "o", color=dots, markersize=size, alpha=0.7, markeredgewidth=0)
+    axes.axhline(0.0, color=BLUE if residual.shape[1] == 1 else "black", linewidth=1.0)
+    largest = np.nanmax(np.abs(residual), initial=0.0)
+    if largest > 0:
+        axes.set_ylim(-1.15 * largest, 1.15 * largest)
+
+
+def _headline(fit: Any) -> str:
+    """Status, rss and the first parameters with one standard error."""
+    values = fit.nonlinear
+    if np.iscomplexobj(values):
+        errors = np.concatenate([fit.stderr_nonlinear.real, fit.stderr_nonlinear.imag])
+        values = np.concatenate([values.real, values.imag])
+    else:
+        errors = fit.stderr_nonlinear
+    pairs = list(zip(fit.names, values, errors, strict=True))
+    shown = ",   ".join(_with_error(*pair) for pair in pairs[:NAMED_PARAMETERS])
+    more = f",   and {len(pairs) - NAMED_PARAMETERS} more" if len(pairs) > NAMED_PARAMETERS else ""
+    state = "converged" if fit.success else f"not converged ({fit.status.label.replace('_', ' ')})"
+    return f"{state}, rss {fit.rss:.4g}, {fit.dof} degrees of freedom\n{shown}{more}"
+
+
+def _with_error(name: str, value: float, error: float) -> str:
+    """The value to the second digit of its error."""
+    if not np.isfinite(error) or error <= 0:
+        return f"{name} = {value:.6g}"
+    digits = max(2, int(np.floor(np.log10(max(abs(value), error)))) - int(np.floor(np.log10(error))) + 2)
+    return f"{name} = {value:.{min(digits, 12)}g} ± {error:.2g}"
+
+
+def save(figure: Figure, path: Any) -> None:
+    """Write the figure to `path`, if there is one."""
+    if path is not None:
+        figure.savefig(path, dpi=130, facecolor="white")
