@@ -285,58 +285,59 @@ PYBIND11_MODULE(_cpu, m) {
               py::gil_scoped_release free;
               scalarize.small_fits(call);
           });
-    m.def("small_searches", [](const Dense<std::int32_t>& program, const Dense<double>& t, Dense<double>& w,
-                               const Dense<double>& y, py::object weights, const Dense<std::int64_t>& problems,
-                               const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters,
-                               Dense<double>& a, Dense<double>& cost, Dense<std::int64_t>& counts,
-                               Dense<double>& records, const Dense<double>& rules, double ridge, bool kaufman,
-                               std::int64_t max_iterations) {
-        const py::ssize_t n = y.shape(1), k = y.shape(2), count = problems.shape(0), p = w.shape(1);
-        const double* r = rules.data();
-        std::int64_t recorded = 0;
-        std::int64_t* numbers = counts.mutable_data();  // (3, count): status, iterations, evaluations
-        SearchRecord* out = reinterpret_cast<SearchRecord*>(records.mutable_data());
-        const SmallFitsCall fits{reinterpret_cast<const ProgramColumn*>(program.data()),
-                                 t.data(),
-                                 nullptr,
-                                 nullptr,
-                                 nullptr,
-                                 y.data(),
-                                 optional(weights),
-                                 problems.data(),
-                                 columns.data(),
-                                 parameters.data(),
-                                 a.mutable_data(),
-                                 cost.mutable_data(),
-                                 nullptr,
-                                 nullptr,
-                                 nullptr,
-                                 count,
-                                 n,
-                                 a.shape(1),
-                                 k,
-                                 columns.shape(0),
-                                 p,
-                                 t.shape(0) == 1 ? 0 : n,
-                                 n * k,
-                                 stride(weights, n),
-                                 ridge,
-                                 kaufman,
-                                 true};
-        const SmallSearchCall call{fits,
-                                   {r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], max_iterations, r[9], r[10], r[11]},
-                                   w.mutable_data(),
-                                   numbers,
-                                   numbers + count,
-                                   numbers + 2 * count,
-                                   records.shape(0) ? out : nullptr,
-                                   records.shape(0),
-                                   &recorded};
-        static_assert(sizeof(SearchRecord) == 6 * sizeof(double));
-        {
-            py::gil_scoped_release free;
-            scalarize.small_searches(call);
-        }
-        return recorded;
-    });
+    m.def("small_searches",
+          [](const Dense<std::int32_t>& program, const Dense<double>& t, Dense<double>& w, const Dense<double>& y,
+             py::object weights, const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
+             const Dense<std::int32_t>& parameters, Dense<double>& a, Dense<double>& cost, Dense<std::int64_t>& counts,
+             Dense<double>& records, const Dense<double>& rules, double ridge, bool kaufman,
+             std::int64_t max_iterations) {
+              const py::ssize_t n = y.shape(1), k = y.shape(2), count = problems.shape(0), p = w.shape(1);
+              const double* r = rules.data();
+              std::int64_t recorded = 0;
+              std::int64_t* numbers = counts.mutable_data();  // (3, count): status, iterations, evaluations
+              SearchRecord* out = reinterpret_cast<SearchRecord*>(records.mutable_data());
+              const SmallFitsCall fits{reinterpret_cast<const ProgramColumn*>(program.data()),
+                                       t.data(),
+                                       nullptr,
+                                       nullptr,
+                                       nullptr,
+                                       y.data(),
+                                       optional(weights),
+                                       problems.data(),
+                                       columns.data(),
+                                       parameters.data(),
+                                       a.mutable_data(),
+                                       cost.mutable_data(),
+                                       nullptr,
+                                       nullptr,
+                                       nullptr,
+                                       count,
+                                       n,
+                                       a.shape(1),
+                                       k,
+                                       columns.shape(0),
+                                       p,
+                                       t.shape(0) == 1 ? 0 : n,
+                                       n * k,
+                                       stride(weights, n),
+                                       ridge,
+                                       kaufman,
+                                       true};
+              const SmallSearchCall call{
+                  fits,
+                  {r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], max_iterations, r[9], r[10], r[11], r[12]},
+                  w.mutable_data(),
+                  numbers,
+                  numbers + count,
+                  numbers + 2 * count,
+                  records.shape(0) ? out : nullptr,
+                  records.shape(0),
+                  &recorded};
+              static_assert(sizeof(SearchRecord) == 6 * sizeof(double));
+              {
+                  py::gil_scoped_release free;
+                  scalarize.small_searches(call);
+              }
+              return recorded;
+          });
 }

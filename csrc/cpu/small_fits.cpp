@@ -158,7 +158,8 @@ SearchStatus Search::search(std::int64_t b) {
         SearchStatus status = SearchStatus::running;
         if (accepted) {
             const double bounded = 2.0 * std::min(gain, 1.0) - 1.0;
-            damping *= std::max(rules.shrink, 1.0 - bounded * bounded * bounded);
+            const double factor = std::max(1.0 / 3.0, 1.0 - bounded * bounded * bounded);
+            damping *= std::fabs(gain - 1.0) <= rules.sure ? rules.sure_shrink : factor;
             growth = 2.0;
             std::swap(current, trial);
             status = after_step(old, predicted);

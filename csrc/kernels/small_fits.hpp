@@ -41,7 +41,7 @@ struct SearchRules {
     double initial, smallest, largest, least_gain;
     double cost_tolerance, step_tolerance, gradient_tolerance, rounding, diagonal_floor;
     std::int64_t max_iterations;
-    double condition_limit, step_bound, shrink;
+    double condition_limit, step_bound, sure_shrink, sure;
 };
 
 /// Numbers as in result.py; `beyond` = a Gram matrix past condition_limit was met, and the problem is left to the

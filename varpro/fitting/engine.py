@@ -30,7 +30,7 @@ SMALL_COLUMNS, SMALL_PAIRS, SMALL_RIGHT = 16, 48, 8
 """Above these the matrix products of a problem are large enough for BLAS."""
 MANY_RIGHT, MANY_VALUES = 32, 20_000
 """From here on reading Y at every evaluation costs more than keeping the range of the basis."""
-CACHED = 1 << 17
+CACHED = 1 << 19
 """Numbers of Phi and D that a chunk of problems may hold, about what a second-level cache keeps."""
 
 
@@ -262,7 +262,7 @@ def search_compiled(spec: Spec, built: Built, u0: Array, problems: Array, out: O
     rules = np.array([
         damping.initial, damping.smallest, damping.largest, damping.least_gain, stop.cost_tolerance, stop.step_tolerance,
         stop.gradient_tolerance, ROUNDING, DIAGONAL_FLOOR, CONDITION_LIMIT, damping.step_bound,
-        damping.shrink,
+        damping.sure_shrink, damping.sure,
     ])  # fmt: skip
     most = 10 * stop.max_iterations * len(problems) if keep_history else 0
     w, a, cost, counts, records = small_fits.search_program(

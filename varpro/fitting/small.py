@@ -64,6 +64,12 @@ class SmallProblem:
             options["weights"] = basis.weights
         return cls(basis, general, general.y if program is None else raw, program, pairs, options)
 
+    @property
+    def ahead(self) -> bool:
+        """Derivatives are made with the values: compiled, they are nearly free, and for a batch the second pass over
+        the problems' arrays would cost more than the derivatives of steps that are rejected."""
+        return self.program is not None or self.basis.model.together
+
     def evaluate(self, w: Array, problems: Array) -> SmallEvaluation:
         """Linear parameters and cost at w (b, F); with a compiled model H and g, too, in the same pass."""
         y, count = self.y, len(w)
@@ -71,6 +77,10 @@ class SmallProblem:
             t = self.basis.model.t
             grid = t if self.basis.model.own_t else t[None]
             out = small_fits.from_program(self.program, grid, self.basis.w(w), y, problems, self.pairs, **self.options)
+            phi, h, gradient = np.empty((count, 0, 0)), out.h, out.gradient
+        elif self.ahead:
+            phi, d = self.basis.basis(w, problems), self.basis.jacobian(w, problems)
+            out = small_fits.from_arrays(phi, d, y, problems, self.pairs, w.shape[1], **self.options)
             phi, h, gradient = np.empty((count, 0, 0)), out.h, out.gradient
         else:
             phi = self.basis.basis(w, problems)
@@ -81,7 +91,7 @@ class SmallProblem:
         if hard.any():
             slow = self.general.evaluate(w[hard], problems[hard])
             out.a[hard], out.cost[hard], rank[hard] = slow.a, slow.cost, slow.rank
-            if self.program is not None:
+            if self.ahead:
                 part = self._equations(slow)
                 h[hard], gradient[hard] = _symmetric(part.h), part.gradient
         cost = np.where(np.isfinite(out.cost), out.cost, np.inf)
@@ -94,7 +104,7 @@ class SmallProblem:
     def linearise(self, current: SmallEvaluation) -> NormalEquations:
         """H and g, made now or with the values."""
         h, gradient = current.h, current.gradient
-        if self.program is None:
+        if not self.ahead:
             d = self.basis.jacobian(current.w, current.problems)
             size = current.w.shape[1]
             out = small_fits.from_arrays(current.phi, d, self.y, current.problems, self.pairs, size, **self.options)

@@ -199,8 +199,8 @@ def search_program(
 ) -> tuple[Array, Array, Array, Array, Array]:
     """The search of solvers.loop for problems of a program, one after another, from w0 (b, P).
 
-    rules : (12,) damping initial, smallest, largest, least gain; tolerances of cost, step, gradient; rounding; floor of
-        the scaling; limit of the condition; bound on the step; least factor on the damping.
+    rules : (13,) damping initial, smallest, largest, least gain; tolerances of cost, step, gradient; rounding; floor of
+        the scaling; limit of the condition; bound on the step; factor on the damping after a sure step, and how sure.
     Returns w (b, P), a (b, I, K), cost (b,), counts (3, b): status, iterations, evaluations; records (n, 6): problem,
     iteration, cost, damping, gain, accepted, of the first n_records trials.  Its reference is the search loop itself.
     """
@@ -208,7 +208,7 @@ def search_program(
         w0.ndim == 2 and w0.shape[1] <= MOST_PARAMETERS,
         f"w0 has shape {w0.shape}; at most {MOST_PARAMETERS} parameters",
     )
-    require(rules.shape == (12,), f"rules have shape {rules.shape}; they need (12,)")
+    require(rules.shape == (13,), f"rules have shape {rules.shape}; they need (13,)")
     require(
         t.ndim == 2 and t.shape[0] in (1, len(y)) and t.shape[1] == y.shape[1],
         f"t has shape {t.shape}; y {y.shape} needs (1 or {len(y)}, {y.shape[1]})",

@@ -18,8 +18,9 @@ class DampingRule:
     """lambda never falls below; a search on sampled rows needs a real floor, or each step fits its own sample."""
     largest: float = 1e12
     """lambda above this without a decrease: the problem has stalled."""
-    shrink: float = 1.0 / 3.0
-    """least factor on lambda after a step as good as promised"""
+    sure_shrink: float = 1.0 / 3.0
+    """factor on lambda after a step whose gain is within `sure` of 1: the model is nearly exact, damping only delays"""
+    sure: float = 0.05
     step_bound: float = np.inf
     """||s||_d <= step_bound ||w||_d, the norms scaled by d: a longer step is damped more before it is tried.  A model
     with few parameters can run away in one step (More, LNM 630 (1978) 105-116); a network of thousands does not."""
@@ -27,8 +28,8 @@ class DampingRule:
     """A step is accepted when actual / predicted reduction exceeds this."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.shrink < 1:
-            raise ConfigError(f"shrink is {self.shrink}; it needs a number between 0 and 1")
+        if not 0 < self.sure_shrink < 1:
+            raise ConfigError(f"sure_shrink is {self.sure_shrink}; it needs a number between 0 and 1")
         if not self.step_bound > 0:
             raise ConfigError(f"step_bound is {self.step_bound}; it needs a number above 0, or inf for none")
         if not 0 < self.smallest <= self.initial <= self.largest:
@@ -62,9 +63,10 @@ class Damping:
         return gain > self.rule.least_gain
 
     def after(self, gain: Array, accepted: Array) -> "Damping":
-        """lambda max(shrink, 1 - (2 gain - 1)^3) after success; lambda growth, growth doubled, after failure."""
+        """lambda max(1/3, 1 - (2 gain - 1)^3), or sure_shrink, after success; lambda growth, growth doubled, after failure."""
         bounded = np.where(accepted, np.minimum(gain, 1.0), 0.0)
-        shrunk = self.value * np.maximum(self.rule.shrink, 1.0 - (2.0 * bounded - 1.0) ** 3)
+        factor = np.maximum(1.0 / 3.0, 1.0 - (2.0 * bounded - 1.0) ** 3)
+        shrunk = self.value * np.where(np.abs(gain - 1.0) <= self.rule.sure, self.rule.sure_shrink, factor)
         value = np.where(accepted, shrunk, self.value * self.growth)
         return replace(
             self,
