@@ -51,8 +51,8 @@ class Functional:
 
     def residual(self, w: Any) -> Array:
         """(N K,) Y - Phi A, weighted, as (N, K) flattened; with a ridge its rows follow.  f = 1/2 ||residual||^2."""
-        phi, y, a = self._solution(w)
-        rows = [y - phi @ a]
+        phi, y, a, _ = self._solution(w)
+        rows = [_misfit(phi, y, a)]
         ridge = getattr(self._built.problem, "ridge", None) or getattr(
             getattr(self._built.problem, "general", None), "ridge", 0.0
         )
@@ -62,28 +62,48 @@ class Functional:
 
     def jacobian(self, w: Any) -> Array:
         """(N K, P) full Golub-Pereyra Jacobian of the residual, without a ridge."""
-        point = np.asarray(w, dtype=float)[None]
-        phi, y, a = self._solution(w)
         from varpro.linalg.projector import factor
 
-        fac, basis = factor(phi[None]), self._built.basis
-        d, u = basis.jacobian(point, self._one)[0], fac.u[0]
-        residual = y - phi @ a
-        pinv_t = u @ fac.back[0].T
+        phi, y, a, current = self._solution(w)
+        basis, residual = self._built.basis, _misfit(phi, y, a)
+        d = self._own(basis.jacobian(np.asarray(w, dtype=float)[None], self._one))
+        if self._built.form == "separate":
+            u, pinv_t = current.u[0], phi @ current.inverse_gram[0]
+        else:
+            fac = factor(phi)
+            u, pinv_t = fac.u, fac.u @ fac.back.mT
+        projected = d - u @ (u.mT @ d)
+        moments = np.einsum("knm,nk->mk", np.broadcast_to(d, (y.shape[1], *d.shape[1:])), residual)
         out = np.zeros((*y.shape, self._count))
         for m, (j, p) in enumerate(zip(basis.columns, basis.parameters, strict=True)):
-            projected = d[:, m] - u @ (u.T @ d[:, m])
-            out[:, :, p] -= np.outer(projected, a[j]) + np.outer(pinv_t[:, j], d[:, m] @ residual)
+            out[:, :, p] -= projected[:, :, m].T * a[j] + pinv_t[:, :, j].T * moments[m]
         return out.reshape(-1, self._count)
 
     def coefficients(self, w: Any) -> Array:
         """(I, K) the linear parameters at w."""
         return self._solution(w)[2]
 
-    def _solution(self, w: Any) -> tuple[Array, Array, Array]:
+    def _solution(self, w: Any) -> tuple[Array, Array, Array, Any]:
+        """Phi (1 or K, N, I), y (N, K), a (I, K), and the evaluation."""
         current = self._evaluate(w)
-        point = np.asarray(w, dtype=float)[None]
-        return self._built.basis.basis(point, self._one)[0], self._built.y[0], current.a[0]
+        phi, y = self._built.basis.basis(np.asarray(w, dtype=float)[None], self._one), self._built.y[0]
+        if self._built.form != "compressed":
+            return self._own(phi), y, current.a[0], current
+        from varpro.linalg.projector import factor
+
+        problem = self._built.problem  # its evaluation is in the coordinates of the compressed right-hand sides
+        a = factor(phi, ridge=problem.ridge, rank_tolerance=problem.rank_tolerance).coefficients(y[None])[0]
+        return phi, y, a, current
+
+    def _own(self, columns: Array) -> Array:
+        """Columns (1, N, J) with the weights of each right-hand side, (1 or K, N, J)."""
+        separate = self._built.form == "separate"
+        return self._built.problem._own(columns, self._one) if separate else columns  # type: ignore[no-any-return]
+
+
+def _misfit(phi: Array, y: Array, a: Array) -> Array:
+    """(N, K)"""
+    return y - (phi[0] @ a if len(phi) == 1 else np.einsum("kni,ik->nk", phi, a))
 
 
 def functional(
