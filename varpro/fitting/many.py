@@ -26,8 +26,8 @@ class Range:
     """Q and what Y is in it.  y (N, K) is read only when Q grows."""
 
     y: Array
-    total: float = 0.0
-    """||Y||^2"""
+    outside: float = 0.0
+    """||Y||^2 - ||Q^T Y||^2; its error, eps ||Y||^2, is the same for every w, so differences of costs do not see it"""
     q: Array = field(default_factory=lambda: np.empty((0, 0)))
     projected: Array = field(default_factory=lambda: np.empty((0, 0)))
     """Q^T Y (s, K)"""
@@ -35,7 +35,7 @@ class Range:
     """L (s, min(s, K))"""
 
     def __post_init__(self) -> None:
-        self.total = float(np.vdot(self.y, self.y))
+        self.outside = float(np.vdot(self.y, self.y))
         self.q, self.projected = np.empty((len(self.y), 0)), np.empty((0, self.y.shape[1]))
 
     def include(self, columns: Array) -> None:
@@ -43,8 +43,10 @@ class Range:
         new = self._outside(columns)
         if not new.shape[1]:
             return
+        added = new.T @ self.y
+        self.outside = max(self.outside - float(np.vdot(added, added)), 0.0)
         self.q = np.concatenate([self.q, new], axis=1)
-        self.projected = np.concatenate([self.projected, new.T @ self.y])
+        self.projected = np.concatenate([self.projected, added])
         self.triangle = np.linalg.qr(self.projected.T, mode="r").T
 
     def _outside(self, columns: Array) -> Array:
@@ -65,11 +67,6 @@ class Range:
                 column = column - self.q @ (self.q.T @ column)  # dividing by a small norm magnified what was left
                 found.append(column / np.linalg.norm(column))
         return np.stack(found, axis=1) if found else np.empty((len(columns), 0))
-
-    @property
-    def outside(self) -> float:
-        """||Y||^2 - ||Q^T Y||^2"""
-        return max(self.total - float(np.vdot(self.triangle, self.triangle)), 0.0)
 
 
 @dataclass
