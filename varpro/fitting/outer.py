@@ -9,6 +9,7 @@ import scipy.optimize
 from varpro.arrays import Array
 from varpro.errors import ConfigError
 from varpro.fitting.engine import Built, Spec, build, run
+from varpro.fitting.rounding import settled
 from varpro.fitting.solution import Solution
 from varpro.result import Status
 
@@ -23,7 +24,7 @@ def solve(spec: Spec, u0: Array, *, loss: str, loss_scale: float | None, **optio
     if loss not in LOSSES:
         raise ConfigError(f"loss is {loss!r}; choose one of {', '.join(LOSSES)}")
     outcome, built = run(spec, u0, **options)
-    found = Solution(spec, outcome, built)
+    found = Solution(spec, settled(spec, built, outcome), built)
     return found if loss == "linear" else _reweighted(spec, found, loss, loss_scale, options)
 
 
@@ -49,7 +50,8 @@ def _reweighted(spec: Spec, found: Solution, loss: str, scale: float | None, opt
         done = (moved | ~np.isfinite(outcome.u)).all()
         evaluations = found.outcome.evaluations + outcome.evaluations
         iterations = found.outcome.iterations + outcome.iterations
-        found = Solution(again, replace(outcome, evaluations=evaluations, iterations=iterations), built, robust)
+        outcome = replace(settled(again, built, outcome), evaluations=evaluations, iterations=iterations)
+        found = Solution(again, outcome, built, robust)
         if done:
             break
     return _with_plain_rss(found, spec)
