@@ -14,6 +14,10 @@ import scipy.linalg
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError, DataError, ShapeError
+from varpro.models.guesses import remainder
+
+EVEN = 1e-6
+"""Relative spread of the steps up to which all starting equations are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +97,19 @@ def _leading(snapshots: Array, rank: int) -> tuple[Array, Array]:
 
 
 def _starting_eigenvalues(coordinates: Array, t: Array) -> Array:
-    """Eigenvalues of A in (z_n+1 - z_n) / dt = A (z_n+1 + z_n) / 2 by least squares: the trapezoidal rule."""
+    """Eigenvalues of A in z_n+1 - z_n = dt_n A (z_n+1 + z_n) / 2 by least squares: the trapezoidal rule.
+
+    Equations divided by dt_n suffer from noise in short steps, those left as they are from curvature in long ones: of
+    the divisors dt_n, sqrt(dt_n) and 1 the one is taken whose exponentials leave least of z.
+    """
+    _, first = np.unique(t, return_index=True)  # ascending, without repeated times
+    t, coordinates = t[first], coordinates[:, first]
     step = np.diff(t)
-    slope, middle = np.diff(coordinates, axis=1) / step, 0.5 * (coordinates[:, 1:] + coordinates[:, :-1])
-    generator = np.linalg.lstsq(middle.T, slope.T, rcond=None)[0].T
-    return np.linalg.eigvals(generator).astype(complex)
+    rise, middle = np.diff(coordinates, axis=1), 0.5 * (coordinates[:, 1:] + coordinates[:, :-1])
+    starts = []
+    with np.errstate(all="ignore"):
+        for power in (1.0, 0.5, 0.0) if np.ptp(step) > EVEN * step.mean() else (1.0,):
+            generator = np.linalg.lstsq((middle * step ** (1 - power)).T, (rise / step**power).T, rcond=None)[0].T
+            starts.append(np.linalg.eigvals(generator).astype(complex))
+        left = [remainder(np.exp(np.multiply.outer(t - t[0], start)), coordinates.T) for start in starts]
+    return starts[int(np.argmin(left))]
