@@ -55,8 +55,8 @@ def shown_path(path: Path) -> str:
     return path.name if path.parent == SHIPPED else str(path)
 
 
-def read_tree(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.  Raises ConfigError with the line."""
+def read_tree(path: Path, *, example: str = "a data source, such as data: {source: mnist}") -> dict[str, Any]:
+    """The mapping in a YAML file; example : what an empty one lacks.  Raises ConfigError with the line."""
     where = shown_path(path)
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
@@ -69,7 +69,7 @@ def read_tree(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, yaml.YAMLError):
         raise ConfigError(f"{where}: cannot be read as YAML: it is no text in UTF-8; name a text file") from None
     if tree is None:
-        raise ConfigError(f"{where}: is empty; it needs at least a data source, such as data: {{source: mnist}}")
+        raise ConfigError(f"{where}: is empty; it needs at least {example}")
     if not isinstance(tree, dict):
         kind = {"list": "a list", "str": "plain text"}.get(type(tree).__name__, f"only {shown(tree)}")
         raise ConfigError(f"{where}: holds {kind}; a mapping of keys to values is needed, such as units: 50")

@@ -1,7 +1,6 @@
 """The plot of many fits: histograms of what was fitted, and maps where the problems are pixels."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,19 +17,10 @@ TAILS = (1.0, 99.0)
 """Percentiles that the ranges of histograms and maps are taken from."""
 
 
-class Many(Protocol):
-    """What is drawn of a batch."""
-
-    names: Sequence[str]
-    linear_names: Sequence[str]
-    nonlinear: Array
-    linear: Array
-    status: Array
-
-
-def draw_batch(many: Many, shape: tuple[int, int] | None = None, path: Any = None) -> Figure:
+def draw_batch(many: Any, shape: tuple[int, int] | None = None, path: Any = None) -> Figure:
     """Histograms of the parameters and amplitudes of the problems that converged; saved to `path` if given.
 
+    many : a BatchResult, or what has its names, linear_names, nonlinear, linear and status.
     shape : (H, W) with H W problems; then each has a map as well, blank where a problem did not converge.
     """
     good = np.isin(many.status, [status for status in Status if status.converged])
@@ -61,7 +51,7 @@ def draw_batch(many: Many, shape: tuple[int, int] | None = None, path: Any = Non
     return figure
 
 
-def _panels(many: Many) -> list[tuple[str, Array]]:
+def _panels(many: Any) -> list[tuple[str, Array]]:
     """Name and (B,) values of each parameter, then each amplitude; complex amplitudes by modulus."""
     w = many.nonlinear
     w = np.concatenate([w.real, w.imag], axis=1) if np.iscomplexobj(w) else w
@@ -107,11 +97,11 @@ def _draw_map(figure: Figure, axes: Any, image: Array, span: tuple[float, float]
     axes.grid(False)
     axes.set_xticks([])
     axes.set_yticks([])
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.85, extend="both")
+    bar = figure.colorbar(drawn, cax=axes.inset_axes((1.03, 0.0, 0.05, 1.0)))
     bar.ax.tick_params(labelsize=8)
 
 
-def _batch_headline(many: Many, left_out: int) -> str:
+def _batch_headline(many: Any, left_out: int) -> str:
     values, numbers = np.unique(many.status, return_counts=True)
     counts = sorted(zip(numbers.tolist(), values.tolist(), strict=True), reverse=True)
     good = sum(n for n, value in counts if Status(value).converged)

@@ -16,7 +16,7 @@ FINE_POINTS = 400
 """The curve is drawn at so many points where the data have fewer."""
 MARKS = 20_000
 """More points than these are thinned out: they would only cover one another."""
-NAMED_PARAMETERS = 4
+NAMED_PARAMETERS = 5
 
 
 class Curve(NamedTuple):
@@ -43,7 +43,11 @@ def draw_fit(fit: Any, path: Any = None) -> Figure:
     seen = np.where(weight > 0, data.y[0][:, shown], np.nan)
     residual = _wide(fit.residual)[:, shown] * (1.0 if data.weights is None else weight)
     curve = _curve(fit, x, data.t, shown)
-    parts = [("", np.real)] if not fit._solution.spec.complex_data else [("real part", np.real), ("imaginary", np.imag)]
+    parts = (
+        [("", np.real)]
+        if not fit._solution.spec.complex_data
+        else [("real part", np.real), ("imaginary part", np.imag)]
+    )
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7 if len(parts) == 1 else 11, 5.2))
         axes = figure.subplots(2, len(parts), sharex="col", squeeze=False, gridspec_kw={"height_ratios": [3, 1]})
@@ -98,7 +102,7 @@ def _draw_curves(axes: Any, x: Array, seen: Array, curve: Curve, shown: Array, *
     for k, colour in zip(range(len(shown)), COLOURS, strict=False):
         dots = GREY if single else colour
         label = "data" if single else None
-        axes.plot(x[thin], seen[thin, k], "o", color=dots, markersize=size, alpha=0.55, markeredgewidth=0, label=label)
+        axes.plot(x[thin], seen[thin, k], "o", color=dots, markersize=size, alpha=0.7, markeredgewidth=0, label=label)
         axes.fill_between(
             curve.x,
             curve.lower[:, k],
@@ -114,7 +118,8 @@ def _draw_curves(axes: Any, x: Array, seen: Array, curve: Curve, shown: Array, *
         axes.set_title(name)
     _zoom(axes, seen, curve.values)
     heading = None if single else f"y column{'' if total == len(shown) else f' (of {total})'}"
-    axes.legend(title=heading, ncols=1 if single else 2, fontsize=9, title_fontsize=9)
+    if name != "imaginary part":
+        axes.legend(title=heading, ncols=1 if single else 2, fontsize=9, title_fontsize=9)
 
 
 def _zoom(axes: Any, seen: Array, values: Array) -> None:
@@ -148,18 +153,21 @@ def _headline(fit: Any) -> str:
     else:
         errors = fit.stderr_nonlinear
     pairs = list(zip(fit.names, values, errors, strict=True))
-    shown = ",   ".join(_with_error(*pair) for pair in pairs[:NAMED_PARAMETERS])
-    more = f",   and {len(pairs) - NAMED_PARAMETERS} more" if len(pairs) > NAMED_PARAMETERS else ""
+    words = [_with_error(*pair) for pair in pairs[:NAMED_PARAMETERS]]
+    words += [f"and {len(pairs) - NAMED_PARAMETERS} more"] if len(pairs) > NAMED_PARAMETERS else []
+    lines = [",   ".join(words[i : i + 3]) for i in range(0, len(words), 3)]
     state = "converged" if fit.success else f"not converged ({fit.status.label.replace('_', ' ')})"
-    return f"{state}, rss {fit.rss:.4g}, {fit.dof} degrees of freedom\n{shown}{more}"
+    return f"{state}, rss {fit.rss:.4g}, {fit.dof} degrees of freedom\n" + ",\n".join(lines)
 
 
 def _with_error(name: str, value: float, error: float) -> str:
-    """The value to the second digit of its error."""
+    """Both to the second digit of the error."""
     if not np.isfinite(error) or error <= 0:
         return f"{name} = {value:.6g}"
-    digits = max(2, int(np.floor(np.log10(max(abs(value), error)))) - int(np.floor(np.log10(error))) + 2)
-    return f"{name} = {value:.{min(digits, 12)}g} ± {error:.2g}"
+    decimals = 1 - int(np.floor(np.log10(error)))
+    if 0 <= decimals <= 8 and abs(value) < 1e6:
+        return f"{name} = {value:.{decimals}f} ± {error:.{decimals}f}"
+    return f"{name} = {value:.6g} ± {error:.2g}"
 
 
 def save(figure: Figure, path: Any) -> None:

@@ -1,0 +1,154 @@
+"""What varpro-fit does: read, fit alone or in blocks over the ranks, write."""
+
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+import varpro
+from varpro.arrays import Array
+from varpro.cli._fit_data import FitData, read_data
+from varpro.cli._fit_output import Rows, describe_batch, write_batch, write_single
+from varpro.cli._output import output_folder, unwritable
+from varpro.distributed import Communicator, blas_threads, threads_per_rank
+from varpro.errors import ConfigError
+from varpro.fit_config import FitConfig, load_fit_config
+from varpro.models import Model
+from varpro.report.progress import make_display
+
+
+def run_job(comm: Communicator, options: Namespace) -> int:
+    """Exit code of a fit with the options of the command line.  Collective; raises VarproError."""
+    config = load_fit_config(options.config, options.set, options.output)
+    model = config.build()
+    if options.dry_run:
+        if comm.rank == 0:
+            found = read_data(options.data, config)
+            print(_describe(config, model, found, _start(config, model, found), comm.size))
+        return 0
+    with output_folder(comm, Path(str(config.output)), overwrite=options.overwrite) as output:
+        data = read_data(options.data, config) if comm.rank == 0 else None
+        start = None if data is None else _start(config, model, data)
+        start, single = comm.bcast((start, data is not None and data.single))
+        if not single:
+            _fit_batch(comm, config, model, data, start, output, options)
+        elif data is not None:
+            _fit_single(config, model, data, output, options)
+    return 0
+
+
+def _start(config: FitConfig, model: Model, data: FitData) -> Array | None:
+    """Starting values: the config's, else a guess, of a batch from the mean of all problems whatever rank has them."""
+    names = model.parameter_names
+    if not names:
+        raise ConfigError("model: has only linear parameters; add a summand with nonlinear ones, such as exponentials")
+    if config.start is not None:
+        if len(config.start) != len(names):
+            raise ConfigError(f"start has {len(config.start)} values; the model has {len(names)}: {', '.join(names)}")
+        return np.array(config.start)
+    if data.single:
+        return None
+    with np.errstate(all="ignore"):
+        finite = np.where(np.isfinite(data.y), data.y, 0.0)
+        mean = finite.sum(axis=0) / np.isfinite(data.y).sum(axis=0)
+    t = data.t if data.t.ndim == 1 or data.t.shape != data.y.shape[:2] else data.t[0]
+    good = np.isfinite(mean) if mean.ndim == 1 else np.isfinite(mean).all(axis=1)
+    return np.asarray(model.guess(t[good], mean[good])) if len(t) == len(mean) else None
+
+
+def _fit_single(config: FitConfig, model: Model, data: FitData, output: Path, options: Namespace) -> None:
+    with blas_threads(1), make_display(quiet=options.quiet, first_rank=True) as display:
+        display.phase("fit", 1)
+        fit = varpro.fit(
+            model, data.t, data.y, config.start, weights=data.weights,
+            multistart=config.multistart, seed=config.seed, **config.options(),
+        )  # fmt: skip
+        display.advance(fit.cost)
+    try:
+        write_single(fit, config, repr(model), options.data, output)
+    except OSError as error:
+        raise unwritable(output, error) from error
+    if not options.quiet:
+        print(f"{fit}\n\n{model!r} -> {output}")
+
+
+def _fit_batch(
+    comm: Communicator,
+    config: FitConfig,
+    model: Model,
+    data: FitData | None,
+    start: Array | None,
+    output: Path,
+    options: Namespace,
+) -> None:
+    if config.multistart:
+        raise ConfigError("multistart is for a single fit; start a batch elsewhere with start")
+    clock = time.perf_counter()
+    own = _scattered(comm, data)
+    rows = None
+    with blas_threads(1), make_display(quiet=options.quiet, first_rank=comm.rank == 0) as display:
+        if len(own.y):
+            display.phase("fits" if comm.size == 1 else f"fits of rank 0 of {comm.size}", len(own.y))
+            many = varpro.fit_batch(
+                model, own.t, own.y, start, weights=own.weights, threads=threads_per_rank(comm),
+                progress=lambda n: display.advance(n=n), **config.options(),
+            )  # fmt: skip
+            rows = Rows.of(many)
+        gathered = comm.gather(rows)
+    if gathered is None or data is None:
+        return
+    everything = Rows.joined([part for part in gathered if part is not None])
+    summary = {"ranks": comm.size, "elapsed_seconds": time.perf_counter() - clock}
+    try:
+        write_batch(everything, data.shape, config, repr(model), options.data, output, summary)
+    except OSError as error:
+        raise unwritable(output, error) from error
+    if not options.quiet:
+        print(f"{describe_batch(everything)}\n\n{model!r} -> {output}")
+
+
+def _scattered(comm: Communicator, data: FitData | None) -> FitData:
+    """The block of problems of this rank.  Rank 0 has the data."""
+    header: Any = None
+    if data is not None:
+        b = len(data.y)
+        per_problem = {"t": data.t.ndim > 1 and data.t.shape == data.y.shape[:2]}
+        per_problem["weights"] = data.weights is not None and data.weights.ndim > 1 and len(data.weights) == b
+        shared = {name: getattr(data, name) for name in ("t", "weights") if not per_problem[name]}
+        header = b, per_problem, shared
+    b, per_problem, shared = comm.bcast(header)
+    edges = np.linspace(0, b, comm.size + 1).round().astype(int)
+    arrays: dict[str, Any] = dict(shared)
+    for name in ("y", *(name for name in per_problem if per_problem[name])):
+        if data is None:
+            arrays[name] = comm.recv(0)
+            continue
+        whole = getattr(data, name)
+        for rank in range(1, comm.size):
+            comm.send(np.ascontiguousarray(whole[edges[rank] : edges[rank + 1]]), rank)
+        arrays[name] = whole[: edges[1]]
+    return FitData(arrays["t"], arrays["y"], arrays["weights"], (len(arrays["y"]),))
+
+
+def _describe(config: FitConfig, model: Model, data: FitData, start: Array | None, ranks: int) -> str:
+    """What --dry-run prints."""
+    if start is None:
+        finite = np.isfinite(data.y) if data.y.ndim == 1 else np.isfinite(data.y).all(axis=1)
+        start = np.asarray(model.guess(data.t[finite], data.y[finite]))
+    count = 1 if data.single else len(data.y)
+    values = ", ".join(f"{name} = {value:.6g}" for name, value in zip(model.parameter_names, start, strict=True))
+    missing = int(np.isnan(data.y).sum())
+    table = [
+        ("model", repr(model)),
+        ("columns", ", ".join(model.column_names)),
+        ("start", values + (" (given)" if config.start is not None else " (guessed)")),
+        ("data", f"y {data.y.shape}, t {data.t.shape}, {missing} missing values"),
+        ("problems", f"{count} on {ranks} rank{'s' if ranks > 1 else ''}"),
+        ("weights", "none" if data.weights is None else str(data.weights.shape)),
+        ("output", str(config.output)),
+    ]
+    resolved = yaml.safe_dump(config.as_dict(), sort_keys=False, default_flow_style=None)
+    return resolved + "\n" + "\n".join(f"{name:<10}{text}" for name, text in table)

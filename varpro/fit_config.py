@@ -1,0 +1,218 @@
+"""The config of varpro-fit: which model, which columns of the data, which options of `varpro.fit`."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from varpro import models
+from varpro.config import Bool, Float, Int, Section
+from varpro.config_errors import explain
+from varpro.config_file import apply_override, read_tree
+from varpro.errors import ConfigError
+
+MODELS: dict[str, tuple[Callable[..., models.Model], tuple[str, ...]]] = {
+    "exponentials": (models.Exponentials, ("n", "offset", "rates")),
+    "gaussians": (models.Gaussians, ("n", "offset", "shared_width")),
+    "lorentzians": (models.Lorentzians, ("n", "offset", "shared_width")),
+    "voigt": (models.Voigt, ("n", "offset", "shared_width")),
+    "damped_sinusoids": (models.DampedSinusoids, ("n", "offset")),
+    "rational": (models.Rational, ("p", "q")),
+    "powers": (models.Powers, ("n", "offset")),
+    "polynomial": (models.Polynomial, ("degree",)),
+    "constant": (models.Constant, ()),
+}
+"""What makes each kind, and the keys it takes; those of REQUIRED must be there."""
+REQUIRED = ("p", "q", "degree")
+EXAMPLE = "model: [{kind: exponentials, n: 2}, {kind: constant}]"
+
+Ends = tuple[Float | None, Float | None]
+Column = Int | Annotated[str, Field(min_length=1)]
+
+
+class Part(Section):
+    """One summand of the model."""
+
+    kind: Literal[
+        "exponentials", "gaussians", "lorentzians", "voigt", "damped_sinusoids", "rational", "powers", "polynomial",
+        "constant",
+    ]  # fmt: skip
+    n: Annotated[Int, Field(ge=1)] | None = None
+    """Shapes of this kind; null = 1."""
+    offset: Bool | None = None
+    """A column of ones behind them; null = false."""
+    rates: Bool | None = None
+    """exp(-k t) instead of exp(-t / tau), for exponentials."""
+    shared_width: Bool | None = None
+    """One width for all peaks."""
+    p: Annotated[Int, Field(ge=0)] | None = None
+    """Degree of a rational's numerator."""
+    q: Annotated[Int, Field(ge=1)] | None = None
+    """Degree of a rational's denominator."""
+    degree: Annotated[Int, Field(ge=0)] | None = None
+    """Of a polynomial."""
+
+    @model_validator(mode="after")
+    def _keys_of_the_kind(self) -> "Part":
+        keys = MODELS[self.kind][1]
+        for name in self.given:
+            if name not in keys:
+                raise ValueError(f"has {name}, which {self.kind} does not take (it takes {', '.join(keys) or 'none'})")
+        for name in REQUIRED:
+            if name in keys and name not in self.given:
+                raise ValueError(f"needs {name}, such as {{kind: {self.kind}, {name}: 2}}")
+        return self
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The keys that are set, without the kind."""
+        return {name: value for name, value in self if name != "kind" and value is not None}
+
+    def build(self) -> models.Model:
+        """The model of `varpro.models`."""
+        make, keys = MODELS[self.kind]
+        given = self.given
+        return make(**({"n": 1} if "n" in keys else {}) | given)
+
+
+class Columns(Section):
+    """Where t and y are: columns of a text file by name or number from 0, arrays of a .npz or .h5 by name."""
+
+    t: Column | None = None
+    """null = the first column, or the array t."""
+    y: list[Column] | None = None
+    """null = all columns but t and the weights', or the array y."""
+
+    @field_validator("y", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | int) else value
+
+
+class FitConfig(Section):
+    """A whole fit: a model, data, and the options of `varpro.fit`, which tells more of each."""
+
+    model: Annotated[list[Part], Field(min_length=1)]
+    """The summands."""
+    start: list[Float] | None = None
+    """Nonlinear parameters to begin at, in the order --dry-run shows; null = guessed from the data."""
+    bounds: dict[str, Ends] | None = None
+    """name: [lower, upper] of nonlinear parameters; null = none."""
+    fixed: dict[str, Float] | list[str] | None = None
+    """Names that stay at their start, or name: value."""
+    tied: dict[str, str | tuple[str, Float] | tuple[str, Float, Float]] | None = None
+    """name: other, [other, factor] or [other, factor, offset]."""
+    linear: Literal["free", "nonnegative"] | tuple[Float | list[Float] | None, Float | list[Float] | None] = "free"
+    """The amplitudes: free, nonnegative or [lower, upper], each a number for all, one for each amplitude, or null."""
+    ridge: Literal["gcv"] | Annotated[Float, Field(ge=0)] = 0.0
+    """mu of mu ||A||^2; gcv chooses it, for a single fit."""
+    loss: Literal["linear", "huber", "soft_l1", "cauchy"] = "linear"
+    """How large residuals count."""
+    loss_scale: Annotated[Float, Field(gt=0)] | None = None
+    """From where on a residual is large; null = from the residuals' median."""
+    jacobian: Literal["golub-pereyra", "kaufman"] = "golub-pereyra"
+    """The full derivative of the projected residual, or without its part in range(Phi)."""
+    max_iterations: Annotated[Int, Field(ge=1)] | None = None
+    """At most so many linearisations; null = 200 for a single fit, 100 in a batch."""
+    multistart: Annotated[Int, Field(ge=0)] = 0
+    """Further starts to try, for a single fit."""
+    seed: Annotated[Int, Field(ge=0, lt=2**63)] = 0
+    """Of the further starts."""
+    columns: Columns = Columns()
+    weights: Column | list[Column] | None = None
+    """Column or array that multiplies the residual (1 / error); several columns: one for each of y."""
+    absolute_sigma: Bool = False
+    """The weights are 1 / known errors: standard errors are not scaled with the residual."""
+    shared: Bool = False
+    """Several y share the nonlinear parameters (one fit of y (N, K)); false = each is a fit of its own."""
+    output: str | None = None
+    """Output folder; null = runs/<name of the config>."""
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _summands(cls, value: Any) -> Any:
+        """A single summand may stand without the list, and a kind without keys as a word."""
+        listed = value if isinstance(value, list) else [value]
+        return [{"kind": part} if isinstance(part, str) else part for part in listed]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for YAML; loads back to an equal config."""
+        tree = self.model_dump(mode="json")
+        tree["model"] = [{"kind": part.kind, **part.given} for part in self.model]
+        return tree
+
+    def build(self) -> models.Model:
+        """The model, a sum where there are several summands."""
+        parts = [part.build() for part in self.model]
+        return parts[0] if len(parts) == 1 else models.Sum(parts)
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments that `varpro.fit` and `varpro.fit_batch` share."""
+        options: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("bounds", "fixed", "tied", "ridge", "loss", "loss_scale", "jacobian", "absolute_sigma")
+        }
+        if self.max_iterations is not None:
+            options["max_iterations"] = self.max_iterations
+        linear: Any = self.linear
+        if not isinstance(linear, str):
+            linear = tuple(
+                sign * float("inf") if end is None else end for sign, end in zip((-1, 1), linear, strict=True)
+            )
+        return options | {"linear": linear}
+
+
+def load_fit_config(source: str | Path, overrides: Sequence[str] = (), output: str | None = None) -> FitConfig:
+    """A config from a file, with `key.path=value` overrides.  Raises ConfigError: one line with the remedy."""
+    path = Path(source)
+    if not path.is_file():
+        raise ConfigError(f"{source}: no such file; name a YAML file that holds at least {EXAMPLE}")
+    tree, origins = read_tree(path, example=EXAMPLE), dict[str, str]()
+    for override in overrides:
+        origins[apply_override(tree, override, FitConfig)] = f"--set {override}"
+    if output is not None:
+        tree["output"], origins["output"] = output, f"--output {output}"
+    try:
+        config = FitConfig.model_validate(tree)
+    except ValidationError as error:
+        key, complaint = _explain(error, tree)
+        heads = [origin for name, origin in origins.items() if key == name or key.startswith(f"{name}.")]
+        raise ConfigError(f"{heads[-1] if heads else path}: {complaint}") from None
+    return config if config.output else config.model_copy(update={"output": f"runs/{path.stem}"})
+
+
+def _explain(error: ValidationError, tree: dict[str, Any]) -> tuple[str, str]:
+    """As `explain`, with the summands of the model, which are a list, in words of their own."""
+    found = error.errors(include_url=False)
+    unknown = [e for e in found if e["type"] == "extra_forbidden"]
+    first = unknown[0] if unknown else found[0]
+    place = first["loc"]
+    if place[0] != "model":
+        return explain(error, tree, FitConfig)
+    if first["type"] == "missing" and len(place) == 1:
+        return "model", f"model is missing; add it, for example {EXAMPLE}"
+    where = f"model, summand {int(place[1]) + 1}" if len(place) > 1 else "model"
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(place[-1]), Part.model_fields, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else f"keys are {', '.join(Part.model_fields)}"
+        return "model", f"{where}: unknown key {place[-1]}; {hint}"
+    if first["type"] == "missing":
+        return "model", f"{where}: kind is missing; choose one of {', '.join(MODELS)}"
+    if first["type"] == "literal_error":
+        near = difflib.get_close_matches(str(first["input"]).lower(), MODELS, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return "model", f"{where}: kind is {first['input']!r}; choose one of {', '.join(MODELS)}{hint}"
+    if first["type"] == "value_error":
+        return "model", f"{where} {first['ctx']['error']}" if len(
+            place
+        ) == 2 else f"{where}: {place[-1]} {_words(first)}"
+    if len(place) < 3:
+        return "model", f"{where} is {first['input']!r}; a mapping is needed, for example {EXAMPLE}"
+    return "model", f"{where}: {place[-1]} is {first['input']!r}; {_words(first)}"
+
+
+def _words(found: Any) -> str:
+    text = str(found.get("ctx", {}).get("error", found["msg"]))
+    return text[0].lower() + text[1:]
