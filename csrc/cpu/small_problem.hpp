@@ -93,7 +93,7 @@ void exponentials(const Grid& grid, double rate, double* out) {
     for (std::int64_t first = 0; first < n; first += kRecurrence) {
         const std::int64_t end = std::min(first + kRecurrence, n), direct = std::min(first + kUnroll, end);
         for (std::int64_t r = first; r < direct; ++r) out[r] = exp_lane(-grid.t[r] * rate);
-        V v[4];
+        V v[4] = {};
         if (end - first >= kUnroll)
             for (int part = 0; part < 4; ++part) v[part] = load(out + first + part * kWidth);
         std::int64_t r = direct;

@@ -48,27 +48,51 @@ struct SearchRules {
 /// orthogonal route, from its start.
 enum class SearchStatus : std::int64_t { running, cost, step, gradient, iterations, stalled, nonfinite, beyond = -1 };
 
-/// A trial step, as IterationRecord has it.
-struct SearchRecord {
-    double problem, iteration, cost, damping, gain, accepted;
+/// One problem's search between two evaluations, all double so that Python can hold it as rows of one array:
+///   w (p), trial (p), step (p), gradient (p), diagonal (p), h (p, p), a (i, k), then the numbers of SearchNumber.
+enum SearchNumber {
+    kStatus,
+    kCost,
+    kDamping,
+    kGrowth,
+    kStartCost,
+    kPredicted,
+    kSolved,
+    kFresh,
+    kIterations,
+    kEvaluations,
+    kUsedDamping,
+    kGain,
+    kAccepted,
+    kNumbers
 };
 
-/// Levenberg-Marquardt on each problem of `fits`, a program, from w (count, p) to the best w, in place; at most 16
-/// parameters.  The loop is solvers/loop.py's, trial by trial, which is its reference.  a, cost of the best w; status,
-/// iterations, evaluations (count); records (up to n_records, n_recorded of them written) or null.
+/// One step of Levenberg-Marquardt for each of `fits.count` problems, whose Phi and D at the trial w are given; the
+/// first call of a problem (no evaluations yet) takes them at its start.  The step is solvers/loop.py's, which is its
+/// reference.  states (count of all, stride): row rows[b] belongs to problem b of this call; `trial` is the next w to
+/// evaluate while the status is running.  At most 16 parameters.
+struct SmallAdvanceCall {
+    SmallFitsCall fits;
+    SearchRules rules;
+    double* states;
+    const std::int64_t* rows;
+    std::int64_t stride;
+};
+
+/// The search of each problem of a program, from the trial w of its state to the end.
 struct SmallSearchCall {
     SmallFitsCall fits;
     SearchRules rules;
-    double* w;
-    std::int64_t *status, *iterations, *evaluations;
-    SearchRecord* records;
-    std::int64_t n_records;
-    std::int64_t* n_recorded;
+    double* states;
+    std::int64_t stride;
+    double* log;  // (most, kNumbers): the numbers after each trial of the one problem; or null
+    std::int64_t most, *logged;
 };
 
 #define VARPRO_DECLARE_SMALL_FITS(isa)                \
     namespace isa {                                   \
     void small_fits(const SmallFitsCall& call);       \
+    void small_advance(const SmallAdvanceCall& call); \
     void small_searches(const SmallSearchCall& call); \
     }
 

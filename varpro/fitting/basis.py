@@ -35,6 +35,8 @@ class FitBasis:
     """(M',) int32, free parameters"""
     _take: Array = field(init=False)
     _scale: Array = field(init=False)
+    _all_pairs: bool = field(init=False)
+    """every pair is searched, as it is"""
     _spread: Array | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -55,14 +57,14 @@ class FitBasis:
             columns = self.model.n_columns
             self.columns = np.concatenate([self.columns, columns + self.columns]).astype(np.int32)
             self.parameters = np.concatenate([self.parameters, self.parameters])
+        self._all_pairs = len(self._take) == len(pairs) and bool((self._scale == 1).all())
         if self.mixing is not None:
             self._mix_pairs()
 
     @property
     def plain(self) -> bool:
         """Whether columns and derivatives of the model are used as they are."""
-        trivial = len(self._take) == len(self.model.pairs) and (self._scale == 1).all()
-        return bool(trivial and not self.complex_data and self.mixing is None and self.extra_rows is None)
+        return self._all_pairs and not self.complex_data and self.mixing is None and self.extra_rows is None
 
     @property
     def n_columns(self) -> int:
@@ -93,7 +95,7 @@ class FitBasis:
         """D of b problems."""
         with np.errstate(all="ignore"):
             d = self.model.derivatives(self.w(u), problems)
-        if len(self._take) != d.shape[2] or (self._scale != 1).any():
+        if not self._all_pairs:
             d = d[:, :, self._take] * self._scale
         if self.complex_data:
             upper, lower = np.concatenate([d.real, -d.imag], axis=2), np.concatenate([d.imag, d.real], axis=2)

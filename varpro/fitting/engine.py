@@ -17,14 +17,15 @@ from varpro.fitting.many import ManyProblem
 from varpro.fitting.model import UserModel
 from varpro.fitting.parameters import Parameters
 from varpro.fitting.separate import SeparateProblem
-from varpro.fitting.small import CONDITION_LIMIT, SmallProblem, linearise_small
-from varpro.gauss_newton import DIAGONAL_FLOOR, linearise
-from varpro.kernels import small_fits
+from varpro.fitting.compiled import search_compiled
+from varpro.fitting.small import SmallProblem, linearise_small
+from varpro.gauss_newton import linearise
+from varpro.kernels.small_fits import MOST_PARAMETERS
 from varpro.problem import SeparableProblem
 from varpro.result import IterationRecord, SearchResult, Status
 from varpro.solvers.damping import DampingRule
 from varpro.solvers.loop import search
-from varpro.solvers.termination import ROUNDING, Termination
+from varpro.solvers.termination import Termination
 
 SMALL_COLUMNS, SMALL_PAIRS, SMALL_RIGHT = 16, 48, 8
 """Above these the matrix products of a problem are large enough for BLAS."""
@@ -216,12 +217,13 @@ def run(
     chunks = [c for c in np.array_split(ready, max(1, -(-len(ready) // _chunk(spec, built)))) if len(c)]
     out = _empty(spec, built)
 
-    compiled = observe is None and is_compiled(spec, built)
+    compiled = is_compiled(spec, built)
 
     def search_chunk(problems: Array) -> None:
         left = problems
         if compiled:
-            left = search_compiled(spec, built, u0, problems, out, keep_history)
+            left, records = search_compiled(built.problem, spec, u0[problems], problems, out, observe, keep_history)
+            out.history.extend(records)
         if len(left):
             search_rest(left)
         if advance is not None:
@@ -250,36 +252,8 @@ def run(
 
 
 def is_compiled(spec: Spec, built: Built) -> bool:
-    """Whether the whole search of a problem runs in the kernel: a ready model without bounds."""
-    few = spec.names.n_free <= small_fits.MOST_PARAMETERS
-    return built.form == "small" and built.problem.program is not None and not spec.names.bounded and few
-
-
-def search_compiled(spec: Spec, built: Built, u0: Array, problems: Array, out: Outcome, keep_history: bool) -> Array:
-    """Search problems in the kernel; returns those that it leaves to the orthogonal route."""
-    small, stop, damping = built.problem, spec.termination, spec.damping
-    t = spec.data.t if spec.data.own_t else spec.data.t[None]
-    rules = np.array([
-        damping.initial, damping.smallest, damping.largest, damping.least_gain, stop.cost_tolerance, stop.step_tolerance,
-        stop.gradient_tolerance, ROUNDING, DIAGONAL_FLOOR, CONDITION_LIMIT, damping.step_bound,
-        damping.sure_shrink, damping.sure,
-    ])  # fmt: skip
-    most = 10 * stop.max_iterations * len(problems) if keep_history else 0
-    w, a, cost, counts, records = small_fits.search_program(
-        small.program, t, u0[problems], small.y, problems, small.pairs, rules, stop.max_iterations, n_records=most,
-        **small.options,
-    )  # fmt: skip
-    done = counts[0] != small_fits.BEYOND
-    if not done.all():
-        w, a, cost, counts = w[done], a[done], cost[done], counts[:, done]
-    here = problems[done]
-    out.u[here], out.a[here], out.cost[here] = w, a, cost
-    out.status[here], out.iterations[here], out.evaluations[here] = counts
-    out.rank[here] = a.shape[1]
-    out.history.extend(
-        IterationRecord(int(r[0]), int(r[1]), r[2], r[3], r[4], bool(r[5]), a.shape[1]) for r in records.tolist()
-    )
-    return problems[~done]
+    """Whether the search itself runs in the kernel: few columns, right-hand sides and parameters, and no bounds."""
+    return built.form == "small" and not spec.names.bounded and spec.names.n_free <= MOST_PARAMETERS
 
 
 def _empty(spec: Spec, built: Built) -> Outcome:

@@ -5,6 +5,7 @@ w = T u + c,  u the free parameters;  a pair (j, p) of D becomes (j, f) with fac
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,17 +42,17 @@ class Parameters:
         ]
         return np.array(first, dtype=int)
 
-    @property
+    @cached_property
     def n_free(self) -> int:
         """Number of free parameters."""
         return int(self.source.max(initial=-1)) + 1
 
-    @property
+    @cached_property
     def plain(self) -> bool:
         """Whether the map is the identity."""
         return self.n_free == len(self.source)
 
-    @property
+    @cached_property
     def bounded(self) -> bool:
         """Whether any bound is finite."""
         return bool(np.isfinite(self.lower).any() or np.isfinite(self.upper).any())

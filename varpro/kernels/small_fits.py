@@ -182,46 +182,126 @@ BEYOND = -1
 """Status of a problem whose Gram matrix passed the limit: it is left to the orthogonal route, from its start."""
 
 
+class States:
+    """The searches of b problems between two evaluations, a row of numbers each; see small_fits.hpp."""
+
+    def __init__(self, w0: Array, n_columns: int, n_right: int) -> None:
+        count, self.p = w0.shape
+        require(self.p <= MOST_PARAMETERS, f"w0 has shape {w0.shape}; at most {MOST_PARAMETERS} parameters")
+        self._shape = (n_columns, n_right)
+        self._end = 5 * self.p + self.p**2 + n_columns * n_right
+        self.rows = np.zeros((count, self._end + _cpu.small_state_numbers))
+        self.trial[:] = w0
+
+    @property
+    def w(self) -> Array:
+        """(b, P) the best so far"""
+        return self.rows[:, : self.p]
+
+    @property
+    def trial(self) -> Array:
+        """(b, P) where the model is to be evaluated next"""
+        return self.rows[:, self.p : 2 * self.p]
+
+    @property
+    def a(self) -> Array:
+        """(b, I, K)"""
+        return self.rows[:, self._end - self._shape[0] * self._shape[1] : self._end].reshape(-1, *self._shape)
+
+    def number(self, place: int) -> Array:
+        """(b,) one of the numbers at the end."""
+        return self.rows[:, self._end + place]
+
+    @property
+    def status(self) -> Array:
+        """(b,) as result.Status, or BEYOND"""
+        return self.number(0)
+
+    @property
+    def cost(self) -> Array:
+        """(b,)"""
+        return self.number(1)
+
+    @property
+    def iterations(self) -> Array:
+        """(b,)"""
+        return self.number(8)
+
+    @property
+    def evaluations(self) -> Array:
+        """(b,)"""
+        return self.number(9)
+
+    @property
+    def numbers(self) -> Array:
+        """(b, numbers): SearchNumber of small_fits.hpp"""
+        return self.rows[:, self._end :]
+
+
+def rules(*values: float) -> Array:
+    """(14,) damping initial, smallest, largest, least gain; tolerances of cost, step, gradient; rounding; floor of the
+    scaling; most iterations; limit of the condition; bound on the step; factor after a sure step, and how sure."""
+    require(len(values) == 14, f"{len(values)} rules; there are 14")
+    return np.array(values, dtype=np.float64)
+
+
 def search_program(
     program: Array,
     t: Array,
-    w0: Array,
     y: Array,
     problems: Array,
     pairs: Pairs,
+    states: States,
     rules: Array,
-    max_iterations: int,
     *,
     weights: Array | None = None,
     ridge: float = 0.0,
     kaufman: bool = False,
-    n_records: int = 0,
-) -> tuple[Array, Array, Array, Array, Array]:
-    """The search of solvers.loop for problems of a program, one after another, from w0 (b, P).
+    n_logged: int = 0,
+) -> Array:
+    """The search of solvers.loop for problems of a program, from their states to the end, in place.
 
-    rules : (13,) damping initial, smallest, largest, least gain; tolerances of cost, step, gradient; rounding; floor of
-        the scaling; limit of the condition; bound on the step; factor on the damping after a sure step, and how sure.
-    Returns w (b, P), a (b, I, K), cost (b,), counts (3, b): status, iterations, evaluations; records (n, 6): problem,
-    iteration, cost, damping, gain, accepted, of the first n_records trials.  Its reference is the search loop itself.
+    n_logged : of a single problem, how many trials to log; the log (n, numbers) is returned.  Arguments as from_program.  The reference is the search loop itself.
     """
-    require(
-        w0.ndim == 2 and w0.shape[1] <= MOST_PARAMETERS,
-        f"w0 has shape {w0.shape}; at most {MOST_PARAMETERS} parameters",
-    )
-    require(rules.shape == (13,), f"rules have shape {rules.shape}; they need (13,)")
     require(
         t.ndim == 2 and t.shape[0] in (1, len(y)) and t.shape[1] == y.shape[1],
         f"t has shape {t.shape}; y {y.shape} needs (1 or {len(y)}, {y.shape[1]})",
     )
-    require(
-        program[:, 1:3].max(initial=-1) < w0.shape[1], f"the program reads a parameter beyond the {w0.shape[1]} of w0"
-    )
-    count = len(problems)
-    w, a, cost = np.array(w0, dtype=np.float64, order="C"), np.empty((count, len(program), y.shape[2])), np.empty(count)
-    counts, records = np.zeros((3, count), dtype=np.int64), np.empty((n_records, 6))
+    highest = int(program[:, 1:3].max(initial=-1))
+    require(highest < states.p, f"the program reads parameter {highest}; w has {states.p}")
+    require(len(states.rows) == len(problems), f"{len(states.rows)} states for {len(problems)} problems")
     scale = None if weights is None else doubles(weights)
-    recorded = _cpu.small_searches(
-        program, doubles(t), w, doubles(y), scale, problems, pairs.columns, pairs.parameters, a, cost, counts, records,
-        rules, ridge, kaufman, max_iterations,
+    log = np.empty((n_logged, _cpu.small_state_numbers))
+    logged = _cpu.small_searches(
+        program, doubles(t), doubles(y), scale, problems, pairs.columns, pairs.parameters, states.rows, states.p, rules,
+        ridge, kaufman, log,
     )  # fmt: skip
-    return w, a, cost, counts, records[:recorded]
+    return log[:logged]
+
+
+def advance(
+    phi: Array,
+    d: Array,
+    y: Array,
+    problems: Array,
+    pairs: Pairs,
+    states: States,
+    rows: Array,
+    rules: Array,
+    *,
+    ridge: float = 0.0,
+    kaufman: bool = False,
+) -> None:
+    """One trial step of solvers.loop for problems whose Phi (b, N, I) and D (b, N, M) at their trial w are given.
+
+    rows : (b,) int64, the states of the problems, which are moved in place.
+    """
+    require(
+        phi.shape[:2] == (len(problems), y.shape[1]) and d.shape == (*phi.shape[:2], len(pairs.columns)),
+        f"phi has shape {phi.shape}, d {d.shape}; they need ({len(problems)}, {y.shape[1]}, I) and (..., "
+        f"{len(pairs.columns)})",
+    )
+    _cpu.small_advance(
+        doubles(phi), doubles(d), y, None, problems, pairs.columns, pairs.parameters, states.rows, rows, states.p, rules,
+        ridge, kaufman,
+    )  # fmt: skip

@@ -1,0 +1,97 @@
+"""The search of small problems in compiled code: to the end for a ready model, one step a call for the user's own.
+
+It is solvers.loop trial by trial, and checked against it; what it saves is the interpreter between evaluations, which
+costs more than the arithmetic of a curve.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.fitting.small import CONDITION_LIMIT, SmallProblem
+from varpro.gauss_newton import DIAGONAL_FLOOR
+from varpro.kernels import small_fits
+from varpro.kernels.small_fits import States
+from varpro.result import IterationRecord
+from varpro.solvers.termination import ROUNDING
+
+Observer = Callable[[IterationRecord], None] | None
+
+
+def search_compiled(
+    small: SmallProblem, spec: Any, u0: Array, problems: Array, out: Any, observe: Observer, keep_history: bool
+) -> tuple[Array, list[IterationRecord]]:
+    """Search problems (b,) from u0 (b, F) and store what is found in `out`.
+
+    Returns the problems left to the orthogonal route, whose basis was too ill-conditioned somewhere, and the records.
+    """
+    states = States(u0, small.basis.n_columns, small.y.shape[2])
+    records = _run(small, spec, problems, states, observe, keep_history)
+    done = states.status != small_fits.BEYOND
+    here, rows = problems[done], slice(None) if done.all() else done
+    out.u[here], out.a[here], out.cost[here] = states.w[rows], states.a[rows], states.cost[rows]
+    out.status[here] = states.status[rows].astype(int)
+    out.iterations[here], out.evaluations[here] = states.iterations[rows], states.evaluations[rows]
+    out.rank[here] = small.basis.n_columns
+    return problems[~done], records if done.all() else []
+
+
+def _rules(spec: Any) -> Array:
+    damping, stop = spec.damping, spec.termination
+    return small_fits.rules(
+        damping.initial, damping.smallest, damping.largest, damping.least_gain, stop.cost_tolerance, stop.step_tolerance,
+        stop.gradient_tolerance, ROUNDING, DIAGONAL_FLOOR, stop.max_iterations, CONDITION_LIMIT, damping.step_bound,
+        damping.sure_shrink, damping.sure,
+    )  # fmt: skip
+
+
+def _run(
+    small: SmallProblem, spec: Any, problems: Array, states: States, observe: Observer, keep_history: bool
+) -> list[IterationRecord]:
+    """Evaluate where the states ask for it until none runs; a ready model by itself, unless each trial is told."""
+    rules = _rules(spec)
+    if small.program is not None and observe is None:
+        t = spec.data.t if spec.data.own_t else spec.data.t[None]
+        most = 20 * spec.termination.max_iterations if keep_history and len(problems) == 1 else 0
+        log = small_fits.search_program(
+            small.program, t, small.y, problems, small.pairs, states, rules, n_logged=most, **small.options
+        )
+        return [_record(line, int(problems[0]), states) for line in log.tolist()]
+    with np.errstate(all="ignore"):  # what is not finite is told by the status
+        return _step_by_step(small, problems, states, rules, observe, keep_history)
+
+
+def _step_by_step(
+    small: SmallProblem, problems: Array, states: States, rules: Array, observe: Observer, keep_history: bool
+) -> list[IterationRecord]:
+    """The model evaluated by its own function; a step of all problems a call of the kernel."""
+    basis, rows, records, first = small.basis, np.arange(len(problems)), list[IterationRecord](), True
+    y, options = small.general.y, {"ridge": small.general.ridge, "kaufman": small.general.kaufman}
+    recording = keep_history or observe is not None
+    while len(rows):
+        w, here = states.trial[rows], problems[rows]
+        phi, d = basis.basis(w, here), basis.jacobian(w, here)
+        small_fits.advance(phi, d, y, here, small.pairs, states, rows, rules, **options)
+        for row in rows if recording and not first else ():
+            records.append(_record(states.numbers[row].tolist(), int(problems[row]), states))
+            if observe is not None:
+                observe(records[-1])
+        first = False
+        rows = rows[states.status[rows] == 0]
+    return records
+
+
+def _record(numbers: list[float], problem: int, states: States) -> IterationRecord:
+    """From the numbers of a state after a trial, in the order of SearchNumber."""
+    status, cost, iterations, used, gain, accepted = (numbers[i] for i in (0, 1, 8, 10, 11, 12))
+    return IterationRecord(
+        problem=problem,
+        iteration=int(iterations) - (1 if accepted and status == 0 else 0),  # the next one has begun already
+        cost=cost,
+        damping=used,
+        gain=gain,
+        accepted=bool(accepted),
+        rank=states.a.shape[1],
+    )
