@@ -73,9 +73,9 @@ def draw(result, x, t, packets, noisy, path):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("."), metavar="DIR")
-    parser.add_argument("--quick", action="store_true", help="100 points, 120 times")
+    parser.add_argument("--quick", action="store_true", help="150 points, 180 times")
     options = parser.parse_args(argv)
-    x, t, packets, clean, noisy = simulate(*((100, 120) if options.quick else (300, 250)))
+    x, t, packets, clean, noisy = simulate(*((150, 180) if options.quick else (300, 250)))
 
     result = varpro.dmd(noisy, t, rank=4)
 
