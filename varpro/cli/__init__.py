@@ -1,4 +1,4 @@
-"""The programs: varpro-train, varpro-predict, varpro-bench."""
+"""The programs: varpro-train, varpro-predict, varpro-fit, varpro-bench."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec

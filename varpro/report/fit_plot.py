@@ -43,11 +43,9 @@ def draw_fit(fit: Any, path: Any = None) -> Figure:
     seen = np.where(weight > 0, data.y[0][:, shown], np.nan)
     residual = _wide(fit.residual)[:, shown] * (1.0 if data.weights is None else weight)
     curve = _curve(fit, x, data.t, shown)
-    parts = (
-        [("", np.real)]
-        if not fit._solution.spec.complex_data
-        else [("real part", np.real), ("imaginary part", np.imag)]
-    )
+    parts: list[tuple[str, Any]] = [("", np.real)]
+    if fit._solution.spec.complex_data:
+        parts = [("real part", np.real), ("imaginary part", np.imag)]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7 if len(parts) == 1 else 11, 5.2))
         axes = figure.subplots(2, len(parts), sharex="col", squeeze=False, gridspec_kw={"height_ratios": [3, 1]})

@@ -1,0 +1,115 @@
+"""Fits as scipy.optimize returns them: curve_fit and least_squares, with starting values of the nonlinear part only."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from scipy.optimize import OptimizeResult, OptimizeWarning
+
+import varpro
+from varpro.arrays import Array
+from varpro.errors import DataError, ShapeError
+from varpro.fitting.result import FitResult
+
+STATUS = {
+    varpro.Status.GRADIENT_TOLERANCE: 1,
+    varpro.Status.COST_TOLERANCE: 2,
+    varpro.Status.STEP_TOLERANCE: 3,
+    varpro.Status.ITERATIONS: 0,
+}
+"""SciPy's numbers; what has none there is -1."""
+
+
+def curve_fit(
+    model: Any,
+    xdata: Any,
+    ydata: Any,
+    w0: Any = None,
+    sigma: Any = None,
+    absolute_sigma: bool = False,
+    **options: Any,
+) -> tuple[Array, Array]:
+    """(popt, pcov) as of scipy.optimize.curve_fit, the nonlinear parameters first, then the amplitudes.
+
+    model : (t, w) -> (N, I), or a ready model of `varpro.models`.  xdata (N,) or (N, p), ydata (N,) or (N, K).
+    w0 : (P,) start of the nonlinear parameters.  sigma : errors of ydata, a number, (N,) or ydata's shape.
+    options : those of `varpro.fit`.
+    Complex parameters stand in pcov as real, then imaginary parts.
+    Raises RuntimeError where the search did not converge, VarproError (a ValueError) for what cannot be fitted.
+    """
+    fit = varpro.fit(
+        model, xdata, ydata, w0, weights=_weights(sigma, ydata, options), absolute_sigma=absolute_sigma, **options
+    )
+    if not fit.success:
+        raise RuntimeError(f"Optimal parameters not found: {fit.message}")
+    popt = np.concatenate([fit.nonlinear.ravel(), fit.linear.ravel()])
+    pcov = fit.covariance
+    if fit.dof == 0 and not absolute_sigma:
+        warnings.warn("Covariance of the parameters could not be estimated", OptimizeWarning, stacklevel=2)
+        pcov = np.full(pcov.shape, np.inf)
+    return popt, pcov
+
+
+def least_squares(model: Any, t: Any, y: Any, w0: Any = None, **options: Any) -> OptimizeResult:
+    """An OptimizeResult as of scipy.optimize.least_squares on the projected problem: x (P,) is nonlinear only.
+
+    fun : (N,) or (N, K) y - model, weighted.  cost : 1/2 ||fun||^2, or what a ridge or loss made of it.
+    active_mask : (P,) -1 on a lower bound, 1 on an upper one, 0 elsewhere.  status : SciPy's 0 to 3, else -1.
+    Further: linear, the amplitudes; fit, the whole FitResult.  options : those of `varpro.fit`.
+    """
+    fit = varpro.fit(model, t, y, w0, **options)
+    weights = options.get("weights")
+    result = OptimizeResult()
+    result.update(
+        x=fit.nonlinear,
+        linear=fit.linear,
+        fun=_weighted(fit, weights),
+        cost=fit.cost,
+        nfev=fit.nfev,
+        njev=fit.njev,
+        status=STATUS.get(fit.status, -1),
+        message=fit.message,
+        success=fit.success,
+        active_mask=_active(fit, options.get("bounds")),
+        fit=fit,
+    )
+    return result
+
+
+def _weights(sigma: Any, ydata: Any, options: dict[str, Any]) -> Array | None:
+    if sigma is None:
+        return None
+    if "weights" in options:
+        raise TypeError("give sigma or weights, not both: weights = 1 / sigma")
+    errors, shape = np.asarray(sigma, dtype=float), np.shape(ydata)
+    if errors.ndim == 2 and errors.shape != shape:
+        raise ShapeError(
+            f"sigma has shape {errors.shape}, ydata {shape}; a covariance matrix is not taken here: multiply model and "
+            "ydata by the inverse of its Cholesky factor"
+        )
+    if not (errors > 0).all():
+        raise DataError(f"sigma holds {np.min(errors):g}; errors must be positive")
+    return 1.0 / (np.full(shape[:1], errors) if errors.ndim == 0 else errors)
+
+
+def _weighted(fit: FitResult, weights: Any) -> Array:
+    residual = np.nan_to_num(fit.residual)
+    if weights is None:
+        return residual
+    w = np.asarray(weights, dtype=float)
+    return residual * (w[:, None] if w.ndim < residual.ndim else w)
+
+
+def _active(fit: FitResult, bounds: Any) -> Array:
+    mask = np.zeros(len(fit.names), dtype=int)
+    if bounds is None:
+        return mask
+    if isinstance(bounds, dict):
+        ends = [bounds.get(name, bounds.get(p, (None, None))) for p, name in enumerate(fit.names)]
+    else:
+        ends = np.stack([np.broadcast_to(end, mask.shape) for end in bounds], axis=1).tolist()
+    for p, value in enumerate(np.concatenate([fit.nonlinear.real, fit.nonlinear.imag])[: len(mask)]):
+        for sign, end in ((-1, ends[p][0]), (1, ends[p][1])):
+            if end is not None and np.isfinite(end) and abs(value - end) <= 1e-9 * (1 + abs(end)):
+                mask[p] = sign
+    return mask
