@@ -85,7 +85,11 @@ class UserModel:
 
     is_complex: bool = False
 
-    def _call(self, function: Function, w: Array, problems: Array, wanted: tuple[int, int], what: str) -> Array:
+    def _call(self, function: Function | None, w: Array, problems: Array, wanted: tuple[int, int], what: str) -> Array:
+        if function is None:
+            raise ConfigError(
+                "the model could not be pickled with this result (a lambda or a local function), and is needed here"
+            )
         if self.together and len(w) > 1:
             return _checked(self._call_together(function, w, problems), (len(w), *wanted), what)
         parts = [_checked(self._call_one(function, v, b), wanted, what) for v, b in zip(w, problems, strict=True)]
@@ -113,6 +117,9 @@ def make_model(
 
     Raises ShapeError where it does not return (N, I), ConfigError where no derivative can be had.
     """
+    ready = _ready_model(function, t, w0, n_rows, own_t) if derivative is None else None
+    if ready is not None:
+        return ready
     model = UserModel(function, t, own_t, w0.shape[1])
     first = np.asarray(model._call_one(function, w0[0], 0))
     if first.ndim != 2 or first.shape[0] != n_rows or first.shape[1] < 1:
@@ -131,6 +138,21 @@ def make_model(
         _set_analytic(model, derivative, w0)
     else:
         _set_numeric(model, derivative, w0)
+    return model
+
+
+def _ready_model(function: Any, t: Array, w0: Array, n_rows: int, own_t: bool) -> UserModel | None:
+    """A model of varpro.models that is compiled, which need not be tried; None for any other."""
+    names = getattr(function, "parameter_names", None)
+    if names is None or not hasattr(function, "program"):
+        return None
+    if w0.shape[1] != len(names):
+        raise ShapeError(f"w0 has {w0.shape[1]} values; the model has {len(names)} parameters: {', '.join(names)}")
+    program = function.program()
+    if program is None or np.iscomplexobj(w0) or t.dtype != np.float64 or t.ndim != 1 + own_t:
+        return None
+    model = UserModel(function, t, own_t, w0.shape[1], "analytic", function.pairs.astype(np.int32), function.columns)
+    model.shape, model.program, model.together = (n_rows, len(function.column_names)), program, True
     return model
 
 
