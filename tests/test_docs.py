@@ -1,0 +1,22 @@
+"""The Python of the documentation runs: the blocks of a page, one after another, in one namespace."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES = ["fitting.md", "models.md", "coming_from.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text, namespace = (DOCS / page).read_text(encoding="utf-8"), {"__name__": page}
+    blocks = list(BLOCK.finditer(text))
+    assert blocks
+    for block in blocks:
+        line = text.count("\n", 0, block.start(1))
+        code = "\n" * line + block[1]  # errors then name the line of the page
+        exec(compile(code, str(DOCS / page), "exec"), namespace)
