@@ -89,6 +89,8 @@ def fit(
     """
     clock = time.perf_counter()
     _check_backend(backend)
+    if multistart < 0:
+        raise ConfigError(f"multistart is {multistart}; it is the number of further starts, 0 or more")
     data = make_data(t, y, batch=False, weights=weights, mask=mask, dtype=dtype)
     start = _start(model, t, y, w0, 1)
     linear_spec = _linear(linear, linear_equality, ridge, fixed_term is not None)

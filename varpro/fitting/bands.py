@@ -21,7 +21,7 @@ def band_width(solution: Solution, t: Array) -> Array:
     basis = replace(solution.built.basis, model=model, weights=None, extra_rows=None)
     one = np.zeros(1, dtype=int)
     phi, d = basis.basis(solution.outcome.u, one)[0], basis.jacobian(solution.outcome.u, one)[0]
-    u, a = solution.uncertainty(one), solution._amplitudes()[0]
+    u, a = solution.uncertainty(one), solution.amplitudes[0]
     variance = np.empty((len(phi), a.shape[1]))
     for k in range(a.shape[1]):
         jacobian = np.zeros((len(phi), u.hidden.shape[1]))

@@ -124,7 +124,7 @@ def build(spec: Spec) -> Built:
     general = SeparableProblem(model=basis, y=weighted, ridge=ridge, **shared)  # type: ignore[arg-type]
     k = y.shape[2]
     if k >= MANY_RIGHT and len(y) == 1 and y.size >= MANY_VALUES:
-        many = ManyProblem(basis, weighted, ridge, spec.rank_tolerance, spec.kaufman)
+        many = ManyProblem(basis, weighted, ridge, spec.rank_tolerance, spec.kaufman, spec.termination.cost_tolerance)
         return Built(many, _own_linearise, basis, weighted, mixing, "compressed")
     wide_enough = weighted.shape[1] >= basis.n_columns or ridge > 0
     if basis.n_columns <= SMALL_COLUMNS and len(basis.columns) <= SMALL_PAIRS and k <= SMALL_RIGHT and wide_enough:
@@ -162,8 +162,9 @@ def _mixing(linear: Linear, n_columns: int, split: bool) -> Array | None:
     null = scipy.linalg.null_space(c)
     if not null.shape[1]:
         raise ConfigError("linear_equality leaves no amplitude free; use fixed_term for a model without any")
-    last = np.concatenate([a0, np.ones(linear.pinned)])[:, None]
-    return np.hstack([np.vstack([null, np.zeros((linear.pinned, null.shape[1]))]), last])
+    pinned = int(linear.pinned)
+    last = np.concatenate([a0, np.ones(pinned)])[:, None]
+    return np.hstack([np.vstack([null, np.zeros((pinned, null.shape[1]))]), last])
 
 
 def _ridge_rows(linear: Linear, n_columns: int, split: bool, *, always: bool) -> Array | None:

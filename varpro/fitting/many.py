@@ -15,10 +15,12 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
 from varpro.gauss_newton import NormalEquations, linearise
+from varpro.linalg.projector import Factor
 from varpro.problem import Evaluation, SeparableProblem
 
-LEAVES_RANGE = 1e-13
-"""A column whose part outside Q is larger, relative to the column, extends Q."""
+LEAVES_RANGE = (1e-13, 1e-10)
+"""A column whose part outside Q is larger, relative to the column, extends Q: a thousandth of the tolerance on the cost,
+since that is what it changes in the cost at most, within these limits."""
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Range:
     """Q and what Y is in it.  y (N, K) is read only when Q grows."""
 
     y: Array
+    tolerance: float = LEAVES_RANGE[0]
     outside: float = 0.0
     """||Y||^2 - ||Q^T Y||^2; its error, eps ||Y||^2, is the same for every w, so differences of costs do not see it"""
     q: Array = field(default_factory=lambda: np.empty((0, 0)))
@@ -50,23 +53,20 @@ class Range:
         self.triangle = np.linalg.qr(self.projected.T, mode="r").T
 
     def _outside(self, columns: Array) -> Array:
-        """Orthonormal basis of what columns have outside Q, one column after another, each orthogonalised twice."""
+        """Orthonormal basis of what columns have outside Q."""
         size = np.linalg.norm(columns, axis=0)
         keep = np.isfinite(size) & (size > 0)
         rest = columns[:, keep] / size[keep]
         for _ in range(2):
-            rest = rest - self.q @ (self.q.T @ rest)
-        found: list[Array] = []
-        for column in rest.T:
-            for _ in range(2):
-                for other in found:
-                    column = column - other * (other @ column)
-            norm = float(np.linalg.norm(column))
-            if norm > LEAVES_RANGE:
-                column = column / norm
-                column = column - self.q @ (self.q.T @ column)  # dividing by a small norm magnified what was left
-                found.append(column / np.linalg.norm(column))
-        return np.stack(found, axis=1) if found else np.empty((len(columns), 0))
+            rest -= self.q @ (self.q.T @ rest)
+        new, r = np.linalg.qr(rest)
+        new = new[:, np.abs(r).max(axis=1, initial=0.0) > self.tolerance]
+        new -= self.q @ (self.q.T @ new)  # dividing small columns by their norm magnified what was left of Q in them
+        return np.linalg.qr(new)[0] if new.shape[1] else new
+
+    def coefficients(self, fac: Factor) -> Array:
+        """A (1, I, K) of all right-hand sides for the factor of Phi in the coordinates of Q."""
+        return fac.coefficients(self.projected[None])
 
 
 @dataclass
@@ -78,12 +78,14 @@ class ManyProblem:
     ridge: float = 0.0
     rank_tolerance: float | None = None
     kaufman: bool = False
+    cost_tolerance: float = 0.0
     range: Range = field(init=False)
     _last: tuple[Array, Array, Array] | None = field(init=False, default=None)
     """w, Phi and D of the latest evaluation, which is the one that is linearised"""
 
     def __post_init__(self) -> None:
-        self.range = Range(np.ascontiguousarray(self.y[0]))
+        least, most = LEAVES_RANGE
+        self.range = Range(np.ascontiguousarray(self.y[0]), min(most, max(least, 1e-3 * self.cost_tolerance)))
 
     def evaluate(self, w: Array, problems: Array) -> Evaluation:
         """The evaluation of the compressed problem, its cost that of the whole one."""
@@ -107,6 +109,13 @@ class ManyProblem:
         if current.residual.shape[1] != self.range.q.shape[1]:
             current = small.evaluate(current.w, current.problems)
         return linearise(small, current)
+
+    def coefficients(self, w: Array) -> Array:
+        """A (1, I, K) of all right-hand sides at w (1, F)."""
+        phi, d = self._columns(w, np.zeros(1, dtype=int))
+        self.range.include(phi)
+        small = self._compressed(phi, d)
+        return self.range.coefficients(small.evaluate(w, np.zeros(1, dtype=int)).factor)
 
     def renew(self, current: Evaluation) -> Evaluation:
         """Fixed data."""

@@ -23,6 +23,8 @@ def solve(spec: Spec, u0: Array, *, loss: str, loss_scale: float | None, **optio
     """Search, reweighted where the loss is robust.  u0 (B, F)."""
     if loss not in LOSSES:
         raise ConfigError(f"loss is {loss!r}; choose one of {', '.join(LOSSES)}")
+    if loss_scale is not None and not loss_scale > 0:
+        raise ConfigError(f"loss_scale is {loss_scale}; it needs a number above 0, in units of the weighted residual")
     outcome, built = run(spec, u0, **options)
     found = Solution(spec, settled(spec, built, outcome), built)
     return found if loss == "linear" else _reweighted(spec, found, loss, loss_scale, options)

@@ -96,7 +96,7 @@ class FitResult:
             slope = mixing @ u.slopes[0, k]
             base = mixing @ u.base[0, k if len(u.base[0]) > 1 else 0] @ mixing.T
             out[:, k] = np.sqrt(np.diagonal(base) + np.einsum("if,if->i", mixing @ spread[k], slope))
-        free = solution._passive(solution._amplitudes())[0] if solution.built.form == "separate" else None
+        free = solution._passive(solution.amplitudes)[0] if solution.built.form == "separate" else None
         if free is not None and solution.built.mixing is None:
             out = np.where(free[:, : len(out)].T, out, np.nan)
         out = self.sigma * _joined(out, solution.spec.complex_data)
@@ -264,12 +264,12 @@ def portable(solution: Solution) -> Solution:
 
     model = solution.spec.model
     kept = {name: _or_none(getattr(model, name)) for name in ("function", "columns_function")}
-    _ = solution.coefficients, solution.nonlinear, solution.rss
+    _ = solution.amplitudes, solution.coefficients, solution.nonlinear, solution.rss
     travelling = replace(model, **kept)
     spec = replace(solution.spec, model=travelling)
     built = replace(solution.built, problem=None, linearise=None, basis=replace(solution.built.basis, model=travelling))  # type: ignore[arg-type]
     copy = Solution(spec, solution.outcome, built, solution.robust_weights)
-    copy.__dict__.update({k: v for k, v in solution.__dict__.items() if k in ("coefficients", "nonlinear", "rss")})
+    copy.__dict__.update({k: v for k, v in solution.__dict__.items() if k in ("amplitudes", "coefficients", "nonlinear", "rss")})
     return copy
 
 

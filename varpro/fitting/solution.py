@@ -38,7 +38,7 @@ class Solution:
     @cached_property
     def coefficients(self) -> Array:
         """(B, I, K) of the model's columns, the pinned one included."""
-        a = self._amplitudes()
+        a = self.amplitudes
         if self.built.mixing is not None:
             a = np.einsum("ij,bjk->bik", self.built.mixing, a)
         if self.spec.complex_data:
@@ -46,16 +46,13 @@ class Solution:
             a = a[:, :half] + 1j * a[:, half:]
         return a
 
-    def _amplitudes(self) -> Array:
+    @cached_property
+    def amplitudes(self) -> Array:
         """(B, I', K): a compressed fit has searched without them."""
         if self.built.form != "compressed":
             return self.outcome.a
-        from varpro.linalg.projector import factor
-
-        phi = self.built.basis.basis(self.outcome.u, np.zeros(1, dtype=int))
-        return factor(phi, ridge=self.spec.linear.ridge, rank_tolerance=self.spec.rank_tolerance).coefficients(
-            self.built.y
-        )
+        coefficients: Array = self.built.problem.coefficients(self.outcome.u)
+        return coefficients
 
     @property
     def linear(self) -> Array:
@@ -99,7 +96,7 @@ class Solution:
         own = self._own_weights(problems)
         if own is not None:
             phi, d = phi * own, d * own
-        a = self._amplitudes()[problems]
+        a = self.amplitudes[problems]
         if self.built.form == "separate":
             phi = phi * self._passive(a)[:, :, None, :]
         lower, upper = self.spec.names.lower, self.spec.names.upper
