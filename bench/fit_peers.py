@@ -76,6 +76,7 @@ def numpy_batched(t: Array, y: Array, w0: list[float], iterations: int = 40) -> 
         h, g = j.mT @ j, np.einsum("bnp,bn->bp", j, residual)
         diagonal = np.einsum("bpp->bp", h)
         step = -np.linalg.solve(h + lam[rows, None, None] * diagonal[:, :, None] * np.eye(2), g[..., None])[..., 0]
+        step = np.clip(step, -0.5 * w[rows], 0.5 * w[rows])  # lifetimes stay positive
         new_cost, new_residual, new_j = parts(w[rows] + step, rows)
         better = new_cost < cost
         done = better & (cost - new_cost <= TOLERANCE * cost)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from varpro import models
 from varpro.config import Bool, Float, Int, Section
@@ -28,8 +28,31 @@ MODELS: dict[str, tuple[Callable[..., models.Model], tuple[str, ...]]] = {
 REQUIRED = ("p", "q", "degree")
 EXAMPLE = "model: [{kind: exponentials, n: 2}, {kind: constant}]"
 
-Ends = tuple[Float | None, Float | None]
+
+def _one_of(kinds: Any, words: str) -> Any:
+    """A type of several branches with one complaint for all of them."""
+    adapter = TypeAdapter[Any](kinds)
+
+    def check(value: Any) -> Any:
+        try:
+            return adapter.validate_python(value)
+        except ValidationError:
+            raise ValueError(f"must be {words}") from None
+
+    return BeforeValidator(check)
+
+
 Column = Int | Annotated[str, Field(min_length=1)]
+_End = Float | list[Float] | None
+_Tie = str | tuple[str, Float] | tuple[str, Float, Float]
+_Linear = Literal["free", "nonnegative"] | tuple[_End, _End]
+_Ridge = Literal["gcv"] | Annotated[Float, Field(ge=0)]
+_Fixed = dict[str, Float] | list[str] | None
+Ends = Annotated[Any, _one_of(tuple[Float | None, Float | None], "[lower, upper], null where there is none")]
+Tie = Annotated[Any, _one_of(_Tie, "the other's name, [name, factor] or [name, factor, offset]")]
+Linear = Annotated[Any, _one_of(_Linear, "free, nonnegative or [lower, upper]")]
+Ridge = Annotated[Any, _one_of(_Ridge, "gcv or a number >= 0")]
+Fixed = Annotated[Any, _one_of(_Fixed, "a list of names, or a mapping name: value")]
 
 
 class Part(Section):
@@ -100,13 +123,13 @@ class FitConfig(Section):
     """Nonlinear parameters to begin at, in the order --dry-run shows; null = guessed from the data."""
     bounds: dict[str, Ends] | None = None
     """name: [lower, upper] of nonlinear parameters; null = none."""
-    fixed: dict[str, Float] | list[str] | None = None
+    fixed: Fixed = None
     """Names that stay at their start, or name: value."""
-    tied: dict[str, str | tuple[str, Float] | tuple[str, Float, Float]] | None = None
+    tied: dict[str, Tie] | None = None
     """name: other, [other, factor] or [other, factor, offset]."""
-    linear: Literal["free", "nonnegative"] | tuple[Float | list[Float] | None, Float | list[Float] | None] = "free"
+    linear: Linear = "free"
     """The amplitudes: free, nonnegative or [lower, upper], each a number for all, one for each amplitude, or null."""
-    ridge: Literal["gcv"] | Annotated[Float, Field(ge=0)] = 0.0
+    ridge: Ridge = 0.0
     """mu of mu ||A||^2; gcv chooses it, for a single fit."""
     loss: Literal["linear", "huber", "soft_l1", "cauchy"] = "linear"
     """How large residuals count."""

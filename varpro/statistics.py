@@ -70,9 +70,10 @@ def uncertainty(phi: Array, d: Array, a: Array, columns: Array, parameters: Arra
     parts: list[Array] = []
     for q in range(k):
         place = q if own > 1 else 0
+        slope = d[:, q if d.shape[1] > 1 else 0]
         jacobian = np.zeros((b, n_rows, n_free))
         for m, (j, p) in enumerate(zip(columns, parameters, strict=True)):
-            jacobian[:, :, p] += d[:, place, :, m] * a[:, j, q, None]
+            jacobian[:, :, p] += slope[:, :, m] * a[:, j, q, None]
         jacobian *= free[:, None, :]
         inside = u[:, place].mT @ jacobian
         slopes[:, q] = back[:, place] @ inside

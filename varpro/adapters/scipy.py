@@ -101,7 +101,8 @@ def _weighted(fit: FitResult, weights: Any) -> Array:
 
 
 def _active(fit: FitResult, bounds: Any) -> Array:
-    mask = np.zeros(len(fit.names), dtype=int)
+    mask: Array = np.zeros(len(fit.names), dtype=int)
+    ends: list[Any]
     if bounds is None:
         return mask
     if isinstance(bounds, dict):

@@ -79,7 +79,7 @@ class VarproRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         if sample_weight is not None:
             weights = np.sqrt(_check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True))
             if not weights.any():
-                raise DataError("sample_weight is 0 everywhere; leave some observations in")
+                raise DataError("sample_weight is zero everywhere; leave some observations in")
         self.result_ = varpro.fit(self.model, _predictors(X), y, self.w0, weights=weights, **options)
         self.nonlinear_, self.linear_ = self.result_.nonlinear, self.result_.linear
         self.n_iter_ = self.result_.njev

@@ -269,7 +269,9 @@ def portable(solution: Solution) -> Solution:
     spec = replace(solution.spec, model=travelling)
     built = replace(solution.built, problem=None, linearise=None, basis=replace(solution.built.basis, model=travelling))  # type: ignore[arg-type]
     copy = Solution(spec, solution.outcome, built, solution.robust_weights)
-    copy.__dict__.update({k: v for k, v in solution.__dict__.items() if k in ("amplitudes", "coefficients", "nonlinear", "rss")})
+    copy.__dict__.update(
+        {k: v for k, v in solution.__dict__.items() if k in ("amplitudes", "coefficients", "nonlinear", "rss")}
+    )
     return copy
 
 
