@@ -5,6 +5,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from varpro.arrays import Array
 from varpro.report.fit_plot import save
@@ -31,6 +32,8 @@ def draw_batch(many: Any, shape: tuple[int, int] | None = None, path: Any = None
     with matplotlib.rc_context(STYLE):
         width, height = (3.0, 4.6) if maps else (3.0, 2.3)
         figure = Figure(figsize=(max(4.5, width * columns), height * rows + 0.5))
+        layout: Any = figure.get_layout_engine()
+        layout.set(w_pad=0.12)  # labels beside an image of fixed aspect would be cut
         axes = figure.subplots(rows * (2 if maps else 1), columns, squeeze=False)
         for place in range(rows * columns):
             row, column = divmod(place, columns)
@@ -82,6 +85,8 @@ def _draw_histogram(axes: Any, values: Array, span: tuple[float, float]) -> None
     bins = int(np.clip(np.sqrt(finite.size), 8, 60))
     axes.hist(finite, bins=bins, range=span, color=BLUE, alpha=0.8)
     axes.grid(False, axis="x")
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     if finite.size:
         median = float(np.median(finite))
         axes.axvline(median, color=RED, linewidth=1.5)
