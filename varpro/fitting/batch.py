@@ -73,7 +73,7 @@ class BatchResult:
         if self.absolute_sigma:
             return np.ones(len(self))
         with np.errstate(all="ignore"):
-            return np.sqrt(np.where(self.dof > 0, self.rss / self.dof, np.nan))
+            return np.sqrt(np.where(self.dof > 0, self._solution.scatter / self.dof, np.nan))
 
     @cached_property
     def _errors(self) -> tuple[Array, Array]:

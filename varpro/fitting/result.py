@@ -20,7 +20,8 @@ class FitResult:
     """One fitted problem.
 
     Covariances are sigma^2 (J^T J)^-1 with the full Jacobian of all parameters at the solution; sigma^2 is rss / dof,
-    or 1 where `absolute_sigma` says that the weights are the reciprocals of known errors.
+    both with the weights of a robust loss, or 1 where `absolute_sigma` says that the weights are the reciprocals of
+    known errors.
     """
 
     def __init__(
@@ -68,10 +69,13 @@ class FitResult:
 
     @property
     def sigma(self) -> float:
-        """Standard deviation of a residual of weight 1: sqrt(rss / dof), or 1 with absolute_sigma."""
+        """Standard deviation of a residual of weight 1: sqrt(rss / dof), or 1 with absolute_sigma.
+
+        With a robust loss the residuals count by its weights, so that outliers do not widen the errors.
+        """
         if self.absolute_sigma:
             return 1.0
-        return float(np.sqrt(self.rss / self.dof)) if self.dof else np.nan
+        return float(np.sqrt(self._solution.scatter[0] / self.dof)) if self.dof else np.nan
 
     @cached_property
     def stderr_nonlinear(self) -> Array:
@@ -99,6 +103,8 @@ class FitResult:
         free = solution._passive(solution.amplitudes)[0] if solution.built.form == "separate" else None
         if free is not None and solution.built.mixing is None:
             out = np.where(free[:, : len(out)].T, out, np.nan)
+        if solution.built.mixing is None:
+            out = np.where(u.undetermined[0].T[: len(out)] & ~np.isnan(out), np.inf, out)
         out = self.sigma * _joined(out, solution.spec.complex_data)
         return out[:, 0] if self._flat else out
 
@@ -179,20 +185,22 @@ class FitResult:
         """Lower and upper curve between which the model lies at each t, by linear error propagation and Student's t.
 
         t : any points.  level : of confidence, between 0 and 1.  prediction : for a new observation of weight 1.
-        Returns two arrays (N',) or (N', K).
+        Returns two arrays (N',) or (N', K); of complex data both parts have their band.
         """
         if not 0 < level < 1:
             raise ConfigError(f"level is {level}; it needs a number between 0 and 1, such as 0.95")
         from varpro.fitting.bands import band_width
 
         centre = self.predict(t)
-        width = band_width(self._solution, np.asarray(t)) ** 2 * self.sigma**2 + (self.sigma**2 if prediction else 0.0)
+        width = self.sigma * band_width(self._solution, np.asarray(t))
+        if prediction:
+            width = _both_parts(lambda part: np.hypot(part, self.sigma), width)
         quantile = (
             scipy.stats.norm.ppf(0.5 + level / 2)
             if self.absolute_sigma
             else scipy.stats.t.ppf(0.5 + level / 2, self.dof)
         )
-        half = quantile * np.sqrt(width)
+        half = quantile * width
         half = half[:, 0] if self._flat else half
         return centre - half, centre + half
 
@@ -281,6 +289,12 @@ def _or_none(function: Any) -> Any:
     except Exception:  # pickle raises whatever the object raises
         return None
     return function
+
+
+def _both_parts(function: Any, values: Array) -> Array:
+    """function of the values, or of their real and imaginary parts."""
+    out: Array = function(values.real) + 1j * function(values.imag) if np.iscomplexobj(values) else function(values)
+    return out
 
 
 def _joined(values: Array, is_complex: bool) -> Array:

@@ -74,6 +74,15 @@ class Solution:
         weighted = self.spec.data.total_weight() * (self.spec.data.y - self.fitted(every))
         return np.sum(np.abs(weighted) ** 2, axis=(1, 2))  # type: ignore[no-any-return]
 
+    @cached_property
+    def scatter(self) -> Array:
+        """(B,) the sum that sigma^2 is taken from: rss, with the weights of a robust loss, if any."""
+        if self.robust_weights is None:
+            return self.rss
+        every = np.arange(len(self.outcome.cost))
+        weighted = self.spec.data.total_weight() * (self.spec.data.y - self.fitted(every))
+        return np.sum(np.abs(weighted) ** 2, axis=(1, 2))  # type: ignore[no-any-return]
+
     @property
     def n_parameters(self) -> int:
         """Real numbers that were fitted in a problem: free parameters and amplitudes."""
@@ -99,6 +108,10 @@ class Solution:
         a = self.amplitudes[problems]
         if self.built.form == "separate":
             phi = phi * self._passive(a)[:, :, None, :]
+        elif self.spec.linear.ridge > 0 and basis.extra_rows is None:  # the rows that the projector works with
+            rows = np.sqrt(self.spec.linear.ridge) * np.eye(phi.shape[3])
+            phi = np.concatenate([phi, np.broadcast_to(rows, (*phi.shape[:2], *rows.shape))], axis=2)
+            d = np.concatenate([d, np.zeros((*d.shape[:2], len(rows), d.shape[3]))], axis=2)
         lower, upper = self.spec.names.lower, self.spec.names.upper
         below, above = (np.where(np.isfinite(bound), AT_BOUND * (1 + np.abs(bound)), 0.0) for bound in (lower, upper))
         free = (u > lower + below) & (u < upper - above)
@@ -159,7 +172,9 @@ class Solution:
         from varpro.fitting.engine import build
 
         robust = None if self.robust_weights is None else self.robust_weights[one]
-        return Solution(spec, Outcome(**arrays, history=[]), build(spec), robust)
+        solution = Solution(spec, Outcome(**arrays, history=[]), build(spec), robust)
+        solution.__dict__.update({name: getattr(self, name)[one] for name in ("rss", "scatter")})
+        return solution
 
     def status(self, problem: int = 0) -> Status:
         """Why a problem stopped."""
