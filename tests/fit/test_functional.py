@@ -27,7 +27,17 @@ def options(name):
     }[name]
 
 
-NAMES = ["plain", "ridge", "ridge matrix", "row weights", "weights of each", "nonnegative", "boxed", "fixed term", "mask"]
+NAMES = [
+    "plain",
+    "ridge",
+    "ridge matrix",
+    "row weights",
+    "weights of each",
+    "nonnegative",
+    "boxed",
+    "fixed term",
+    "mask",
+]
 
 
 @pytest.mark.parametrize("k", [1, 3])
