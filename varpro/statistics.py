@@ -30,15 +30,18 @@ class Uncertainty:
     hidden: Array
     """(b, F) bool: on a bound, or without effect on the fit; no variance can be given"""
 
+    undetermined: Array
+    """(b, 1 or K, I) bool: an amplitude with a part in the null space of Phi, which the data do not determine"""
+
     def nonlinear_variance(self) -> Array:
         """(b, F), NaN where hidden."""
         return np.where(self.hidden, np.nan, np.einsum("bff->bf", self.nonlinear))
 
     def linear_variance(self) -> Array:
-        """(b, I, K)"""
+        """(b, I, K), infinite where undetermined."""
         spread = np.einsum("bkif,bfg,bkig->bki", self.slopes, self.nonlinear, self.slopes)
         own = np.einsum("bkii->bki", self.base)
-        return np.moveaxis(own + spread, 1, 2)
+        return np.moveaxis(np.where(self.undetermined, np.inf, own + spread), 1, 2)
 
     def full(self, problem: int) -> Array:
         """(F + I K, F + I K) of one problem: nonlinear, then linear as (I, K) flattened."""
@@ -79,11 +82,11 @@ def uncertainty(phi: Array, d: Array, a: Array, columns: Array, parameters: Arra
         slopes[:, q] = back[:, place] @ inside
         parts.append(jacobian - u[:, place] @ inside)
         if len(parts) == 64:  # triangles of many right-hand sides, a few at a time
-            parts = [np.linalg.qr(np.concatenate(parts, axis=1), mode="r")]
+            parts = [np.asarray(np.linalg.qr(np.concatenate(parts, axis=1), mode="r"))]
     triangle = np.linalg.qr(np.concatenate(parts, axis=1), mode="r")
     scale = np.linalg.norm(triangle, axis=1)
     scale = np.where(scale > 0, scale, 1.0)
-    usable = np.isfinite(triangle).all(axis=(1, 2))
+    usable: Array = np.asarray(np.isfinite(triangle).all(axis=(1, 2)))
     half = np.linalg.pinv(
         np.where(usable[:, None, None], triangle / scale[:, None, :], 0.0), rcond=n_rows * np.finfo(float).eps
     )
@@ -92,4 +95,13 @@ def uncertainty(phi: Array, d: Array, a: Array, columns: Array, parameters: Arra
     hidden = ~free | (np.linalg.norm(triangle, axis=1) == 0)
     gram[hidden[:, :, None] | hidden[:, None, :]] = 0.0
     base = np.broadcast_to(back @ back.mT, (b, own, n_columns, n_columns))
-    return Uncertainty(gram, base, slopes, hidden)
+    return Uncertainty(gram, base, slopes, hidden, _undetermined(phi, back))
+
+
+def _undetermined(phi: Array, back: Array) -> Array:
+    """(b, k, I) columns that are not zero, with a part outside the range of V, back = V S^-1 truncated at the rank."""
+    size = np.linalg.norm(back, axis=-2, keepdims=True)
+    v = np.divide(back, size, out=np.zeros_like(back), where=size > 0)
+    full = (size > 0).all(axis=(-1, -2))  # of full rank: the columns of back are no singular vectors
+    inside = np.where(full[..., None], 1.0, np.einsum("bkir,bkir->bki", v, v))
+    return (inside < 1.0 - 1e-6) & (np.abs(phi).max(axis=2) > 0)

@@ -102,7 +102,7 @@ def fit(
     )
     spec, u0 = _specify(
         model, data, start, derivative, names, bounds, fixed, tied, linear_spec, fixed_term, fixed_term_derivative,
-        jacobian, termination, DampingRule(initial=initial_damping, step_bound=step_bound, sure=SURE, sure_shrink=SURE_SHRINK), rank_tolerance, batch=False,
+        jacobian, termination, _damping(initial_damping, step_bound), rank_tolerance, batch=False,
     )  # fmt: skip
     _require_fittable(spec)
     if multistart:
@@ -177,12 +177,16 @@ def fit_batch(
     )
     spec, u0 = _specify(
         model, data, start, derivative, names, bounds, fixed, tied, linear_spec, fixed_term, fixed_term_derivative,
-        jacobian, termination, DampingRule(initial=initial_damping, step_bound=step_bound, sure=SURE, sure_shrink=SURE_SHRINK), rank_tolerance, batch=True,
+        jacobian, termination, _damping(initial_damping, step_bound), rank_tolerance, batch=True,
     )  # fmt: skip
     spec = _with_threads(_flag_short(spec), threads)
     found = solve(spec, u0, loss=loss, loss_scale=loss_scale, observe=callback, advance=progress)
     labels = _linear_names(model, linear_names, found)
     return BatchResult(found, labels, absolute_sigma=absolute_sigma, seconds=time.perf_counter() - clock)
+
+
+def _damping(initial: float, step_bound: float) -> DampingRule:
+    return DampingRule(initial=initial, step_bound=step_bound, sure=SURE, sure_shrink=SURE_SHRINK)
 
 
 def _specify(

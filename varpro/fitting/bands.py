@@ -8,7 +8,10 @@ from varpro.fitting.solution import Solution
 
 
 def band_width(solution: Solution, t: Array) -> Array:
-    """(N', K) sqrt(j^T C j) with j the derivative of the value at t by all parameters; without sigma."""
+    """(N', K) sqrt(j^T C j) with j the derivative of the value at t by all parameters; without sigma.
+
+    Complex data: of the real part + i of the imaginary part.
+    """
     spec = solution.spec
     old = spec.model
     derivative = old.derivative if old.columns_function is None else (old.pairs, old.columns_function)
@@ -32,5 +35,6 @@ def band_width(solution: Solution, t: Array) -> Array:
         variance[:, k] = np.einsum("ni,ij,nj->n", phi, base, phi) + np.einsum("nf,fg,ng->n", rest, u.nonlinear[0], rest)
     if spec.complex_data:
         half = len(variance) // 2
-        variance = variance[:half] + variance[half:]
+        deviation = np.sqrt(np.maximum(variance, 0.0))
+        return deviation[:half] + 1j * deviation[half:]
     return np.sqrt(np.maximum(variance, 0.0))

@@ -41,10 +41,21 @@ def search_compiled(
 def _rules(spec: Any) -> Array:
     damping, stop = spec.damping, spec.termination
     return small_fits.rules(
-        damping.initial, damping.smallest, damping.largest, damping.least_gain, stop.cost_tolerance, stop.step_tolerance,
-        stop.gradient_tolerance, ROUNDING, DIAGONAL_FLOOR, stop.max_iterations, CONDITION_LIMIT, damping.step_bound,
-        damping.sure_shrink, damping.sure,
-    )  # fmt: skip
+        damping.initial,
+        damping.smallest,
+        damping.largest,
+        damping.least_gain,
+        stop.cost_tolerance,
+        stop.step_tolerance,
+        stop.gradient_tolerance,
+        ROUNDING,
+        DIAGONAL_FLOOR,
+        stop.max_iterations,
+        CONDITION_LIMIT,
+        damping.step_bound,
+        damping.sure_shrink,
+        damping.sure,
+    )
 
 
 def _run(
@@ -68,12 +79,12 @@ def _step_by_step(
 ) -> list[IterationRecord]:
     """The model evaluated by its own function; a step of all problems a call of the kernel."""
     basis, rows, records, first = small.basis, np.arange(len(problems)), list[IterationRecord](), True
-    y, options = small.general.y, {"ridge": small.general.ridge, "kaufman": small.general.kaufman}
+    y, ridge, kaufman = small.general.y, small.general.ridge, small.general.kaufman
     recording = keep_history or observe is not None
     while len(rows):
         w, here = states.trial[rows], problems[rows]
         phi, d = basis.basis(w, here), basis.jacobian(w, here)
-        small_fits.advance(phi, d, y, here, small.pairs, states, rows, rules, **options)
+        small_fits.advance(phi, d, y, here, small.pairs, states, rows, rules, ridge=ridge, kaufman=kaufman)
         for row in rows if recording and not first else ():
             records.append(_record(states.numbers[row].tolist(), int(problems[row]), states))
             if observe is not None:

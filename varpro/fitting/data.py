@@ -53,7 +53,7 @@ def make_data(t: Any, y: Any, *, batch: bool, weights: Any = None, mask: Any = N
     valid = ~np.isnan(values)
     if mask is not None:
         valid &= np.broadcast_to(_per_value(np.asarray(mask, dtype=bool), values.shape, batch, "mask"), values.shape)
-    infinite = np.isinf(values).any(axis=(1, 2))
+    infinite: Array = np.asarray(np.isinf(values).any(axis=(1, 2)))
     if not valid.all():
         values = np.where(valid, values, 0.0)
         total = _masked(total, valid)

@@ -12,12 +12,12 @@ from varpro.arrays import Array
 from varpro.errors import ConfigError, ShapeError
 from varpro.fitting.basis import FitBasis
 from varpro.fitting.bounded import inside
+from varpro.fitting.compiled import search_compiled
 from varpro.fitting.data import Data
 from varpro.fitting.many import ManyProblem
 from varpro.fitting.model import UserModel
 from varpro.fitting.parameters import Parameters
 from varpro.fitting.separate import SeparateProblem
-from varpro.fitting.compiled import search_compiled
 from varpro.fitting.small import SmallProblem, linearise_small
 from varpro.gauss_newton import linearise
 from varpro.kernels.small_fits import MOST_PARAMETERS

@@ -64,6 +64,8 @@ def _number(value: Any, digits: int = 8) -> str:
 def _relative(value: Any, error: Any, fit: Any, name: str) -> str:
     if np.isnan(error):
         return "at bound" if name in fit.names or fit.rank else ""
+    if np.isinf(error):
+        return "unknown"
     if error == 0:
         return "fixed" if name in fit.names else ""
     return f"{100 * abs(error) / abs(value):.2g} %" if value else ""

@@ -19,8 +19,8 @@ from varpro.linalg.projector import Factor
 from varpro.problem import Evaluation, SeparableProblem
 
 LEAVES_RANGE = (1e-13, 1e-10)
-"""A column whose part outside Q is larger, relative to the column, extends Q: a thousandth of the tolerance on the cost,
-since that is what it changes in the cost at most, within these limits."""
+"""A column whose part outside Q is larger, relative to the column, extends Q: a thousandth of the tolerance on the
+cost, since that is what it changes in the cost at most, within these limits."""
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Range:
         self.outside = max(self.outside - float(np.vdot(added, added)), 0.0)
         self.q = np.concatenate([self.q, new], axis=1)
         self.projected = np.concatenate([self.projected, added])
-        self.triangle = np.linalg.qr(self.projected.T, mode="r").T
+        self.triangle = np.asarray(np.linalg.qr(self.projected.T, mode="r")).T
 
     def _outside(self, columns: Array) -> Array:
         """Orthonormal basis of what columns have outside Q."""

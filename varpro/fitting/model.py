@@ -163,7 +163,9 @@ def _takes_many(model: UserModel, w0: Array) -> bool:
     try:
         with np.errstate(all="ignore"):
             together = np.asarray(model._call_together(model.function, w, some))
-            single = np.stack([np.asarray(model._call_one(model.function, v, b)) for v, b in zip(w, some, strict=True)])
+            single = np.stack(
+                [np.asarray(model._call_one(model.function, v, int(b))) for v, b in zip(w, some, strict=True)]
+            )
     except Exception:  # a function that cannot take arrays may fail in any way; it is then called one by one
         return False
     return together.shape == single.shape and bool(np.allclose(together, single, rtol=1e-12, atol=0, equal_nan=True))

@@ -27,12 +27,61 @@ def solve(spec: Spec, u0: Array, *, loss: str, loss_scale: float | None, **optio
         raise ConfigError(f"loss_scale is {loss_scale}; it needs a number above 0, in units of the weighted residual")
     outcome, built = run(spec, u0, **options)
     found = Solution(spec, settled(spec, built, outcome), built)
-    return found if loss == "linear" else _reweighted(spec, found, loss, loss_scale, options)
+    return found if loss == "linear" else _robust(spec, u0, found, loss, loss_scale, options)
 
 
-def _reweighted(spec: Spec, found: Solution, loss: str, scale: float | None, options: dict[str, Any]) -> Solution:
-    """Iteratively reweighted least squares; Holland and Welsch, Commun. Stat. A6 (1977) 813-827.
+def _robust(
+    spec: Spec, u0: Array, squares: Solution, loss: str, scale: float | None, options: dict[str, Any]
+) -> Solution:
+    """Reweighted from the least-squares solution and from u0: outliers may have drawn the first into another valley.
 
+    Each problem keeps the solution with the lower loss.
+    """
+    at_start = replace(spec, termination=replace(spec.termination, max_iterations=0))
+    outcome, built = run(at_start, u0)
+    found, sigma = _reweighted(spec, squares, loss, scale, options)
+    other, second = _reweighted(spec, Solution(spec, outcome, built), loss, scale, options)
+    common = np.fmin(sigma, second)
+    better = _loss_of(spec, other, common, loss) < _loss_of(spec, found, common, loss)
+    return _with_plain_rss(_chosen(better, other, found) if better.any() else found, spec)
+
+
+def _loss_of(spec: Spec, found: Solution, sigma: Array, loss: str) -> Array:
+    """(B,) sum of rho((r / sigma)^2) over the values of each problem; infinite where it is not finite."""
+    size = spec.data.total_weight() * np.abs(spec.data.y - found.fitted(np.arange(len(sigma))))
+    square = (size / sigma[:, None, None]) ** 2
+    if loss == "huber":
+        rho = np.where(square <= 1, square, 2 * np.sqrt(square) - 1)
+    else:
+        rho = 2 * (np.sqrt(1 + square) - 1) if loss == "soft_l1" else np.log1p(square)
+    total = rho.sum(axis=(1, 2))
+    return np.where(np.isfinite(total), total, np.inf)
+
+
+def _chosen(yes: Array, one: Solution, other: Solution) -> Solution:
+    """`one` for the problems where yes (B,), else `other`."""
+
+    def pick(a: Array, b: Array) -> Array:
+        return np.where(yes.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    names = ("u", "a", "cost", "status", "iterations", "evaluations", "rank")
+    arrays: dict[str, Any] = {name: pick(getattr(one.outcome, name), getattr(other.outcome, name)) for name in names}
+    assert one.robust_weights is not None
+    assert other.robust_weights is not None
+    robust = pick(one.robust_weights, other.robust_weights)
+    weights = one.spec.data.total_weight(), other.spec.data.total_weight()
+    both = pick(*weights)
+    data = replace(one.spec.data, weights=both[:, :, 0] if both.shape[2] == 1 else both)
+    spec = replace(one.spec, data=data)
+    return Solution(spec, replace(one.outcome, **arrays), build(spec), robust)
+
+
+def _reweighted(
+    spec: Spec, found: Solution, loss: str, scale: float | None, options: dict[str, Any]
+) -> tuple[Solution, Array]:
+    """The solution and its scale (B,) by iteratively reweighted least squares.
+
+    Holland and Welsch, Commun. Stat. A6 (1977) 813-827.
     scale : residual beyond which a value counts as an outlier, per problem from the median residual when None, fixed
     after ten rounds so that the loss is one function.
     """
@@ -56,7 +105,7 @@ def _reweighted(spec: Spec, found: Solution, loss: str, scale: float | None, opt
         found = Solution(again, outcome, built, robust)
         if done:
             break
-    return _with_plain_rss(found, spec)
+    return found, sigma
 
 
 def _with_plain_rss(found: Solution, spec: Spec) -> Solution:

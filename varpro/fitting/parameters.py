@@ -131,7 +131,8 @@ def _tie(rule: Any, labels: tuple[str, ...]) -> tuple[int, float, float]:
     parts = rule if isinstance(rule, tuple) else (rule,)
     if not 1 <= len(parts) <= 3:
         raise ConfigError(f"tied: {rule!r} has {len(parts)} parts; give the parameter, then a factor, then an offset")
-    factor, offset = (*parts[1:], *(1.0, 0.0)[len(parts) - 1 :])
+    factor = parts[1] if len(parts) > 1 else 1.0
+    offset = parts[2] if len(parts) > 2 else 0.0
     if factor == 0:
         raise ConfigError("tied: a factor of 0 fixes the parameter; use fixed= for that")
     return _index(parts[0], labels, "tied"), float(factor), float(offset)

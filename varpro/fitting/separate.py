@@ -71,7 +71,7 @@ class SeparateProblem:
         right = np.moveaxis(y, 2, 1).reshape(count, n_rows)
         free = n_columns - self.pinned
         known = phi[:, :, free:].sum(axis=2)
-        finite = np.isfinite(phi).all(axis=(1, 2))
+        finite: Array = np.asarray(np.isfinite(phi).all(axis=(1, 2)))
         a, passive = self._coefficients(np.where(finite[:, None, None], phi[:, :, :free], 0.0), right - known)
         if self.pinned:
             a = np.concatenate([a, np.ones((count, 1))], axis=1)

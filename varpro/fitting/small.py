@@ -59,7 +59,7 @@ class SmallProblem:
         model = basis.model
         program = small_fits.encode(model.program) if model.program is not None and basis.plain else None
         pairs = small_fits.Pairs(basis.columns, basis.parameters)
-        options = {"ridge": general.ridge, "kaufman": general.kaufman}
+        options: dict[str, Any] = {"ridge": general.ridge, "kaufman": general.kaufman}
         if program is not None:
             options["weights"] = basis.weights
         return cls(basis, general, general.y if program is None else raw, program, pairs, options)

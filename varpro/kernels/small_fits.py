@@ -261,7 +261,8 @@ def search_program(
 ) -> Array:
     """The search of solvers.loop for problems of a program, from their states to the end, in place.
 
-    n_logged : of a single problem, how many trials to log; the log (n, numbers) is returned.  Arguments as from_program.  The reference is the search loop itself.
+    n_logged : of a single problem, how many trials to log; the log (n, numbers) is returned.
+    Other arguments as from_program.  The reference is the search loop itself.
     """
     require(
         t.ndim == 2 and t.shape[0] in (1, len(y)) and t.shape[1] == y.shape[1],
@@ -302,6 +303,6 @@ def advance(
         f"{len(pairs.columns)})",
     )
     _cpu.small_advance(
-        doubles(phi), doubles(d), y, None, problems, pairs.columns, pairs.parameters, states.rows, rows, states.p, rules,
-        ridge, kaufman,
+        doubles(phi), doubles(d), y, None, problems, pairs.columns, pairs.parameters, states.rows, rows, states.p,
+        rules, ridge, kaufman,
     )  # fmt: skip

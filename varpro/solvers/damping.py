@@ -63,7 +63,7 @@ class Damping:
         return gain > self.rule.least_gain
 
     def after(self, gain: Array, accepted: Array) -> "Damping":
-        """lambda max(1/3, 1 - (2 gain - 1)^3), or sure_shrink, after success; lambda growth, growth doubled, after failure."""
+        """lambda max(1/3, 1 - (2 gain - 1)^3), or sure_shrink, after success; times growth, doubled, after failure."""
         bounded = np.where(accepted, np.minimum(gain, 1.0), 0.0)
         factor = np.maximum(1.0 / 3.0, 1.0 - (2.0 * bounded - 1.0) ** 3)
         shrunk = self.value * np.where(np.abs(gain - 1.0) <= self.rule.sure, self.rule.sure_shrink, factor)
