@@ -194,13 +194,15 @@ def _grid(count: int, columns: int, cell: tuple[float, float], draw: Callable[[A
 
 
 def draw_units(record: RunRecord) -> Figure | None:
-    """Learnt matrices as images, each centred at zero and scaled to its own largest entry."""
+    """Learnt matrices as images, each centred at zero; the scale ends where 2 % of the entries that are not zero lie
+    beyond it, or a few pixels that are hardly ever lit would leave the rest white."""
     matrices = record.unit_matrices
     if not len(matrices):
         return None
 
     def draw(axes: Any, place: int) -> None:
-        largest = float(np.abs(matrices[place]).max()) or 1.0
+        size = np.abs(matrices[place])
+        largest = float(np.quantile(size[size > 0], 0.98)) if size.any() else 1.0
         axes.imshow(matrices[place], cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
 
     return _grid(len(matrices), 12, (0.75, 0.75), draw, f"{len(matrices)} of the learnt forms (red +, blue -)")
