@@ -188,7 +188,7 @@ def test_a_ridge_is_rows_added_below(right):
     """sqrt(mu) I below Phi and zeros below y; 300 right-hand sides are compressed."""
     n = 80
     t, y = decay_data(n=n, right=right)
-    mu = 0.8
+    mu = 0.05
 
     def augmented(t, w):
         return np.vstack([decays(t[:n], w), np.sqrt(mu) * np.eye(3)])
@@ -201,6 +201,9 @@ def test_a_ridge_is_rows_added_below(right):
         np.testing.assert_allclose(fit.nonlinear, other.nonlinear, rtol=1e-5)
         np.testing.assert_allclose(fit.linear, other.linear, rtol=1e-5)
         np.testing.assert_allclose(fit.cost, other.cost, rtol=1e-9)
+        ratio = fit.sigma / other.sigma  # rows of a ridge are no data, but those of the model's own are
+        np.testing.assert_allclose(fit.stderr_nonlinear, ratio * other.stderr_nonlinear, rtol=1e-5)
+        np.testing.assert_allclose(fit.stderr_linear, ratio * other.stderr_linear, rtol=1e-5)
     assert fit.rss < 2 * fit.cost
     np.testing.assert_allclose(fit.rss, np.sum((y - fit.fitted) ** 2), rtol=1e-9)
     np.testing.assert_allclose(matrix.rss, fit.rss, rtol=1e-6)
