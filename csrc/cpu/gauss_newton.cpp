@@ -104,6 +104,7 @@ bool damped_solve_single(const double* h, const double* diagonal, double lambda,
 }  // namespace
 
 void normal_matrix(const NormalMatrixCall& c) {
+    if (c.m == 0) return;
     char upper = 'U', plain = 'N';
     int m = static_cast<int>(c.m), n = static_cast<int>(c.n);
     const std::size_t entries = static_cast<std::size_t>(c.m) * c.m;

@@ -102,7 +102,7 @@ def fit(
     )
     spec, u0 = _specify(
         model, data, start, derivative, names, bounds, fixed, tied, linear_spec, fixed_term, fixed_term_derivative,
-        jacobian, termination, _damping(initial_damping, step_bound), rank_tolerance, batch=False,
+        jacobian, termination, _damping(initial_damping, step_bound), rank_tolerance, batch=False, guessed=w0 is None,
     )  # fmt: skip
     _require_fittable(spec)
     if multistart:
@@ -177,7 +177,7 @@ def fit_batch(
     )
     spec, u0 = _specify(
         model, data, start, derivative, names, bounds, fixed, tied, linear_spec, fixed_term, fixed_term_derivative,
-        jacobian, termination, _damping(initial_damping, step_bound), rank_tolerance, batch=True,
+        jacobian, termination, _damping(initial_damping, step_bound), rank_tolerance, batch=True, guessed=w0 is None,
     )  # fmt: skip
     spec = _with_threads(_flag_short(spec), threads)
     found = solve(spec, u0, loss=loss, loss_scale=loss_scale, observe=callback, advance=progress)
@@ -207,6 +207,7 @@ def _specify(
     rank_tolerance: float | None,
     *,
     batch: bool,
+    guessed: bool = False,
 ) -> tuple[Spec, Array]:
     """The specification and the free starting values (B, F)."""
     if jacobian not in ("golub-pereyra", "kaufman"):
@@ -221,6 +222,8 @@ def _specify(
         labels = [f"{name}.real" for name in given] + [f"{name}.imag" for name in given]
     parameters = make_parameters(real[0], names=labels, bounds=bounds, fixed=fixed, tied=tied)
     u0 = real[:, parameters.free]
+    if guessed:  # from the data alone, which know of no bounds
+        u0 = np.clip(u0, parameters.lower, parameters.upper)
     _require_start_inside(u0, parameters)
     spec = Spec(
         data=data,

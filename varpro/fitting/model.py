@@ -137,7 +137,7 @@ def make_model(
     if isinstance(derivative, tuple):
         _set_analytic(model, derivative, w0)
     else:
-        _set_numeric(model, derivative, w0)
+        _set_numeric(model, derivative, w0, batch=batch)
     return model
 
 
@@ -187,7 +187,7 @@ def _set_analytic(model: UserModel, derivative: tuple[Any, Function], w0: Array)
     _checked(model._call_one(derivative[1], w0[0], 0), (model.shape[0], len(pairs)), "derivative's columns")
 
 
-def _set_numeric(model: UserModel, wanted: str | None, w0: Array) -> None:
+def _set_numeric(model: UserModel, wanted: str | None, w0: Array, *, batch: bool) -> None:
     """Choose complex step or differences and find the nonzero pairs: those that move at w0 or a little beside it."""
     if wanted not in (None, "complex-step", "differences"):
         raise ConfigError(f"derivative is {wanted!r}; give (pairs, columns), 'complex-step', 'differences' or None")
@@ -200,6 +200,14 @@ def _set_numeric(model: UserModel, wanted: str | None, w0: Array) -> None:
             for p in range(model.n_parameters):
                 change = model.along(w, zero, p)[0]
                 moves[:, p] |= (change != 0).any(axis=0) & ~np.isnan(change).all(axis=0)
+    dead = np.flatnonzero(~moves.any(axis=0))
+    if len(dead) and not batch:
+        p = int(dead[0])
+        raise ConfigError(
+            f"parameter {p} moves no column of the model at w0 = {w0[0, p]:g}, nor near it; "
+            "start where it has an effect, or leave it out"
+        )
+    moves[:, dead] = True  # the other problems of a batch may start where it has an effect
     model.pairs = np.argwhere(moves).astype(np.int32)
 
 

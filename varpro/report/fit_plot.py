@@ -78,9 +78,6 @@ def _values(fit: Any, t: Array, shown: Array) -> tuple[Array, Array, Array]:
     with np.errstate(all="ignore"):
         values = _wide(fit.predict(t))
         lower, upper = map(_wide, fit.confidence_band(t))
-    if np.iscomplexobj(values):  # the band's width is that of the modulus: the same up and to the side
-        half = (upper - values) * (1 + 1j)
-        lower, upper = values - half, values + half
     return values[:, shown], lower[:, shown], upper[:, shown]
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.models.images import unit_floats
 from varpro.report.record import RunRecord
 from varpro.train.cycle import Cycle, Run
 from varpro.train.subnetworks import Trained
@@ -36,10 +37,22 @@ def assemble(run: Run, found: "Findings", split: "Split") -> RunRecord:
         misclassified_true=labels[wrong],
         misclassified_predicted=predicted[wrong],
         misclassified_score=found.scores[wrong, predicted[wrong]],
-        unit_matrices=network.units.pictures(network.w, shown),
+        unit_matrices=_seen(network.units.pictures(network.w, shown), split.train.images),
         partition=_partition(found.cycle, run.config.samples),
         rank_seconds=_rank_seconds(found.cycle, run.comm.size),
     )
+
+
+def _seen(matrices: Array, images: Array) -> Array:
+    """(g, C L, R) matrices times the standard deviation of the pixels they meet.
+
+    A border pixel that is lit once in a thousand images takes a large weight, which alone would hide all the others.
+    """
+    spread = unit_floats(images[:: max(1, len(images) // 5000)]).std(axis=0)
+    if spread.size != matrices[0].size:  # one matrix for all colour planes
+        spread = spread.mean(axis=0)
+    seen: Array = matrices * spread.reshape(matrices.shape[1:])
+    return seen
 
 
 def _shown_images(images: Array) -> Array:
