@@ -67,8 +67,11 @@ def uncertainty(phi: Array, d: Array, a: Array, columns: Array, parameters: Arra
     """
     b, own, n_rows, n_columns = phi.shape
     k, n_free = a.shape[2], free.shape[1]
-    fac = factor(phi.reshape(b * own, n_rows, n_columns))
-    u, back = fac.u.reshape(b, own, n_rows, n_columns), fac.back.reshape(b, own, n_columns, n_columns)
+    size = np.linalg.norm(phi, axis=2, keepdims=True)
+    size = np.where(np.isfinite(size) & (size > 0), size, 1.0)  # unit columns: their units decide no rank
+    fac = factor((phi / size).reshape(b * own, n_rows, n_columns))
+    u, scaled = fac.u.reshape(b, own, n_rows, n_columns), fac.back.reshape(b, own, n_columns, n_columns)
+    back = scaled / size.mT
     slopes = np.zeros((b, k, n_columns, n_free))
     parts: list[Array] = []
     for q in range(k):
@@ -95,7 +98,7 @@ def uncertainty(phi: Array, d: Array, a: Array, columns: Array, parameters: Arra
     hidden = ~free | (np.linalg.norm(triangle, axis=1) == 0)
     gram[hidden[:, :, None] | hidden[:, None, :]] = 0.0
     base = np.broadcast_to(back @ back.mT, (b, own, n_columns, n_columns))
-    return Uncertainty(gram, base, slopes, hidden, _undetermined(phi, back))
+    return Uncertainty(gram, base, slopes, hidden, _undetermined(phi, scaled))
 
 
 def _undetermined(phi: Array, back: Array) -> Array:

@@ -155,6 +155,8 @@ class FitResult:
         """1 - rss / sum w^2 (y - mean)^2, the mean weighted with w^2."""
         data = self._solution.spec.data
         square = data.total_weight()[0] ** 2
+        if not square.any():
+            return np.nan
         mean = np.sum(square * data.y[0]) / np.sum(square)
         total = float(np.sum(square * np.abs(data.y[0] - mean) ** 2))
         return 1.0 - self.rss / total if total > 0 else np.nan
