@@ -1,0 +1,193 @@
+"""The one-pass kernel of small problems against orthogonal factorisation, and its compiled columns against NumPy's."""
+
+import numpy as np
+import pytest
+
+from tests.kernels.contract import (
+    EPS,
+    assert_batch_is_one_by_one,
+    assert_callers_do_not_meet,
+    assert_inputs_are_kept,
+    assert_same_bits,
+    assert_strides_do_not_matter,
+    assert_within,
+)
+from varpro.errors import ShapeError
+from varpro.kernels import small_fits
+from varpro.models import Constant, Exponentials, Gaussians, Lorentzians, Polynomial
+
+SIZES = [(1, 1, 1, 1, 1), (2, 5, 2, 2, 1), (3, 7, 3, 4, 2), (2, 16, 4, 4, 3), (5, 33, 2, 3, 1), (1, 130, 7, 9, 8)]
+"""B, N, I, M, K"""
+FIELDS = ("a", "cost", "condition", "h", "gradient")
+
+
+def problem(b, n, i, m, k, seed=0):
+    """(phi, d, y, pairs, number of parameters): noise, so well-conditioned and with a large residual."""
+    rng = np.random.default_rng(seed + n)
+    n_parameters = min(m, 3)
+    pairs = small_fits.Pairs(
+        rng.integers(0, i, m).astype(np.int32), np.resize(np.arange(n_parameters), m).astype(np.int32)
+    )
+    phi, d, y = (rng.standard_normal((b, n, columns)) for columns in (i, m, k))
+    return phi, d, y, pairs, n_parameters
+
+
+def arrays(out):
+    return tuple(getattr(out, name) for name in FIELDS)
+
+
+def run(phi, d, y, pairs, n_parameters, function=small_fits.from_arrays, **options):
+    return arrays(function(phi, d, y, np.arange(len(phi)), pairs, n_parameters, **options))
+
+
+def assert_near_reference(found, expected, n_rows):
+    """The Gram matrix is known to n eps of its diagonal; solving with it multiplies that by its condition."""
+    rounding = 64 * n_rows * EPS * expected[2].max()
+    for name, one, other in zip(FIELDS, found, expected, strict=True):
+        if name != "condition":
+            assert_within(one, other, rounding * max(np.abs(other).max(), 1.0))
+    # the reported condition decides the route only: its order of size is what counts
+    assert (found[2] < 10 * expected[2]).all()
+    assert (found[2] > 0.1 * expected[2]).all()
+
+
+@pytest.mark.parametrize("kaufman", [False, True])
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+@pytest.mark.parametrize("size", SIZES)
+def test_arrays_against_orthogonal_factorisation(size, ridge, kaufman):
+    given, options = problem(*size), {"ridge": ridge, "kaufman": kaufman}
+    expected = run(*given, small_fits.from_arrays_reference, **options)
+    assert_near_reference(run(*given, **options), expected, size[1])
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_weights_multiply_the_rows(shared):
+    given = problem(3, 20, 3, 4, 2)
+    weights = np.random.default_rng(1).uniform(0.5, 2, (1 if shared else 3, 20))
+    expected = run(*given, small_fits.from_arrays_reference, weights=weights)
+    assert_near_reference(run(*given, weights=weights), expected, 20)
+    phi, d, y, pairs, count = given
+    rows = weights[:, :, None]
+    assert_near_reference(run(phi * rows, d * rows, y * rows, pairs, count), expected, 20)
+
+
+def test_some_problems_of_many():
+    phi, d, y, pairs, count = problem(5, 20, 3, 4, 2)
+    some = np.array([1, 4])
+    part = arrays(small_fits.from_arrays(phi[some], d[some], y, some, pairs, count))
+    assert_same_bits(part, tuple(a[some] for a in run(phi, d, y, pairs, count)))
+
+
+def test_without_derivatives_only_values_are_made():
+    phi, d, y, pairs, count = problem(3, 20, 3, 4, 2)
+    with_d = small_fits.from_arrays(phi, d, y, np.arange(3), pairs, count)
+    bare = small_fits.from_arrays(phi, None, y, np.arange(3), pairs, count)
+    assert_same_bits((bare.a, bare.cost, bare.condition), (with_d.a, with_d.cost, with_d.condition))
+    assert bare.h.shape == (0, count, count)
+    assert bare.gradient.shape == (0, count)
+
+
+def test_the_matrix_is_symmetric_and_not_indefinite():
+    h = run(*problem(4, 30, 4, 6, 2))[3]
+    np.testing.assert_array_equal(h, h.mT)
+    assert np.linalg.eigvalsh(h).min() > -1e-12 * np.abs(h).max()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_contract_of_kernels(size):
+    phi, d, y, pairs, count = problem(*size)
+
+    def call(phi, d, y):
+        return run(phi, d, y, pairs, count)
+
+    assert_batch_is_one_by_one(call, phi, d, y)
+    assert_inputs_are_kept(call, phi, d, y)
+    assert_strides_do_not_matter(call, phi, d, y)
+    assert_callers_do_not_meet(call, phi, d, y)
+
+
+@pytest.mark.parametrize("kind", ["equal columns", "zero column", "nan", "inf", "overflow"])
+def test_a_problem_that_is_not_usable_says_so_and_leaves_the_others_alone(kind):
+    phi, d, y, pairs, count = problem(3, 20, 3, 4, 2)
+    spoiled = phi.copy()
+    if kind == "equal columns":
+        spoiled[1, :, 2] = spoiled[1, :, 0]
+    elif kind == "zero column":
+        spoiled[1, :, 2] = 0.0
+    else:
+        spoiled[1, 3, 2] = {"nan": np.nan, "inf": np.inf, "overflow": 1e200}[kind]
+        spoiled[1, 4, 2] = {"overflow": 1e200}.get(kind, 1.0)
+    found = run(spoiled, d, y, pairs, count)
+    assert not found[2][1] < 1e10
+    assert_same_bits(tuple(a[::2] for a in found), tuple(a[::2] for a in run(phi, d, y, pairs, count)))
+
+
+MODELS = {
+    "decays": (Exponentials(2, offset=True), [0.9, 5.0]),
+    "rates": (Exponentials(3, rates=True), [2.0, 0.6, 0.1]),
+    "gaussians": (Gaussians(2, offset=True), [2.0, 0.8, 7.0, 1.5]),
+    "lorentzians": (Lorentzians(1), [4.0, 1.0]),
+    "sum": (Exponentials(1) + Gaussians(1) + Constant(), [3.0, 5.0, 0.7]),
+    "with a line": (Exponentials(1) + Polynomial(1), [2.0]),
+}
+
+
+@pytest.mark.parametrize("grid", ["equidistant", "irregular", "own", "descending"])
+@pytest.mark.parametrize("n", [8, 9, 31, 64, 257])
+@pytest.mark.parametrize("name", MODELS)
+def test_compiled_columns_are_the_models(name, n, grid):
+    model, w = MODELS[name]
+    rng = np.random.default_rng(n)
+    b = 3
+    t = np.linspace(0, 10, n)[None]
+    if grid == "irregular":
+        t = np.sort(rng.uniform(0, 10, (1, n)))
+    elif grid == "own":
+        t = np.sort(rng.uniform(0, 10, (b, n)), axis=1)
+    elif grid == "descending":
+        t = t[:, ::-1]
+    starts = np.array(w) * rng.uniform(0.9, 1.1, (b, len(w)))
+    phi = np.stack([model(row, v) for row, v in zip(np.broadcast_to(t, (b, n)), starts, strict=True)])
+    d = np.stack([model.columns(row, v) for row, v in zip(np.broadcast_to(t, (b, n)), starts, strict=True)])
+    y = phi @ rng.uniform(1, 2, (b, phi.shape[2], 2)) + 0.1 * rng.standard_normal((b, n, 2))
+    weights = rng.uniform(0.5, 2, (1, n))
+    pairs = small_fits.Pairs(*model.pairs.astype(np.int32).T.copy())
+    program = small_fits.encode(model.program())
+    every = np.arange(b)
+    for options in ({}, {"weights": weights, "kaufman": True}, {"ridge": 0.1}):
+        expected = arrays(small_fits.from_arrays_reference(phi, d, y, every, pairs, len(w), **options))
+        found = arrays(small_fits.from_program(program, t, starts, y, every, pairs, **options))
+        assert_near_reference(found, expected, n)
+
+
+def test_a_compiled_model_overflows_without_harm():
+    model = Exponentials(2)
+    t, y = np.linspace(0, 10, 40)[None], np.ones((3, 40, 1))
+    w = np.array([[1.0, 3.0], [-1e-3, 3.0], [0.0, 3.0]])
+    pairs = small_fits.Pairs(*model.pairs.astype(np.int32).T.copy())
+    out = small_fits.from_program(small_fits.encode(model.program()), t, w, y, np.arange(3), pairs)
+    assert np.isfinite(out.cost[0])
+    assert not (out.condition[1:] < 1e10).any()
+
+
+def test_shapes_are_refused_with_their_numbers():
+    phi, d, y, pairs, count = problem(3, 20, 3, 4, 2)
+    every = np.arange(3)
+    program = small_fits.encode(Exponentials(2).program())
+    two = small_fits.Pairs(np.array([0, 1], dtype=np.int32), np.array([0, 1], dtype=np.int32))
+    wrong = [
+        (lambda: small_fits.from_arrays(phi[:, :-1], d, y, every, pairs, count), r"\(3, 19, 3\).*\(3, 20, I\)"),
+        (lambda: small_fits.from_arrays(phi, d[:, :, :-1], y, every, pairs, count), r"\(3, 20, 3\).*\(3, 20, 4\)"),
+        (lambda: small_fits.from_arrays(phi, d, y[0], every, pairs, count), r"y has shape \(20, 2\)|phi has shape"),
+        (lambda: run(phi, d, y, pairs, count, weights=np.ones((2, 20))), r"\(2, 20\)"),
+        (lambda: small_fits.from_program(program, np.ones((1, 7)), np.ones((3, 2)), y, every, two), r"\(1, 7\)"),
+        (lambda: small_fits.from_program(program, np.ones((1, 20)), np.ones((3, 1)), y, every, two), "parameter 1"),
+        (
+            lambda: small_fits.from_program(program[:, :3], np.ones((1, 20)), np.ones((3, 2)), y, every, two),
+            r"\(2, 3\)",
+        ),
+        (lambda: small_fits.States(np.ones((1, 17)), 2, 1), r"\(1, 17\).*16"),
+    ]
+    for call, words in wrong:
+        with pytest.raises(ShapeError, match=words):
+            call()
