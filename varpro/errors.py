@@ -26,3 +26,11 @@ class OutputError(VarproError, OSError):
 
 class BackendError(VarproError, RuntimeError):
     """A device or library that was asked for and is not there."""
+
+
+class NonFiniteError(VarproError, ValueError):
+    """NaN or infinity in an argument, or numbers so large that their squares are infinite."""
+
+
+class DegenerateBatchError(VarproError, ValueError):
+    """A batch on which an objective is not defined; the message names N, D, C and what to change."""

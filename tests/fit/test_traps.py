@@ -13,6 +13,8 @@ from tests.fit.problems import (
     decays,
 )
 from varpro.fitting import engine
+from varpro.fitting.data import make_data
+from varpro.fitting.request import Request, specify
 from varpro.models import Exponentials
 
 W0 = [2.0, 6.5]
@@ -86,16 +88,9 @@ def test_e2_kaufmans_gradient_is_exact_and_both_matrices_end_alike(monkeypatch, 
 
 
 def _specified(t, y, jacobian):
-    from varpro.fitting.api import _linear, _specify
-    from varpro.fitting.data import make_data
-    from varpro.solvers.damping import DampingRule
-    from varpro.solvers.termination import Termination
-
     data = make_data(t, y, batch=False)
-    return _specify(
-        decays, data, np.array([W0]), DECAY_DERIVATIVE, None, None, None, None, _linear("free", None, 0.0, False), None,
-        None, jacobian, Termination(), DampingRule(), None, batch=False,
-    )  # fmt: skip
+    request = Request(derivative=DECAY_DERIVATIVE, jacobian=jacobian)
+    return specify(request, decays, data, np.array([W0]), batch=False)
 
 
 def _whole(h):

@@ -18,7 +18,7 @@ from varpro.distributed import Communicator, SerialCommunicator
 from varpro.errors import ConfigError, OutputError
 
 PROGRAM = "varpro-bench"
-STEMS = ("scalarize", "jacobian_products", "gauss_newton", "projector", "gram")
+STEMS = ("scalarize", "jacobian_products", "gauss_newton", "projector", "gram", "small_fits")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

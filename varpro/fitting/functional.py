@@ -7,12 +7,11 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import ShapeError
-from varpro.fitting.api import _check_backend, _linear, _require_fittable, _specify
+from varpro.fitting.arguments import check_backend, require_fittable
 from varpro.fitting.data import make_data
 from varpro.fitting.engine import build
 from varpro.fitting.model import Derivative, Function
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.termination import Termination
+from varpro.fitting.request import Request, specify
 
 
 class Functional:
@@ -127,13 +126,19 @@ def functional(
 
     Arguments as in `fit`.  Sections 8.1 and 8.2 of Pereyra's paper use it with optimisers of several kinds.
     """
-    _check_backend(backend)
+    check_backend(backend)
     data = make_data(t, y, batch=False, weights=weights, mask=mask)
     start = np.atleast_1d(np.asarray(w0))[None]
     start = start.astype(complex if np.iscomplexobj(start) else float)
-    spec, u0 = _specify(
-        model, data, start, derivative, names, None, None, None, _linear(linear, None, ridge, fixed_term is not None),
-        fixed_term, fixed_term_derivative, "golub-pereyra", Termination(), DampingRule(), rank_tolerance, batch=False,
-    )  # fmt: skip
-    _require_fittable(spec)
+    request = Request(
+        derivative=derivative,
+        names=names,
+        linear=linear,
+        ridge=ridge,
+        fixed_term=fixed_term,
+        fixed_term_derivative=fixed_term_derivative,
+        rank_tolerance=rank_tolerance,
+    )
+    spec, u0 = specify(request, model, data, start, batch=False)
+    require_fittable(spec)
     return Functional(build(spec), u0.shape[1])

@@ -1,0 +1,153 @@
+"""What the caller of a fit may give, checked: starts, limits on amplitudes, enough data, threads."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import BackendError, ConfigError, DataError, ShapeError
+from varpro.fitting.engine import Linear, Spec
+from varpro.fitting.solution import Solution
+from varpro.result import Status
+
+
+def starting_values(model: Any, t: Any, y: Any, w0: Any, n_problems: int) -> Array:
+    """(B, P) starting values."""
+    if w0 is None:
+        if not hasattr(model, "guess"):
+            raise ConfigError(
+                "w0 is missing: give starting values, or use a ready model of varpro.models, which guesses"
+            )
+        w0 = _guess(model, t, y, n_problems)
+    start = np.atleast_1d(np.asarray(w0))
+    if start.dtype.kind not in "fciub":
+        raise ShapeError(f"w0 has dtype {start.dtype}; it needs numbers")
+    start = start.astype(complex if np.iscomplexobj(start) else float)
+    if start.ndim == 1:
+        start = np.repeat(start[None], n_problems, axis=0)
+    if start.ndim != 2 or len(start) != n_problems or start.shape[1] < 1:
+        wanted = "(P,)" if n_problems == 1 else f"(P,) or ({n_problems}, P)"
+        raise ShapeError(f"w0 has shape {np.shape(w0)}; it needs {wanted} with P of 1 or more")
+    if not np.isfinite(start).all():
+        raise DataError("w0 holds NaN or infinite values; every start must be finite")
+    return start
+
+
+def _guess(model: Any, t: Any, y: Any, n_problems: int) -> Array:
+    """A start from the data, or from their mean over the problems of a batch; missing values are left out."""
+    grid, values = np.asarray(t), np.asarray(y)
+    if n_problems > 1:
+        with np.errstate(all="ignore"):
+            values = np.nanmean(np.where(np.isfinite(values), values, np.nan), axis=0)
+        grid = grid[0] if grid.ndim == 2 else grid
+    good = np.isfinite(values) if values.ndim == 1 else np.isfinite(values).all(axis=1)
+    return np.asarray(model.guess(grid[good], values[good]))
+
+
+def linear_options(linear: Any, equality: tuple[Any, Any] | None, ridge: Any, pinned: bool) -> Linear:
+    lower = upper = None
+    if isinstance(linear, str):
+        if linear not in ("free", "nonnegative"):
+            raise ConfigError(f"linear is {linear!r}; choose 'free', 'nonnegative' or (lower, upper)")
+        if linear == "nonnegative":
+            lower, upper = np.zeros(1), np.full(1, np.inf)
+    else:
+        try:
+            lower, upper = (np.atleast_1d(np.asarray(bound, dtype=float)) for bound in linear)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"linear is {linear!r}; choose 'free', 'nonnegative' or (lower, upper)") from error
+    pair = None
+    if equality is not None:
+        pair = (
+            np.atleast_2d(np.asarray(equality[0], dtype=float)),
+            np.atleast_1d(np.asarray(equality[1], dtype=float)),
+        )
+    mu, rows = 0.0, None
+    if isinstance(ridge, str):
+        if ridge != "gcv":
+            raise ConfigError(f"ridge is {ridge!r}; give a number, a matrix or 'gcv'")
+    elif np.ndim(ridge) == 2:
+        rows = np.asarray(ridge, dtype=float)
+    else:
+        mu = float(ridge)
+        if not mu >= 0:
+            raise ConfigError(f"ridge is {mu}; it needs 0 or more")
+    return Linear(lower=lower, upper=upper, equality=pair, ridge=mu, ridge_matrix=rows, pinned=pinned)
+
+
+def checked_linear(linear: Linear, n_amplitudes: int) -> Linear:
+    if linear.lower is None or linear.upper is None:
+        return linear
+    if linear.lower.size not in (1, n_amplitudes) or linear.upper.size not in (1, n_amplitudes):
+        raise ShapeError(
+            f"linear: bounds of {linear.lower.size} and {linear.upper.size} amplitudes; the model has {n_amplitudes}"
+        )
+    lower, upper = (np.broadcast_to(b, (n_amplitudes,)).copy() for b in (linear.lower, linear.upper))
+    empty = np.flatnonzero(~(lower < upper))
+    if empty.size:
+        i = int(empty[0])
+        raise ConfigError(f"linear: amplitude {i} has the empty interval {lower[i]:g} to {upper[i]:g}")
+    return replace(linear, lower=lower, upper=upper)
+
+
+def require_start_inside(u0: Array, parameters: Any) -> None:
+    outside = np.argwhere((u0 < parameters.lower) | (u0 > parameters.upper))
+    if len(outside):
+        b, f = outside[0]
+        name = parameters.names[parameters.free[f]]
+        raise ConfigError(
+            f"w0 of {name} is {u0[b, f]:g}, outside its bounds {parameters.lower[f]:g} to {parameters.upper[f]:g}"
+        )
+
+
+def _needed(spec: Spec) -> int:
+    return Solution(spec, None, None).n_parameters  # type: ignore[arg-type]
+
+
+def require_fittable(spec: Spec) -> None:
+    """One problem that cannot be fitted is the caller's mistake."""
+    if spec.complex_data and spec.linear.lower is not None:
+        raise ConfigError("bounds on amplitudes need real ones; y or the model is complex")
+    if spec.data.status[0] == Status.INVALID_DATA:
+        raise DataError("y holds an infinite value; mask it or set it to NaN")
+    values = int(spec.data.valid[0]) * (2 if spec.complex_data else 1)
+    regularised = spec.linear.ridge > 0 or spec.linear.ridge_matrix is not None
+    if values < _needed(spec) and not regularised:
+        raise ShapeError(
+            f"{values} valid values for {_needed(spec)} parameters ({spec.names.n_free} nonlinear, the others linear); "
+            "take more data, fix parameters, or give a ridge"
+        )
+
+
+def flag_short(spec: Spec) -> Spec:
+    """Flag the problems of a batch with fewer valid values than parameters."""
+    if spec.complex_data and spec.linear.lower is not None:
+        raise ConfigError("bounds on amplitudes need real ones; y or the model is complex")
+    values = spec.data.valid * (2 if spec.complex_data else 1)
+    short = (values < _needed(spec)) & (spec.data.status == Status.RUNNING)
+    return replace(spec, data=replace(spec.data, status=np.where(short, Status.TOO_FEW_POINTS, spec.data.status)))
+
+
+def with_threads(spec: Spec, threads: int | None) -> Spec:
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads is {threads}; it needs 1 or more")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return replace(spec, threads=threads or (cores if spec.model.program is not None else 1))
+
+
+def amplitude_names(model: Any, names: Sequence[str] | None, found: Solution) -> tuple[str, ...]:
+    given = names if names is not None else getattr(model, "column_names", None)
+    count = found.n_amplitudes
+    if given is not None and len(given) != count:
+        raise ConfigError(f"linear_names has {len(given)} entries; the model has {count} columns")
+    return tuple(given) if given is not None else tuple(f"a_{i}" for i in range(count))
+
+
+def check_backend(backend: str) -> None:
+    if backend not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"backend is {backend!r}; choose 'auto', 'cpu' or 'cuda'")
+    if backend == "cuda":
+        raise BackendError("backend 'cuda' is not available for fits yet; use 'cpu' or 'auto'")

@@ -1,0 +1,81 @@
+"""What was asked of a fit, and the specification that the engine solves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import ConfigError
+from varpro.fitting.arguments import checked_linear, linear_options, require_start_inside
+from varpro.fitting.data import Data
+from varpro.fitting.engine import Spec
+from varpro.fitting.fixed_term import with_fixed_term
+from varpro.fitting.model import Derivative, Function, make_model
+from varpro.fitting.parameters import Fixed, Tied, make_parameters
+from varpro.solvers.damping import DampingRule
+from varpro.solvers.termination import Termination
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options of `varpro.fit` that say what is minimised and how; the names are those of its arguments."""
+
+    derivative: Derivative = None
+    names: Sequence[str] | None = None
+    bounds: Any = None
+    fixed: Fixed = None
+    tied: Tied = None
+    linear: Any = "free"
+    linear_equality: tuple[Any, Any] | None = None
+    ridge: Any = 0.0
+    fixed_term: Function | None = None
+    fixed_term_derivative: Function | None = None
+    jacobian: str = "golub-pereyra"
+    rank_tolerance: float | None = None
+    termination: Termination = field(default_factory=Termination)
+    damping: DampingRule = field(default_factory=DampingRule)
+
+
+def specify(
+    request: Request, model: Function, data: Data, w0: Array, *, batch: bool, guessed: bool = False
+) -> tuple[Spec, Array]:
+    """The specification and the free starting values (B, F), from w0 (B, P).
+
+    guessed : w0 comes from the data, which know of no bounds, and is moved into them.  Raises ShapeError, ConfigError.
+    """
+    if request.jacobian not in ("golub-pereyra", "kaufman"):
+        raise ConfigError(f"jacobian is {request.jacobian!r}; choose 'golub-pereyra' or 'kaufman'")
+    linear = linear_options(request.linear, request.linear_equality, request.ridge, request.fixed_term is not None)
+    function, derivative = with_fixed_term(model, request.derivative, request.fixed_term, request.fixed_term_derivative)
+    user = make_model(function, data.t, w0, data.y.shape[1], own_t=data.own_t, derivative=derivative, batch=batch)
+    real, labels = _real_parameters(model, w0, request.names)
+    names = make_parameters(real[0], names=labels, bounds=request.bounds, fixed=request.fixed, tied=request.tied)
+    u0 = real[:, names.free]
+    if guessed:
+        u0 = np.clip(u0, names.lower, names.upper)
+    require_start_inside(u0, names)
+    spec = Spec(
+        data=data,
+        model=user,
+        names=names,
+        linear=checked_linear(linear, user.n_columns - linear.pinned),
+        complex_data=bool(np.iscomplexobj(data.y) or user.is_complex),
+        complex_w=np.iscomplexobj(w0),
+        kaufman=request.jacobian == "kaufman",
+        rank_tolerance=request.rank_tolerance,
+        termination=request.termination,
+        damping=request.damping,
+    )
+    return spec, u0
+
+
+def _real_parameters(model: Any, w0: Array, names: Sequence[str] | None) -> tuple[Array, Sequence[str] | None]:
+    """w0 and its names as real numbers: complex ones as their real parts, then their imaginary parts."""
+    labels = names if names is not None else getattr(model, "parameter_names", None)
+    if not np.iscomplexobj(w0):
+        return w0, labels
+    given = labels if labels is not None else [f"w_{p}" for p in range(w0.shape[1])]
+    parts = [f"{name}.{part}" for part in ("real", "imag") for name in given]
+    return np.concatenate([w0.real, w0.imag], axis=1), parts

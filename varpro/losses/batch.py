@@ -1,0 +1,100 @@
+"""What every objective takes and gives: checked features and labels, and one result."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from varpro.arrays import Array, namespace
+from varpro.errors import NonFiniteError, ShapeError
+
+
+@dataclass(frozen=True, slots=True)
+class LossResult:
+    """Value, gradient and what was found on the way."""
+
+    value: Any
+    """float, or (b,) for b batches"""
+    gradient: Any
+    """In the shape and dtype of F; a mapping from name to array where the loss has further inputs."""
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+def finite_matrix(a: Any, name: str) -> Array:
+    """a (rows, columns) in float64; no copy if it is.  Raises ShapeError, NonFiniteError."""
+    a = namespace(a).asarray(a)
+    if a.ndim != 2 or 0 in a.shape:
+        raise ShapeError(f"{name} has the shape {a.shape}; it needs two dimensions, none of them 0")
+    if a.dtype.kind not in "fiu":
+        raise ShapeError(f"{name} holds {a.dtype}; it needs real numbers")
+    a = a.astype(np.float64, copy=False)
+    require_finite(a, name)
+    return a
+
+
+def require_finite(a: Array, name: str) -> None:
+    """Raise NonFiniteError with the place of the first value of a that is not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(a.sum()):
+            return
+    bad = namespace(a).argwhere(~np.isfinite(a))
+    if len(bad):
+        where = tuple(int(i) for i in bad[0])
+        raise NonFiniteError(f"{name}{list(where)} is {float(a[where])}, the first of {len(bad)} such values of {a.size}")
+
+
+def require_no_overflow(value: float, name: str, shape: tuple[int, ...]) -> None:
+    """Raise NonFiniteError if value, a sum of squares, is not finite."""
+    if not np.isfinite(value):
+        raise NonFiniteError(f"the squares of {name} {shape} overflow float64: rescale {name}")
+
+
+def labels_of(y: Any, n_rows: int, name: str = "F") -> Array:
+    """y (n_rows,) of integers.  Raises ShapeError."""
+    y = namespace(y).asarray(y)
+    if y.ndim != 1 or len(y) != n_rows:
+        raise ShapeError(f"y has the shape {y.shape}; {name} has {n_rows} rows and needs one label each")
+    if y.dtype.kind not in "iu":
+        raise ShapeError(f"y holds {y.dtype}; labels are integers")
+    return y
+
+
+def labels_below(y: Any, n_rows: int, n_classes: int, owner: str) -> Array:
+    """Labels that index the classes of `owner`.  Raises ShapeError."""
+    y = labels_of(y, n_rows)
+    if int(y.min()) < 0 or int(y.max()) >= n_classes:
+        raise ShapeError(f"labels run from {int(y.min())} to {int(y.max())}; {owner} has {n_classes} classes, 0 first")
+    return y
+
+
+def class_sums(rows: Array, position: Array, n_classes: int) -> Array:
+    """Sums over the rows of each class: rows (N, D), position (N,) in 0 .. n_classes - 1 -> (n_classes, D)."""
+    order = position.argsort(kind="stable")
+    first = np.searchsorted(position[order], np.arange(n_classes))
+    sums = np.zeros((n_classes, rows.shape[1]))
+    for c, (begin, end) in enumerate(zip(first, [*first[1:], len(rows)], strict=True)):
+        if end > begin:
+            sums[c] = rows[order[begin:end]].sum(axis=0)
+    return sums
+
+
+def over_batches(loss: Callable[..., LossResult], features: Any, y: Any, **inputs: Any) -> LossResult:
+    """loss(F, y) for F (b, N, D), y (b, N), one batch after another: at these sizes one fills the cores.
+
+    Inputs with three dimensions are taken batch by batch, others are shared.
+    """
+    if len(y) != len(features):
+        raise ShapeError(f"F holds {len(features)} batches, y {len(y)}")
+
+    def pick(a: Any, b: int) -> Any:
+        return a[b] if getattr(a, "ndim", 0) == 3 else a
+
+    parts = [loss(f, y[b], **{k: pick(a, b) for k, a in inputs.items()}) for b, f in enumerate(features)]
+    first = parts[0].gradient
+    gradient: Any = (
+        {k: np.stack([p.gradient[k] for p in parts]) for k in first}
+        if isinstance(first, Mapping)
+        else np.stack([p.gradient for p in parts])
+    )
+    return LossResult(np.array([p.value for p in parts]), gradient, {k: [p.info[k] for p in parts] for k in parts[0].info})

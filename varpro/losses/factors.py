@@ -1,0 +1,258 @@
+"""The one pass that all discriminant objectives share: class moments and the projector on the within-class scatter.
+
+    H = F - mu_y,   B_c = sqrt(n_c / N) (mu_c - mu),   S_w = H^T H / N,   S_b = B^T B,   S_t = S_w + S_b
+
+B is kept in contrasts: V (C, C-1), orthonormal and orthogonal to v = sqrt(n / N), carries all of it, since v^T B = 0.
+With b = V^T B the two residuals of b on the rows of H are
+
+    exact   Z = b H^+,                              R = b - Z H
+    ridge   Z = b H^T (H H^T + delta I)^-1,         R = b - Z H = delta ((H^T H + delta I)^-1 b^T)^T
+
+which is variable projection with Phi = H^T and b^T as data; a Cholesky factor on the smaller side serves both.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import scipy.linalg
+
+from varpro.arrays import Array
+from varpro.errors import ConfigError, DegenerateBatchError
+from varpro.linalg import projector
+from varpro.losses.batch import class_sums, finite_matrix, labels_of, require_no_overflow
+
+GRAM_CONDITION_LIMIT = 1e-13
+"""Reciprocal condition of the Gram matrix below which its corrected solutions are no longer trusted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ridge:
+    """gamma = abs if it is given, else rel tr(S_t) / D, which scales with the features and is differentiated."""
+
+    abs: float | None = None
+    rel: float = 1e-2
+
+    def __post_init__(self) -> None:
+        value = self.rel if self.abs is None else self.abs
+        if not (np.isfinite(value) and value > 0):
+            raise ConfigError(f"the ridge is {value}; it must be positive (mode='exact' does without)")
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """b taken apart along the rows of H: b = Z H + R."""
+
+    z: Array
+    """(C-1, N)"""
+    r: Array
+    """(C-1, D)"""
+    rank: int
+    """w, the rank of H; min(N - C, D) with a ridge"""
+
+
+class DiscriminantFactors:
+    """Moments of one batch and, when asked for, its residuals.
+
+    features : (N, D); y : (N,) integers, gaps allowed; C counts the classes present.
+    side : where the ridge is factored: n (N, N), d (D, D), auto the smaller.
+    Raises ShapeError, NonFiniteError.
+    """
+
+    def __init__(
+        self, features: Any, y: Any, *, ridge: Ridge | None = None, side: Literal["auto", "n", "d"] = "auto"
+    ) -> None:
+        if side not in ("auto", "n", "d"):
+            raise ConfigError(f"side is {side!r}; it is 'auto', 'n' or 'd'")
+        self.single = getattr(features, "dtype", None) == np.float32
+        rows = finite_matrix(features, "F")
+        self.n_samples, self.n_features = rows.shape
+        self.labels, self.position, self.counts = np.unique(
+            labels_of(y, len(rows)), return_inverse=True, return_counts=True
+        )
+        self.ridge, self.side = ridge or Ridge(), side
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.means = class_sums(rows, self.position, self.n_classes) / self.counts[:, None]
+            self.mean = self.weights @ self.means
+            self.H = rows - self.means[self.position]
+            self.deviations = self.means - self.mean
+            self.B = np.sqrt(self.weights)[:, None] * self.deviations
+            self.trSw = float(np.vdot(self.H, self.H)) / self.n_samples
+            self.trSb = float(np.vdot(self.B, self.B))
+            norm2 = self.n_samples * (self.trSt + float(self.mean @ self.mean))
+        require_no_overflow(norm2, "F", rows.shape)
+        self._norm = np.sqrt(norm2)
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.labels)
+
+    @property
+    def weights(self) -> Array:
+        """n_c / N, (C,)"""
+        return self.counts / self.n_samples
+
+    @property
+    def trSt(self) -> float:
+        return self.trSw + self.trSb
+
+    @property
+    def Ht(self) -> Array:
+        """F - mu, (N, D)"""
+        return self.H + self.deviations[self.position]
+
+    @property
+    def gamma(self) -> float:
+        return self.ridge.rel * self.trSt / self.n_features if self.ridge.abs is None else self.ridge.abs
+
+    @property
+    def size(self) -> str:
+        """N, D and C for a message."""
+        return f"N = {self.n_samples}, D = {self.n_features}, C = {self.n_classes}"
+
+    @cached_property
+    def rank_tolerance(self) -> float:
+        """Singular values of H up to this are rounding: of the features, of their means, of the factorisation.
+
+        Relative to ||F - mu||, not to ||H||: what collapse leaves of H is noise and must not count.
+        """
+        eps = float(np.finfo(np.float64).eps)
+        relative = max(max(self.n_samples, self.n_features) * eps, float(np.finfo(np.float32).eps) * self.single)
+        return float(relative * np.sqrt(self.n_samples * self.trSt) + 4 * eps * self._norm)
+
+    def require_spread(self) -> None:
+        """Raise DegenerateBatchError for a single class or for features that do not vary."""
+        if self.n_classes < 2:
+            raise DegenerateBatchError(
+                f"one class in the batch ({self.size}): sample at least two classes, better some samples of each"
+            )
+        if np.sqrt(self.n_samples * self.trSt) <= 4 * np.finfo(np.float64).eps * self._norm:
+            raise DegenerateBatchError(
+                f"the features do not vary over the batch ({self.size}): look for dead units, or lower the step size"
+            )
+
+    @cached_property
+    def contrasts(self) -> Array:
+        """V (C, C-1): orthonormal columns orthogonal to sqrt(n / N), from one Householder reflection."""
+        v = np.sqrt(self.weights)
+        v[0] += 1.0
+        return (np.eye(self.n_classes) - np.outer(v, v) / v[0])[:, 1:]
+
+    @cached_property
+    def b(self) -> Array:
+        """V^T B, (C-1, D)"""
+        return self.contrasts.T @ self.B
+
+    def class_contrasts(self) -> Array:
+        """N^-1/2 Yn V, (N, C-1): how a feature moves b, apart from the tilt of H."""
+        scaled = self.contrasts / np.sqrt(self.n_samples * self.counts)[:, None]
+        return scaled[self.position]
+
+    def ridge_residual(self) -> Residual:
+        """Z and R with the ridge delta = N gamma, on the chosen or the smaller side."""
+        delta = self.n_samples * self.gamma
+        rank = min(self.n_samples - self.n_classes, self.n_features)
+        on_n = self.side == "n" or (self.side == "auto" and self.n_samples < self.n_features)
+        gram = self.H @ self.H.T if on_n else self.H.T @ self.H
+        gram.flat[:: len(gram) + 1] += delta
+        try:
+            factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
+        except np.linalg.LinAlgError:  # delta below the rounding of the Gram matrix
+            basis = projector.factor(self.H[None], ridge=delta)
+            solved = (basis.inverse_gram[0] @ self.b.T).T
+            return Residual(solved @ self.H.T, delta * solved, rank)
+        if on_n:
+            z = scipy.linalg.cho_solve(factor, self.H @ self.b.T, overwrite_b=True, check_finite=False).T
+            return Residual(z, self.b - z @ self.H, rank)
+        solved = scipy.linalg.cho_solve(factor, self.b.T, check_finite=False).T
+        return Residual(solved @ self.H.T, delta * solved, rank)
+
+    def exact_residual(self) -> Residual:
+        """Z = b H^+ and R = b (I - P_w).
+
+        H H^T + tau Yn Yn^T is regular where H has the rank N - C, and b H^T is orthogonal to Yn, so that tau is free.
+        One correction brings the orthogonality of R from eps cond(H)^2 to eps cond(H).
+        """
+        n_rows, within = self.n_samples, np.sqrt(self.n_samples * self.trSw)
+        if within <= self.rank_tolerance:
+            return Residual(np.zeros((self.n_classes - 1, n_rows)), self.b.copy(), 0)
+        gram = self.H @ self.H.T
+        same = self.position[:, None] == self.position
+        gram += same * (within**2 / n_rows / self.counts[self.position])
+        norm = np.abs(gram).sum(axis=0).max()
+        lower, info = scipy.linalg.lapack.dpotrf(gram.T, lower=True, overwrite_a=True)
+        if info == 0:
+            reciprocal, _ = scipy.linalg.lapack.dpocon(lower, norm, uplo="L")
+            if reciprocal > GRAM_CONDITION_LIMIT:
+                z, r = np.zeros((self.n_classes - 1, n_rows)), self.b
+                for _ in range(2):
+                    z = z + scipy.linalg.cho_solve((lower, True), self.H @ r.T, check_finite=False).T
+                    r = self.b - z @ self.H
+                return Residual(z, r, n_rows - self.n_classes)
+        return self._truncated_residual()
+
+    def _truncated_residual(self) -> Residual:
+        """The same from the engine's projector, where H has lost rank within its classes."""
+        largest = float(np.linalg.norm(self.H, 2))
+        basis = projector.factor(self.H.T[None], rank_tolerance=self.rank_tolerance / largest)
+        u = basis.u[0]
+        z = (basis.back[0] @ (u.T @ self.b.T)).T
+        r = self.b - (self.b @ u) @ u.T
+        return Residual(z, r - (r @ u) @ u.T, int(basis.rank[0]))
+
+    def moments(self) -> "ClassMoments":
+        """Counts, means and the scatter matrix, which merge with those of other batches."""
+        return ClassMoments(self.labels, self.counts.astype(np.float64), self.means, self.H.T @ self.H)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMoments:
+    """Moments of a stream in float64; merging is exact up to rounding and any order gives the same."""
+
+    labels: Array
+    """(C,) sorted"""
+    counts: Array
+    """(C,) float64: forgetting makes them fractional"""
+    means: Array
+    """(C, D)"""
+    scatter: Array
+    """(D, D): N S_w"""
+
+    @classmethod
+    def of(cls, features: Any, y: Any) -> "ClassMoments":
+        """Moments of one batch."""
+        return DiscriminantFactors(features, y).moments()
+
+    def merge(self, other: "ClassMoments") -> "ClassMoments":
+        """Moments of both: within-class scatter grows by n m / (n + m) of the squared distance of the means."""
+        if self.means.shape[1] != other.means.shape[1]:
+            raise DegenerateBatchError(f"features of {self.means.shape[1]} and of {other.means.shape[1]} columns")
+        labels = np.union1d(self.labels, other.labels)
+        n, mu = self._spread(labels)
+        m, nu = other._spread(labels)
+        total = n + m
+        gap = np.sqrt(n * m / total)[:, None] * (nu - mu)
+        means = mu + (m / total)[:, None] * (nu - mu)
+        return ClassMoments(labels, total, means, self.scatter + other.scatter + gap.T @ gap)
+
+    def forget(self, factor: float) -> "ClassMoments":
+        """All weights times `factor`, 0 < factor <= 1: a memory that fades."""
+        return ClassMoments(self.labels, factor * self.counts, self.means, factor * self.scatter)
+
+    def _spread(self, labels: Array) -> tuple[Array, Array]:
+        counts, means = np.zeros(len(labels)), np.zeros((len(labels), self.means.shape[1]))
+        at = np.searchsorted(labels, self.labels)
+        counts[at], means[at] = self.counts, self.means
+        return counts, means
+
+    @property
+    def B(self) -> Array:
+        """(C, D), rows sqrt(n_c / N) (mu_c - mu)"""
+        weights = self.counts / self.counts.sum()
+        return np.sqrt(weights)[:, None] * (self.means - weights @ self.means)
+
+    @property
+    def Sw(self) -> Array:
+        """(D, D)"""
+        return self.scatter / self.counts.sum()
