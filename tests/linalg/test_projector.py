@@ -112,3 +112,14 @@ def test_single_precision_input_gets_its_own_default_tolerance():
 def test_wrong_number_of_dimensions_is_refused():
     with pytest.raises(ShapeError, match="2 dimensions"):
         factor(np.ones((4, 2)))
+
+
+def test_columns_of_different_units_are_not_taken_for_dependent_ones():
+    phi = np.random.default_rng(0).standard_normal((1, 30, 3))
+    units = np.array([1e-14, 1.0, 1e12])
+    plain, scaled = factor(phi), factor(phi * units)
+    assert scaled.rank[0] == 3
+    y = np.random.default_rng(1).standard_normal((1, 30, 2))
+    # a few eps times the condition of the unit columns, below 10
+    np.testing.assert_allclose(scaled.coefficients(y) * units[:, None], plain.coefficients(y), rtol=1e-12)
+    assert factor(phi * units, rank_tolerance=1e-11).rank[0] == 1

@@ -78,20 +78,43 @@ def _step_by_step(
     small: SmallProblem, problems: Array, states: States, rules: Array, observe: Observer, keep_history: bool
 ) -> list[IterationRecord]:
     """The model evaluated by its own function; a step of all problems a call of the kernel."""
-    basis, rows, records, first = small.basis, np.arange(len(problems)), list[IterationRecord](), True
+    evaluate, rows, lines, first = _evaluator(small, problems), np.arange(len(problems)), list[list[float]](), True
     y, ridge, kaufman = small.general.y, small.general.ridge, small.general.kaufman
     recording = keep_history or observe is not None
     while len(rows):
-        w, here = states.trial[rows], problems[rows]
-        phi, d = basis.basis(w, here), basis.jacobian(w, here)
+        here = problems[rows]
+        phi, d = evaluate(states.trial[rows], here)
         small_fits.advance(phi, d, y, here, small.pairs, states, rows, rules, ridge=ridge, kaufman=kaufman)
-        for row in rows if recording and not first else ():
-            records.append(_record(states.numbers[row].tolist(), int(problems[row]), states))
-            if observe is not None:
-                observe(records[-1])
+        if recording and not first:
+            new = [[float(problems[row]), *states.numbers[row].tolist()] for row in rows]
+            lines.extend(new)
+            for line in new if observe is not None else ():
+                observe(_record(line[1:], int(line[0]), states))  # type: ignore[misc]
         first = False
         rows = rows[states.status[rows] == 0]
-    return records
+    return [_record(line[1:], int(line[0]), states) for line in lines]
+
+
+def _evaluator(small: SmallProblem, problems: Array) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """Phi and D of problems at w; for one problem whose functions give them as they are, nothing stands between."""
+    basis, model = small.basis, small.basis.model
+    function, columns = model.function, model.columns_function
+    direct = basis.plain and basis.names.plain and basis.weights is None and not basis.complex_w
+    if len(problems) > 1 or not direct or columns is None:
+        return lambda w, here: (basis.basis(w, here), basis.jacobian(w, here))
+    t = model.t[problems[0]] if model.own_t else model.t
+    shape, pairs = model.shape, (model.shape[0], len(model.pairs))
+
+    def evaluate(w: Array, here: Array) -> tuple[Array, Array]:
+        if model.tried is not None and np.array_equal(model.tried[0], w[0]):
+            return model.tried[1][None], model.tried[2][None]
+        v = w[0].copy()  # the function may keep it
+        phi, d = np.asarray(function(t, v), dtype=np.float64), np.asarray(columns(t, v), dtype=np.float64)
+        if phi.shape != shape or d.shape != pairs:
+            return basis.basis(w, here), basis.jacobian(w, here)  # which says what is wrong
+        return phi[None], d[None]
+
+    return evaluate
 
 
 def _record(numbers: list[float], problem: int, states: States) -> IterationRecord:

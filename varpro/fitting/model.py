@@ -41,6 +41,8 @@ class UserModel:
     """(N, I)"""
     program: Any = None
     """columns for the compiled kernel; None where the function must be called"""
+    tried: tuple[Array, Array, Array] | None = None
+    """w (P,), Phi and D of the call that found the shapes, so that a search which begins there need not repeat it"""
 
     @property
     def n_columns(self) -> int:
@@ -135,7 +137,7 @@ def make_model(
     if batch and len(w0) > 1 and (own_t or t.ndim == 1):
         model.together = _takes_many(model, w0)
     if isinstance(derivative, tuple):
-        _set_analytic(model, derivative, w0)
+        _set_analytic(model, derivative, w0, first)
     else:
         _set_numeric(model, derivative, w0, batch=batch)
     return model
@@ -171,7 +173,8 @@ def _takes_many(model: UserModel, w0: Array) -> bool:
     return together.shape == single.shape and bool(np.allclose(together, single, rtol=1e-12, atol=0, equal_nan=True))
 
 
-def _set_analytic(model: UserModel, derivative: tuple[Any, Function], w0: Array) -> None:
+def _set_analytic(model: UserModel, derivative: tuple[Any, Function], w0: Array, first: Array) -> None:
+    """Check the pairs, and the columns at w0, where Phi is `first`."""
     given = derivative[0]
     pairs = given.complete(*model.counts) if hasattr(given, "complete") else np.asarray(given)
     if pairs.ndim != 2 or pairs.shape[1] != 2:
@@ -184,7 +187,8 @@ def _set_analytic(model: UserModel, derivative: tuple[Any, Function], w0: Array)
             f"and {model.n_parameters} parameters"
         )
     model.pairs, model.columns_function, model.derivative = pairs.astype(np.int32), derivative[1], "analytic"
-    _checked(model._call_one(derivative[1], w0[0], 0), (model.shape[0], len(pairs)), "derivative's columns")
+    d = _checked(model._call_one(derivative[1], w0[0], 0), (model.shape[0], len(pairs)), "derivative's columns")
+    model.tried = (w0[0].copy(), first, d)
 
 
 def _set_numeric(model: UserModel, wanted: str | None, w0: Array, *, batch: bool) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from varpro import _cpu
 from varpro.arrays import Array
+from varpro.errors import ShapeError
 from varpro.kernels._checks import doubles, require
 
 KINDS = ("power", "decay", "rate", "gaussian", "lorentzian")
@@ -297,11 +298,11 @@ def advance(
 
     rows : (b,) int64, the states of the problems, which are moved in place.
     """
-    require(
-        phi.shape[:2] == (len(problems), y.shape[1]) and d.shape == (*phi.shape[:2], len(pairs.columns)),
-        f"phi has shape {phi.shape}, d {d.shape}; they need ({len(problems)}, {y.shape[1]}, I) and (..., "
-        f"{len(pairs.columns)})",
-    )
+    if phi.shape[:2] != (len(problems), y.shape[1]) or d.shape != (*phi.shape[:2], len(pairs.columns)):
+        raise ShapeError(
+            f"phi has shape {phi.shape}, d {d.shape}; they need ({len(problems)}, {y.shape[1]}, I) and "
+            f"(..., {len(pairs.columns)})"
+        )
     _cpu.small_advance(
         doubles(phi), doubles(d), y, None, problems, pairs.columns, pairs.parameters, states.rows, rows, states.p,
         rules, ridge, kaufman,

@@ -52,7 +52,7 @@ def factor(phi: Array, *, ridge: float = 0.0, rank_tolerance: float | None = Non
 
     phi : (B, N, I) float32 or float64; not modified.
     ridge : mu >= 0 of the Tikhonov term mu ||A||^2.
-    rank_tolerance : relative to sigma_1; default max(N, I) eps of phi's dtype.
+    rank_tolerance : relative to sigma_1; default max(N, I) eps of phi's dtype, of columns scaled to unit norm.
     A problem with a value that is not finite is flagged, never handed to LAPACK.  Raises ShapeError.
     """
     if phi.ndim != 3:
@@ -75,17 +75,27 @@ def factor(phi: Array, *, ridge: float = 0.0, rank_tolerance: float | None = Non
         if gated[b]:
             back[b] = scipy.linalg.solve_triangular(r[b], identity, check_finite=False)
         elif finite[b]:
-            u[b], back[b], rank[b], condition[b] = _truncated(phi[b], ridge, tolerance)
+            u[b], back[b], rank[b], condition[b] = _truncated(phi[b], ridge, tolerance, rank_tolerance is None)
         else:
             u[b], back[b], rank[b], condition[b] = np.nan, np.nan, 0, np.inf
     return Factor(u, back, rank, condition, finite)
 
 
-def _truncated(phi: Array, ridge: float, tolerance: float) -> tuple[Array, Array, int, float]:
-    """U, V S^-1, rank and sigma_1 / sigma_rank of one (augmented) Phi by Householder QR and an SVD of R."""
+def _truncated(phi: Array, ridge: float, tolerance: float, rescale: bool) -> tuple[Array, Array, int, float]:
+    """U, V S^-1, rank and sigma_1 / sigma_rank of one (augmented) Phi by Householder QR and an SVD of R.
+
+    rescale : columns that are independent once they have unit norm are not truncated, however different their units.
+    """
     n_rows, n_columns = phi.shape
     rows = phi if ridge == 0 else np.vstack([phi, np.sqrt(ridge) * np.eye(n_columns)])
     q, r = np.linalg.qr(rows)
+    if rescale and n_columns and len(r) == n_columns:
+        size = np.linalg.norm(r, axis=0)
+        if (size > 0).all():
+            s = np.linalg.svd(r / size, compute_uv=False)
+            if s[-1] > tolerance * s[0]:
+                back = scipy.linalg.solve_triangular(r / size, np.eye(n_columns), check_finite=False) / size[:, None]
+                return q[:n_rows], back, n_columns, float(s[0] / s[-1])
     left, s, vt = np.linalg.svd(r, full_matrices=False)
     rank = int(np.count_nonzero(s > tolerance * s[0])) if s.size and s[0] > 0 else 0
     u, back = np.zeros((n_rows, n_columns)), np.zeros((n_columns, n_columns))
