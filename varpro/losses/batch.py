@@ -41,7 +41,9 @@ def require_finite(a: Array, name: str) -> None:
     bad = namespace(a).argwhere(~np.isfinite(a))
     if len(bad):
         where = tuple(int(i) for i in bad[0])
-        raise NonFiniteError(f"{name}{list(where)} is {float(a[where])}, the first of {len(bad)} such values of {a.size}")
+        raise NonFiniteError(
+            f"{name}{list(where)} is {float(a[where])}, the first of {len(bad)} such values of {a.size}"
+        )
 
 
 def require_no_overflow(value: float, name: str, shape: tuple[int, ...]) -> None:
@@ -97,4 +99,6 @@ def over_batches(loss: Callable[..., LossResult], features: Any, y: Any, **input
         if isinstance(first, Mapping)
         else np.stack([p.gradient for p in parts])
     )
-    return LossResult(np.array([p.value for p in parts]), gradient, {k: [p.info[k] for p in parts] for k in parts[0].info})
+    return LossResult(
+        np.array([p.value for p in parts]), gradient, {k: [p.info[k] for p in parts] for k in parts[0].info}
+    )

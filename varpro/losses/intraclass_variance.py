@@ -1,0 +1,110 @@
+"""Intra-class variance around centroids, which are linear parameters and can be eliminated.
+
+    learned      L = sum_j ||f_j - C_y||^2 / N,                                  gradients for F and C
+    eliminated   C_c = mu_c:   L = tr S_w
+    proximal     C_c = (sum_j f_j + kappa C_c^old) / (n_c + kappa):
+                 L = (sum_j ||f_j - C_y||^2 + kappa sum_c ||C_c - C_c^old||^2) / N, present classes only
+    ema          kappa_c = n_c (1 - alpha) / alpha: C_c = alpha mu_c + (1 - alpha) C_c^old
+
+At the minimising C the derivative through C vanishes, so all of them have dL/df_j = 2 (f_j - C_y) / N.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import ConfigError, ShapeError
+from varpro.losses.batch import (
+    LossResult,
+    class_sums,
+    finite_matrix,
+    labels_below,
+    over_batches,
+    require_no_overflow,
+)
+from varpro.losses.factors import DiscriminantFactors
+
+MODES = ("eliminated", "proximal", "learned", "ema")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IntraClassVariance:
+    """loss(F, y) for F (N, D); loss(F, y, C=centroids (n_classes, D)) in every mode but `eliminated`.
+
+    `info` has trSw, trSt and, but for `learned`, the centroids C that were eliminated: hand them to the next batch.
+    Defined for every finite batch: a class of one sample, or features that do not vary, contribute 0.
+    """
+
+    mode: Literal["eliminated", "proximal", "learned", "ema"] = "eliminated"
+    kappa: float = 1.0
+    """Samples that the old centroid counts for, in `proximal`; 1 is the centre loss with its rate at 1."""
+    alpha: float = 0.5
+    """Share of the batch in the new centroid, in `ema`; 0 < alpha <= 1."""
+    unbiased: bool = False
+    """Class terms times n_c / (n_c - 1), in `eliminated`: the mean over batches is then the variance of the data."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ConfigError(f"mode is {self.mode!r}; it is one of {', '.join(MODES)}")
+        if not (np.isfinite(self.kappa) and self.kappa >= 0 and 0 < self.alpha <= 1):
+            raise ConfigError(f"kappa is {self.kappa}, alpha {self.alpha}; they need kappa >= 0 and 0 < alpha <= 1")
+        if self.unbiased and self.mode != "eliminated":
+            raise ConfigError(f"unbiased=True needs mode='eliminated', not {self.mode!r}: other centroids are no means")
+
+    @classmethod
+    def paper(cls) -> "IntraClassVariance":
+        """The published form: learned centroids, which start at zero."""
+        return cls(mode="learned")
+
+    def __call__(self, features: Any, y: Any, *, C: Any = None) -> LossResult:
+        if (C is None) != (self.mode == "eliminated"):
+            needs = (
+                "takes no centroids C=" if C is not None else "needs centroids C= (n_classes, D), zeros to start with"
+            )
+            raise ConfigError(f"mode {self.mode!r} {needs}")
+        if np.ndim(features) == 3:
+            return over_batches(self, features, y, **({} if C is None else {"C": C}))
+        if self.mode == "eliminated":
+            return self.of(DiscriminantFactors(features, y))
+        rows, centroids = finite_matrix(features, "F"), finite_matrix(C, "C")
+        if rows.shape[1] != centroids.shape[1]:
+            raise ShapeError(f"F has {rows.shape[1]} columns, the centroids C have {centroids.shape[1]}")
+        y = labels_below(y, len(rows), len(centroids), "C")
+        with np.errstate(over="ignore", invalid="ignore"):
+            value, gradient, info = self._around(rows, y, centroids)
+        require_no_overflow(value, "F", rows.shape)
+        if getattr(features, "dtype", None) == np.float32:
+            gradient = gradient.astype(np.float32)
+        if self.mode != "learned":
+            return LossResult(value, gradient, info)
+        by_centroid = -class_sums(gradient.astype(np.float64, copy=False), y, len(centroids))
+        return LossResult(value, {"F": gradient, "C": by_centroid.astype(np.asarray(C).dtype, copy=False)}, info)
+
+    def of(self, factors: DiscriminantFactors) -> LossResult:
+        """The eliminated form from factors that are already there."""
+        n_c = factors.counts
+        weights = np.where(n_c > 1, n_c / np.maximum(n_c - 1, 1), 0.0) if self.unbiased else np.ones(len(n_c))
+        weighted = weights[factors.position][:, None] * factors.H if self.unbiased else factors.H
+        value = float(np.vdot(weighted, factors.H)) / factors.n_samples if self.unbiased else factors.trSw
+        gradient = (2.0 / factors.n_samples) * weighted
+        info = {"C": factors.means, "labels": factors.labels, "trSw": factors.trSw, "trSt": factors.trSt}
+        return LossResult(value, gradient.astype(np.float32) if factors.single else gradient, info)
+
+    def _around(self, rows: Array, y: Array, old: Array) -> tuple[float, Array, dict[str, Any]]:
+        factors = DiscriminantFactors(rows, y)
+        info: dict[str, Any] = {"trSw": factors.trSw, "trSt": factors.trSt}
+        if self.mode == "learned":
+            centroids, kappa = old, np.zeros(factors.n_classes)
+        else:
+            memory = factors.counts * (1 - self.alpha) / self.alpha if self.mode == "ema" else self.kappa
+            kappa = np.zeros(factors.n_classes) + memory
+            centroids = old.copy()
+            share = (factors.counts / (factors.counts + kappa))[:, None]
+            centroids[factors.labels] += share * (factors.means - old[factors.labels])
+            info["C"] = centroids
+        away = rows - centroids[y]
+        moved = ((centroids - old)[factors.labels] ** 2).sum(axis=1)
+        value = (float(np.vdot(away, away)) + float(kappa @ moved)) / len(rows)
+        return value, (2.0 / len(rows)) * away, info
