@@ -20,3 +20,16 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
         line = text.count("\n", 0, block.start(1))
         code = "\n" * line + block[1]  # errors then name the line of the page
         exec(compile(code, str(DOCS / page), "exec"), namespace)
+
+
+def test_every_key_of_a_fit_config_is_documented_with_its_default():
+    from varpro.fit_config import MODELS, FitConfig
+
+    page = (DOCS / "varpro_fit.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", page, re.MULTILINE))
+    words = {None: "null", False: "false", True: "true"}
+    for name, field in FitConfig.model_fields.items():
+        assert name in rows, f"docs/varpro_fit.md lacks the key {name}"
+        if name not in ("model", "columns"):
+            assert rows[name] == str(words.get(field.default, field.default))
+    assert all(f"`{kind}`" in page for kind in MODELS)
