@@ -78,20 +78,25 @@ def _step_by_step(
     small: SmallProblem, problems: Array, states: States, rules: Array, observe: Observer, keep_history: bool
 ) -> list[IterationRecord]:
     """The model evaluated by its own function; a step of all problems a call of the kernel."""
-    evaluate, rows, lines, first = _evaluator(small, problems), np.arange(len(problems)), list[list[float]](), True
-    y, ridge, kaufman = small.general.y, small.general.ridge, small.general.kaufman
-    recording = keep_history or observe is not None
+    evaluate, rows, y = _evaluator(small, problems), np.arange(len(problems)), small.general.y
+    ridge, kaufman = small.general.ridge, small.general.kaufman
+    status, numbers = states.status, states.numbers
+    recording, lines, first = keep_history or observe is not None, list[list[float]](), True
+    here, whole = problems, True
     while len(rows):
-        here = problems[rows]
-        phi, d = evaluate(states.trial[rows], here)
+        w = states.trial if whole else states.trial[rows]
+        phi, d = evaluate(w, here)
         small_fits.advance(phi, d, y, here, small.pairs, states, rows, rules, ridge=ridge, kaufman=kaufman)
         if recording and not first:
-            new = [[float(problems[row]), *states.numbers[row].tolist()] for row in rows]
+            new = [[float(problems[row]), *numbers[row].tolist()] for row in rows]
             lines.extend(new)
             for line in new if observe is not None else ():
                 observe(_record(line[1:], int(line[0]), states))  # type: ignore[misc]
         first = False
-        rows = rows[states.status[rows] == 0]
+        running = status[rows] == 0
+        if not running.all():
+            rows, whole = rows[running], False
+            here = problems[rows]
     return [_record(line[1:], int(line[0]), states) for line in lines]
 
 
@@ -105,9 +110,12 @@ def _evaluator(small: SmallProblem, problems: Array) -> Callable[[Array, Array],
     t = model.t[problems[0]] if model.own_t else model.t
     shape, pairs = model.shape, (model.shape[0], len(model.pairs))
 
+    tried = [model.tried]  # the first call, if the search begins where the model was tried
+
     def evaluate(w: Array, here: Array) -> tuple[Array, Array]:
-        if model.tried is not None and np.array_equal(model.tried[0], w[0]):
-            return model.tried[1][None], model.tried[2][None]
+        first = tried.pop() if tried else None
+        if first is not None and np.array_equal(first[0], w[0]):
+            return first[1][None], first[2][None]
         v = w[0].copy()  # the function may keep it
         phi, d = np.asarray(function(t, v), dtype=np.float64), np.asarray(columns(t, v), dtype=np.float64)
         if phi.shape != shape or d.shape != pairs:
