@@ -75,7 +75,8 @@ class DiscriminantFactors:
         with np.errstate(over="ignore", invalid="ignore"):
             self.means = class_sums(rows, self.position, self.n_classes) / self.counts[:, None]
             self.mean = self.weights @ self.means
-            self.H = rows - self.means[self.position]
+            self.H = np.take(self.means, self.position, axis=0)
+            np.subtract(rows, self.H, out=self.H)
             self.deviations = self.means - self.mean
             self.B = np.sqrt(self.weights)[:, None] * self.deviations
             self.trSw = float(np.vdot(self.H, self.H)) / self.n_samples
@@ -144,10 +145,16 @@ class DiscriminantFactors:
         """V^T B, (C-1, D)"""
         return self.contrasts.T @ self.B
 
-    def class_contrasts(self) -> Array:
-        """N^-1/2 Yn V, (N, C-1): how a feature moves b, apart from the tilt of H."""
+    def spread(self, core: Array, z: Array, by_trace: float) -> Array:
+        """(N^-1/2 Yn V - Z^T) core + by_trace (F - mu), (N, D), for core (C-1, D), in one array of that size.
+
+        The first factor is how b moves with each sample, less the tilt of the rows of H.
+        """
         scaled = self.contrasts / np.sqrt(self.n_samples * self.counts)[:, None]
-        return scaled[self.position]
+        out = np.take(scaled @ core + by_trace * self.deviations, self.position, axis=0)
+        if by_trace:
+            out = scipy.linalg.blas.daxpy(self.H.ravel(), out.ravel(), a=by_trace).reshape(out.shape)
+        return scipy.linalg.blas.dgemm(-1.0, core.T, z.T, trans_b=True, beta=1.0, c=out.T, overwrite_c=True).T
 
     def ridge_residual(self) -> Residual:
         """Z and R with the ridge delta = N gamma, on the chosen or the smaller side."""

@@ -146,10 +146,6 @@ class NullSpaceLoss:
         self, factors: DiscriminantFactors, residual: Residual, eigenvalues: Array, basis: Array, slope: Array
     ) -> Array:
         """2 T K R and what gamma and tau add; slope holds dL/dE at fixed gamma and tau."""
-        projected = basis.T @ residual.r
-        tilt = factors.class_contrasts()
-        tilt -= residual.z.T
-        gradient: Array = tilt @ (basis @ (2.0 * slope[:, None] * projected))
         relative = self.ridge.rel / factors.n_features if self.mode == "ridge" and self.ridge.abs is None else 0.0
         by_trace = 0.0
         if relative:
@@ -158,11 +154,9 @@ class NullSpaceLoss:
             by_trace -= float(slope @ eigenvalues) / factors.trSt
         elif self.scale == "gamma":
             by_trace -= relative * float(slope @ eigenvalues) / factors.gamma
-        if by_trace:
-            by_trace *= 2.0 / factors.n_samples
-            gradient += by_trace * factors.H
-            gradient += (by_trace * factors.deviations)[factors.position]
-        return gradient
+        by_trace *= 2.0 / factors.n_samples
+        core = basis @ (2.0 * slope[:, None] * (basis.T @ residual.r))
+        return factors.spread(core, residual.z, by_trace)
 
     def _require_null_space(self, factors: DiscriminantFactors) -> None:
         spare = factors.n_samples - factors.n_classes
