@@ -7,7 +7,8 @@ set(VARPRO_LOOPS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast)
 
 set(VARPRO_SIMD_SOURCES csrc/cpu/scalarize.cpp csrc/cpu/windows.cpp csrc/cpu/weigh.cpp
                         csrc/cpu/small_fits.cpp)
-set(VARPRO_PLAIN_SOURCES csrc/cpu/gauss_newton.cpp csrc/cpu/projector.cpp csrc/bindings/cpu.cpp)
+set(VARPRO_PLAIN_SOURCES csrc/cpu/gauss_newton.cpp csrc/cpu/projector.cpp csrc/bindings/cpu.cpp
+                         csrc/bindings/small_fits.cpp)
 
 function(varpro_variant name)
   add_library(varpro_${name} OBJECT ${VARPRO_SIMD_SOURCES})

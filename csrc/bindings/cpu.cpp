@@ -9,10 +9,11 @@
 #include "../kernels/gauss_newton.hpp"
 #include "../kernels/projector.hpp"
 #include "../kernels/scalarize.hpp"
-#include "../kernels/small_fits.hpp"
 
 namespace py = pybind11;
 using namespace varpro;
+
+void bind_small_fits(py::module_& m, const std::string& instruction_set);
 
 template <typename T>
 using Dense = py::array_t<T, py::array::c_style>;
@@ -47,9 +48,6 @@ struct Scalarize {
     void (*adjoint_float)(const WindowCall&, const float*, float*) = baseline::window_adjoint;
     void (*adjoint_double)(const WindowCall&, const double*, double*) = baseline::window_adjoint;
     decltype(&baseline::window_jacobian) jacobian = baseline::window_jacobian;
-    decltype(&baseline::small_fits) small_fits = baseline::small_fits;
-    decltype(&baseline::small_advance) small_advance = baseline::small_advance;
-    decltype(&baseline::small_searches) small_searches = baseline::small_searches;
     std::string name = "baseline";
 };
 
@@ -59,89 +57,25 @@ Scalarize choose() {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw")) {
         weigh_variant = {avx512::weigh, avx512::weigh};
-        return {avx512::quadratic,
-                avx512::bilinear,
-                avx512::activate,
-                avx512::activate,
-                avx512::window_forward,
-                avx512::window_forward,
-                avx512::window_adjoint,
-                avx512::window_adjoint,
-                avx512::window_jacobian,
-                avx512::small_fits,
-                avx512::small_advance,
-                avx512::small_searches,
-                "avx512"};
+        return {avx512::quadratic,       avx512::bilinear,
+                avx512::activate,        avx512::activate,
+                avx512::window_forward,  avx512::window_forward,
+                avx512::window_adjoint,  avx512::window_adjoint,
+                avx512::window_jacobian, "avx512"};
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         weigh_variant = {avx2::weigh, avx2::weigh};
-        return {avx2::quadratic,
-                avx2::bilinear,
-                avx2::activate,
-                avx2::activate,
-                avx2::window_forward,
-                avx2::window_forward,
-                avx2::window_adjoint,
-                avx2::window_adjoint,
-                avx2::window_jacobian,
-                avx2::small_fits,
-                avx2::small_advance,
-                avx2::small_searches,
-                "avx2"};
+        return {avx2::quadratic,       avx2::bilinear,
+                avx2::activate,        avx2::activate,
+                avx2::window_forward,  avx2::window_forward,
+                avx2::window_adjoint,  avx2::window_adjoint,
+                avx2::window_jacobian, "avx2"};
     }
 #endif
     return {};
 }
 
 Scalarize scalarize;
-
-const double* optional(const py::object& array) {
-    return array.is_none() ? nullptr : array.cast<Dense<double>>().data();
-}
-
-/// Distance between the rows of two problems, 0 where all share one.
-std::int64_t stride(const py::object& array, py::ssize_t n) {
-    return array.is_none() || array.cast<Dense<double>>().shape(0) == 1 ? 0 : n;
-}
-
-/// The data of small problems; outputs are the caller's to fill in.
-SmallFitsCall small_call(const Dense<std::int32_t>& program, const py::object& t, const py::object& phi,
-                         const py::object& d, const Dense<double>& y, const py::object& weights,
-                         const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
-                         const Dense<std::int32_t>& parameters, std::int64_t n_columns, std::int64_t n_parameters,
-                         double ridge, bool kaufman) {
-    static_assert(sizeof(ProgramColumn) == 4 * sizeof(std::int32_t));
-    const py::ssize_t n = y.shape(1), k = y.shape(2);
-    SmallFitsCall call{};
-    call.program = reinterpret_cast<const ProgramColumn*>(program.data());
-    call.t = optional(t);
-    call.phi = optional(phi);
-    call.d = optional(d);
-    call.y = y.data();
-    call.weights = optional(weights);
-    call.problems = problems.data();
-    call.columns = columns.data();
-    call.parameters = parameters.data();
-    call.count = problems.shape(0);
-    call.n = n;
-    call.i = n_columns;
-    call.k = k;
-    call.m = columns.shape(0);
-    call.p = n_parameters;
-    call.t_stride = stride(t, n);
-    call.y_stride = n * k;
-    call.weights_stride = stride(weights, n);
-    call.ridge = ridge;
-    call.kaufman = kaufman;
-    call.derivatives = true;
-    return call;
-}
-
-SearchRules search_rules(const Dense<double>& rules) {
-    const double* r = rules.data();
-    return {r[0],  r[1],  r[2],  r[3], r[4], r[5], r[6], r[7], r[8], static_cast<std::int64_t>(r[9]),
-            r[10], r[11], r[12], r[13]};
-}
 
 WindowCall window_call(const py::array& x, const Dense<std::int32_t>& windows, const Dense<std::int64_t>& offsets) {
     const Pixel pixel = x.itemsize() == 1 ? Pixel::u8 : x.itemsize() == 4 ? Pixel::f32 : Pixel::f64;
@@ -307,54 +241,5 @@ PYBIND11_MODULE(_cpu, m) {
             codes[b] =
                 cholesky_qr2(phi.data() + b * n * i, ridge, q_data + b * n * i, r_data + b * i * i, kappa + b, n, i);
     });
-    m.def("small_fits",
-          [](const Dense<std::int32_t>& program, py::object t, const Dense<double>& w, py::object phi, py::object d,
-             const Dense<double>& y, py::object weights, const Dense<std::int64_t>& problems,
-             const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters, Dense<double>& a,
-             Dense<double>& cost, Dense<double>& h, Dense<double>& gradient, Dense<double>& condition, double ridge,
-             bool kaufman, bool derivatives) {
-              SmallFitsCall call = small_call(program, t, phi, d, y, weights, problems, columns, parameters, a.shape(1),
-                                              w.shape(1), ridge, kaufman);
-              call.w = w.data();
-              call.a = a.mutable_data();
-              call.cost = cost.mutable_data();
-              call.h = h.mutable_data();
-              call.gradient = gradient.mutable_data();
-              call.condition = condition.mutable_data();
-              call.derivatives = derivatives;
-              py::gil_scoped_release free;
-              scalarize.small_fits(call);
-          });
-    m.attr("small_state_numbers") = static_cast<int>(kNumbers);
-    m.def("small_advance",
-          [](const Dense<double>& phi, const Dense<double>& d, const Dense<double>& y, py::object weights,
-             const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
-             const Dense<std::int32_t>& parameters, Dense<double>& states, const Dense<std::int64_t>& rows,
-             std::int64_t n_parameters, const Dense<double>& rules, double ridge, bool kaufman) {
-              const SmallAdvanceCall call{small_call({}, py::none(), phi, d, y, weights, problems, columns, parameters,
-                                                     phi.shape(2), n_parameters, ridge, kaufman),
-                                          search_rules(rules), states.mutable_data(), rows.data(), states.shape(1)};
-              py::gil_scoped_release free;
-              scalarize.small_advance(call);
-          });
-    m.def("small_searches",
-          [](const Dense<std::int32_t>& program, const Dense<double>& t, const Dense<double>& y, py::object weights,
-             const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
-             const Dense<std::int32_t>& parameters, Dense<double>& states, std::int64_t n_parameters,
-             const Dense<double>& rules, double ridge, bool kaufman, Dense<double>& log) {
-              std::int64_t logged = 0;
-              const SmallSearchCall call{small_call(program, t, py::none(), py::none(), y, weights, problems, columns,
-                                                    parameters, program.shape(0), n_parameters, ridge, kaufman),
-                                         search_rules(rules),
-                                         states.mutable_data(),
-                                         states.shape(1),
-                                         log.shape(0) ? log.mutable_data() : nullptr,
-                                         log.shape(0),
-                                         &logged};
-              {
-                  py::gil_scoped_release free;
-                  scalarize.small_searches(call);
-              }
-              return logged;
-          });
+    bind_small_fits(m, scalarize.name);
 }

@@ -1,0 +1,71 @@
+/// Scalar products of whole columns in vectors; rows come in multiples of kUnroll.
+#pragma once
+
+#include <cstdint>
+
+#include "lanes.hpp"
+
+namespace varpro::VARPRO_ISA {
+namespace {
+
+using V = Lanes<double>;
+constexpr std::int64_t kWidth = LanesOf<double>::count;
+constexpr std::int64_t kUnroll = 4 * kWidth;
+
+double sum(V v) {
+    double total = 0.0;
+    for (std::int64_t lane = 0; lane < kWidth; ++lane) total += v[lane];
+    return total;
+}
+
+/// out[j] = x . columns[j] for C columns `stride` apart, over n rows, a multiple of kUnroll: x is read once.
+template <int C>
+void dots_of(const double* x, const double* columns, std::int64_t stride, std::int64_t n, double* out) {
+    V even[C] = {}, odd[C] = {};
+    for (std::int64_t row = 0; row < n; row += 2 * kWidth) {
+        const V u = load(x + row), v = load(x + row + kWidth);
+        for (int j = 0; j < C; ++j) {
+            even[j] += u * load(columns + j * stride + row);
+            odd[j] += v * load(columns + j * stride + row + kWidth);
+        }
+    }
+    for (int j = 0; j < C; ++j) out[j] = sum(even[j] + odd[j]);
+}
+
+/// The same for any number of columns.
+void dots(const double* x, const double* columns, std::int64_t stride, std::int64_t count, std::int64_t n,
+          double* out) {
+    std::int64_t j = 0;
+    for (; j + 4 <= count; j += 4) dots_of<4>(x, columns + j * stride, stride, n, out + j);
+    const double* rest = columns + j * stride;
+    if (count - j == 3) dots_of<3>(x, rest, stride, n, out + j);
+    if (count - j == 2) dots_of<2>(x, rest, stride, n, out + j);
+    if (count - j == 1) dots_of<1>(x, rest, stride, n, out + j);
+}
+
+/// r -= sum_j factors[j] columns[j] in one pass; returns r . r.  Four vectors of rows stay in registers.
+double subtract(double* r, const double* columns, std::int64_t stride, const double* factors, std::int64_t count,
+                std::int64_t n) {
+    V square{};
+    for (std::int64_t row = 0; row < n; row += kUnroll) {
+        V v0 = load(r + row), v1 = load(r + row + kWidth), v2 = load(r + row + 2 * kWidth),
+          v3 = load(r + row + 3 * kWidth);
+        const double* x = columns + row;
+        for (std::int64_t j = 0; j < count; ++j, x += stride) {
+            const V factor = V{} + factors[j];
+            v0 -= factor * load(x);
+            v1 -= factor * load(x + kWidth);
+            v2 -= factor * load(x + 2 * kWidth);
+            v3 -= factor * load(x + 3 * kWidth);
+        }
+        store(r + row, v0);
+        store(r + row + kWidth, v1);
+        store(r + row + 2 * kWidth, v2);
+        store(r + row + 3 * kWidth, v3);
+        square += (v0 * v0 + v1 * v1) + (v2 * v2 + v3 * v3);
+    }
+    return sum(square);
+}
+
+}  // namespace
+}  // namespace varpro::VARPRO_ISA
