@@ -187,3 +187,9 @@ def test_check_derivative_names_the_missing_pair_and_the_swapped_one():
 def test_check_derivative_passes_the_ready_models(model):
     w = np.linspace(1.5, 4.0, len(model.parameter_names))
     assert varpro.check_derivative(model, T + 0.1, w) < 1e-6  # central differences: eps^(2/3), times condition
+
+
+def test_a_parameter_that_moves_nothing_at_the_start_is_told():
+    t = np.linspace(95.0, 105.0, 30)
+    with pytest.raises(ConfigError, match=r"parameter 0 moves no column of the model at w0 = 0\.3"):
+        varpro.fit(lambda t, w: np.stack([t, np.exp(-w[0] * t**2)], axis=-1), t, t, [0.3])
