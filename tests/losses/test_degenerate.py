@@ -1,7 +1,5 @@
 """Batches on which the NullSpace objective has no value, or one that must be said with care."""
 
-import warnings
-
 import numpy as np
 import pytest
 
@@ -28,17 +26,18 @@ def test_features_that_do_not_vary(loss, value):
 
 
 @BOTH
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_never_pass(loss, value, dtype):
     f, y = batch(6, 9, 2)
     f[4, 7] = value
-    with warnings.catch_warnings(), pytest.raises(NonFiniteError, match=r"F\[4, 7\]"):
-        warnings.simplefilter("error")
+    with pytest.raises(NonFiniteError, match=r"F\[4, 7\]"):
         loss(f.astype(dtype), y)
 
 
 @BOTH
+@pytest.mark.filterwarnings("error")
 def test_squares_that_overflow(loss):
     f, y = batch(6, 9, 2)
     with pytest.raises(NonFiniteError, match="overflow"):
@@ -53,8 +52,8 @@ def test_single_precision_whose_squares_overflow_only_there_is_fine():
 
 @BOTH
 def test_a_class_of_one_sample_and_an_absent_class(loss):
-    f, _ = batch(8, 12, 2)
-    y = np.array([0, 0, 0, 2, 2, 2, 2, 5])
+    f, _ = batch(7, 8, 2)
+    y = np.array([0, 0, 0, 2, 2, 2, 5])
     assert distance(loss(f, y).gradient, gradient(lambda g: loss(g, y).value, f)) < TOLERANCE
 
 

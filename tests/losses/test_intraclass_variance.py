@@ -6,7 +6,7 @@ import pytest
 from tests.losses.differences import TOLERANCE, batch, distance, gradient
 from varpro.errors import ConfigError, NonFiniteError, ShapeError
 from varpro.linalg import projector
-from varpro.losses import DiscriminantFactors, FeedBackward, InwardScale, IntraClassVariance
+from varpro.losses import DiscriminantFactors, FeedBackward, IntraClassVariance, InwardScale
 
 POINTS, LABELS = np.array([[0.0], [2.0], [10.0]]), np.array([0, 0, 1])
 PROXIMAL = IntraClassVariance(mode="proximal")

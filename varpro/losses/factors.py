@@ -119,8 +119,9 @@ class DiscriminantFactors:
         Relative to ||F - mu||, not to ||H||: what collapse leaves of H is noise and must not count.
         """
         eps = float(np.finfo(np.float64).eps)
-        relative = max(max(self.n_samples, self.n_features) * eps, float(np.finfo(np.float32).eps) * self.single)
-        return float(relative * np.sqrt(self.n_samples * self.trSt) + 4 * eps * self._norm)
+        rounded = 0.5 * float(np.finfo(np.float32).eps) if self.single else 4 * eps
+        relative = max(self.n_samples, self.n_features) * eps
+        return float(relative * np.sqrt(self.n_samples * self.trSt) + rounded * self._norm)
 
     def require_spread(self) -> None:
         """Raise DegenerateBatchError for a single class or for features that do not vary."""
@@ -167,8 +168,8 @@ class DiscriminantFactors:
             factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
         except np.linalg.LinAlgError:  # delta below the rounding of the Gram matrix
             basis = projector.factor(self.H[None], ridge=delta)
-            solved = (basis.inverse_gram[0] @ self.b.T).T
-            return Residual(solved @ self.H.T, delta * solved, rank)
+            half = self.b @ basis.back[0]
+            return Residual(half @ basis.u[0].T, delta * half @ basis.back[0].T, rank)
         if on_n:
             z = scipy.linalg.cho_solve(factor, self.H @ self.b.T, overwrite_b=True, check_finite=False).T
             return Residual(z, self.b - z @ self.H, rank)
