@@ -5,7 +5,7 @@ import pytest
 
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.models import QuadraticUnits
-from varpro.train.glue import Rows, Streamed, count_correct, glue
+from varpro.train.glue import Rows, Streamed, _Gram, count_correct, glue
 from varpro.train.network import features, one_hot
 
 
@@ -91,3 +91,16 @@ def test_more_units_than_rows():
     phi, y = dense(s)
     a = glue(s, None, method="tsqr", ridge=0.0).a
     np.testing.assert_allclose(phi @ a, y, atol=1e-8)
+
+
+def test_the_refinement_step_repairs_what_the_gram_matrix_squared():
+    s = streamed(duplicate=True)
+    table = s.w.reshape(-1, s.units.count)
+    table[:, 3] *= 1 + 1e-4 * np.arange(1, len(table) + 1) / len(table)  # Phi^T Phi: condition about 1e11
+    phi, y = dense(s)
+    best = np.linalg.lstsq(phi, y, rcond=None)[0]
+    solver = _Gram(s)
+    raw = solver.solutions([0.0])[0]
+    errors = [np.linalg.norm(a - best) for a in (raw.a, solver.refined(raw).a)]
+    assert errors[0] > 1e-10 * np.linalg.norm(best)  # else there is nothing to repair
+    assert errors[1] < 0.1 * errors[0]
