@@ -157,7 +157,7 @@ class NearestCentroid(_Stream):
 
 
 def nearest_centroid(x: Any, centroids: Any) -> Array:
-    """Row of centroids (C, D) nearest to each row of x (N, D); of equally near ones the first."""
+    """Row of centroids (C, D) nearest to each row of x (N, D); learned centroids serve as they are."""
     rows, centres = finite_matrix(x, "X"), finite_matrix(centroids, "the centroids")
     if rows.shape[1] != centres.shape[1]:
         raise ShapeError(f"X has {rows.shape[1]} columns, the centroids have {centres.shape[1]}")

@@ -19,7 +19,7 @@ import numpy as np
 import scipy.linalg
 
 from varpro.arrays import Array
-from varpro.errors import ConfigError, DegenerateBatchError
+from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
 from varpro.linalg import projector
 from varpro.losses.batch import class_sums, finite_matrix, labels_of, require_no_overflow
 
@@ -235,7 +235,7 @@ class ClassMoments:
     def merge(self, other: "ClassMoments") -> "ClassMoments":
         """Moments of both: within-class scatter grows by n m / (n + m) of the squared distance of the means."""
         if self.means.shape[1] != other.means.shape[1]:
-            raise DegenerateBatchError(f"features of {self.means.shape[1]} and of {other.means.shape[1]} columns")
+            raise ShapeError(f"features of {self.means.shape[1]} and of {other.means.shape[1]} columns do not merge")
         labels = np.union1d(self.labels, other.labels)
         n, mu = self._spread(labels)
         m, nu = other._spread(labels)
@@ -246,6 +246,8 @@ class ClassMoments:
 
     def forget(self, factor: float) -> "ClassMoments":
         """All weights times `factor`, 0 < factor <= 1: a memory that fades."""
+        if not 0 < factor <= 1:
+            raise ConfigError(f"the factor is {factor}; it lies in (0, 1]")
         return ClassMoments(self.labels, factor * self.counts, self.means, factor * self.scatter)
 
     def _spread(self, labels: Array) -> tuple[Array, Array]:

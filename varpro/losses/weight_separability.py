@@ -106,8 +106,9 @@ class SemiOrthogonal:
         u, back = basis.u[0], basis.back[0]
         if np.tril(back, -1).any():  # an SVD of R stood in for an ill-conditioned triangle: triangulate it again
             q, r = np.linalg.qr(u.T @ columns)
-            sign = np.where(np.diagonal(r) < 0, -1.0, 1.0)
-            u, back = u @ (q * sign), scipy.linalg.solve_triangular(sign[:, None] * r, np.eye(n))
+            u, back = u @ q, scipy.linalg.solve_triangular(r, np.eye(n))
+        sign = np.where(np.diagonal(back) < 0, -1.0, 1.0)
+        u, back = u * sign, back * sign
         self.value: Array = _like(u, v)
         self._q, self._inverse, self._input = u, back, v
 
