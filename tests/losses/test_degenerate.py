@@ -143,6 +143,15 @@ def test_rounding_left_by_collapse_is_no_rank():
         assert EXACT(single, y).info["w"] == 0
 
 
+def test_classes_collapsed_to_the_rounding_of_single_precision_do_not_count():
+    rng = np.random.default_rng(6)
+    y = np.arange(20) % 4
+    f = rng.standard_normal((4, 30))[y]
+    f += np.where(y == 0, 1.0, 1e-8)[:, None] * rng.standard_normal(f.shape)
+    assert EXACT(f.astype(np.float32), y).info["w"] == 4
+    assert EXACT(f, y).info["w"] == 16
+
+
 @pytest.mark.parametrize(
     ("f", "y"),
     [

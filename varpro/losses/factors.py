@@ -192,7 +192,7 @@ class DiscriminantFactors:
         lower, info = scipy.linalg.lapack.dpotrf(gram.T, lower=True, overwrite_a=True)
         if info == 0:
             reciprocal, _ = scipy.linalg.lapack.dpocon(lower, norm, uplo="L")
-            if reciprocal > GRAM_CONDITION_LIMIT:
+            if reciprocal > GRAM_CONDITION_LIMIT and reciprocal * norm > self.rank_tolerance**2:
                 z, r = np.zeros((self.n_classes - 1, n_rows)), self.b
                 for _ in range(2):
                     z = z + scipy.linalg.cho_solve((lower, True), self.H @ r.T, check_finite=False).T
