@@ -54,15 +54,21 @@ class Range:
 
     def _outside(self, columns: Array) -> Array:
         """Orthonormal basis of what columns have outside Q."""
-        size = np.linalg.norm(columns, axis=0)
+        size = np.sqrt(np.einsum("nj,nj->j", columns, columns))
         keep = np.isfinite(size) & (size > 0)
         rest = columns[:, keep] / size[keep]
         for _ in range(2):
             rest -= self.q @ (self.q.T @ rest)
+        rest = rest[:, np.einsum("nj,nj->j", rest, rest) > self.tolerance**2]
+        if not rest.shape[1]:
+            return rest
         new, r = np.linalg.qr(rest)
-        new = new[:, np.abs(r).max(axis=1, initial=0.0) > self.tolerance]
+        largest = np.abs(r).max(axis=1)
+        new = new[:, largest > self.tolerance]
+        if largest.min() > 1e-4:
+            return new
         new -= self.q @ (self.q.T @ new)  # dividing small columns by their norm magnified what was left of Q in them
-        return np.linalg.qr(new)[0] if new.shape[1] else new
+        return np.asarray(np.linalg.qr(new)[0])
 
     def coefficients(self, fac: Factor) -> Array:
         """A (1, I, K) of all right-hand sides for the factor of Phi in the coordinates of Q."""
@@ -80,6 +86,8 @@ class ManyProblem:
     kaufman: bool = False
     cost_tolerance: float = 0.0
     range: Range = field(init=False)
+    _small: tuple[Array, Array, SeparableProblem] | None = field(init=False, default=None)
+    """Phi, Q and the compressed problem made of them"""
     _last: tuple[Array, Array, Array] | None = field(init=False, default=None)
     """w, Phi and D of the latest evaluation, which is the one that is linearised"""
 
@@ -129,14 +137,18 @@ class ManyProblem:
 
     def _compressed(self, phi: Array, d: Array) -> SeparableProblem:
         q = self.range.q
+        if self._small is not None and self._small[0] is phi and self._small[1] is q:
+            return self._small[2]
         fixed = _Fixed((q.T @ phi)[None], (q.T @ d)[None], self.basis.columns, self.basis.parameters)
-        return SeparableProblem(
+        small = SeparableProblem(
             model=fixed,
             y=self.range.triangle[None],
             ridge=self.ridge,
             rank_tolerance=self.rank_tolerance,
             kaufman=self.kaufman,
         )
+        self._small = (phi, q, small)
+        return small
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array, namespace
-from varpro.errors import NonFiniteError, ShapeError
+from varpro.arrays import Array, is_device_array
+from varpro.errors import BackendError, NonFiniteError, ShapeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +17,15 @@ class LossResult:
     value: Any
     """float, or (b,) for b batches"""
     gradient: Any
-    """In the shape and dtype of F; a mapping from name to array where the loss has further inputs."""
+    """In the shape of F, float32 for float32 and else float64; a mapping from name to array where there is more than F."""
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
 def finite_matrix(a: Any, name: str) -> Array:
     """a (rows, columns) in float64; no copy if it is.  Raises ShapeError, NonFiniteError."""
-    a = namespace(a).asarray(a)
+    if is_device_array(a):
+        raise BackendError(f"{name} lives on a device; these objectives take NumPy arrays: pass {name}.get()")
+    a = np.asarray(a)
     if a.ndim != 2 or 0 in a.shape:
         raise ShapeError(f"{name} has the shape {a.shape}; it needs two dimensions, none of them 0")
     if a.dtype.kind not in "fiu":
@@ -33,12 +35,17 @@ def finite_matrix(a: Any, name: str) -> Array:
     return a
 
 
+def in_precision_of(source: Any, a: Array) -> Array:
+    """a in float32 if source is, else as it is."""
+    return a.astype(np.float32) if getattr(source, "dtype", None) == np.float32 else a
+
+
 def require_finite(a: Array, name: str) -> None:
     """Raise NonFiniteError with the place of the first value of a that is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(a.sum()):
             return
-    bad = namespace(a).argwhere(~np.isfinite(a))
+    bad = np.argwhere(~np.isfinite(a))
     if len(bad):
         where = tuple(int(i) for i in bad[0])
         raise NonFiniteError(
@@ -54,7 +61,7 @@ def require_no_overflow(value: float, name: str, shape: tuple[int, ...]) -> None
 
 def labels_of(y: Any, n_rows: int, name: str = "F") -> Array:
     """y (n_rows,) of integers.  Raises ShapeError."""
-    y = namespace(y).asarray(y)
+    y = np.asarray(y)
     if y.ndim != 1 or len(y) != n_rows:
         raise ShapeError(f"y has the shape {y.shape}; {name} has {n_rows} rows and needs one label each")
     if y.dtype.kind not in "iu":

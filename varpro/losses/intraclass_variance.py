@@ -20,6 +20,7 @@ from varpro.losses.batch import (
     LossResult,
     class_sums,
     finite_matrix,
+    in_precision_of,
     labels_below,
     over_batches,
     require_no_overflow,
@@ -74,13 +75,11 @@ class IntraClassVariance:
         y = labels_below(y, len(rows), len(centroids), "C")
         with np.errstate(over="ignore", invalid="ignore"):
             value, gradient, info = self._around(rows, y, centroids)
-        require_no_overflow(value, "F", rows.shape)
-        if getattr(features, "dtype", None) == np.float32:
-            gradient = gradient.astype(np.float32)
+        require_no_overflow(value, "F or C", rows.shape)
         if self.mode != "learned":
-            return LossResult(value, gradient, info)
-        by_centroid = -class_sums(gradient.astype(np.float64, copy=False), y, len(centroids))
-        return LossResult(value, {"F": gradient, "C": by_centroid.astype(np.asarray(C).dtype, copy=False)}, info)
+            return LossResult(value, in_precision_of(features, gradient), info)
+        by_centroid = in_precision_of(C, -class_sums(gradient, y, len(centroids)))
+        return LossResult(value, {"F": in_precision_of(features, gradient), "C": by_centroid}, info)
 
     def of(self, factors: DiscriminantFactors) -> LossResult:
         """The eliminated form from factors that are already there."""

@@ -43,7 +43,7 @@ class InwardScale:
 
     def __call__(self, x: Any) -> Array:
         rows, s = self._rows(x)
-        return _like(rows / (self.xi * s), x)
+        return in_precision_of(x, rows / (self.xi * s))
 
     def vjp(self, x: Any, g: Any) -> Array | Mapping[str, Any]:
         """Gradient with respect to the inputs, given the gradient g (N, D) with respect to xhat."""
@@ -53,7 +53,7 @@ class InwardScale:
             raise ShapeError(f"g has the shape {given.shape}, x has {rows.shape}")
         unit = rows / s
         along = np.einsum("ij,ij->i", unit, given)[:, None]
-        gradient = _like((given - unit * along) / (self.xi * s), x)
+        gradient = in_precision_of(x, (given - unit * along) / (self.xi * s))
         return {"x": gradient, "xi": -float(along.sum()) / self.xi**2} if self.learnable else gradient
 
     def _rows(self, x: Any) -> tuple[Array, Array]:
@@ -65,10 +65,6 @@ class InwardScale:
             row = int(s.argmin())
             raise DegenerateBatchError(f"row {row} of x (N = {len(rows)}, D = {rows.shape[1]}) is zero: take eps > 0")
         return rows, s
-
-
-def _like(a: Array, x: Any) -> Array:
-    return a.astype(np.float32) if getattr(x, "dtype", None) == np.float32 else a
 
 
 def cross_entropy_floor(n_classes: int, radius: float, xi: float = 1.0) -> float:

@@ -85,7 +85,7 @@ class SeparabilityPenalty:
             unit = columns / norms
             value, by_unit = _deviation(unit)
             gradient = (by_unit - unit * (unit * by_unit).sum(axis=0)) / norms
-        return LossResult(self.beta * value, _like(self.beta * gradient, w), info)
+        return LossResult(self.beta * value, in_precision_of(w, self.beta * gradient), info)
 
 
 class SemiOrthogonal:
@@ -109,7 +109,7 @@ class SemiOrthogonal:
             u, back = u @ q, scipy.linalg.solve_triangular(r, np.eye(n))
         sign = np.where(np.diagonal(back) < 0, -1.0, 1.0)
         u, back = u * sign, back * sign
-        self.value: Array = _like(u, v)
+        self.value: Array = in_precision_of(v, u)
         self._q, self._inverse, self._input = u, back, v
 
     def vjp(self, g: Any) -> Array:
@@ -124,10 +124,6 @@ class SemiOrthogonal:
 def semi_orthogonal(v: Any) -> SemiOrthogonal:
     """Orthonormal columns from v (m, n), with `.value` and `.vjp(g)`."""
     return SemiOrthogonal(v)
-
-
-def _like(a: Array, like: Any) -> Array:
-    return a.astype(np.float32) if getattr(like, "dtype", None) == np.float32 else a
 
 
 Pull = Callable[[Array], Array]
@@ -186,7 +182,7 @@ class FeedBackward:
         with np.errstate(over="ignore", invalid="ignore"):
             value, by_rows, by_weights = self._value(rows, position, weights)
         require_no_overflow(value, "F or W", rows.shape)
-        by_rows = _like(by_rows, features)
+        by_rows = in_precision_of(features, by_rows)
         if self.eliminate:
             best = np.zeros((rows.shape[1], int(labels[-1]) + 1))
             best[:, labels] = weights.T
