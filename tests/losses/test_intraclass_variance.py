@@ -152,6 +152,8 @@ def test_stacks_types_and_order():
     np.testing.assert_array_equal(stacked.gradient["F"][1], learned(2 * f, y, C=c).gradient["F"])
     single = learned(f.astype(np.float32), y, C=c)
     assert {g.dtype for g in single.gradient.values()} == {np.dtype(np.float32)}
+    whole = learned(f, y, C=np.zeros((3, 4), dtype=int))
+    assert distance(single.gradient["C"], whole.gradient["C"]) < 1e-6
     order = np.random.default_rng(0).permutation(8)
     np.testing.assert_allclose(
         IntraClassVariance()(f[order], y[order]).gradient, IntraClassVariance()(f, y).gradient[order]

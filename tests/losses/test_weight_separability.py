@@ -136,12 +136,12 @@ def test_elimination_of_the_weights(dist, direction):
     options = {"dist": dist, "direction": direction, "tau": 0.7, "floor": 0.05}
     loss = FeedBackward(**options, eliminate=True)
     result = loss(f, y)
-    given = FeedBackward(**options)(f, y, W=result.info["W"])
+    np.testing.assert_array_equal(result.info["labels"], [0, 1, 2, 5])
+    given = FeedBackward(**options)(f, np.where(y == 5, 3, y), W=result.info["W"])
     assert given.value == pytest.approx(result.value, rel=1e-12)
     np.testing.assert_allclose(given.gradient["W"], 0, atol=1e-12)
     assert distance(result.gradient, gradient(lambda g: loss(g, y).value, f)) < TOLERANCE
     np.testing.assert_allclose(result.gradient[0], 0, atol=1e-14)
-    assert not result.info["W"][:, [3, 4]].any()
 
 
 def test_the_input_that_is_stopped_has_no_gradient():
@@ -212,8 +212,6 @@ def test_bad_input():
         FeedBackward()(f, y, W=w[:3])
     with pytest.raises(ShapeError, match="labels run"):
         FeedBackward()(f, y + 1, W=w)
-    with pytest.raises(ShapeError, match="labels start"):
-        FeedBackward(eliminate=True)(f, y - 1)
     with pytest.raises(ConfigError):
         FeedBackward()(f, y)
     with pytest.raises(ConfigError):

@@ -17,7 +17,7 @@ class LossResult:
     value: Any
     """float, or (b,) for b batches"""
     gradient: Any
-    """In the shape of F, float32 for float32 and else float64; a mapping from name to array where there is more than F."""
+    """Shaped as F, float32 for float32, else float64; a mapping from name to array where there is more than F."""
     info: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError, DegenerateBatchError
-from varpro.losses.batch import LossResult, finite_matrix, labels_of, over_batches, require_no_overflow
+from varpro.losses.batch import LossResult, finite_matrix, in_precision_of, labels_of, over_batches, require_no_overflow
 
 NEAR = 1e-4
 """Squared distances below this share of the norms are taken from differences: the matrix product has cancelled."""
@@ -63,8 +63,7 @@ class ContrastiveLoss:
             "different": int(pairs) - int(same.sum()) // 2,
             "pushing": int(np.count_nonzero(lack)) // 2,
         }
-        single = getattr(features, "dtype", None) == np.float32
-        return LossResult(value, gradient.astype(np.float32) if single else gradient, info)
+        return LossResult(value, in_precision_of(features, gradient), info)
 
 
 def _squared_distances(rows: Array) -> Array:

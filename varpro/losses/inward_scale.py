@@ -15,7 +15,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
-from varpro.losses.batch import finite_matrix, require_no_overflow
+from varpro.losses.batch import finite_matrix, in_precision_of, require_no_overflow
 
 
 @dataclass(frozen=True, slots=True)

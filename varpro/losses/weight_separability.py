@@ -22,6 +22,7 @@ from varpro.losses.batch import (
     LossResult,
     class_sums,
     finite_matrix,
+    in_precision_of,
     labels_below,
     labels_of,
     over_batches,
@@ -118,7 +119,7 @@ class SemiOrthogonal:
             raise ShapeError(f"g has the shape {given.shape}, V has {self._q.shape}")
         lower = np.tril(-(given.T @ self._q))
         symmetric = lower + np.tril(lower, -1).T
-        return _like((given + self._q @ symmetric) @ self._inverse.T, self._input)
+        return in_precision_of(self._input, (given + self._q @ symmetric) @ self._inverse.T)
 
 
 def semi_orthogonal(v: Any) -> SemiOrthogonal:
@@ -133,7 +134,7 @@ Pull = Callable[[Array], Array]
 class FeedBackward:
     """loss(F, y, W=weights (m, n)), columns = classes; with eliminate=True loss(F, y), W found from F.
 
-    Gradient {"F", "W"}, or an array where W is eliminated; info["W"] is then the best W, zero for absent classes.
+    Gradient {"F", "W"}, or an array where W is eliminated; info["W"] is then the best W, for info["labels"].
     """
 
     dist: Literal["softmax", "l1", "l2"] = "softmax"
@@ -171,8 +172,6 @@ class FeedBackward:
         rows = finite_matrix(features, "F")
         if self.eliminate:
             labels, position = np.unique(labels_of(y, len(rows)), return_inverse=True)
-            if labels[0] < 0:
-                raise ShapeError(f"labels start at {int(labels[0])}; columns of W start at 0")
             weights = self._best(rows, position, len(labels))
         else:
             weights = finite_matrix(W, "W").T
@@ -184,10 +183,8 @@ class FeedBackward:
         require_no_overflow(value, "F or W", rows.shape)
         by_rows = in_precision_of(features, by_rows)
         if self.eliminate:
-            best = np.zeros((rows.shape[1], int(labels[-1]) + 1))
-            best[:, labels] = weights.T
-            return LossResult(value, by_rows, {"W": best, "labels": labels})
-        gradient = {"F": by_rows, "W": _like(np.ascontiguousarray(by_weights.T), W)}
+            return LossResult(value, by_rows, {"W": np.ascontiguousarray(weights.T), "labels": labels})
+        gradient = {"F": by_rows, "W": in_precision_of(W, np.ascontiguousarray(by_weights.T))}
         if self.stop != "none":
             gradient[self.stop] = np.zeros_like(gradient[self.stop])
         info = {"e": separability(W), "e_norm": separability(W, normalise=True)}
