@@ -202,7 +202,9 @@ class DiscriminantFactors:
 
     def _truncated_residual(self) -> Residual:
         """The same from the engine's projector, where H has lost rank within its classes."""
-        largest = float(np.linalg.norm(self.H, 2))
+        last = self.n_samples - 1
+        top = scipy.linalg.eigh(self.H @ self.H.T, eigvals_only=True, subset_by_index=[last, last], check_finite=False)
+        largest = float(np.sqrt(top[0]))
         basis = projector.factor(self.H.T[None], rank_tolerance=self.rank_tolerance / largest)
         u = basis.u[0]
         z = (basis.back[0] @ (u.T @ self.b.T)).T
