@@ -48,6 +48,7 @@ def _guess(model: Any, t: Any, y: Any, n_problems: int) -> Array:
 
 
 def linear_options(linear: Any, equality: tuple[Any, Any] | None, ridge: Any, pinned: bool) -> Linear:
+    """What is asked of the amplitudes, from the user's words; bounds still (1,) or (I,).  Raises ConfigError."""
     lower = upper = None
     if isinstance(linear, str):
         if linear not in ("free", "nonnegative"):
@@ -79,6 +80,7 @@ def linear_options(linear: Any, equality: tuple[Any, Any] | None, ridge: Any, pi
 
 
 def checked_linear(linear: Linear, n_amplitudes: int) -> Linear:
+    """The bounds written out for all amplitudes and checked.  Raises ShapeError, ConfigError."""
     if linear.lower is None or linear.upper is None:
         return linear
     if linear.lower.size not in (1, n_amplitudes) or linear.upper.size not in (1, n_amplitudes):
@@ -94,6 +96,7 @@ def checked_linear(linear: Linear, n_amplitudes: int) -> Linear:
 
 
 def require_start_inside(u0: Array, parameters: Any) -> None:
+    """Raise ConfigError where a free start (B, F) lies outside its bounds."""
     outside = np.argwhere((u0 < parameters.lower) | (u0 > parameters.upper))
     if len(outside):
         b, f = outside[0]
@@ -132,6 +135,7 @@ def flag_short(spec: Spec) -> Spec:
 
 
 def with_threads(spec: Spec, threads: int | None) -> Spec:
+    """The number of threads: as asked, or all cores for a compiled model and one for a Python function."""
     if threads is not None and threads < 1:
         raise ConfigError(f"threads is {threads}; it needs 1 or more")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -139,6 +143,7 @@ def with_threads(spec: Spec, threads: int | None) -> Spec:
 
 
 def amplitude_names(model: Any, names: Sequence[str] | None, found: Solution) -> tuple[str, ...]:
+    """Names of the columns: as given, the model's, or a_0, a_1, ..."""
     given = names if names is not None else getattr(model, "column_names", None)
     count = found.n_amplitudes
     if given is not None and len(given) != count:
@@ -147,6 +152,7 @@ def amplitude_names(model: Any, names: Sequence[str] | None, found: Solution) ->
 
 
 def check_backend(backend: str) -> None:
+    """Raise where a backend is not known, or not here."""
     if backend not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"backend is {backend!r}; choose 'auto', 'cpu' or 'cuda'")
     if backend == "cuda":
