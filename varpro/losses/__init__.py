@@ -10,6 +10,7 @@ from varpro.losses.contrastive import ContrastiveLoss
 from varpro.losses.factors import ClassMoments, DiscriminantFactors, Ridge
 from varpro.losses.intraclass_variance import IntraClassVariance
 from varpro.losses.inward_scale import InwardScale, cross_entropy_floor, largest_xi
+from varpro.losses.linear_layer import EliminatedLinear
 from varpro.losses.nullspace import NullSpaceLoss
 from varpro.losses.retrieval import nearest, recall_at_k, true_positives_at_k
 from varpro.losses.weight_separability import (
@@ -26,6 +27,7 @@ __all__ = [
     "DegenerateBatchError",
     "DiscriminantClassifier",
     "DiscriminantFactors",
+    "EliminatedLinear",
     "FeedBackward",
     "IntraClassVariance",
     "InwardScale",
