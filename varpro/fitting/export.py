@@ -4,7 +4,7 @@ import importlib
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from varpro.arrays import Array
 from varpro.errors import BackendError

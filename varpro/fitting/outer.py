@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import scipy.optimize
+import scipy
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError

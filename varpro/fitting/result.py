@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError

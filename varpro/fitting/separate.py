@@ -12,7 +12,7 @@ Appl. 38 (2007) 209-228, treat the constrained functional, which is smooth in pi
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.optimize
+import scipy
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks
+import scipy
 
 from varpro.arrays import Array
 from varpro.models.guesses import Signal, amplitudes
@@ -82,14 +81,14 @@ def _fitted(t: Array, profile: Array, line: Line, table: Array, offset: bool, ke
 
 def _highest(t: Array, rest: Array, narrow: bool, within: slice) -> tuple[float, float] | None:
     """Center and half width of the peak that stands out most, upwards or downwards; None where all is flat."""
-    smooth = gaussian_filter1d(rest, min(2.0, SMOOTHING * len(rest)))
+    smooth = scipy.ndimage.gaussian_filter1d(rest, min(2.0, SMOOTHING * len(rest)))
     part = smooth[within]
     if not part.size or not np.any(part):
         return None
     smooth = smooth * np.sign(part[np.argmax(np.abs(part))])
     inside = np.zeros(len(smooth), dtype=bool)
     inside[within] = True
-    peaks = find_peaks(smooth, height=0.0)[0]
+    peaks = scipy.signal.find_peaks(smooth, height=0.0)[0]
     peaks = peaks[inside[peaks]]
     candidates = peaks if len(peaks) else np.flatnonzero(inside)
     top = int(candidates[np.argmax(smooth[candidates])])

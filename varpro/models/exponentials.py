@@ -3,7 +3,7 @@
 from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
-from scipy.signal import fftconvolve
+import scipy
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError, ShapeError
@@ -65,7 +65,7 @@ class Exponentials(Repeated):
         self._check(t, irf.shape[-1])
         parts = [decay.real, decay.imag] if np.iscomplexobj(decay) else [decay]
         # apart: a complex FFT would round the small imaginary part of a complex step to the size of the real one
-        seen = [fftconvolve(part, irf, axes=-1)[..., : t.shape[-1]] for part in parts]
+        seen = [scipy.signal.fftconvolve(part, irf, axes=-1)[..., : t.shape[-1]] for part in parts]
         return seen[0] if len(seen) == 1 else seen[0] + 1j * seen[1]
 
     def _check(self, t: Array, length: int) -> None:

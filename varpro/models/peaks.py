@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import wofz
+import scipy
 
 from varpro.arrays import Array
 from varpro.models.bumps import located, profiles, refined
@@ -135,12 +135,12 @@ class Voigt(Peaks):
         return (t - center + 1j * np.abs(gamma)) / (math.sqrt(2.0) * np.abs(sigma))
 
     def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
-        return (wofz(self._argument(t, *v)).real,)
+        return (scipy.special.wofz(self._argument(t, *v)).real,)
 
     def slopes(self, t: Array, *v: Array) -> tuple[Array, ...]:
         _, sigma, gamma = v
         z = self._argument(t, *v)
-        slope = -2.0 * z * wofz(z) + 2j / math.sqrt(math.pi)
+        slope = -2.0 * z * scipy.special.wofz(z) + 2j / math.sqrt(math.pi)
         per_unit = slope / (math.sqrt(2.0) * np.abs(sigma))
         return -per_unit.real, -(slope * z).real / sigma, -per_unit.imag * np.sign(gamma)
 
