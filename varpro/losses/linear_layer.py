@@ -64,7 +64,7 @@ class EliminatedLinear:
             total = float(moments.counts.sum())
         centred = factors.Ht + (factors.mean - mean)
         scores = centred @ a[:-1] + (a[-1] + mean @ a[:-1])
-        away = scores - self._coded(y)
+        away = scores - self.coded(y)
         gradient = (2.0 / total) * (away @ a[:-1].T)
         if isinstance(self.ridge, Ridge) and self.ridge.abs is None:
             slope = float(np.vdot(a[:-1], a[:-1])) * self.ridge.rel / factors.n_features
@@ -88,7 +88,7 @@ class EliminatedLinear:
             why = "one class in the data" if len(weights) < 2 else "the features do not vary"
             raise DegenerateBatchError(f"{why} ({size}): sample two classes or more, look for dead units")
         gamma = self._gamma(trace, n_features)
-        targets = self._coded(moments.labels)
+        targets = self.coded(moments.labels)
         middle = weights @ targets
         targets = targets - middle
         gram.flat[:: n_features + 1] += gamma
@@ -104,7 +104,7 @@ class EliminatedLinear:
                 f"without a ridge a linear layer fits every batch of N <= D ({factors.size}): take ridge > 0, or N > D"
             )
         rows = factors.Ht
-        targets = self._coded(factors.labels)
+        targets = self.coded(factors.labels)
         middle = factors.weights @ targets
         gram = rows @ rows.T
         gram += factors.trSt / n  # along the vector of ones, to which the centred targets are orthogonal
@@ -119,7 +119,8 @@ class EliminatedLinear:
             return float(self.ridge)
         return self.ridge.rel * trace / n_features if self.ridge.abs is None else self.ridge.abs
 
-    def _coded(self, y: Array) -> Array:
+    def coded(self, y: Array) -> Array:
+        """Targets (N, n_classes) of labels."""
         onehot = np.eye(self.n_classes)[y]
         return onehot if self.targets == "onehot" else 2.0 * onehot - 1.0
 

@@ -1,0 +1,129 @@
+"""Tensors as arrays and back, and one autograd Function for every objective."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from varpro.arrays import Array
+from varpro.errors import BackendError, ShapeError
+from varpro.losses import LossResult
+
+
+def to_array(t: Any, name: str) -> Array:
+    """The memory of a CPU tensor as an array, whatever its strides; a copy only from a device or from half precision.
+
+    Raises ShapeError for what is no dense tensor.
+    """
+    if not isinstance(t, torch.Tensor):
+        raise ShapeError(f"{name} is {type(t).__name__}; it must be a torch.Tensor (varpro.losses takes arrays)")
+    if t.layout != torch.strided or t.is_meta:
+        raise ShapeError(f"{name} is a tensor with layout {t.layout} on {t.device}; it must be dense and hold values")
+    t = t.detach()
+    if t.is_floating_point() and t.dtype not in (torch.float32, torch.float64):
+        t = t.float()
+    return t.numpy(force=True)
+
+
+def require_floating(t: Any, name: str) -> None:
+    """Raises ShapeError unless t is a dense tensor of floating point, which can have a gradient."""
+    to_array(t, name)
+    if not t.is_floating_point():
+        raise ShapeError(f"{name} holds {t.dtype}; it needs floating point")
+
+
+def to_labels(y: Any) -> Array:
+    """Labels from a tensor, an array or a list."""
+    return to_array(y, "y") if isinstance(y, torch.Tensor) else np.asarray(y)
+
+
+def beside(a: Any, t: torch.Tensor) -> torch.Tensor:
+    """a with the device and the dtype of t; no copy if it has them."""
+    made = torch.from_numpy(a) if isinstance(a, np.ndarray) else torch.tensor(a, dtype=torch.float64)
+    return made.to(device=t.device, dtype=t.dtype)
+
+
+class _FirstOnly(torch.autograd.Function):  # type: ignore[misc]
+    @staticmethod
+    def forward(ctx: Any, g: torch.Tensor, *sources: torch.Tensor | None) -> torch.Tensor:
+        return g.view_as(g)
+
+    @staticmethod
+    def backward(ctx: Any, above: torch.Tensor) -> None:
+        raise BackendError("second derivatives are not available: this gradient came from varpro.losses")
+
+
+Gradients = tuple[torch.Tensor | None, ...]
+
+
+def first_only(gradients: Gradients, *sources: torch.Tensor | None) -> Gradients:
+    """gradients, which raise BackendError where they are differentiated once more by what they came from."""
+    if not torch.is_grad_enabled():  # no create_graph=True
+        return gradients
+    return tuple(None if g is None else _FirstOnly.apply(g.detach(), *sources) for g in gradients)  # type: ignore[no-untyped-call]
+
+
+Run = Callable[..., LossResult]
+
+
+class _Objective(torch.autograd.Function):  # type: ignore[misc]
+    """Value of an objective; its gradient is known by then and waits for the one from above."""
+
+    @staticmethod
+    def forward(ctx: Any, run: Run, names: tuple[str, ...], *inputs: torch.Tensor) -> torch.Tensor:
+        result = run(**{name: to_array(t, name) for name, t in zip(names, inputs, strict=True)})
+        by_name = result.gradient if isinstance(result.gradient, Mapping) else {names[0]: result.gradient}
+        pairs = zip(names, inputs, ctx.needs_input_grad[2:], strict=True)
+        known = [
+            (t, torch.as_tensor(by_name[name], device=t.device)) if wanted and name in by_name else (None, None)
+            for name, t, wanted in pairs
+        ]
+        ctx.save_for_backward(*(t for pair in known for t in pair))
+        dtype = torch.float64 if inputs[0].dtype == torch.float64 else torch.float32
+        return torch.as_tensor(result.value, dtype=dtype, device=inputs[0].device)
+
+    @staticmethod
+    def backward(ctx: Any, above: torch.Tensor) -> Gradients:
+        inputs, known = ctx.saved_tensors[::2], ctx.saved_tensors[1::2]
+        parts = tuple(None if g is None else _scaled(g, above, t) for t, g in zip(inputs, known, strict=True))
+        return None, None, *first_only(parts, above, *inputs)
+
+
+def _scaled(g: torch.Tensor, above: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """above times g for t, half precision last; summed over the batches for an input that they share."""
+    factor = above.to(g)
+    product = g * factor.reshape(factor.shape + (1,) * (g.ndim - 1)) if factor.ndim else g * factor
+    return (product if g.ndim == t.ndim else product.sum(dim=0)).to(t.dtype)
+
+
+def evaluate(run: Run, **inputs: torch.Tensor) -> tuple[torch.Tensor, Mapping[str, Any]]:
+    """run(**arrays) for the same names as a differentiable scalar, or (b,), and its info.
+
+    The gradient of a result that has one only belongs to the first input.
+    """
+    info: dict[str, Any] = {}
+
+    def kept(**arrays: Array) -> LossResult:
+        result = run(**arrays)
+        info.update(result.info)
+        return result
+
+    for name, t in inputs.items():
+        require_floating(t, name)
+    return _Objective.apply(kept, tuple(inputs), *inputs.values()), info  # type: ignore[no-untyped-call]
+
+
+def objective(
+    loss: Run, features: torch.Tensor, y: Any, **inputs: torch.Tensor
+) -> tuple[torch.Tensor, Mapping[str, Any]]:
+    """Value and info of a loss of `varpro.losses` at tensors: objective(loss, F, y, W=W).
+
+    The value has the dtype of F, or float32 for half precision, and (b,) entries for F (b, N, D).
+    """
+    labels = to_labels(y)
+
+    def run(F: Array, **arrays: Array) -> LossResult:
+        return loss(F, labels, **arrays)
+
+    return evaluate(run, F=features, **inputs)

@@ -1,0 +1,45 @@
+"""What a training loop does with a batch on which an objective has no value."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from varpro.errors import ConfigError, DegenerateBatchError
+from varpro.losses import LossResult
+
+OnDegenerate = Literal["raise", "skip", "ridge"]
+"""raise: the error.  skip: the value 0 and zero gradients.  ridge: the same batch with a ridge of 1e-2 tr(S_t) / D.
+`info["status"]` then says what was done; what a ridge cannot mend is raised."""
+
+
+def require_policy(policy: str, *, ridge: bool) -> None:
+    """Raises ConfigError for a policy that the objective does not know."""
+    allowed = ("raise", "skip", "ridge") if ridge else ("raise", "skip")
+    if policy not in allowed:
+        raise ConfigError(f"on_degenerate is {policy!r}; it is one of {', '.join(allowed)} here")
+
+
+def guarded(
+    loss: Callable[..., LossResult], policy: OnDegenerate, mended: Callable[..., LossResult] | None = None
+) -> Callable[..., LossResult]:
+    """loss under the policy; `mended` is its form with a ridge."""
+
+    def run(*inputs: Any, **named: Any) -> LossResult:
+        try:
+            return loss(*inputs, **named)
+        except DegenerateBatchError as error:
+            if policy == "skip":
+                return _nothing(inputs[0], f"skipped: {error}")
+            if policy == "raise" or mended is None:
+                raise
+            result = mended(*inputs, **named)
+            return LossResult(result.value, result.gradient, {**result.info, "status": f"ridge: {error}"})
+
+    return run
+
+
+def _nothing(first: Any, status: str) -> LossResult:
+    info: Mapping[str, Any] = {"status": status}
+    value = np.zeros(len(first)) if np.ndim(first) == 3 else 0.0
+    return LossResult(value, np.zeros_like(first), info)
