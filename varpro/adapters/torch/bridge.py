@@ -68,20 +68,17 @@ Run = Callable[..., LossResult]
 
 
 class _Objective(torch.autograd.Function):  # type: ignore[misc]
-    """Value of an objective; its gradient is known by then and waits for the one from above."""
+    """A value whose gradients are known; they wait for the one from above."""
 
     @staticmethod
-    def forward(ctx: Any, run: Run, names: tuple[str, ...], *inputs: torch.Tensor) -> torch.Tensor:
-        result = run(**{name: to_array(t, name) for name, t in zip(names, inputs, strict=True)})
-        by_name = result.gradient if isinstance(result.gradient, Mapping) else {names[0]: result.gradient}
-        pairs = zip(names, inputs, ctx.needs_input_grad[2:], strict=True)
+    def forward(ctx: Any, value: torch.Tensor, gradients: list[Any], *inputs: torch.Tensor) -> torch.Tensor:
+        pairs = zip(inputs, gradients, ctx.needs_input_grad[2:], strict=True)
         known = [
-            (t, torch.as_tensor(by_name[name], device=t.device)) if wanted and name in by_name else (None, None)
-            for name, t, wanted in pairs
+            (t, torch.as_tensor(g, device=t.device)) if wanted and g is not None else (None, None)
+            for t, g, wanted in pairs
         ]
         ctx.save_for_backward(*(t for pair in known for t in pair))
-        dtype = torch.float64 if inputs[0].dtype == torch.float64 else torch.float32
-        return torch.as_tensor(result.value, dtype=dtype, device=inputs[0].device)
+        return value
 
     @staticmethod
     def backward(ctx: Any, above: torch.Tensor) -> Gradients:
@@ -92,6 +89,8 @@ class _Objective(torch.autograd.Function):  # type: ignore[misc]
 
 def _scaled(g: torch.Tensor, above: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """above times g for t, half precision last; summed over the batches for an input that they share."""
+    if above.ndim == 0 and above.detach().item() == 1.0:
+        return g.to(t.dtype)  # g itself: it is saved, so a second backward after a change in place is an error
     factor = above.to(g)
     product = g * factor.reshape(factor.shape + (1,) * (g.ndim - 1)) if factor.ndim else g * factor
     return (product if g.ndim == t.ndim else product.sum(dim=0)).to(t.dtype)
@@ -102,16 +101,15 @@ def evaluate(run: Run, **inputs: torch.Tensor) -> tuple[torch.Tensor, Mapping[st
 
     The gradient of a result that has one only belongs to the first input.
     """
-    info: dict[str, Any] = {}
-
-    def kept(**arrays: Array) -> LossResult:
-        result = run(**arrays)
-        info.update(result.info)
-        return result
-
     for name, t in inputs.items():
         require_floating(t, name)
-    return _Objective.apply(kept, tuple(inputs), *inputs.values()), info  # type: ignore[no-untyped-call]
+    result = run(**{name: to_array(t, name) for name, t in inputs.items()})
+    first = next(iter(inputs.values()))
+    dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
+    value = torch.as_tensor(result.value, dtype=dtype, device=first.device)
+    by_name = result.gradient if isinstance(result.gradient, Mapping) else {next(iter(inputs)): result.gradient}
+    gradients = [by_name.get(name) for name in inputs]
+    return _Objective.apply(value, gradients, *inputs.values()), result.info  # type: ignore[no-untyped-call]
 
 
 def objective(
