@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,8 +45,18 @@ class CMakeBuild(build_ext):
             ) from error
         except subprocess.CalledProcessError as error:
             raise SystemExit(
-                "varpro: the kernels did not compile (see above); a C++20 compiler is needed, g++ >= 11"
+                "varpro: the kernels did not compile (see above); a C++20 compiler is needed, g++ >= 11, "
+                "and nvcc where VARPRO_CUDA=ON"
             ) from error
+
+    def copy_extensions_to_source(self) -> None:
+        """An editable install takes along varpro._cuda where it was built, and drops one of an earlier build."""
+        super().copy_extensions_to_source()
+        package = ROOT / "varpro"
+        for stale in package.glob("_cuda*.so"):
+            stale.unlink()
+        for built in Path(self.build_lib, "varpro").glob("_cuda*.so"):
+            shutil.copy2(built, package)
 
 
 setup(ext_modules=[Extension("varpro._cpu", sources=[])], cmdclass={"build_ext": CMakeBuild})

@@ -1,0 +1,60 @@
+/// The CUDA kernels as C++ functions.  Formulas and letters as in csrc/kernels/<stem>.hpp; every array is C-contiguous,
+/// lies on the current device, leads with the problems, and does not alias another.
+///
+/// A call enqueues on `stream` and does not synchronise.  It throws LaunchError, with the kernel's name, where the
+/// launch is refused.  No atomics: the same arguments give the same bits.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+
+#include "../kernels/scalarize.hpp"
+
+namespace varpro::cuda {
+
+using Stream = void*;
+
+struct LaunchError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+/// Quadratic units: as varpro::QuadraticCall, from the images themselves: S_c = X_c + X_c^T is formed on the way in.
+/// images (any rows, planes, side, side) of `pixel`, bytes read as value / 255.  index (problems, n) rows of images, or
+/// null: problem after problem.  w (problems, rows, units), phi (problems, n, units + 1), d (problems, n, rows * units)
+/// or null.  w and phi double and d double or float, or all three float.  side <= 1024, planes
+/// as far as shared memory holds their sums (25 at side 64).
+/// Moves planes side^2 sizeof(pixel) + (units + 1) sizeof(phi) + rows units sizeof(d) bytes an image.
+struct QuadraticLaunch {
+    const void* images;
+    const std::int32_t* index;
+    const void* w;
+    void* phi;
+    void* d;
+    std::int64_t problems, n, planes, side, units;
+    Pixel pixel;
+    bool w_is_float, d_is_float, logistic;
+};
+void quadratic(const QuadraticLaunch& call, Stream stream);
+
+/// The Gauss-Newton matrix from its products, the lower triangle of
+///   h[m, m'] = aat[j, j'] (gram - ztz)[m, m'] + gram_inverse[j, j'] (g g^T)[m, m'] + (m = m') lambda diagonal[m],
+/// j = columns[m].  gram, ztz (problems, m, m), only m' <= m read; ztz null where gram holds the difference already;
+/// aat, gram_inverse (problems, i, i), the latter null for Kaufman's matrix; g (problems, m, k); columns (m); lambda
+/// (problems) and diagonal (problems, m), both null for no damping; h (problems, m, m), m' > m untouched.
+/// All double; or gram float; or all float.  Moves m^2 / 2 (sizeof(gram) + sizeof(ztz) + sizeof(h)) bytes a problem.
+struct AssembleLaunch {
+    const void* gram;
+    const void* ztz;
+    const void* aat;
+    const void* gram_inverse;
+    const void* g;
+    const std::int32_t* columns;
+    const void* lambda;
+    const void* diagonal;
+    void* h;
+    std::int64_t problems, m, i, k;
+    bool gram_is_float, h_is_float;
+};
+void assemble(const AssembleLaunch& call, Stream stream);
+
+}  // namespace varpro::cuda

@@ -1,0 +1,277 @@
+// Quadratic units: S_c w_i of a pair of images at a time, in registers; then q, sigma and the columns of D.
+//
+// A thread owns one unit and four rows l of Z = S w.  A step k of its sum takes one w[k, i] (its neighbours take the
+// next ones) and, for each image, four S[k, l] that a whole warp reads at once: eight multiply-adds for five or so
+// reads of shared memory.  S is symmetric, so the four lie side by side.  w stays in shared memory for all images of a
+// block. Traffic of a block is D going out: the floor is memory, not arithmetic (28 x 28, 50 units: 4 flops a byte of
+// D).
+#include "device.cuh"
+
+namespace varpro::cuda {
+namespace {
+
+constexpr int kRows = 4;             // rows of Z a thread
+constexpr int kImages = 2;           // images at a time
+constexpr int kImagesPerBlock = 16;  // so that loading w costs a few per cent of writing D
+constexpr int kThreads = 512;
+constexpr int kStripBytes = 24 * 1024;   // of S in shared memory
+constexpr int kSharedBytes = 48 * 1024;  // what a block has without asking for more
+constexpr std::int64_t kLargestSide = 1024;
+
+/// How a block cuts its work; computed once on the host.
+struct Cut {
+    int side, padded, depth;  // padded: side to a multiple of kRows; depth: rows of S in shared memory at a time
+    int groups, tile;         // threads = groups (of kRows rows) x tile (units)
+    int colours, rows;        // colours: rows of g, 0 for one plane; rows of w
+    int slabs;                // blocks that share a problem's images
+};
+
+template <typename Real>
+struct alignas(16) Quad {
+    Real v[kRows];
+};
+
+template <typename Real>
+__device__ __forceinline__ Real pixel_at(const void* images, Pixel pixel, std::int64_t at) {
+    if (pixel == Pixel::u8)
+        return static_cast<Real>(__ldg(static_cast<const unsigned char*>(images) + at)) * (Real(1) / Real(255));
+    if (pixel == Pixel::f32) return static_cast<Real>(__ldg(static_cast<const float*>(images) + at));
+    return static_cast<Real>(__ldg(static_cast<const double*>(images) + at));
+}
+
+/// tanh in both: the logistic function of a large negative number then has no infinite exponential in it.
+template <typename Real>
+__device__ __forceinline__ Real sigmoid(Real q, bool logistic) {
+    return logistic ? Real(0.5) + Real(0.5) * tanh(Real(0.5) * q) : tanh(q);
+}
+
+template <typename Real>
+__device__ __forceinline__ Real slope_of(Real phi, bool logistic) {
+    return logistic ? phi * (Real(1) - phi) : Real(1) - phi * phi;
+}
+
+/// strip[image][k][l] = S[first + k, l] for both images of the pair, zero where there is no such row, column or image.
+template <typename Real>
+__device__ void load_strip(const QuadraticLaunch& call, const Cut& cut, std::int64_t problem, std::int64_t pair,
+                           int plane, int first, Real* strip) {
+    const int area = cut.depth * cut.padded;
+    for (int e = threadIdx.x; e < kImages * area; e += blockDim.x) {
+        const int image = e / area, k = first + e % area / cut.padded, l = e % cut.padded;
+        const std::int64_t n = pair + image;
+        Real value = 0;
+        if (n < call.n && k < cut.side && l < cut.side) {
+            const std::int64_t place = problem * call.n + n;
+            const std::int64_t row = call.index ? static_cast<std::int64_t>(__ldg(call.index + place)) : place;
+            const std::int64_t start = (row * call.planes + plane) * cut.side * cut.side;
+            value = pixel_at<Real>(call.images, call.pixel, start + k * cut.side + l) +
+                    pixel_at<Real>(call.images, call.pixel, start + l * cut.side + k);
+        }
+        strip[e] = value;
+    }
+}
+
+/// z[image][r] += sum_k S[first + k, l + r] w[first + k, unit]
+template <typename Real>
+__device__ __forceinline__ void accumulate(const Cut& cut, const Real* strip, const Real* w, int first, int l, int unit,
+                                           Real (&z)[kImages][kRows]) {
+    const int steps = cut.side - first < cut.depth ? cut.side - first : cut.depth;
+#pragma unroll 2  // more would cost registers, and with them blocks in flight
+    for (int k = 0; k < steps; ++k) {
+        const Real wk = w[(first + k) * cut.tile + unit];
+#pragma unroll
+        for (int image = 0; image < kImages; ++image) {
+            const auto s = *reinterpret_cast<const Quad<Real>*>(strip + (image * cut.depth + k) * cut.padded + l);
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) z[image][r] += s.v[r] * wk;
+        }
+    }
+}
+
+/// What a block works on: its places in shared memory, and where its problem and its units begin outside.
+template <typename Real, typename Jacobian>
+struct Place {
+    Real *strip, *w_tile;      // (kImages, depth, padded), (side, tile)
+    Real *partial, *slope;     // (planes, kImages, groups, tile), (kImages, tile)
+    const Real *w, *g, *bias;  // of the first unit, stride units
+    Real* phi;                 // of the problem
+    Jacobian* d;               // of the problem's first image and the first unit, or null
+    std::int64_t problem, units;
+    int first_unit, here;  // here: units of this tile
+};
+
+template <typename Real, typename Jacobian>
+__device__ __forceinline__ Place<Real, Jacobian> place_of(const QuadraticLaunch& call, const Cut& cut, Real* shared) {
+    Place<Real, Jacobian> at;
+    at.strip = shared;
+    at.w_tile = at.strip + kImages * cut.depth * cut.padded;
+    at.partial = at.w_tile + cut.side * cut.tile;
+    at.slope = at.partial + call.planes * kImages * cut.groups * cut.tile;
+    at.problem = blockIdx.x / cut.slabs;
+    at.units = call.units;
+    at.first_unit = blockIdx.y * cut.tile;
+    at.here = at.units - at.first_unit < cut.tile ? static_cast<int>(at.units - at.first_unit) : cut.tile;
+    at.w = static_cast<const Real*>(call.w) + at.problem * cut.rows * at.units + at.first_unit;
+    at.g = at.w + cut.side * at.units;
+    at.bias = at.w + (cut.rows - 1) * at.units;
+    at.phi = static_cast<Real*>(call.phi) + at.problem * call.n * (at.units + 1);
+    at.d =
+        call.d ? static_cast<Jacobian*>(call.d) + at.problem * call.n * cut.rows * at.units + at.first_unit : nullptr;
+    return at;
+}
+
+/// The thread's part of 1/2 w^T S_c w into partial, and with colours z += g_c S_c w.
+template <bool kColour, typename Real, typename Jacobian>
+__device__ __forceinline__ void finish_plane(const Cut& cut, const Place<Real, Jacobian>& at, int plane, int group,
+                                             int unit, const Real (&sum)[kImages][kRows], Real (&z)[kImages][kRows]) {
+    const int l = group * kRows;
+    const Real weight = kColour ? __ldg(at.g + plane * at.units + unit) : Real(1);
+#pragma unroll
+    for (int image = 0; image < kImages; ++image) {
+        Real half = 0;
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+            if (l + r < cut.side) half += at.w_tile[(l + r) * cut.tile + unit] * sum[image][r];
+            if (kColour) z[image][r] += weight * sum[image][r];
+        }
+        at.partial[((plane * kImages + image) * cut.groups + group) * cut.tile + unit] = Real(0.5) * half;
+    }
+}
+
+/// phi, the slopes, and the columns of D that belong to g and the bias, for both images: a thread an image and unit.
+template <bool kColour, typename Real, typename Jacobian>
+__device__ __forceinline__ void finish_values(const QuadraticLaunch& call, const Cut& cut,
+                                              const Place<Real, Jacobian>& at, std::int64_t pair) {
+    for (int e = threadIdx.x; e < kImages * cut.tile; e += blockDim.x) {
+        const int image = e / cut.tile, i = e % cut.tile;
+        const std::int64_t n = pair + image;
+        if (i >= at.here || n >= call.n) continue;
+        Real q = __ldg(at.bias + i);
+        for (int plane = 0; plane < static_cast<int>(call.planes); ++plane) {
+            Real* const parts = at.partial + (plane * kImages + image) * cut.groups * cut.tile + i;
+            Real colour = 0;
+            for (int part = 0; part < cut.groups; ++part) colour += parts[part * cut.tile];
+            parts[0] = colour;  // read below by this thread alone
+            q += (kColour ? __ldg(at.g + plane * at.units + i) : Real(1)) * colour;
+        }
+        const Real value = sigmoid(q, call.logistic), derivative = slope_of(value, call.logistic);
+        Real* const phi = at.phi + n * (at.units + 1);
+        phi[at.first_unit + i] = value;
+        if (at.first_unit + i == at.units - 1) phi[at.units] = Real(1);
+        at.slope[e] = derivative;
+        if (!at.d) continue;
+        Jacobian* const d = at.d + n * cut.rows * at.units + i;
+        for (int plane = 0; plane < cut.colours; ++plane) {
+            const Real colour = at.partial[(plane * kImages + image) * cut.groups * cut.tile + i];
+            d[(cut.side + plane) * at.units] = static_cast<Jacobian>(colour * derivative);
+        }
+        d[(cut.rows - 1) * at.units] = static_cast<Jacobian>(derivative);
+    }
+}
+
+/// The thread's rows of D for both images.
+template <typename Real, typename Jacobian>
+__device__ __forceinline__ void write_rows(const Cut& cut, const Place<Real, Jacobian>& at, std::int64_t pair,
+                                           std::int64_t n_images, int l, int unit, const Real (&z)[kImages][kRows]) {
+#pragma unroll
+    for (int image = 0; image < kImages; ++image) {
+        if (pair + image >= n_images) continue;
+        Jacobian* const d = at.d + (pair + image) * cut.rows * at.units + unit;
+        const Real derivative = at.slope[image * cut.tile + unit];
+#pragma unroll
+        for (int r = 0; r < kRows; ++r)
+            if (l + r < cut.side) d[(l + r) * at.units] = static_cast<Jacobian>(z[image][r] * derivative);
+    }
+}
+
+/// kColour: more planes than one, so that a sum over planes is kept beside the sum of this plane.
+template <typename Real, typename Jacobian, bool kColour>
+__global__ void __launch_bounds__(kThreads, kColour ? 1 : 2) quadratic_kernel(QuadraticLaunch call, Cut cut) {
+    VARPRO_DYNAMIC_SHARED(Real, shared);
+    const auto at = place_of<Real, Jacobian>(call, cut, shared);
+    const int thread = threadIdx.x, unit = thread % cut.tile, group = thread / cut.tile, l = group * kRows;
+    const bool works = group < cut.groups && unit < at.here;
+
+    for (int e = thread; e < cut.side * cut.tile; e += blockDim.x)
+        at.w_tile[e] = e % cut.tile < at.here ? __ldg(at.w + e / cut.tile * at.units + e % cut.tile) : Real(0);
+
+    const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x % cut.slabs) * kImagesPerBlock;
+    const std::int64_t end = begin + kImagesPerBlock < call.n ? begin + kImagesPerBlock : call.n;
+    for (std::int64_t pair = begin; pair < end; pair += kImages) {
+        Real z[kImages][kRows] = {};
+        for (int plane = 0; plane < static_cast<int>(call.planes); ++plane) {
+            Real own[kImages][kRows] = {};
+            Real(&sum)[kImages][kRows] = kColour ? own : z;
+            for (int first = 0; first < cut.side; first += cut.depth) {
+                if (plane > 0 || first > 0) __syncthreads();  // the strip before this one has been used
+                load_strip(call, cut, at.problem, pair, plane, first, at.strip);
+                __syncthreads();  // the strip, and at first w, is there
+                if (works) accumulate(cut, at.strip, at.w_tile, first, l, unit, sum);
+            }
+            if (works) finish_plane<kColour>(cut, at, plane, group, unit, sum, z);
+        }
+        __syncthreads();  // all parts of 1/2 w^T S w are there, and the last strip has been used
+        finish_values<kColour>(call, cut, at, pair);
+        if (!at.d) continue;  // the same for all threads
+        __syncthreads();      // the slopes are there
+        if (works) write_rows(cut, at, pair, call.n, l, unit, z);
+    }
+}
+
+/// Numbers of shared memory for each unit of a tile: its column of w, the partial sums and the slopes.
+std::int64_t shared_per_unit(const QuadraticLaunch& call, const Cut& cut) {
+    return cut.side + (call.planes * cut.groups + 1) * kImages;
+}
+
+/// A tile of no units where the planes are too many for shared memory.
+template <typename Real>
+Cut cut_of(const QuadraticLaunch& call) {
+    Cut cut{};
+    cut.side = static_cast<int>(call.side);
+    cut.groups = ceil_div(cut.side, kRows);
+    cut.padded = cut.groups * kRows;
+    const int fitting = kStripBytes / static_cast<int>(kImages * cut.padded * sizeof(Real));
+    cut.depth = fitting < 1 ? 1 : fitting < cut.side ? fitting : cut.side;
+    const std::int64_t left = kSharedBytes / sizeof(Real) - kImages * cut.depth * cut.padded;
+    const std::int64_t by_memory = left / shared_per_unit(call, cut), by_threads = kThreads / cut.groups;
+    const std::int64_t widest = by_memory < by_threads ? by_memory : by_threads;
+    if (widest > 0) cut.tile = static_cast<int>(ceil_div(call.units, ceil_div(call.units, widest)));  // even tiles
+    cut.colours = call.planes > 1 ? static_cast<int>(call.planes) : 0;
+    cut.rows = cut.side + cut.colours + 1;
+    cut.slabs = static_cast<int>(ceil_div<std::int64_t>(call.n, kImagesPerBlock));
+    return cut;
+}
+
+[[noreturn]] void refuse(const QuadraticLaunch& call) {
+    throw LaunchError("quadratic: side " + std::to_string(call.side) + ", planes " + std::to_string(call.planes) +
+                      ", units " + std::to_string(call.units) + "; side goes from 1 to " +
+                      std::to_string(kLargestSide) + ", and planes as far as shared memory holds their sums");
+}
+
+template <typename Real, typename Jacobian>
+void launch_quadratic(const QuadraticLaunch& call, Stream stream) {
+    const Cut cut = cut_of<Real>(call);
+    if (cut.tile == 0) refuse(call);
+    const std::int64_t numbers = kImages * cut.depth * cut.padded + cut.tile * shared_per_unit(call, cut);
+    const dim3 grid(static_cast<unsigned>(call.problems * cut.slabs),
+                    static_cast<unsigned>(ceil_div<std::int64_t>(call.units, cut.tile)));
+    const dim3 block(ceil_div(cut.groups * cut.tile, 32) * 32);
+    auto* const kernel =
+        call.planes > 1 ? quadratic_kernel<Real, Jacobian, true> : quadratic_kernel<Real, Jacobian, false>;
+    VARPRO_LAUNCH(kernel, grid, block, numbers * sizeof(Real), stream, call, cut);
+    check_launch("quadratic");
+}
+
+}  // namespace
+
+void quadratic(const QuadraticLaunch& call, Stream stream) {
+    if (call.problems == 0 || call.n == 0) return;
+    if (call.side < 1 || call.side > kLargestSide || call.units < 1 || call.planes < 1) refuse(call);
+    if (call.w_is_float)
+        launch_quadratic<float, float>(call, stream);
+    else if (call.d_is_float)
+        launch_quadratic<double, float>(call, stream);
+    else
+        launch_quadratic<double, double>(call, stream);
+}
+
+}  // namespace varpro::cuda

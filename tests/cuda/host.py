@@ -1,0 +1,84 @@
+"""The CUDA kernels compiled for the host, under the address and undefined-behaviour sanitizers, as a program."""
+
+import os
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIM = [ROOT / "csrc/cuda/host/cuda_host.cpp", ROOT / "csrc/cuda/host/fiber.cpp"]
+KERNELS = [ROOT / "csrc/cuda/scalarize.cu", ROOT / "csrc/cuda/gauss_newton.cu"]
+SOURCES = [*KERNELS, *SHIM, ROOT / "tests/cuda/driver.cpp", ROOT / "tests/cuda/shim_kernels.cu"]
+FLAGS = ["-std=c++20", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+ORDERS = (0, 1, 2, 3, 4)  # forward, backward, three random
+UNWRITTEN = 0xCD
+
+
+def compiler() -> str | None:
+    names = [name for name in (os.environ.get("CXX"), "g++", "c++") if name]
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+def compile_sources(sources: list[Path], folder: Path, *flags: str) -> None:
+    """An object of each source into the folder, two at a time."""
+
+    def compiled(source: Path) -> None:
+        out = folder / f"{source.name}.o"
+        command = [str(compiler()), *FLAGS, *SANITIZERS, *flags, "-x", "c++", "-c", str(source), "-o", str(out)]
+        subprocess.run(command, check=True)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(compiled, sources))
+
+
+def link(objects: list[Path], program: Path) -> Path:
+    subprocess.run([str(compiler()), *SANITIZERS, *map(str, objects), "-o", str(program)], check=True)
+    return program
+
+
+class KernelError(RuntimeError):
+    """The program has ended with an error: a divergent barrier, or what a sanitizer has found."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    program: Path
+    folder: Path
+
+    def __call__(self, kernel: str, *, orders=ORDERS, drop: str | None = None, **arguments) -> list[bytes]:
+        """What the kernel wrote, for each order.  Arrays among the arguments go through files; None is left out."""
+        words = [f"orders={','.join(map(str, orders))}", f"out={self.folder / 'out'}"]
+        if drop:
+            words.append(f"drop={drop}")
+        for key, value in arguments.items():
+            if isinstance(value, np.ndarray):
+                (self.folder / key).write_bytes(np.ascontiguousarray(value).tobytes())
+                words.append(f"{key}={self.folder / key}")
+            elif value is not None:
+                words.append(f"{key}={int(value)}")
+        settings = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+        done = subprocess.run(
+            [str(self.program), kernel, *words], capture_output=True, text=True, env=os.environ | settings, timeout=120
+        )
+        if done.returncode != 0:
+            raise KernelError(done.stderr)
+        written = (self.folder / "out").read_bytes()
+        size = len(written) // len(orders)
+        return [written[k * size : (k + 1) * size] for k in range(len(orders))]
+
+
+def barriers(source: Path) -> list[str]:
+    """Every barrier of a kernel's source as "file:line"."""
+    lines = source.read_text().splitlines()
+    return [f"{source.name}:{n}" for n, line in enumerate(lines, 1) if re.search(r"__sync(threads|warp)\(\)", line)]
+
+
+def same_in_every_order(results: list[bytes]) -> bytes:
+    assert all(result == results[0] for result in results), "the order of threads or blocks shows in the result"
+    return results[0]

@@ -1,0 +1,63 @@
+"""Registers, shared memory and spills of every kernel, as the compiler tells them, against a table."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.cuda.host import KERNELS
+
+nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH: registers are its to count")
+ARCHITECTURES = ("80", "90")
+STATIC_BYTES = {"assemble_kernelIdd": 8192, "assemble_kernelIfd": 8192, "assemble_kernelIff": 4096}
+REGISTERS = {  # name and types (d double, f float; Lb1: colours): at most, on sm_80 and sm_90, in eights
+    "quadratic_kernelIddLb0": (64, 64),
+    "quadratic_kernelIddLb1": (120, 120),
+    "quadratic_kernelIdfLb0": (64, 64),
+    "quadratic_kernelIdfLb1": (120, 120),
+    "quadratic_kernelIffLb0": (64, 64),
+    "quadratic_kernelIffLb1": (80, 96),
+    "assemble_kernelIdd": (128, 104),
+    "assemble_kernelIfd": (128, 104),
+    "assemble_kernelIff": (80, 80),
+}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """What the compiler says of each kernel and architecture; no warnings of either compiler."""
+    folder, text = tmp_path_factory.mktemp("nvcc"), ""
+    codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
+    for source in KERNELS:
+        command = ["nvcc", "-std=c++17", "-O3", *codes, "--resource-usage", "-Werror=all-warnings"]
+        command += ["-Xcompiler=-Wall,-Wextra,-Werror", "-c", str(source), "-o", str(folder / "object.o")]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        text += done.stdout + done.stderr
+    parts = re.split(r"Compiling entry function '(\w+)' for 'sm_(\d+)'", text)[1:]
+    return {
+        (next(n for n in REGISTERS if n in mangled), architecture): figures
+        for mangled, architecture, figures in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+    }
+
+
+def figure(text, pattern):
+    found = re.search(pattern, text)
+    return int(found[1]) if found else 0
+
+
+@nvcc
+def test_the_table_holds_every_kernel(told):
+    assert set(told) == {(name, architecture) for name in REGISTERS for architecture in ARCHITECTURES}
+
+
+@nvcc
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", REGISTERS)
+def test_a_kernel_keeps_to_its_registers_and_memory(told, name, architecture):
+    text = told[name, architecture]
+    assert figure(text, r"(\d+) bytes stack frame") == 0
+    assert figure(text, r"(\d+) bytes spill stores") == 0
+    assert 0 < figure(text, r"Used (\d+) registers") <= REGISTERS[name][ARCHITECTURES.index(architecture)]
+    assert figure(text, r"(\d+) bytes smem") == STATIC_BYTES.get(name, 0)
