@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "aligned.hpp"
 #include "blas.hpp"
 #include "tiny_cholesky.hpp"
 
@@ -18,14 +19,14 @@ namespace {
 
 template <typename T>
 T* scratch(std::size_t count) {
-    thread_local std::vector<T> held;
+    thread_local Aligned<T> held;
     if (held.size() < count) held.resize(count);
     return held.data();
 }
 
 /// table[j, m] = square[j, columns[m]]: a unit's weights spread over all pairs, so that the pass below reads rows.
-std::vector<double> spread(const double* square, const std::int32_t* columns, std::int64_t i, std::int64_t m) {
-    std::vector<double> out(i * m);
+Aligned<double> spread(const double* square, const std::int32_t* columns, std::int64_t i, std::int64_t m) {
+    Aligned<double> out(i * m);
     for (std::int64_t j = 0; j < i; ++j)
         for (std::int64_t c = 0; c < m; ++c) out[j * m + c] = square[j * i + columns[c]];
     return out;
@@ -33,8 +34,8 @@ std::vector<double> spread(const double* square, const std::int32_t* columns, st
 
 template <typename T>
 void weigh(const NormalMatrixCall& c, void (*pass)(const WeighCall&, const T*), const T* gram) {
-    const std::vector<double> weight = spread(c.aat, c.columns, c.i, c.m);
-    std::vector<double> inverse, gt(c.m * c.k);
+    const Aligned<double> weight = spread(c.aat, c.columns, c.i, c.m);
+    Aligned<double> inverse, gt(c.m * c.k);
     if (c.gram_inverse) inverse = spread(c.gram_inverse, c.columns, c.i, c.m);
     for (std::int64_t row = 0; row < c.m; ++row)
         for (std::int64_t q = 0; q < c.k; ++q) gt[q * c.m + row] = c.g[row * c.k + q];

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <utility>
-#include <vector>
 
+#include "aligned.hpp"
 #include "lanes.hpp"
 
 namespace varpro::VARPRO_ISA {
@@ -58,8 +58,8 @@ void multiply(const double* a, std::int64_t row, std::int64_t column, std::int64
 }
 
 /// (rows, units) with the units padded to whole vectors by zeros.
-std::vector<double> pad(const double* w, std::int64_t rows, std::int64_t units, std::int64_t stride) {
-    std::vector<double> out(rows * stride, 0.0);
+Aligned<double> pad(const double* w, std::int64_t rows, std::int64_t units, std::int64_t stride) {
+    Aligned<double> out(rows * stride, 0.0);
     for (std::int64_t r = 0; r < rows; ++r) std::copy_n(w + r * units, units, out.begin() + r * stride);
     return out;
 }
@@ -83,9 +83,9 @@ template <typename T>
 void quadratic_with(const QuadraticCall& c, T* d) {
     const std::int64_t stride = padded(c.units), side = c.side, colours = c.planes > 1 ? c.planes : 0;
     const std::int64_t rows = side + colours + 1;
-    const std::vector<double> w = pad(c.w, rows, c.units, stride);
+    const Aligned<double> w = pad(c.w, rows, c.units, stride);
     const double* g = w.data() + side * stride;
-    std::vector<double> plane(c.planes * side * stride), z(rows * stride, 0.0), q(stride);
+    Aligned<double> plane(c.planes * side * stride), z(rows * stride, 0.0), q(stride);
     std::fill(z.begin() + (rows - 1) * stride, z.end(), 1.0);  // dq/db
     for (std::int64_t n = 0; n < c.n; ++n) {
         for (std::int64_t p = 0; p < c.planes; ++p)
@@ -112,9 +112,9 @@ void quadratic_with(const QuadraticCall& c, T* d) {
 template <typename T>
 void bilinear_with(const BilinearCall& c, T* d) {
     const std::int64_t stride = padded(c.units), rows = c.height + c.width + 1;
-    const std::vector<double> w = pad(c.w, rows, c.units, stride);
+    const Aligned<double> w = pad(c.w, rows, c.units, stride);
     const double *u = w.data(), *v = u + c.height * stride, *b = v + c.width * stride;
-    std::vector<double> z(rows * stride, 0.0), q(stride);
+    Aligned<double> z(rows * stride, 0.0), q(stride);
     std::fill(z.begin() + (rows - 1) * stride, z.end(), 1.0);
     for (std::int64_t n = 0; n < c.n; ++n) {
         const double* x = c.x + n * c.height * c.width;

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <vector>
 
 #include "../kernels/small_fits.hpp"
+#include "aligned.hpp"
 #include "columns.hpp"
 #include "dots.hpp"
 
@@ -24,7 +24,7 @@ struct Point {
 struct Problem {
     const SmallFitsCall& c;
     std::int64_t rows;
-    std::vector<double> phi, d, y, t, residual, gram, inverse, right, correction, cross, projected, moment, pairs;
+    Aligned<double> phi, d, y, t, residual, gram, inverse, right, correction, cross, projected, moment, pairs;
 
     explicit Problem(const SmallFitsCall& call)
         : c(call),
@@ -114,7 +114,7 @@ double Problem::factor() {
         gram[j * n + j] += c.ridge;
     }
     double norm = 0.0, inverse_norm = 0.0;
-    std::vector<double>& scale = correction;  // i k >= i entries, free until the coefficients
+    Aligned<double>& scale = correction;  // i k >= i entries, free until the coefficients
     for (std::int64_t j = 0; j < n; ++j) {
         const double diagonal = gram[j * n + j];
         if (!(diagonal > 0.0) || !std::isfinite(diagonal)) return std::numeric_limits<double>::infinity();

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../kernels/scalarize.hpp"
+#include "aligned.hpp"
 #include "lanes.hpp"
 
 namespace varpro::VARPRO_ISA {
@@ -64,8 +65,8 @@ template <typename T>
 void forward(const WindowCall& c, const T* matrices, T* q) {
     constexpr std::int64_t lanes = LanesOf<T>::count;
     const std::vector<std::int64_t> order = by_place(c);
-    std::vector<T> tile(c.planes * c.height * c.width * kTile<T>);
-    std::vector<T> values(c.units * kTile<T>);
+    Aligned<T> tile(c.planes * c.height * c.width * kTile<T>);
+    Aligned<T> values(c.units * kTile<T>);
     for (std::int64_t first = 0; first < c.n; first += kTile<T>) {
         const std::int64_t images = std::min(kTile<T>, c.n - first);
         transpose(c, first, images, tile.data());
@@ -124,8 +125,8 @@ template <typename T>
 void adjoint(const WindowCall& c, const T* b, T* matrices) {
     constexpr std::int64_t lanes = LanesOf<T>::count;
     const std::vector<std::int64_t> order = by_place(c);
-    std::vector<T> tile(c.planes * c.height * c.width * kTile<T>);
-    std::vector<T> weights(c.units * kTile<T>);
+    Aligned<T> tile(c.planes * c.height * c.width * kTile<T>);
+    Aligned<T> weights(c.units * kTile<T>);
     std::fill_n(matrices, c.offsets[c.units], T(0));
     for (std::int64_t first = 0; first < c.n; first += kTile<T>) {
         const std::int64_t images = std::min(kTile<T>, c.n - first);
@@ -171,7 +172,7 @@ void jacobian(const WindowCall& c, const double* u, const double* v, const doubl
         columns += c.planes * w.height + w.width + 1;
         longest = std::max(longest, c.planes * w.height + w.width + 1);
     }
-    std::vector<double> tile(c.planes * c.height * c.width * kTile<double>), out(longest * kTile<double>);
+    Aligned<double> tile(c.planes * c.height * c.width * kTile<double>), out(longest * kTile<double>);
     for (std::int64_t first = 0; first < c.n; first += kTile<double>) {
         const std::int64_t images = std::min(kTile<double>, c.n - first);
         transpose(c, first, images, tile.data());
