@@ -181,6 +181,22 @@ def test_tensors_are_read_where_they_lie():
     value = vt.NullSpaceLoss()(half, y)
     value.backward()
     assert (value.dtype, half.grad.dtype) == (torch.float32, torch.bfloat16)
+    small = (1e-7 * f.detach()).half().requires_grad_()  # a scaled loss keeps gradients that half precision lacks
+    (2.0**16 * vt.IntraClassVariance()(small, y)).backward()
+    assert small.grad.any()
+
+
+def test_a_gradient_changed_in_place_is_not_given_again():
+    f, y = tensors(8, 9, 3)
+    loss = vt.IntraClassVariance()
+    value = loss(f, y)
+    first = torch.autograd.grad(value, f, retain_graph=True)[0]
+    np.testing.assert_array_equal(torch.autograd.grad(value, f, retain_graph=True)[0], first)
+    (loss(f, y) + loss(f, y)).backward()
+    np.testing.assert_array_equal(f.grad, 2 * first)
+    first.mul_(2)
+    with pytest.raises(RuntimeError, match="inplace"):
+        torch.autograd.grad(value, f)
 
 
 def test_second_derivatives_are_refused():
