@@ -3,9 +3,9 @@
 Reading files and overrides is in config_file, the wording of complaints in config_errors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
@@ -14,6 +14,9 @@ from varpro.config_file import apply_override, find_config, list_configs, read_t
 from varpro.errors import ConfigError
 
 __all__ = ["RunConfig", "check_partition", "find_config", "list_configs", "load_config", "parse_config"]
+
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Section(BaseModel):
@@ -202,13 +205,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = (), **fixed: Any)
     fixed values that are None are left out.  Raises ConfigError: one line with the key, the value and the remedy,
     headed by where the value came from.
     """
-    path = find_config(source)
-    tree, origins = read_tree(path), dict[str, str]()
-    for override in overrides:
-        origins[apply_override(tree, override, RunConfig)] = f"--set {override}"
-    for key, value in fixed.items():
-        if value is not None:
-            tree[key], origins[key] = value, f"--{key} {value}"
+    path, tree, origins = read_overridden(source, overrides, fixed, RunConfig)
     config = parse_config(tree, shown_path(path), origins)
     check_without_data(config)
     for key, origin in origins.items():
@@ -220,10 +217,29 @@ def load_config(source: str | Path, overrides: Sequence[str] = (), **fixed: Any)
 
 def parse_config(tree: dict[str, Any], where: str, origins: dict[str, str] | None = None) -> RunConfig:
     """Validate a plain mapping; `where` heads an error, or the origin of the key it is about (--set, --seed)."""
+    return validated(RunConfig, tree, where, origins)
+
+
+def read_overridden(
+    source: str | Path, overrides: Sequence[str], fixed: Mapping[str, Any], model: type[BaseModel]
+) -> tuple[Path, dict[str, Any], dict[str, str]]:
+    """The file of a config, its tree with the overrides in it, and where the overridden keys came from."""
+    path = find_config(source)
+    tree, origins = read_tree(path), dict[str, str]()
+    for override in overrides:
+        origins[apply_override(tree, override, model)] = f"--set {override}"
+    for key, value in fixed.items():
+        if value is not None:
+            tree[key], origins[key] = value, f"--{key} {value}"
+    return path, tree, origins
+
+
+def validated(model: type[M], tree: dict[str, Any], where: str, origins: Mapping[str, str] | None) -> M:
+    """A plain mapping as a config of one kind.  Raises ConfigError."""
     try:
-        return RunConfig.model_validate(tree)
+        return model.model_validate(tree)
     except ValidationError as error:
-        key, complaint = explain(error, tree, RunConfig)
+        key, complaint = explain(error, tree, model)
         heads = [origin for name, origin in (origins or {}).items() if key == name or key.startswith(f"{name}.")]
         raise ConfigError(f"{heads[-1] if heads else where}: {complaint}") from None
 

@@ -18,7 +18,12 @@ NEEDS = {
     "string_too_short": "must not be empty",
     "finite_number": "must be a finite number",
 }
-EXAMPLES = {"data": "data: {source: mnist}", "data.source": "data: {source: mnist}"}
+EXAMPLES = {
+    "data": "data: {source: mnist}",
+    "data.source": "data: {source: mnist}",
+    "network": "network: {name: lenet5}",
+    "network.name": "network: {name: lenet5}",
+}
 WINDOW = "model.window"
 
 

@@ -116,4 +116,6 @@ def _is_section(annotation: Any) -> bool:
 
 def _expanded(key: str, value: Any) -> dict[str, Any]:
     """The mapping that a shorthand stands for.  true and false go: a key set below a section turns it on."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"weight": value}
     return {"method": value} if key == "glue" and isinstance(value, str) else {}

@@ -151,7 +151,7 @@ def test_limits_of_a_split():
 
 
 def test_optdigits_text(tmp_path, offline):
-    lines = ["," .join(["16"] * 8 + ["0"] * 56 + [str(i % 10)]) for i in range(30)]
+    lines = [",".join(["16"] * 8 + ["0"] * 56 + [str(i % 10)]) for i in range(30)]
     for stem in FILES["optdigits"]:
         (tmp_path / stem).write_text("\n".join(lines) + "\n")
     data = load_dataset("optdigits", tmp_path)

@@ -33,7 +33,7 @@ def describe(config: RunConfig, dataset: DataSet, split: Split, comm: Communicat
         ("parameters", f"{p.nonlinear} nonlinear ({p.parameters_per_unit:g} a unit), {p.linear} linear"),
         *_arithmetic(config, p),
         ("memory", f"about {p.rank_gigabytes:.2f} GB a rank"),
-        ("output", _output(Path(config.output or "runs"))),
+        ("output", output_line(Path(config.output or "runs"))),
     ]
     lines = [f"{name:<14}{text}" for name, text in table]
     return "\n".join([yaml.safe_dump(config.as_dict(), sort_keys=False), *lines])
@@ -55,15 +55,17 @@ def _arithmetic(config: RunConfig, p: Plan) -> list[tuple[str, str]]:
         (p.glue_gflop, f"for glueing{', trained and control' if config.control else ''}"),
         (p.bootstrap_gflop, "for bootstrapping"),
     ]
-    lines = [f"{_rounded(gflop):>8} GFLOP {what}" for gflop, what in parts if gflop]
+    lines = [f"{rounded(gflop):>8} GFLOP {what}" for gflop, what in parts if gflop]
     return [("arithmetic" if place == 0 else "", line) for place, line in enumerate(lines)]
 
 
-def _rounded(gflop: float) -> str:
+def rounded(gflop: float) -> str:
+    """A number of operations to show: whole, or two digits."""
     return f"{gflop:,.0f}" if gflop >= 100 else f"{gflop:.2g}"
 
 
-def _output(folder: Path) -> str:
+def output_line(folder: Path) -> str:
+    """The output folder and what stands in its way."""
     if folder.exists() and not folder.is_dir():
         return f"{folder}, which is a file: choose another with --output"
     full = folder.is_dir() and any(folder.iterdir())

@@ -9,6 +9,7 @@ from varpro.cli._output import output_folder, unwritable
 from varpro.config import RunConfig, check_partition, list_configs, load_config
 from varpro.distributed import Communicator
 from varpro.errors import BackendError, ConfigError
+from varpro.network_config import is_network_config
 from varpro.report.progress import make_display
 from varpro.train.datasets import DataSet, Split, load_dataset
 
@@ -21,6 +22,10 @@ def run_job(comm: Communicator, options: Namespace) -> int:
         return 0
     if options.config is None:
         raise ConfigError(f"which config? name a file or one of {', '.join(list_configs())}; see `varpro-train --help`")
+    if is_network_config(options.config):
+        from varpro.cli._network_job import run_network_job
+
+        return run_network_job(comm, options)
     config = load_config(options.config, options.set, seed=options.seed, backend=options.backend, output=options.output)
     _check_backend(config)
     if options.dry_run:

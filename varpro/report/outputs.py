@@ -15,18 +15,25 @@ from varpro.report.record import RunRecord
 
 def write_outputs(record: RunRecord, directory: Path) -> None:
     """Write every file of a run but model.h5; the page holds the same plots as the PNG files."""
-    (directory / "metrics.json").write_text(json.dumps(plain(record.metrics), indent=2) + "\n", encoding="utf-8")
-    with (directory / "history.jsonl").open("w", encoding="utf-8") as file:
-        for line in record.history:
-            file.write(json.dumps(plain(line)) + "\n")
-    resolved = yaml.safe_dump(plain(record.config), sort_keys=False)
-    (directory / "config.resolved.yaml").write_text(resolved, encoding="utf-8")
+    write_numbers(record.metrics, record.history, record.config, directory)
     plots = draw_all(record)
     for name in ALTERNATIVES.keys() - plots.keys():  # of an earlier run that this one replaces
         (directory / f"{name}.png").unlink(missing_ok=True)
     for name, png in plots.items():
         (directory / f"{name}.png").write_bytes(png)
     (directory / "report.html").write_text(render_page(record, plots), encoding="utf-8")
+
+
+def write_numbers(
+    metrics: dict[str, Any], history: list[dict[str, Any]], config: dict[str, Any], directory: Path
+) -> None:
+    """metrics.json, history.jsonl and config.resolved.yaml."""
+    (directory / "metrics.json").write_text(json.dumps(plain(metrics), indent=2) + "\n", encoding="utf-8")
+    with (directory / "history.jsonl").open("w", encoding="utf-8") as file:
+        for line in history:
+            file.write(json.dumps(plain(line)) + "\n")
+    resolved = yaml.safe_dump(plain(config), sort_keys=False)
+    (directory / "config.resolved.yaml").write_text(resolved, encoding="utf-8")
 
 
 def plain(value: Any) -> Any:

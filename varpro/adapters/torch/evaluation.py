@@ -1,0 +1,157 @@
+"""What a network's features and scores are worth, against true labels.
+
+Accuracies, retrieval and scatter are those of `varpro.losses`; means and projections come from the training images,
+what is counted is counted on the test images.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from varpro import losses
+from varpro.adapters.torch.networks import Network
+from varpro.adapters.torch.training import Images
+from varpro.arrays import Array
+from varpro.distributed import Communicator
+from varpro.errors import DegenerateBatchError
+
+BLOCK = 1000
+"""Images passed through a network at a time."""
+NEIGHBOURS = (1, 5, 10)
+SPECTRUM_ROWS = 2000
+"""Test images that the eigenvalues of an epoch are of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """Images passed through a network in eval mode."""
+
+    features: Array
+    """(N, D) float32"""
+    scores: Array | None
+    """(N, n_classes) float32"""
+    labels: Array
+
+
+def pass_through(network: Network, images: Images, comm: Communicator) -> Passed:
+    """Features and scores of all images, each rank computing a part.  Collective."""
+    network.eval()
+    first, last = (len(images) * (comm.rank + i) // comm.size for i in (0, 1))
+    features, scores = [], []
+    with torch.no_grad():
+        for begin in range(first, last, BLOCK):
+            f, s = network(images.batch(slice(begin, min(begin + BLOCK, last))))
+            features.append(f.numpy(force=True))
+            scores.append(None if s is None else s.numpy(force=True))
+    parts = [part for own in comm.allgather(list(zip(features, scores, strict=True))) for part in own]
+    found = None if network.last is None else np.concatenate([s for _, s in parts])
+    return Passed(np.concatenate([f for f, _ in parts]), found, images.labels.numpy(force=True))
+
+
+def accuracy(scores: Array | None, labels: Array) -> float | None:
+    """Share whose highest score is the label; None without images or scores."""
+    if scores is None or not len(labels):
+        return None
+    return float(np.mean(scores.argmax(axis=1) == labels))
+
+
+def unit_rows(rows: Array) -> Array:
+    """Rows of norm 1; a zero row stays."""
+    norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1.0)
+
+
+def nearest_mean(train: Passed, test: Passed, change: Callable[[Array], Array] = np.asarray) -> float:
+    """Accuracy of the nearest class mean of the training features, both changed before."""
+    means = losses.NearestCentroid()
+    for rows, labels in _blocks(train):
+        means.partial_fit(change(rows), labels)
+    return _share(means.predict(change(test.features)), test.labels)
+
+
+def rules(train: Passed, test: Passed, learned: Array | None = None) -> dict[str, float | None]:
+    """Accuracy on the test images of the rules that need features only.
+
+    learned : (n_classes, D) centroids that were trained.
+    """
+    found: dict[str, float | None] = {
+        "nearest_centroid": nearest_mean(train, test),
+        "nearest_centroid_normalised": nearest_mean(train, test, unit_rows),
+        "nearest_learned_centroid": None,
+    }
+    if learned is not None:
+        found["nearest_learned_centroid"] = _share(losses.nearest_centroid(test.features, learned), test.labels)
+    try:
+        found["discriminant"] = _share(discriminant(train).predict(test.features), test.labels)
+    except DegenerateBatchError:  # features that do not vary
+        found["discriminant"] = None
+    return found
+
+
+def discriminant(train: Passed) -> losses.DiscriminantClassifier:
+    """Shrinkage discriminant analysis of all training images."""
+    classifier = losses.DiscriminantClassifier()
+    for rows, labels in _blocks(train):
+        classifier.partial_fit(rows, labels)
+    return classifier
+
+
+def linear_rule(classifier: losses.DiscriminantClassifier, n_classes: int) -> Array:
+    """Its scores as a linear layer (D + 1, n_classes): [F 1] a, up to what all classes of a row share."""
+    moments = classifier.moments
+    assert moments is not None
+    p, centre = classifier.projection, moments.means.mean(axis=0)
+    means = (moments.means - centre) @ p
+    a = np.zeros((len(centre) + 1, n_classes))
+    a[:-1, moments.labels] = p @ means.T
+    a[-1, moments.labels] = -0.5 * (means**2).sum(axis=1) - centre @ p @ means.T
+    return a
+
+
+def retrieval(test: Passed) -> dict[str, float | None]:
+    """Shares, each test image asked for among the others."""
+    ks = [k for k in NEIGHBOURS if k < len(test.labels)]
+    found: dict[str, float | None] = {}
+    for name, measure in (("recall_at", losses.recall_at_k), ("true_positives_at", losses.true_positives_at_k)):
+        values = measure(test.features, test.labels, ks) / 100.0 if ks else []
+        shares = dict(zip(ks, values, strict=True))
+        found |= {f"{name}_{k}": float(shares[k]) if k in shares else None for k in NEIGHBOURS}
+    return found
+
+
+def scatter(features: Array, labels: Array) -> dict[str, Any]:
+    """tr S_w / tr S_t, and the eigenvalues of the null-space objective over tr S_t, in ridge mode."""
+    some = slice(0, SPECTRUM_ROWS)
+    try:
+        info = losses.NullSpaceLoss()(features[some], labels[some]).info
+        factors = losses.DiscriminantFactors(features, labels)
+        factors.require_spread()
+    except DegenerateBatchError:
+        return {"scatter_ratio": None, "eigenvalues": None}
+    return {"scatter_ratio": factors.trSw / factors.trSt, "eigenvalues": (info["E"] / info["trSt"]).tolist()}
+
+
+def last_layer(layer: torch.nn.Linear | None, test: Passed) -> dict[str, float | None]:
+    """e(W), e_norm(W), range of the columns' norms, mean cosine of a class's mean feature and column; None if none."""
+    names = ("separability", "separability_normalised", "smallest_norm", "largest_norm", "cosine")
+    if layer is None:
+        return dict.fromkeys(names)
+    w = layer.weight.detach().numpy(force=True).T.astype(np.float64)
+    norms = np.linalg.norm(w, axis=0)
+    classes = np.unique(test.labels)
+    means = np.array([test.features[test.labels == c].mean(axis=0, dtype=np.float64) for c in classes])
+    cosine = float(np.mean(np.sum(unit_rows(means) * unit_rows(w.T)[classes], axis=1)))
+    values = (losses.separability(w), losses.separability(w, normalise=True), norms.min(), norms.max(), cosine)
+    return dict(zip(names, map(float, values), strict=True))
+
+
+def _blocks(passed: Passed, rows: int = 8000) -> list[tuple[Array, Array]]:
+    starts = range(0, len(passed.labels), rows)
+    return [(passed.features[i : i + rows], passed.labels[i : i + rows]) for i in starts]
+
+
+def _share(predicted: Array, labels: Array) -> float:
+    return float(np.mean(predicted == labels))

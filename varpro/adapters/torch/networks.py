@@ -1,0 +1,89 @@
+"""The planned networks of `varpro.train.architectures` as torch modules that give (features, scores)."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from varpro.adapters.torch.layers import InwardScale
+from varpro.train.architectures import (
+    Average,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Inward,
+    Layer,
+    Norm,
+    Plan,
+    Pool,
+    PRelu,
+    Relu,
+    Shape,
+    plan_network,
+)
+
+
+def _module(layer: Layer, shape: Shape) -> nn.Module:
+    """The torch form of a layer for inputs of a shape."""
+    match layer:
+        case Conv():
+            return nn.Conv2d(shape[0], layer.out, layer.kernel, padding=layer.pad)
+        case Dense():
+            return nn.Linear(shape[0], layer.out)
+        case Norm():
+            return nn.BatchNorm2d(shape[0]) if len(shape) == 3 else nn.BatchNorm1d(shape[0])
+        case Pool():
+            return nn.MaxPool2d(2)
+        case Average():
+            return nn.AdaptiveAvgPool2d(layer.side)
+        case Dropout():
+            return nn.Dropout(layer.share)
+        case Inward():
+            return InwardScale(layer.xi, learnable=layer.learnable)
+        case Relu():
+            return nn.ReLU()
+        case PRelu():
+            return nn.PReLU()
+        case Flatten():
+            return nn.Flatten()
+        case _:
+            raise TypeError(f"{layer} has no torch form")
+
+
+class Network(nn.Module):  # type: ignore[misc]
+    """network(images) -> (features (N, D), scores (N, n_classes)); scores is None until there is a last layer.
+
+    images : (N, planes, rows, columns), floats in [0, 1].
+    `last` is a Linear that is trained, or None: then an objective solves for it and `set_last` puts it there.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        self.body = nn.Sequential(*(_module(layer, shape) for layer, shape in plan.walk()))
+        self.last: nn.Linear | None = nn.Linear(plan.embedding, plan.n_classes) if plan.linear else None
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        features = self.body(images)
+        return features, None if self.last is None else self.last(features)
+
+    @property
+    def xi(self) -> float | None:
+        """Inverse radius of the sphere that the features lie on, if they do."""
+        layer = self.body[-1]
+        return float(layer.xi.detach()) if isinstance(layer, InwardScale) else None
+
+    def set_last(self, a: Any) -> None:
+        """Scores [F 1] a from now on, for a (D + 1, n_classes)."""
+        a = torch.as_tensor(a)
+        place = next(self.parameters())
+        self.last = nn.Linear(self.plan.embedding, self.plan.n_classes).to(place)
+        with torch.no_grad():
+            self.last.weight.copy_(a[:-1].T)
+            self.last.bias.copy_(a[-1])
+
+
+def build(name: str, shape: Shape, n_classes: int, **options: Any) -> Network:
+    """The network `name` for images (planes, rows, columns); the options are those of `plan_network`."""
+    return Network(plan_network(name, shape, n_classes, **options))

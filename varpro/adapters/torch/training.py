@@ -1,0 +1,182 @@
+"""The training loop: batches, steps, and what was seen of them, on one rank or several.
+
+for each epoch:  for each batch:  features, scores = network(own images);  gathered;  objective;  step
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from varpro.adapters.torch.networks import Network
+from varpro.adapters.torch.parallel import agree_on_buffers, gather_rows, sum_gradients
+from varpro.adapters.torch.sampler import ClassBalancedSampler
+from varpro.adapters.torch.terms import WeightedSum
+from varpro.arrays import Array
+from varpro.distributed import Communicator
+from varpro.errors import NonFiniteError
+from varpro.network_config import NetworkConfig, Optimiser
+from varpro.report.progress import Display
+
+AfterEpoch = Callable[[int], dict[str, Any]]
+"""What to add to the line of an epoch, 0 before the first step.  Collective."""
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images (N, C, L, R) as bytes or floats in [0, 1] on the device, and labels (N,) there."""
+
+    pixels: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, rows: torch.Tensor | slice) -> torch.Tensor:
+        """Floats in [0, 1], planes last in memory: convolutions on a CPU are up to twice as fast so."""
+        chosen = self.pixels[rows]
+        floats = chosen.float().div_(255.0) if chosen.dtype == torch.uint8 else chosen
+        return floats.contiguous(memory_format=torch.channels_last)
+
+
+@dataclass
+class Trained:
+    """What a training left, but for the network itself."""
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """A line an epoch, the first before any step"""
+    parameters: int = 0
+    """Numbers that were trained, centroids among them"""
+    batches: int = 0
+    skipped: int = 0
+    ridged: int = 0
+    seconds: float = 0.0
+    """Of the steps alone"""
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """One training of one network."""
+
+    config: NetworkConfig
+    comm: Communicator
+    network: Network
+    objective: WeightedSum
+    images: Images
+    name: str
+    """Of the phase, as history and screen call it"""
+
+    def run(self, display: Display, after_epoch: AfterEpoch) -> Trained:
+        """Train for the epochs of the config.  Collective.  Raises NonFiniteError, DegenerateBatchError."""
+        optimiser, schedule = make_optimiser(self.config.optimiser, self)
+        found = Trained(parameters=sum(p.numel() for p in self.parameters()))
+        found.history.append({"phase": self.name, "epoch": 0, **after_epoch(0)})
+        labels = self.images.labels.numpy(force=True)
+        display.phase(self.name, self.config.epochs * n_batches(self.config, len(labels)))
+        for epoch in range(1, self.config.epochs + 1):
+            rate = optimiser.param_groups[0]["lr"]
+            clock = time.perf_counter()
+            line = self._epoch(epoch, labels, optimiser, display, found)
+            agree_on_buffers(self.network, self.comm)
+            self._require_finite_parameters(epoch)
+            seconds = time.perf_counter() - clock
+            found.seconds += seconds
+            schedule.step()
+            line |= {"rate": rate, "seconds": seconds}
+            found.history.append({"phase": self.name, "epoch": epoch, **line, **after_epoch(epoch)})
+        found.skipped, found.ridged = (self.objective.statuses[kind] for kind in ("skipped", "ridge"))
+        return found
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """All that is trained."""
+        return [*self.network.parameters(), *self.objective.parameters()]
+
+    def _epoch(
+        self, epoch: int, labels: Array, optimiser: torch.optim.Optimizer, display: Display, found: Trained
+    ) -> dict[str, Any]:
+        self.network.train()
+        self.objective.train()
+        before, sums, right, seen = self.objective.statuses.copy(), dict[str, float](), 0, 0
+        for rows in batches(self.config, labels, epoch):
+            total, correct = self._step(rows, optimiser, epoch)
+            for name, value in {"loss": total, **self.objective.values}.items():
+                sums[name] = sums.get(name, 0.0) + value * len(rows)
+            right, seen, found.batches = right + correct, seen + len(rows), found.batches + 1
+            display.advance(total)
+        changed = self.objective.statuses - before
+        line: dict[str, Any] = {name: value / seen for name, value in sums.items()}
+        line["batch_accuracy"] = right / seen if self.network.last is not None else None
+        return line | {"skipped": changed["skipped"], "ridged": changed["ridge"]}
+
+    def _step(self, rows: Array, optimiser: torch.optim.Optimizer, epoch: int) -> tuple[float, int]:
+        """Value of the objective on a batch, and how many of it had the highest score at their class."""
+        parts = [rows[rank :: self.comm.size] for rank in range(self.comm.size)]  # batches may be sorted by class
+        place = self.images.labels.device
+        own = torch.from_numpy(parts[self.comm.rank]).to(place)
+        y = self.images.labels[torch.from_numpy(np.concatenate(parts)).to(place)]
+        features, scores = self.network(self.images.batch(own))
+        features = gather_rows(features, self.comm)
+        scores = None if scores is None else gather_rows(scores, self.comm)
+        weight = None if self.network.last is None else self.network.last.weight
+        total = self.objective(features, scores, y, weight)
+        value = float(total.detach())
+        if not np.isfinite(value):
+            raise NonFiniteError(self._not_finite(f"the loss is {value}", epoch))
+        if self.objective.live:  # else there is nothing to follow, and momentum alone must not move on
+            optimiser.zero_grad()
+            total.backward()
+            self.objective.own_gradients_counted_once()
+            sum_gradients(self.parameters(), self.comm)
+            optimiser.step()
+        return value, 0 if scores is None else int((scores.detach().argmax(dim=1) == y).sum())
+
+    def _require_finite_parameters(self, epoch: int) -> None:
+        for name, p in self.network.named_parameters():
+            if not bool(torch.isfinite(p.detach()).all()):
+                raise NonFiniteError(self._not_finite(f"the parameter {name} is no longer finite", epoch))
+
+    def _not_finite(self, what: str, epoch: int) -> str:
+        rate = self.config.optimiser.rate
+        return f"{self.name}: {what} in epoch {epoch} of {self.config.epochs}; lower optimiser.rate, which is {rate:g}"
+
+
+def n_batches(config: NetworkConfig, n_images: int) -> int:
+    """Batches an epoch."""
+    return max(1, n_images // config.batch)
+
+
+def batches(config: NetworkConfig, labels: Array, epoch: int) -> Iterator[Array]:
+    """Rows of each batch of an epoch, the same on every rank and at each repetition."""
+    if config.balanced:
+        n_classes = len(np.unique(labels))
+        sampler = ClassBalancedSampler(labels, n_classes, config.batch // n_classes, config.seed)
+        sampler.set_epoch(epoch)
+        yield from (np.array(rows) for rows in sampler)
+        return
+    order = np.random.default_rng((config.seed, epoch)).permutation(len(labels))
+    for first in range(0, len(order) - config.batch + 1, config.batch):
+        yield order[first : first + config.batch]
+
+
+def make_optimiser(chosen: Optimiser, loop: Loop) -> tuple[torch.optim.Optimizer, Any]:
+    """The optimiser and its schedule, stepped once an epoch."""
+    last = [] if loop.network.last is None else list(loop.network.last.parameters())
+    kept = {id(p) for p in last}
+    decays_last = chosen.decay_last_layer
+    if decays_last is None:
+        decays_last = loop.config.network.xi is None
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in loop.network.parameters() if id(p) not in kept], "weight_decay": chosen.weight_decay},
+        {"params": last, "weight_decay": chosen.weight_decay if decays_last else 0.0},
+        {"params": list(loop.objective.parameters()), "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    optimiser: torch.optim.Optimizer
+    if chosen.kind == "adam":
+        optimiser = torch.optim.Adam(groups, lr=chosen.rate, betas=(chosen.momentum, 0.999))
+    else:
+        optimiser = torch.optim.SGD(groups, lr=chosen.rate, momentum=chosen.momentum)
+    return optimiser, torch.optim.lr_scheduler.MultiStepLR(optimiser, chosen.milestones, chosen.factor)

@@ -1,0 +1,50 @@
+"""What varpro-train does with the config of a network: the same order, with PyTorch asked for only when it trains."""
+
+import time
+from argparse import Namespace
+from pathlib import Path
+
+from varpro.cli._network_dry_run import describe_network
+from varpro.cli._output import output_folder, unwritable
+from varpro.distributed import Communicator
+from varpro.network_config import NetworkConfig, check_with_data, load_network_config
+from varpro.report.progress import make_display
+from varpro.train.architectures import Plan
+from varpro.train.datasets import DataSet, Split, load_dataset
+
+
+def run_network_job(comm: Communicator, options: Namespace) -> int:
+    """Exit code of a run with the options of the command line.  Collective; raises VarproError."""
+    config = load_network_config(
+        options.config, options.set, seed=options.seed, device=options.backend, output=options.output
+    )
+    if options.dry_run:
+        dataset, split, plan = _checked_data(comm, config, options.data)
+        if comm.rank == 0:
+            print(describe_network(config, dataset, split, plan, comm))
+        return 0
+    from varpro.adapters.torch.job import require_device, train_network  # BackendError without PyTorch
+
+    require_device(config.device)
+    with output_folder(comm, Path(config.output or "runs"), overwrite=options.overwrite) as output:
+        clock = time.perf_counter()
+        dataset, _, _ = _checked_data(comm, config, options.data)
+        load_seconds = time.perf_counter() - clock
+        with make_display(quiet=options.quiet, first_rank=comm.rank == 0) as display:
+            outcome = train_network(config, comm, dataset=dataset, display=display, load_seconds=load_seconds)
+            if outcome is None:
+                return 0
+            from varpro.report.network_outputs import write_network_outputs
+
+            record, _ = outcome
+            try:
+                write_network_outputs(record, output)
+            except OSError as error:  # a full disk, a folder that went away
+                raise unwritable(output, error) from error
+    return 0
+
+
+def _checked_data(comm: Communicator, config: NetworkConfig, data_dir: Path | None) -> tuple[DataSet, Split, Plan]:
+    dataset = load_dataset(config.data.source, data_dir, comm=comm)
+    split = dataset.split(config.data.validation, config.data.train, config.data.test)
+    return dataset, split, check_with_data(config, len(split.train), dataset.n_classes, dataset.shape)

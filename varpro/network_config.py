@@ -1,0 +1,284 @@
+"""The config of a run that trains a network of PyTorch layers: recognised by its key `network`.
+
+The same rules as in `varpro.config`: no unknown keys, one line a mistake.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from varpro.config import Bool, Data, Float, Int, Section, read_overridden, validated
+from varpro.config_file import find_config, read_tree, shown_path
+from varpro.errors import ConfigError
+from varpro.train.architectures import Plan, plan_network
+
+PER_CLASS = 2
+"""Samples of each class that a balanced batch has at least: one alone has no scatter."""
+
+
+NetworkName = Literal[
+    "simplenet", "simplenet_small", "intraclass", "intraclass_light", "lenet5", "nullspace_small", "nullspacenet",
+    "nullspacenet_1x1", "vgg16_fc",
+]  # fmt: skip
+
+
+class NetworkKind(Section):
+    """Which network."""
+
+    name: NetworkName
+    """One of docs/networks.md."""
+    embedding: Annotated[Int, Field(ge=1)] | None = None
+    """Features D; null = those of the definition."""
+    xi: Annotated[Float, Field(gt=0)] | None = None
+    """Features scaled to the sphere of radius 1 / xi before the last layer; null = as they are."""
+    learnable_xi: Bool = False
+    """Whether xi is trained too."""
+
+
+class Term(Section):
+    """A part of the objective.  A plain number stands for {weight: number}."""
+
+    weight: Annotated[Float, Field(ge=0)] = 1.0
+    """Factor in the sum; 0 = left out."""
+
+
+class NullSpace(Term):
+    """Scatter of the class means that the within-class scatter does not reach."""
+
+    mode: Literal["ridge", "exact"] = "ridge"
+    """exact needs batch - classes < D, and D >= batch - 1 for all directions."""
+    spectral: Literal["below_sum", "below_mean", "sum", "mean", "clip", "logdet"] = "logdet"
+    """What is made of the eigenvalues."""
+    scale: Literal["trace", "none", "gamma"] = "trace"
+    """What they are divided by."""
+    eps: Annotated[Float, Field(gt=0)] = 1.0
+    """Width of below_sum, below_mean and clip."""
+    ridge: Annotated[Float, Field(gt=0)] = 1e-2
+    """rho in gamma = rho tr(S_t) / D."""
+    strict: Bool = True
+    """In exact mode, no value where fewer than classes - 1 directions remain."""
+
+
+class IntraClass(Term):
+    """Squared distances to the centroids."""
+
+    mode: Literal["eliminated", "proximal", "learned", "ema"] = "eliminated"
+    """How the centroids come about."""
+    kappa: Annotated[Float, Field(ge=0)] = 1.0
+    """Samples that the old centroid counts for, in proximal."""
+    alpha: Annotated[Float, Field(gt=0, le=1)] = 0.5
+    """Share of the batch in the new centroid, in ema."""
+
+
+class FeedBackwardTerm(Term):
+    """Divergence of the softmax of features from that of their class's column of the last layer."""
+
+    eliminate: Bool = False
+    """The columns solved for, instead of those of the last layer."""
+    dist: Literal["softmax", "l1", "l2"] = "softmax"
+    """What is compared."""
+    direction: Literal["pq", "qp"] = "pq"
+    """KL(P || Q) or KL(Q || P)."""
+    stop: Literal["none", "F", "W"] = "none"
+    """What gets no gradient."""
+    tau: Annotated[Float, Field(gt=0)] | None = None
+    """Temperature of the softmax; null = 1, or 1 / xi on a sphere."""
+
+
+class SeparabilityTerm(Term):
+    """Squares of W^T W - I of the last layer, over the number of classes."""
+
+    normalise: Bool = False
+    """Of the columns divided by their norms."""
+
+
+class Contrastive(Term):
+    """Distances in all pairs of a batch."""
+
+    margin: Annotated[Float, Field(gt=0)] | None = None
+    """Beyond which classes no longer push; null = 1, or sqrt(2) / xi on a sphere."""
+
+
+class Head(Term):
+    """The last layer eliminated by variable projection, instead of trained."""
+
+    ridge: Annotated[Float, Field(gt=0)] = 1e-2
+    """rho in gamma = rho tr(S_t) / D."""
+    memory: Annotated[Float, Field(ge=0, le=1)] = 0.0
+    """What past batches weigh, times this at each step."""
+    targets: Literal["onehot", "signed"] = "onehot"
+    """1 and 0, or 1 and -1."""
+
+
+class Objective(Section):
+    """What is minimised: a weighted sum."""
+
+    cross_entropy: Annotated[Float, Field(ge=0)] = 1.0
+    """Weight of the cross-entropy of the scores; 0 = no last layer is trained."""
+    nullspace: NullSpace = NullSpace(weight=0)
+    intraclass_variance: IntraClass = IntraClass(weight=0)
+    feed_backward: FeedBackwardTerm = FeedBackwardTerm(weight=0)
+    separability: SeparabilityTerm = SeparabilityTerm(weight=0)
+    contrastive: Contrastive = Contrastive(weight=0)
+    varpro_head: Head = Head(weight=0)
+
+    @field_validator(
+        "nullspace", "intraclass_variance", "feed_backward", "separability", "contrastive", "varpro_head", mode="before"
+    )
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"weight": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    def active(self) -> dict[str, float]:
+        """Weights of the terms that count, by name."""
+        weights = {name: part.weight if isinstance(part, Term) else part for name, part in self}
+        return {name: weight for name, weight in weights.items() if weight}
+
+
+class Optimiser(Section):
+    """How the parameters move."""
+
+    kind: Literal["adam", "sgd"] = "adam"
+    """Adam, or gradient descent with momentum."""
+    rate: Annotated[Float, Field(gt=0)] = 1e-3
+    """Learning rate."""
+    momentum: Annotated[Float, Field(ge=0, lt=1)] = 0.9
+    """Of sgd; beta1 of adam."""
+    weight_decay: Annotated[Float, Field(ge=0)] = 0.0
+    """L2 penalty, as both kinds in PyTorch understand it."""
+    decay_last_layer: Bool | None = None
+    """Whether it holds for the last layer too; null = unless network.xi throttles that layer already."""
+    milestones: tuple[Annotated[Int, Field(ge=1)], ...] = ()
+    """Epochs after which the rate is multiplied by `factor`."""
+    factor: Annotated[Float, Field(gt=0, le=1)] = 0.1
+    """At each milestone."""
+
+    @field_validator("milestones")
+    @classmethod
+    def _rising(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(b <= a for a, b in pairwise(value)):
+            raise ValueError("must rise, such as [100, 200]")
+        return value
+
+
+class Baseline(Section):
+    """Cross-entropy alone on the same batches.  true, false stand for {enabled: ...}."""
+
+    enabled: Bool = True
+    """Whether to train it, with the same optimiser, batches and epochs."""
+    name: NetworkName | None = None
+    """Another network for it; null = the same one with a last layer, and without xi where xi is all that differs."""
+
+
+class NetworkConfig(Section):
+    """A whole run of a network."""
+
+    data: Data
+    network: NetworkKind
+    objective: Objective = Objective()
+    optimiser: Optimiser = Optimiser()
+    batch: Annotated[Int, Field(ge=2)] = 128
+    """Images a step, of all ranks together; what is left at the end of an epoch waits for another one."""
+    epochs: Annotated[Int, Field(ge=1)] = 10
+    """Passes over the training images."""
+    balanced: Bool = False
+    """Every batch has equally many images of each class."""
+    on_degenerate: Literal["raise", "skip", "ridge"] = "raise"
+    """A batch without a value: an error, left out, or solved in ridge mode; the last two are counted."""
+    baseline: Baseline = Baseline()
+    seed: Annotated[Int, Field(ge=0, lt=2**63)] = 0
+    """Of the start, the batches and the dropout."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto = cuda where PyTorch finds a GPU."""
+    threads: Annotated[Int, Field(ge=1)] | None = None
+    """Of each rank; null = its share of the cores."""
+    output: str | None = None
+    """Output folder; null = runs/<name of the config>."""
+
+    @field_validator("baseline", mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"enabled": value} if isinstance(value, bool) else value
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for YAML; loads back to an equal config."""
+        return self.model_dump(mode="json")
+
+    def plan(self, shape: tuple[int, int, int], n_classes: int) -> Plan:
+        """The network for images of a shape; a last layer where cross-entropy trains one.  Raises ConfigError."""
+        options = self.network.model_dump(exclude={"name"})
+        linear = self.objective.cross_entropy > 0
+        return plan_network(self.network.name, shape, n_classes, **options, linear=linear)
+
+
+def is_network_config(source: str | Path) -> bool:
+    """Whether a file or a shipped name is a config of this kind: whether it has the key `network`."""
+    return "network" in read_tree(find_config(source))
+
+
+def load_network_config(source: str | Path, overrides: Sequence[str] = (), **fixed: Any) -> NetworkConfig:
+    """A config from a path or a shipped name, as `varpro.config.load_config`.  Raises ConfigError."""
+    path, tree, origins = read_overridden(source, overrides, fixed, NetworkConfig)
+    config = validated(NetworkConfig, tree, shown_path(path), origins)
+    check_without_data(config)
+    for key, origin in origins.items():
+        part, _, inner = key.removeprefix("objective.").partition(".")
+        if key.startswith("objective.") and inner not in ("", "weight") and part not in config.objective.active():
+            raise ConfigError(f"{origin}: has no effect, as objective.{part}.weight is 0; set that too")
+    return config if config.output else config.model_copy(update={"output": f"runs/{path.stem}"})
+
+
+def check_without_data(config: NetworkConfig) -> None:
+    """Contradictions that show before any data are read.  Raises ConfigError."""
+    objective, active = config.objective, config.objective.active()
+    if not active:
+        raise ConfigError(
+            "every weight of the objective is 0: nothing would be trained; set objective.cross_entropy: 1"
+        )
+    if "cross_entropy" in active and "varpro_head" in active:
+        raise ConfigError(
+            "objective.cross_entropy trains the last layer and objective.varpro_head eliminates it; set one of the two "
+            "weights to 0"
+        )
+    on_layer = [name for name in ("feed_backward", "separability") if name in active]
+    if objective.feed_backward.eliminate and "feed_backward" in on_layer:
+        on_layer.remove("feed_backward")
+    if on_layer and "cross_entropy" not in active:
+        raise ConfigError(
+            f"objective.{on_layer[0]} acts on the last layer, which objective.cross_entropy trains, and that weight is "
+            "0; set it above 0" + (", or feed_backward.eliminate: true" if on_layer[0] == "feed_backward" else "")
+        )
+    if active.keys() == {"separability"}:
+        raise ConfigError("objective.separability alone teaches no class; set objective.cross_entropy above 0")
+    late = [epoch for epoch in config.optimiser.milestones if epoch >= config.epochs]
+    if late:
+        raise ConfigError(
+            f"optimiser.milestones has {late[0]}, but there are {config.epochs} epochs; leave it out or raise epochs"
+        )
+    if config.network.learnable_xi and config.network.xi is None:
+        raise ConfigError("network.learnable_xi is true, but network.xi is empty; set the xi to begin with")
+
+
+def check_with_data(config: NetworkConfig, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> Plan:
+    """Whether the network reads these images and the batches can be made; the network.  Raises ConfigError."""
+    plan = config.plan(shape, n_classes)
+    if config.baseline.enabled and config.baseline.name:
+        plan_network(config.baseline.name, shape, n_classes)
+    if config.batch > n_train:
+        raise ConfigError(f"batch is {config.batch}, but there are {n_train} training images; set batch <= {n_train}")
+    if config.balanced and config.batch < PER_CLASS * n_classes:
+        raise ConfigError(
+            f"batch is {config.batch}, fewer than {PER_CLASS} of each of {n_classes} classes; "
+            f"set batch >= {PER_CLASS * n_classes}, or balanced: false"
+        )
+    nullspace = config.objective.nullspace
+    if nullspace.weight and nullspace.mode == "exact" and config.batch - n_classes >= plan.embedding:
+        raise ConfigError(
+            f"objective.nullspace.mode is exact, but no batch has a null space: batch - classes = "
+            f"{config.batch - n_classes} >= {plan.embedding} features; set batch < {plan.embedding + n_classes}, a "
+            "larger network.embedding, or mode: ridge"
+        )
+    return plan

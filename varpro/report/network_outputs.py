@@ -1,0 +1,11 @@
+"""The files of a network's run."""
+
+from pathlib import Path
+
+from varpro.report.network_record import NetworkRecord
+from varpro.report.outputs import write_numbers
+
+
+def write_network_outputs(record: NetworkRecord, directory: Path) -> None:
+    """Write every file of a run but model.h5."""
+    write_numbers(record.metrics, record.history, record.config, directory)
