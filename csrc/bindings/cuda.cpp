@@ -3,13 +3,13 @@
 //
 // Importing touches no driver.  A call looks for a device first, and raises varpro.errors.BackendError where there is
 // none or where the launch is refused.
+#include "cuda.hpp"
+
 #include <cuda_runtime_api.h>
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
 #include <string>
-
-#include "../cuda/launch.hpp"
 
 namespace py = pybind11;
 using namespace varpro::cuda;
@@ -34,12 +34,9 @@ int device_count() {
     return count;
 }
 
-/// Pointers come as integers; 0 is a null pointer.
-void* at(std::uintptr_t address) { return reinterpret_cast<void*>(address); }
+}  // namespace
 
-template <typename Call>
-void enqueue(const char* kernel, void (*launch)(const Call&, Stream), const Call& call, int device,
-             std::uintptr_t stream) {
+void enqueue_on(const char* kernel, int device, const std::function<void()>& launch) {
     const int count = device_count();
     if (device < 0 || device >= count)
         raise_backend_error(std::string(kernel) + ": device " + std::to_string(device) + " was asked for, there are " +
@@ -51,7 +48,7 @@ void enqueue(const char* kernel, void (*launch)(const Call&, Stream), const Call
         cudaGetDevice(&before);
         cudaSetDevice(device);
         try {
-            launch(call, at(stream));
+            launch();
         } catch (const LaunchError& error) {
             refused = error.what();
         }
@@ -60,30 +57,7 @@ void enqueue(const char* kernel, void (*launch)(const Call&, Stream), const Call
     if (!refused.empty()) raise_backend_error(refused);
 }
 
-void bind_quadratic(py::module_& m) {
-    m.def(
-        "quadratic",
-        [](std::uintptr_t images, const std::string& pixel, std::uintptr_t index, std::uintptr_t w, std::uintptr_t phi,
-           std::uintptr_t d, std::int64_t problems, std::int64_t n, std::int64_t planes, std::int64_t side,
-           std::int64_t units, bool w_is_float, bool d_is_float, bool logistic, int device, std::uintptr_t stream) {
-            if (pixel != "uint8" && pixel != "float32" && pixel != "float64")
-                throw py::value_error("pixel is '" + pixel + "'; it is uint8, float32 or float64");
-            const varpro::Pixel type = pixel == "uint8"     ? varpro::Pixel::u8
-                                       : pixel == "float32" ? varpro::Pixel::f32
-                                                            : varpro::Pixel::f64;
-            const QuadraticLaunch call{at(images), static_cast<const std::int32_t*>(at(index)),
-                                       at(w),      at(phi),
-                                       at(d),      problems,
-                                       n,          planes,
-                                       side,       units,
-                                       type,       w_is_float,
-                                       d_is_float, logistic};
-            enqueue("quadratic", quadratic, call, device, stream);
-        },
-        py::kw_only(), py::arg("images"), py::arg("pixel"), py::arg("index"), py::arg("w"), py::arg("phi"),
-        py::arg("d"), py::arg("problems"), py::arg("n"), py::arg("planes"), py::arg("side"), py::arg("units"),
-        py::arg("w_is_float"), py::arg("d_is_float"), py::arg("logistic"), py::arg("device"), py::arg("stream"));
-}
+namespace {
 
 void bind_assemble(py::module_& m) {
     m.def(
@@ -92,11 +66,10 @@ void bind_assemble(py::module_& m) {
            std::uintptr_t columns, std::uintptr_t lam, std::uintptr_t diagonal, std::uintptr_t h, std::int64_t problems,
            std::int64_t pairs, std::int64_t units, std::int64_t outputs, bool gram_is_float, bool h_is_float,
            int device, std::uintptr_t stream) {
-            const AssembleLaunch call{at(gram),         at(ztz),       at(aat),
-                                      at(gram_inverse), at(g),         static_cast<const std::int32_t*>(at(columns)),
-                                      at(lam),          at(diagonal),  at(h),
-                                      problems,         pairs,         units,
-                                      outputs,          gram_is_float, h_is_float};
+            const AssembleLaunch call{
+                at(gram), at(ztz),       at(aat),   at(gram_inverse), at(g), at<const std::int32_t>(columns),
+                at(lam),  at(diagonal),  at(h),     problems,         pairs, units,
+                outputs,  gram_is_float, h_is_float};
             enqueue("assemble", assemble, call, device, stream);
         },
         py::kw_only(), py::arg("gram"), py::arg("ztz"), py::arg("aat"), py::arg("gram_inverse"), py::arg("g"),
@@ -105,11 +78,51 @@ void bind_assemble(py::module_& m) {
         py::arg("stream"));
 }
 
+JacobianProductsLaunch products_call(std::uintptr_t d, std::uintptr_t u, std::uintptr_t r, std::uintptr_t z,
+                                     std::uintptr_t g, std::uintptr_t workspace, std::int64_t problems, std::int64_t n,
+                                     std::int64_t pairs, std::int64_t rank, std::int64_t outputs, bool d_is_float) {
+    return {at(d),
+            at<const double>(u),
+            at<const double>(r),
+            at<double>(z),
+            at<double>(g),
+            at(workspace),
+            problems,
+            n,
+            pairs,
+            rank,
+            outputs,
+            d_is_float};
+}
+
+void bind_jacobian_products(py::module_& m) {
+    m.def(
+        "jacobian_products_workspace",
+        [](std::int64_t problems, std::int64_t n, std::int64_t pairs, std::int64_t rank, std::int64_t outputs) {
+            return jacobian_products_workspace(
+                products_call(0, 0, 0, 0, 0, 0, problems, n, pairs, rank, outputs, false));
+        },
+        py::kw_only(), py::arg("problems"), py::arg("n"), py::arg("pairs"), py::arg("rank"), py::arg("outputs"));
+    m.def(
+        "jacobian_products",
+        [](std::uintptr_t d, std::uintptr_t u, std::uintptr_t r, std::uintptr_t z, std::uintptr_t g,
+           std::uintptr_t workspace, std::int64_t problems, std::int64_t n, std::int64_t pairs, std::int64_t rank,
+           std::int64_t outputs, bool d_is_float, int device, std::uintptr_t stream) {
+            enqueue("jacobian_products", jacobian_products,
+                    products_call(d, u, r, z, g, workspace, problems, n, pairs, rank, outputs, d_is_float), device,
+                    stream);
+        },
+        py::kw_only(), py::arg("d"), py::arg("u"), py::arg("r"), py::arg("z"), py::arg("g"), py::arg("workspace"),
+        py::arg("problems"), py::arg("n"), py::arg("pairs"), py::arg("rank"), py::arg("outputs"), py::arg("d_is_float"),
+        py::arg("device"), py::arg("stream"));
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_cuda, m) {
     m.attr("cuda_version") = CUDART_VERSION;
     m.def("device_count", device_count);
-    bind_quadratic(m);
+    bind_units(m);
+    bind_jacobian_products(m);
     bind_assemble(m);
 }

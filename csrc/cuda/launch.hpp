@@ -36,6 +36,31 @@ struct QuadraticLaunch {
 };
 void quadratic(const QuadraticLaunch& call, Stream stream);
 
+/// Images packed for values alone: q without its bias is out[n] . pack(w), pack(w) = w_k w_l for k <= l (times g_c,
+/// plane after plane), a matrix product; then activate.  out (problems n, planes side (side + 1) / 2) double or float:
+/// X_kk, and X_kl + X_lk for k < l, row after row.  images, pixel, index and side as in QuadraticLaunch; planes <= 128.
+/// Moves planes (side^2 sizeof(pixel) + side (side + 1) / 2 sizeof(out)) bytes an image.
+struct PackedLaunch {
+    const void* images;
+    const std::int32_t* index;
+    void* out;
+    std::int64_t problems, n, planes, side;
+    Pixel pixel;
+    bool out_is_float;
+};
+void packed(const PackedLaunch& call, Stream stream);
+
+/// In place: phi (problems, n, units + 1) holds q without its bias in all columns but the last, which need hold
+/// nothing, and becomes [sigma(q + bias) | 1]; bias (problems, units).  Both double or both float. Moves 2 (units + 1)
+/// sizeof(phi) bytes a row.
+struct ActivateLaunch {
+    void* phi;
+    const void* bias;
+    std::int64_t problems, n, units;
+    bool is_float, logistic;
+};
+void activate(const ActivateLaunch& call, Stream stream);
+
 /// The Gauss-Newton matrix from its products, the lower triangle of
 ///   h[m, m'] = aat[j, j'] (gram - ztz)[m, m'] + gram_inverse[j, j'] (g g^T)[m, m'] + (m = m') lambda diagonal[m],
 /// j = columns[m].  gram, ztz (problems, m, m), only m' <= m read; ztz null where gram holds the difference already;
@@ -56,5 +81,24 @@ struct AssembleLaunch {
     bool gram_is_float, h_is_float;
 };
 void assemble(const AssembleLaunch& call, Stream stream);
+
+/// Products with the compressed Jacobian: z = U^T D and g = D^T R, all sums in double.
+/// d (problems, n, m) double or float; u (problems, n, rank) and r (problems, n, k), either without columns; z
+/// (problems, rank, m), g (problems, m, k).  workspace: jacobian_products_workspace(call) bytes, null where that is 0:
+/// partial sums where blocks share the rows of a problem, which depends on the sizes alone. Reads d ceil((rank + k) /
+/// 64) times, 16-byte loads where m is even and d aligned, and moves 8 (n + m) (rank + k) bytes a problem beside it,
+/// with 2 n m (rank + k) operations on the tensor cores.
+struct JacobianProductsLaunch {
+    const void* d;
+    const double* u;
+    const double* r;
+    double* z;
+    double* g;
+    void* workspace;
+    std::int64_t problems, n, m, rank, k;
+    bool d_is_float;
+};
+std::int64_t jacobian_products_workspace(const JacobianProductsLaunch& call);
+void jacobian_products(const JacobianProductsLaunch& call, Stream stream);
 
 }  // namespace varpro::cuda

@@ -5,7 +5,7 @@
 // reads of shared memory.  S is symmetric, so the four lie side by side.  w stays in shared memory for all images of a
 // block. Traffic of a block is D going out: the floor is memory, not arithmetic (28 x 28, 50 units: 4 flops a byte of
 // D).
-#include "device.cuh"
+#include "units.cuh"
 
 namespace varpro::cuda {
 namespace {
@@ -14,9 +14,7 @@ constexpr int kRows = 4;             // rows of Z a thread
 constexpr int kImages = 2;           // images at a time
 constexpr int kImagesPerBlock = 16;  // so that loading w costs a few per cent of writing D
 constexpr int kThreads = 512;
-constexpr int kStripBytes = 24 * 1024;   // of S in shared memory
-constexpr int kSharedBytes = 48 * 1024;  // what a block has without asking for more
-constexpr std::int64_t kLargestSide = 1024;
+constexpr int kStripBytes = 24 * 1024;  // of S in shared memory
 
 /// How a block cuts its work; computed once on the host.
 struct Cut {
@@ -30,25 +28,6 @@ template <typename Real>
 struct alignas(16) Quad {
     Real v[kRows];
 };
-
-template <typename Real>
-__device__ __forceinline__ Real pixel_at(const void* images, Pixel pixel, std::int64_t at) {
-    if (pixel == Pixel::u8)
-        return static_cast<Real>(__ldg(static_cast<const unsigned char*>(images) + at)) * (Real(1) / Real(255));
-    if (pixel == Pixel::f32) return static_cast<Real>(__ldg(static_cast<const float*>(images) + at));
-    return static_cast<Real>(__ldg(static_cast<const double*>(images) + at));
-}
-
-/// tanh in both: the logistic function of a large negative number then has no infinite exponential in it.
-template <typename Real>
-__device__ __forceinline__ Real sigmoid(Real q, bool logistic) {
-    return logistic ? Real(0.5) + Real(0.5) * tanh(Real(0.5) * q) : tanh(q);
-}
-
-template <typename Real>
-__device__ __forceinline__ Real slope_of(Real phi, bool logistic) {
-    return logistic ? phi * (Real(1) - phi) : Real(1) - phi * phi;
-}
 
 /// strip[image][k][l] = S[first + k, l] for both images of the pair, zero where there is no such row, column or image.
 template <typename Real>

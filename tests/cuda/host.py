@@ -12,7 +12,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = [ROOT / "csrc/cuda/host/cuda_host.cpp", ROOT / "csrc/cuda/host/fiber.cpp"]
-KERNELS = [ROOT / "csrc/cuda/scalarize.cu", ROOT / "csrc/cuda/gauss_newton.cu"]
+KERNELS = [ROOT / "csrc/cuda" / f"{name}.cu" for name in ("gauss_newton", "jacobian_products", "scalarize", "values")]
 SOURCES = [*KERNELS, *SHIM, ROOT / "tests/cuda/driver.cpp", ROOT / "tests/cuda/shim_kernels.cu"]
 FLAGS = ["-std=c++20", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
@@ -73,8 +73,9 @@ class Driver:
         return [written[k * size : (k + 1) * size] for k in range(len(orders))]
 
 
-def barriers(source: Path) -> list[str]:
+def barriers(name: str, folder: str = "csrc/cuda") -> list[str]:
     """Every barrier of a kernel's source as "file:line"."""
+    source = ROOT / folder / f"{name}.cu"
     lines = source.read_text().splitlines()
     return [f"{source.name}:{n}" for n, line in enumerate(lines, 1) if re.search(r"__sync(threads|warp)\(\)", line)]
 

@@ -11,6 +11,10 @@ from tests.cuda.host import KERNELS
 nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH: registers are its to count")
 ARCHITECTURES = ("80", "90")
 STATIC_BYTES = {"assemble_kernelIdd": 8192, "assemble_kernelIfd": 8192, "assemble_kernelIff": 4096}
+PRODUCTS = {  # types of D, pairs of products side by side: both where D is aligned and where it is not
+    "d": [(96, 104), (128, 128), (144, 152), (168, 168)],
+    "f": [(88, 96), (112, 128), (128, 128), (152, 160)],
+}
 REGISTERS = {  # name and types (d double, f float; Lb1: colours): at most, on sm_80 and sm_90, in eights
     "quadratic_kernelIddLb0": (64, 64),
     "quadratic_kernelIddLb1": (120, 120),
@@ -18,6 +22,17 @@ REGISTERS = {  # name and types (d double, f float; Lb1: colours): at most, on s
     "quadratic_kernelIdfLb1": (120, 120),
     "quadratic_kernelIffLb0": (64, 64),
     "quadratic_kernelIffLb1": (80, 96),
+    "packed_kernelId": (32, 32),
+    "packed_kernelIf": (32, 32),
+    "activate_kernelId": (32, 32),
+    "activate_kernelIf": (32, 32),
+    **{
+        f"products_kernelI{dtype}Lb{aligned}ELi{pairs}": most
+        for dtype, table in PRODUCTS.items()
+        for pairs, most in enumerate(table, 1)
+        for aligned in (0, 1)
+    },
+    "sum_kernel": (32, 32),
     "assemble_kernelIdd": (128, 104),
     "assemble_kernelIfd": (128, 104),
     "assemble_kernelIff": (80, 80),

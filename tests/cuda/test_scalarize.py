@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.cuda.host import KERNELS, ORDERS, KernelError, barriers, same_in_every_order
+from tests.cuda.host import ORDERS, KernelError, barriers, same_in_every_order
 from tests.kernels.contract import assert_within
 from varpro.kernels.scalarize import quadratic_reference
 
@@ -145,7 +145,7 @@ def test_the_largest_side_runs(driver, types):
     assert_is_the_formula(run(driver, case, *given, jacobian=types[1], orders=(2,))[0], case, given, types)
 
 
-@pytest.mark.parametrize("barrier", barriers(KERNELS[0]))
+@pytest.mark.parametrize("barrier", barriers("scalarize"))
 def test_no_barrier_can_be_left_out(driver, barrier):
     """In some order some case is wrong, differs between orders, or waits for ever."""
 

@@ -19,7 +19,7 @@ namespace {
 
 constexpr int kPattern = 0xCB;  // as a float or a double a number of large magnitude, so that a sum shows it
 constexpr unsigned kWarp = 32;
-constexpr std::size_t kSlot = 16;
+constexpr std::size_t kSlot = 64;
 constexpr std::size_t kSharedBytes = 48 * 1024;  // without opting in to more
 constexpr unsigned kMostThreads = 1024;
 
@@ -175,14 +175,21 @@ void warp_barrier(const char* file, int line) {
     if (!is_dropped(file, line)) wait(State::at_warp, file, line);
 }
 
-void exchange(const char* file, int line, void* value, std::size_t bytes, unsigned from) {
-    if (bytes > kSlot) throw std::length_error("a shuffle carries 16 bytes at most");
+void put_down(const char* file, int line, const void* value, std::size_t bytes) {
+    if (bytes > kSlot) throw std::length_error("an exchange carries 64 bytes a lane at most");
     Thread& self = *running;
-    const unsigned slot = self.exchanges++ % 2;
-    std::memcpy(self.slots[slot], value, bytes);
+    std::memcpy(self.slots[self.exchanges++ % 2], value, bytes);
     wait(State::at_warp, file, line);
-    const unsigned first = self.number / kWarp * kWarp;
-    if (from < kWarp && first + from < count) std::memcpy(value, threads[first + from]->slots[slot], bytes);
+}
+
+const void* put_down_by(unsigned lane) {
+    const unsigned thread = running->number / kWarp * kWarp + lane;
+    return lane < kWarp && thread < count ? threads[thread]->slots[(running->exchanges - 1) % 2] : nullptr;
+}
+
+void exchange(const char* file, int line, void* value, std::size_t bytes, unsigned from) {
+    put_down(file, line, value, bytes);
+    if (const void* other = put_down_by(from)) std::memcpy(value, other, bytes);
 }
 
 }  // namespace cuda_host

@@ -44,7 +44,11 @@ void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, const std::functi
 void* dynamic_shared();
 void block_barrier(const char* file, int line);
 void warp_barrier(const char* file, int line);
-/// Puts `value` down, waits for the warp, and returns what lane `from` has put down (the lane's own where it has none).
+/// Puts `value` down and waits for the warp.  What its lanes have put down can be read until the exchange after the
+/// next; null for a lane that the block does not have.
+void put_down(const char* file, int line, const void* value, std::size_t bytes);
+const void* put_down_by(unsigned lane);
+/// The value that lane `from` has put down, the lane's own where there is none.
 void exchange(const char* file, int line, void* value, std::size_t bytes, unsigned from);
 unsigned lane();
 
