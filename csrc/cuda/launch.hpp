@@ -86,8 +86,8 @@ void assemble(const AssembleLaunch& call, Stream stream);
 /// d (problems, n, m) double or float; u (problems, n, rank) and r (problems, n, k), either without columns; z
 /// (problems, rank, m), g (problems, m, k).  workspace: jacobian_products_workspace(call) bytes, null where that is 0:
 /// partial sums where blocks share the rows of a problem, which depends on the sizes alone. Reads d ceil((rank + k) /
-/// 64) times, 16-byte loads where m is even and d aligned, and moves 8 (n + m) (rank + k) bytes a problem beside it,
-/// with 2 n m (rank + k) operations on the tensor cores.
+/// 64) times, two entries a load where m is even and d aligned, and moves 8 (n + m) (rank + k) bytes a problem beside
+/// it, with 2 n m (rank + k) operations on the tensor cores.
 struct JacobianProductsLaunch {
     const void* d;
     const double* u;
