@@ -34,13 +34,18 @@ def run_network_job(comm: Communicator, options: Namespace) -> int:
             outcome = train_network(config, comm, dataset=dataset, display=display, load_seconds=load_seconds)
             if outcome is None:
                 return 0
+            from varpro.adapters.torch.saved import save_trained
             from varpro.report.network_outputs import write_network_outputs
+            from varpro.report.screen import print_network_summary
 
-            record, _ = outcome
+            record, network = outcome
             try:
+                save_trained(output / "model.h5", network, dataset.class_names, dataset.name)
                 write_network_outputs(record, output)
             except OSError as error:  # a full disk, a folder that went away
                 raise unwritable(output, error) from error
+        if not options.quiet:
+            print_network_summary(record, output)
     return 0
 
 

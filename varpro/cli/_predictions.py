@@ -11,7 +11,7 @@ from varpro.train.datasets import check_pixels, load_dataset
 from varpro.train.idx import read_cifar_batches, read_idx
 from varpro.train.own_data import read_arrays
 from varpro.train.predictions import WRITERS
-from varpro.train.storage import load_network
+from varpro.train.storage import load_model
 
 
 def predict_file(model: Path, source: str, output: str | None, data_dir: Path | None, *, overwrite: bool) -> str:
@@ -21,7 +21,7 @@ def predict_file(model: Path, source: str, output: str | None, data_dir: Path | 
     """
     path = Path(output or f"{Path(source).name.partition('.')[0]}.predictions.csv")
     writer = _writer(path, overwrite=overwrite)
-    network = load_network(model)
+    network = load_model(model)
     images, labels = read_images(source, data_dir)
     scores = network.scores(images)
     predicted = np.argmax(scores, axis=1)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from varpro.report.network_page import NETWORK_ALTERNATIVES
 from varpro.report.page import ALTERNATIVES, render_page
 from varpro.report.plots import draw_all
 from varpro.report.record import RunRecord
@@ -17,11 +18,16 @@ def write_outputs(record: RunRecord, directory: Path) -> None:
     """Write every file of a run but model.h5; the page holds the same plots as the PNG files."""
     write_numbers(record.metrics, record.history, record.config, directory)
     plots = draw_all(record)
-    for name in ALTERNATIVES.keys() - plots.keys():  # of an earlier run that this one replaces
+    write_page(render_page(record, plots), plots, directory)
+
+
+def write_page(page: str, plots: dict[str, bytes], directory: Path) -> None:
+    """report.html and the plots; those of an earlier run of any kind that this one lacks go."""
+    for name in (ALTERNATIVES.keys() | NETWORK_ALTERNATIVES.keys()) - plots.keys():
         (directory / f"{name}.png").unlink(missing_ok=True)
     for name, png in plots.items():
         (directory / f"{name}.png").write_bytes(png)
-    (directory / "report.html").write_text(render_page(record, plots), encoding="utf-8")
+    (directory / "report.html").write_text(page, encoding="utf-8")
 
 
 def write_numbers(

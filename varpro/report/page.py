@@ -12,6 +12,7 @@ from varpro import __version__
 from varpro.report.record import RunRecord
 from varpro.report.table import accuracy_rows, bootstrap_rows, cost_rows, gain, percent
 
+TEMPLATES = resources.files("varpro.report").joinpath("templates")
 ALTERNATIVES = {
     "accuracy": "Bars of the accuracies against true labels",
     "convergence": "Cost by iteration for every sub-network, with the median",
@@ -26,14 +27,8 @@ ALTERNATIVES = {
 
 def render_page(record: RunRecord, plots: dict[str, bytes]) -> str:
     """The page as a string; plots are PNG bytes by name."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(
-        resources.files("varpro.report").joinpath("templates/report.html.j2").read_text("utf-8")
-    )
     above = gain(record)
-    return template.render(
+    return template("report.html.j2").render(
         version=__version__,
         metrics=record.metrics,
         config=yaml.safe_dump(record.config, sort_keys=False),
@@ -44,10 +39,27 @@ def render_page(record: RunRecord, plots: dict[str, bytes]) -> str:
         bootstrap=bootstrap_rows(record),
         cost=cost_rows(record),
         facts=_facts(record),
-        plots={name: "data:image/png;base64," + base64.b64encode(png).decode("ascii") for name, png in plots.items()},
+        plots=embedded(plots),
         alternatives=ALTERNATIVES,
         partition=record.partition,
     )
+
+
+def template(name: str) -> jinja2.Template:
+    """A page without its values; what is missing among them is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda file: TEMPLATES.joinpath(file).read_text("utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
+def embedded(plots: dict[str, bytes]) -> dict[str, str]:
+    """Addresses that are the images themselves."""
+    return {name: "data:image/png;base64," + base64.b64encode(png).decode("ascii") for name, png in plots.items()}
 
 
 def _facts(record: RunRecord) -> list[tuple[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from varpro.arrays import Array
+from varpro.report.network_record import NetworkRecord
 from varpro.report.record import RunRecord
 from varpro.report.table import percent
 
@@ -53,11 +54,12 @@ def draw_all(record: RunRecord) -> dict[str, bytes]:
         for name, draw in drawn.items():
             figure = draw(record)
             if figure is not None:
-                plots[name] = _png(figure)
+                plots[name] = png(figure)
     return plots
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """A figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130, facecolor="white")
     return buffer.getvalue()
@@ -154,7 +156,7 @@ def draw_refinement(record: RunRecord) -> Figure | None:
     return figure
 
 
-def draw_confusion(record: RunRecord) -> Figure | None:
+def draw_confusion(record: RunRecord | NetworkRecord) -> Figure | None:
     """Counts, coloured by the share of the true class."""
     matrix = record.confusion
     count = len(matrix)
@@ -208,7 +210,7 @@ def draw_units(record: RunRecord) -> Figure | None:
     return _grid(len(matrices), 12, (0.75, 0.75), draw, f"{len(matrices)} of the learnt forms (red +, blue -)")
 
 
-def draw_misclassified(record: RunRecord) -> Figure | None:
+def draw_misclassified(record: RunRecord | NetworkRecord) -> Figure | None:
     """The most confident mistakes."""
     images = record.misclassified_images
     if not len(images):

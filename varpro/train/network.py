@@ -32,6 +32,21 @@ def one_hot(labels: Array, n_classes: int) -> Array:
     return y
 
 
+def readable_images(images: Any, shape: tuple[int, ...]) -> Array:
+    """images (N, L, R) or (N, C, L, R) as (N, C, L, R) for a network that reads `shape`.
+
+    Raises ShapeError for another shape, DataError if a pixel lies outside [0, 1] or is not finite.
+    """
+    x = planes(np.asarray(images))
+    if x.shape[1:] != shape:
+        raise ShapeError(f"images have shape {x.shape[1:]} (planes, rows, columns); this network reads {shape}")
+    if x.dtype != np.uint8 and x.size and not (x.min() >= 0 and x.max() <= 1):
+        raise DataError(
+            f"pixels lie in [{x.min():g}, {x.max():g}]; the network reads [0, 1]: divide by the largest value"
+        )
+    return x
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
     """scores(X) = Phi(X; w) A."""
@@ -51,15 +66,7 @@ class Network:
         Raises ShapeError if the images are not of the shape that the network was trained on, DataError if a pixel lies
         outside [0, 1] or is not finite.
         """
-        x = planes(np.asarray(images))
-        if x.shape[1:] != self.units.shape:
-            raise ShapeError(
-                f"images have shape {x.shape[1:]} (planes, rows, columns); this network reads {self.units.shape}"
-            )
-        if x.dtype != np.uint8 and x.size and not (x.min() >= 0 and x.max() <= 1):
-            raise DataError(
-                f"pixels lie in [{x.min():g}, {x.max():g}]; the network reads [0, 1]: divide by the largest value"
-            )
+        x = readable_images(images, self.units.shape)
         out = np.empty((len(x), self.a.shape[1]))
         for rows, phi in self.blocks(x):
             out[rows] = phi @ self.a

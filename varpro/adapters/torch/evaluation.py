@@ -72,11 +72,12 @@ def nearest_mean(train: Passed, test: Passed, change: Callable[[Array], Array] =
     return _share(means.predict(change(test.features)), test.labels)
 
 
-def rules(train: Passed, test: Passed, learned: Array | None = None) -> dict[str, float | None]:
-    """Accuracy on the test images of the rules that need features only.
+def of_features(train: Passed, test: Passed, learned: Array | None = None) -> dict[str, Any]:
+    """All that needs no scores: rules, retrieval, scatter.  learned : (n_classes, D) centroids that were trained."""
+    return {**_rules(train, test, learned), **_retrieval(test), **scatter(test.features, test.labels)}
 
-    learned : (n_classes, D) centroids that were trained.
-    """
+
+def _rules(train: Passed, test: Passed, learned: Array | None) -> dict[str, float | None]:
     found: dict[str, float | None] = {
         "nearest_centroid": nearest_mean(train, test),
         "nearest_centroid_normalised": nearest_mean(train, test, unit_rows),
@@ -84,11 +85,15 @@ def rules(train: Passed, test: Passed, learned: Array | None = None) -> dict[str
     }
     if learned is not None:
         found["nearest_learned_centroid"] = _share(losses.nearest_centroid(test.features, learned), test.labels)
+    return found | {"discriminant": discriminant_accuracy(train, test)}
+
+
+def discriminant_accuracy(train: Passed, test: Passed) -> float | None:
+    """Of shrinkage discriminant analysis; None where the features do not vary."""
     try:
-        found["discriminant"] = _share(discriminant(train).predict(test.features), test.labels)
-    except DegenerateBatchError:  # features that do not vary
-        found["discriminant"] = None
-    return found
+        return _share(discriminant(train).predict(test.features), test.labels)
+    except DegenerateBatchError:
+        return None
 
 
 def discriminant(train: Passed) -> losses.DiscriminantClassifier:
@@ -111,19 +116,23 @@ def linear_rule(classifier: losses.DiscriminantClassifier, n_classes: int) -> Ar
     return a
 
 
-def retrieval(test: Passed) -> dict[str, float | None]:
-    """Shares, each test image asked for among the others."""
+def _retrieval(test: Passed) -> dict[str, float | None]:
+    """recall_at_k and true_positives_at_k as shares, each test image asked for among the others, in one search."""
     ks = [k for k in NEIGHBOURS if k < len(test.labels)]
-    found: dict[str, float | None] = {}
-    for name, measure in (("recall_at", losses.recall_at_k), ("true_positives_at", losses.true_positives_at_k)):
-        values = measure(test.features, test.labels, ks) / 100.0 if ks else []
-        shares = dict(zip(ks, values, strict=True))
-        found |= {f"{name}_{k}": float(shares[k]) if k in shares else None for k in NEIGHBOURS}
+    found: dict[str, float | None] = {
+        f"{name}_{k}": None for name in ("recall_at", "true_positives_at") for k in NEIGHBOURS
+    }
+    if not ks:
+        return found
+    same = test.labels[losses.nearest(test.features, ks[-1])] == test.labels[:, None]
+    for k in ks:
+        found[f"recall_at_{k}"] = float(same[:, :k].any(axis=1).mean())
+        found[f"true_positives_at_{k}"] = float(same[:, :k].mean())
     return found
 
 
 def scatter(features: Array, labels: Array) -> dict[str, Any]:
-    """tr S_w / tr S_t, and the eigenvalues of the null-space objective over tr S_t, in ridge mode."""
+    """tr S_w / tr S_t, and the eigenvalues of the null-space objective over tr S_t, in ridge mode, rising."""
     some = slice(0, SPECTRUM_ROWS)
     try:
         info = losses.NullSpaceLoss()(features[some], labels[some]).info
@@ -131,7 +140,9 @@ def scatter(features: Array, labels: Array) -> dict[str, Any]:
         factors.require_spread()
     except DegenerateBatchError:
         return {"scatter_ratio": None, "eigenvalues": None}
-    return {"scatter_ratio": factors.trSw / factors.trSt, "eigenvalues": (info["E"] / info["trSt"]).tolist()}
+    count = min(len(info["E"]), features.shape[1])  # with fewer features than classes the rest is zero
+    eigenvalues = (info["E"][-count:] / info["trSt"]).tolist()
+    return {"scatter_ratio": factors.trSw / factors.trSt, "eigenvalues": eigenvalues}
 
 
 def last_layer(layer: torch.nn.Linear | None, test: Passed) -> dict[str, float | None]:

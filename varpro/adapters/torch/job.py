@@ -1,10 +1,9 @@
-"""A whole run: the network, its control and its untrained self on the same images, and everything measured of them.
+"""A whole run: the network, its control and its untrained self on the same images, and the record of all three.
 
 Collective from beginning to end; rank 0 returns the record that the report is made from.
 """
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ import torch
 from varpro.adapters.torch import evaluation
 from varpro.adapters.torch.evaluation import Passed
 from varpro.adapters.torch.networks import Network
-from varpro.adapters.torch.terms import WeightedSum
-from varpro.adapters.torch.training import Images, Loop, Trained
+from varpro.adapters.torch.outcome import Outcome, Run, train_and_measure
+from varpro.adapters.torch.training import Images
 from varpro.arrays import Array
 from varpro.distributed import Communicator, blas_threads, threads_per_rank
 from varpro.errors import BackendError
@@ -22,49 +21,9 @@ from varpro.models.images import planes
 from varpro.network_config import NetworkConfig, Objective, check_with_data
 from varpro.report.network_record import NetworkRecord
 from varpro.report.progress import Display
+from varpro.train import pictures
 from varpro.train.architectures import Plan, plan_network
 from varpro.train.datasets import DataSet, Part
-
-EPOCH_MEANS = 2000
-"""Training images that the centroids of an epoch's line are means of."""
-
-
-@dataclass(eq=False)
-class Outcome:
-    """One network, trained and measured."""
-
-    network: Network
-    trained: Trained
-    train: Passed
-    test: Passed
-    last: str
-    """Where its last layer came from: trained, varpro or discriminant"""
-    learned: Array | None
-    """Centroids that were trained"""
-    measured: dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What all parts of a run share."""
-
-    config: NetworkConfig
-    comm: Communicator
-    display: Display
-    device: torch.device
-    train: Images
-    validation: Images
-    test: Images
-    n_classes: int
-
-    def start(self, plan: Plan) -> Network:
-        """A network at its random start, the same for a seed on every rank and device."""
-        torch.manual_seed(self.config.seed)
-        network = Network(plan).to(self.device)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        state = np.random.SeedSequence((self.config.seed, self.comm.rank)).generate_state(1)
-        torch.manual_seed(int(state[0]))  # of dropout
-        return network
 
 
 def train_network(
@@ -79,42 +38,36 @@ def train_network(
         with blas_threads(threads), torch.random.fork_rng():
             run = _prepare(config, comm, dataset, display)
             plan = check_with_data(config, len(run.train), dataset.n_classes, dataset.shape)
-            untrained = _untrained(run, plan)
-            found = _outcome(run, plan, config.objective, "training")
+            start, untrained = _untrained(run, plan)
+            found = train_and_measure(run, plan, config.objective, "training")
             control = _control(run, plan)
+            if comm.rank > 0:
+                return None
+            seconds = {
+                "load": load_seconds,
+                "training": found.trained.seconds,
+                "control": control.trained.seconds if control else 0.0,
+                "epoch": float(np.median([line["seconds"] for line in found.trained.history[1:]])),
+                "total": load_seconds + time.perf_counter() - clock,
+            }
+            metrics = {
+                "kind": "network",
+                "dataset": dataset.name,
+                "backend": run.device.type,
+                "ranks": comm.size,
+                "threads_per_rank": threads,
+                "seed": config.seed,
+                "epochs": config.epochs,
+                "batch": config.batch,
+                **found.measured,
+                "control": None if control is None else control.measured,
+                "untrained": {"test": untrained},
+                "seconds": seconds,
+            }
+            passed = {"training": found.test, **({"control": control.test} if control else {}), "untrained": start}
+            return _record(run, dataset, metrics, found, control, passed), found.network
     finally:
         torch.set_num_threads(before)
-    if comm.rank > 0:
-        return None
-    metrics = {
-        "kind": "network",
-        "dataset": dataset.name,
-        "backend": run.device.type,
-        "ranks": comm.size,
-        "threads_per_rank": threads,
-        "seed": config.seed,
-        "epochs": config.epochs,
-        "batch": config.batch,
-        **found.measured,
-        "control": None if control is None else control.measured,
-        "untrained": {"test": untrained},
-    }
-    seconds = {
-        "load": load_seconds,
-        "training": found.trained.seconds,
-        "control": control.trained.seconds if control else 0.0,
-        "epoch": float(np.median([line["seconds"] for line in found.trained.history[1:]])),
-        "total": load_seconds + time.perf_counter() - clock,
-    }
-    history = found.trained.history + (control.trained.history if control else [])
-    return NetworkRecord({**metrics, "seconds": seconds}, config.as_dict(), history), found.network
-
-
-def _prepare(config: NetworkConfig, comm: Communicator, dataset: DataSet, display: Display) -> Run:
-    device = _device(config.device, comm)
-    split = dataset.split(config.data.validation, config.data.train, config.data.test)
-    train, validation, test = (_images(part, device) for part in (split.train, split.validation, split.test))
-    return Run(config, comm, display, device, train, validation, test, dataset.n_classes)
 
 
 def require_device(wanted: str) -> None:
@@ -123,11 +76,14 @@ def require_device(wanted: str) -> None:
         raise BackendError("device is cuda, but PyTorch finds no GPU here; set device: auto or --backend cpu")
 
 
-def _device(wanted: str, comm: Communicator) -> torch.device:
-    require_device(wanted)
-    if wanted == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", comm.node_rank % torch.cuda.device_count())
+def _prepare(config: NetworkConfig, comm: Communicator, dataset: DataSet, display: Display) -> Run:
+    require_device(config.device)
+    device = torch.device("cpu")
+    if config.device != "cpu" and torch.cuda.is_available():
+        device = torch.device("cuda", comm.node_rank % torch.cuda.device_count())
+    split = dataset.split(config.data.validation, config.data.train, config.data.test)
+    train, validation, test = (_images(part, device) for part in (split.train, split.validation, split.test))
+    return Run(config, comm, display, device, train, validation, test, dataset.n_classes)
 
 
 def _images(part: Part, device: torch.device) -> Images:
@@ -137,18 +93,14 @@ def _images(part: Part, device: torch.device) -> Images:
     return Images(torch.tensor(pixels, device=device), torch.tensor(part.labels, device=device))
 
 
-def _untrained(run: Run, plan: Plan) -> dict[str, Any]:
+def _untrained(run: Run, plan: Plan) -> tuple[Passed, dict[str, Any]]:
     """What the features of the random start are worth to rules that need no training."""
     run.display.phase("untrained network", 1)
     network = run.start(plan)
-    train, test = (evaluation.pass_through(network, images, run.comm) for images in (run.train, run.test))
-    found: dict[str, Any] = {
-        **evaluation.rules(train, test),
-        **evaluation.retrieval(test),
-        **evaluation.scatter(test.features, test.labels),
-    }
+    train, test = (run.passed(network, images) for images in (run.train, run.test))
+    found = evaluation.of_features(train, test)
     run.display.advance()
-    return found
+    return test, found
 
 
 def _control(run: Run, plan: Plan) -> Outcome | None:
@@ -161,93 +113,43 @@ def _control(run: Run, plan: Plan) -> Outcome | None:
     same = config.network.model_dump(exclude={"name"}) | ({"xi": None, "learnable_xi": False} if alone else {})
     options = {} if other else same
     planned = plan_network(other or config.network.name, plan.shape, run.n_classes, **options, linear=True)
-    return _outcome(run, planned, Objective(cross_entropy=1.0), "control")
+    return train_and_measure(run, planned, Objective(cross_entropy=1.0), "control")
 
 
-def _outcome(run: Run, plan: Plan, objective: Objective, name: str) -> Outcome:
-    """Train a network for an objective and measure it."""
-    network = run.start(plan)
-    terms = WeightedSum(run.config, objective, run.n_classes, plan.embedding, run.comm).to(run.device)
-    loop = Loop(run.config, run.comm, network, terms, run.train, name)
-    trained = loop.run(run.display, lambda epoch: _look(run, network))
-    run.display.phase(f"measuring ({name})", 1)
-    train, test = (evaluation.pass_through(network, images, run.comm) for images in (run.train, run.test))
-    last = _finish(network, terms, train, run.n_classes)
-    train, test = (_scored(network, passed) for passed in (train, test))
-    validation = evaluation.pass_through(network, run.validation, run.comm) if len(run.validation) else None
-    learned = _learned(terms)
-    found = Outcome(network, trained, train, test, last, learned, {})
-    found.measured = _measured(found, objective, validation)
-    run.display.advance()
-    return found
+def _record(
+    run: Run,
+    dataset: DataSet,
+    metrics: dict[str, Any],
+    found: Outcome,
+    control: Outcome | None,
+    passed: dict[str, Passed],
+) -> NetworkRecord:
+    test, images = found.test, dataset.test.images
+    assert test.scores is not None
+    predicted, wrong = test.scores.argmax(axis=1), pictures.confident_mistakes(test.scores, test.labels)
+    labels, some = test.labels, slice(0, pictures.POINTS)
+    embeddings, how = [], "features"
+    run.display.phase("embeddings", len(passed))
+    for name, part in passed.items():
+        points, made = pictures.neighbour_plane(part.features[some], run.config.seed)
+        how = made if made != "features" else how
+        embeddings.append(pictures.embedding(name, points, labels[some], run.n_classes))
+        run.display.advance()
 
+    def panel(epoch: int, points: Array) -> Any:
+        return pictures.embedding(f"epoch {epoch}", points, labels[some], run.n_classes)
 
-def _look(run: Run, network: Network) -> dict[str, Any]:
-    """A line's worth of the network as it stands, on the test images; nothing is chosen by it."""
-    test = evaluation.pass_through(network, run.test, run.comm)
-    some = Images(run.train.pixels[:EPOCH_MEANS], run.train.labels[:EPOCH_MEANS])
-    means = evaluation.pass_through(network, some, run.comm)
-    line = evaluation.last_layer(network.last, test)
-    return {
-        "test_accuracy": evaluation.accuracy(test.scores, test.labels),
-        "nearest_centroid": evaluation.nearest_mean(means, test),
-        **evaluation.scatter(test.features, test.labels),
-        **{name: line[name] for name in ("separability", "separability_normalised", "cosine")},
-        "xi": network.xi,
-    }
-
-
-def _finish(network: Network, terms: WeightedSum, train: Passed, n_classes: int) -> str:
-    """Give the network a last layer if none was trained: the eliminated one, or discriminant analysis."""
-    if network.last is not None:
-        return "trained"
-    head = terms.head
-    if head is None:
-        network.set_last(evaluation.linear_rule(evaluation.discriminant(train), n_classes))
-        return "discriminant"
-    head.reset()
-    head.partial_fit(torch.from_numpy(train.features), train.labels)
-    network.set_last(head.A)
-    return "varpro"
-
-
-def _scored(network: Network, passed: Passed) -> Passed:
-    """With the scores of the last layer as it is now."""
-    assert network.last is not None
-    with torch.no_grad():
-        scores: torch.Tensor = network.last(torch.from_numpy(passed.features).to(network.last.weight))
-    return Passed(passed.features, scores.numpy(force=True), passed.labels)
-
-
-def _learned(terms: WeightedSum) -> Array | None:
-    if "intraclass_variance" not in terms.parts or terms.parts["intraclass_variance"].loss.mode == "eliminated":
-        return None
-    return terms.parts["intraclass_variance"].C.detach().numpy(force=True)
-
-
-def _measured(found: Outcome, objective: Objective, validation: Passed | None) -> dict[str, Any]:
-    network, trained, plan = found.network, found.trained, found.network.plan
-    test = {
-        "accuracy": evaluation.accuracy(found.test.scores, found.test.labels),
-        **evaluation.rules(found.train, found.test, found.learned),
-        **evaluation.retrieval(found.test),
-        **evaluation.scatter(found.test.features, found.test.labels),
-    }
-    return {
-        "network": {
-            "name": plan.name,
-            "embedding": plan.embedding,
-            "parameters": trained.parameters,
-            "last_layer": found.last,
-            "xi": network.xi,
-            "objective": objective.active(),
-        },
-        "train": {
-            "accuracy": evaluation.accuracy(found.train.scores, found.train.labels),
-            "scatter_ratio": evaluation.scatter(found.train.features, found.train.labels)["scatter_ratio"],
-        },
-        "validation": {"accuracy": evaluation.accuracy(validation.scores, validation.labels) if validation else None},
-        "test": test,
-        "last_layer": evaluation.last_layer(network.last if found.last == "trained" else None, found.test),
-        "degenerate": {"batches": trained.batches, "skipped": trained.skipped, "ridge": trained.ridged},
-    }
+    return NetworkRecord(
+        metrics=metrics,
+        config=run.config.as_dict(),
+        history=found.trained.history + (control.trained.history if control else []),
+        class_names=list(dataset.class_names),
+        confusion=pictures.confusion_matrix(labels, predicted, run.n_classes),
+        misclassified_images=pictures.shown(images[wrong]),
+        misclassified_true=labels[wrong],
+        misclassified_predicted=predicted[wrong],
+        projection=how,
+        embeddings=embeddings,
+        epochs=[panel(epoch, points) for epoch, points in found.panels.items()],
+        retrieved=pictures.retrieved(test.features, labels, images[: len(labels)]),
+    )

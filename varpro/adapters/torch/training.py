@@ -35,6 +35,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def first(self, count: int) -> "Images":
+        """At most so many, from the beginning."""
+        return Images(self.pixels[:count], self.labels[:count])
+
     def batch(self, rows: torch.Tensor | slice) -> torch.Tensor:
         """Floats in [0, 1], planes last in memory: convolutions on a CPU are up to twice as fast so."""
         chosen = self.pixels[rows]

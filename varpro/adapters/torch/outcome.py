@@ -1,0 +1,155 @@
+"""One network from its random start to its figures: trained, given a last layer if it has none, measured."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from varpro.adapters.torch import evaluation
+from varpro.adapters.torch.evaluation import Passed
+from varpro.adapters.torch.networks import Network
+from varpro.adapters.torch.terms import WeightedSum
+from varpro.adapters.torch.training import Images, Loop, Trained
+from varpro.arrays import Array
+from varpro.distributed import Communicator
+from varpro.network_config import NetworkConfig, Objective
+from varpro.report.progress import Display
+from varpro.train.architectures import Plan
+from varpro.train.pictures import POINTS, principal_plane
+
+EPOCH_MEANS = 2000
+"""Training images that an epoch's line takes class means, and discriminant analysis, from."""
+EPOCH_TEST = 4000
+"""Test images that the line is of; the figures at the end are of all."""
+PANELS = 6
+"""Epochs that are drawn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What all parts of a run share."""
+
+    config: NetworkConfig
+    comm: Communicator
+    display: Display
+    device: torch.device
+    train: Images
+    validation: Images
+    test: Images
+    n_classes: int
+
+    def start(self, plan: Plan) -> Network:
+        """A network at its random start, the same for a seed on every rank and device."""
+        torch.manual_seed(self.config.seed)
+        network = Network(plan).to(self.device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        state = np.random.SeedSequence((self.config.seed, self.comm.rank)).generate_state(1)
+        torch.manual_seed(int(state[0]))  # of dropout
+        return network
+
+    def passed(self, network: Network, images: Images) -> Passed:
+        """Features and scores.  Collective."""
+        return evaluation.pass_through(network, images, self.comm)
+
+
+@dataclass(eq=False)
+class Outcome:
+    """One network, trained and measured."""
+
+    network: Network
+    trained: Trained
+    test: Passed
+    measured: dict[str, Any]
+    """Its part of metrics.json"""
+    panels: dict[int, Array] = field(default_factory=dict)
+    """Points (n, 2) of the first test images after some epochs"""
+
+
+def train_and_measure(run: Run, plan: Plan, objective: Objective, name: str) -> Outcome:
+    """Train a network for an objective and measure it.  Collective."""
+    network = run.start(plan)
+    terms = WeightedSum(run.config, objective, run.n_classes, plan.embedding, run.comm).to(run.device)
+    drawn = set(np.linspace(0, run.config.epochs, PANELS).round().astype(int).tolist())
+    panels: dict[int, Array] = {}
+
+    def look(epoch: int) -> dict[str, Any]:
+        test = run.passed(network, run.test.first(EPOCH_TEST))
+        if epoch in drawn:
+            panels[epoch] = principal_plane(test.features[:POINTS])
+        return _line(run, network, test)
+
+    trained = Loop(run.config, run.comm, network, terms, run.train, name).run(run.display, look)
+    run.display.phase(f"measuring ({name})", 1)
+    train, test = run.passed(network, run.train), run.passed(network, run.test)
+    last = _finish(network, terms, train, run.n_classes)
+    train, test = (_scored(network, passed) for passed in (train, test))
+    validation = run.passed(network, run.validation) if len(run.validation) else None
+    measured = {
+        "network": {
+            "name": plan.name,
+            "embedding": plan.embedding,
+            "parameters": trained.parameters,
+            "last_layer": last,
+            "xi": network.xi,
+            "objective": objective.active(),
+        },
+        "train": {
+            "accuracy": evaluation.accuracy(train.scores, train.labels),
+            "scatter_ratio": evaluation.scatter(train.features, train.labels)["scatter_ratio"],
+        },
+        "validation": {"accuracy": evaluation.accuracy(validation.scores, validation.labels) if validation else None},
+        "test": {
+            "accuracy": evaluation.accuracy(test.scores, test.labels),
+            **evaluation.of_features(train, test, _learned(terms)),
+        },
+        "last_layer": evaluation.last_layer(network.last if last == "trained" else None, test),
+        "degenerate": {"batches": trained.batches, "skipped": trained.skipped, "ridge": trained.ridged},
+    }
+    run.display.advance()
+    return Outcome(network, trained, test, measured, panels)
+
+
+def _line(run: Run, network: Network, test: Passed) -> dict[str, Any]:
+    """A line's worth of the network as it stands, on the test images; nothing is chosen by it."""
+    means = run.passed(network, run.train.first(EPOCH_MEANS))
+    line = evaluation.last_layer(network.last, test)
+    return {
+        "test_accuracy": evaluation.accuracy(test.scores, test.labels)
+        if network.last is not None
+        else evaluation.discriminant_accuracy(means, test),
+        "nearest_centroid": evaluation.nearest_mean(means, test),
+        **evaluation.scatter(test.features, test.labels),
+        **{name: line[name] for name in ("separability", "separability_normalised", "cosine")},
+        "xi": network.xi,
+    }
+
+
+def _finish(network: Network, terms: WeightedSum, train: Passed, n_classes: int) -> str:
+    """Give the network a last layer if none was trained: the eliminated one, or discriminant analysis."""
+    if network.last is not None:
+        return "trained"
+    head = terms.head
+    if head is None:
+        network.set_last(evaluation.linear_rule(evaluation.discriminant(train), n_classes))
+        return "discriminant"
+    head.reset()
+    head.partial_fit(torch.from_numpy(train.features), train.labels)
+    network.set_last(head.A)
+    return "varpro"
+
+
+def _scored(network: Network, passed: Passed) -> Passed:
+    """With the scores of the last layer as it is now."""
+    assert network.last is not None
+    with torch.no_grad():
+        scores: torch.Tensor = network.last(torch.from_numpy(passed.features).to(network.last.weight))
+    return Passed(passed.features, scores.numpy(force=True), passed.labels)
+
+
+def _learned(terms: WeightedSum) -> Array | None:
+    """Centroids that were carried along, not eliminated."""
+    if "intraclass_variance" not in terms.parts or terms.parts["intraclass_variance"].loss.mode == "eliminated":
+        return None
+    carried: Array = terms.parts["intraclass_variance"].C.detach().numpy(force=True)
+    return carried

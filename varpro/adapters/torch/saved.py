@@ -1,0 +1,96 @@
+"""A trained network as one HDF5 file, and read back: which network it is, its numbers, no times."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+
+from varpro.adapters.torch.networks import Network
+from varpro.arrays import Array
+from varpro.errors import ConfigError, DataError
+from varpro.models.images import unit_floats
+from varpro.train.architectures import plan_network
+from varpro.train.network import readable_images
+
+FORMAT = 1
+BLOCK_ROWS = 500
+"""Images scored at a time."""
+OPTIONS = ("embedding", "xi")
+
+
+class TrainedNetwork:
+    """What `varpro.load` gives for the model.h5 of a network: predict(X), scores(X), features(X), on the CPU.
+
+    X : (N, L, R) or (N, C, L, R), floats in [0, 1] or bytes.
+    """
+
+    def __init__(self, network: Network, class_names: tuple[str, ...], dataset: str) -> None:
+        self.network, self.class_names, self.dataset = network.eval(), class_names, dataset
+
+    def scores(self, images: Array) -> Array:
+        """(N, K).  Raises ShapeError for images of another shape, DataError for pixels outside [0, 1]."""
+        return self._passed(images)[1]
+
+    def features(self, images: Array) -> Array:
+        """(N, D), what the last layer reads; as `scores`."""
+        return self._passed(images)[0]
+
+    def predict(self, images: Array) -> Array:
+        """Labels (N,) int64: the largest score; as `scores`."""
+        return np.argmax(self.scores(images), axis=1)
+
+    def _passed(self, images: Array) -> tuple[Array, Array]:
+        plan = self.network.plan
+        x = readable_images(images, plan.shape)
+        features = np.empty((len(x), plan.embedding), dtype=np.float32)
+        scores = np.empty((len(x), plan.n_classes), dtype=np.float32)
+        with torch.no_grad():
+            for first in range(0, len(x), BLOCK_ROWS):
+                rows = slice(first, first + BLOCK_ROWS)
+                f, s = self.network(torch.from_numpy(np.ascontiguousarray(unit_floats(x[rows], np.float32))))
+                assert s is not None
+                features[rows], scores[rows] = f.numpy(), s.numpy()
+        return features, scores
+
+
+def save_trained(path: str | Path, network: Network, class_names: tuple[str, ...], dataset: str) -> None:
+    """Write a network that has its last layer.
+
+    Attributes: format, network, shape (C, L, R), embedding, xi (0 = none), class_names, dataset.  The group
+    `parameters` has an array for each name of PyTorch's state_dict.
+    """
+    plan = network.plan
+    with h5py.File(path, "w", track_order=True) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["network"] = plan.name
+        file.attrs["shape"] = np.array(plan.shape, dtype=np.int64)
+        file.attrs["embedding"] = plan.embedding
+        file.attrs["xi"] = network.xi or 0.0
+        file.attrs["class_names"] = list(class_names)
+        file.attrs["dataset"] = dataset
+        for name, value in network.state_dict().items():
+            file.create_dataset(f"parameters/{name}", data=value.numpy(force=True), track_times=False)
+
+
+def load_trained(path: str | Path) -> TrainedNetwork:
+    """Read what `save_trained` wrote.  Raises DataError."""
+    try:
+        with h5py.File(path, "r") as file:
+            name, shape = str(file.attrs["network"]), tuple(int(n) for n in file.attrs["shape"])
+            names, dataset = tuple(str(n) for n in file.attrs["class_names"]), str(file.attrs["dataset"])
+            options: dict[str, Any] = {key: file.attrs[key].item() or None for key in OPTIONS}
+            state = {key: torch.from_numpy(np.asarray(value)) for key, value in _arrays(file["parameters"])}
+        network = Network(plan_network(name, shape, len(names), **options, linear=True))
+        network.load_state_dict(state)
+    except (OSError, KeyError, ValueError, RuntimeError, ConfigError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: not a model file of varpro-train, or damaged ({reason}); train again") from error
+    return TrainedNetwork(network, names, dataset)
+
+
+def _arrays(group: Any) -> list[tuple[str, Array]]:
+    found: list[tuple[str, Array]] = []
+    group.visititems(lambda name, node: found.append((name, node[()])) if isinstance(node, h5py.Dataset) else None)
+    return found

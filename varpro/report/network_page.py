@@ -1,0 +1,42 @@
+"""report.html of a network's run."""
+
+import yaml
+
+from varpro import __version__
+from varpro.report.network_record import NetworkRecord
+from varpro.report.network_table import accuracy_lines, feature_lines, network_facts, retrieval_lines, training_lines
+from varpro.report.page import embedded, template
+from varpro.report.table import percent
+
+NETWORK_ALTERNATIVES = {
+    "learning": "Loss and accuracies by epoch, with the control",
+    "embedding": "Test images as points of a plane by class: trained, control, untrained",
+    "epochs": "The same points after some epochs",
+    "spectrum": "Eigenvalues of the null-space objective",
+    "scatter": "Share of the scatter within classes by epoch",
+    "separability": "Separability of the last layer by epoch",
+    "retrieval": "Queries and their nearest test images, those of another class framed",
+    "confusion": "Confusion matrix of the test set",
+    "misclassified": "Misclassified test images with true and predicted class",
+}
+
+
+def render_network_page(record: NetworkRecord, plots: dict[str, bytes]) -> str:
+    """The page as a string; plots are PNG bytes by name."""
+    m = record.metrics
+    control = m["control"]["test"]["accuracy"] if m["control"] else None
+    return template("network.html.j2").render(
+        version=__version__,
+        metrics=m,
+        config=yaml.safe_dump(record.config, sort_keys=False),
+        headline=percent(m["test"]["accuracy"]),
+        control=percent(control),
+        untrained=percent(m["untrained"]["test"]["discriminant"]),
+        accuracy=accuracy_lines(record),
+        training=training_lines(record),
+        features=feature_lines(record),
+        retrieval=retrieval_lines(record),
+        facts=network_facts(record),
+        plots=embedded(plots),
+        alternatives=NETWORK_ALTERNATIVES,
+    )

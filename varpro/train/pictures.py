@@ -1,0 +1,95 @@
+"""Small arrays for a report of features: planes to look at, mistakes, neighbours."""
+
+from typing import Any
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.losses import nearest
+from varpro.models.images import unit_floats
+from varpro.report.network_record import Embedding, Retrieved
+
+POINTS = 2000
+"""Test images in a scatter plot, at most."""
+NEIGHBOURS = 8
+QUERIES = 10
+"""Queries on the page: the first test image of each of so many classes."""
+SHOWN = 60
+"""Misclassified images on the page."""
+
+
+def principal_plane(features: Array) -> Array:
+    """(n, 2): features (n, D) as they are where D <= 2, else along the two axes of the largest variance.
+
+    The sign of an axis is such that its largest weight is positive.
+    """
+    rows = np.asarray(features, dtype=np.float64)
+    if rows.shape[1] <= 2:
+        return np.hstack([rows, np.zeros((len(rows), 2 - rows.shape[1]))])
+    centred = rows - rows.mean(axis=0)
+    axes = np.linalg.eigh(centred.T @ centred)[1][:, :-3:-1]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
+    return centred @ axes
+
+
+def neighbour_plane(features: Array, seed: int) -> tuple[Array, str]:
+    """(n, 2) and how it came about: features of at most two dimensions as they are, others by t-SNE.
+
+    Too few points for t-SNE, or no scikit-learn: the principal plane.
+    """
+    rows = np.asarray(features, dtype=np.float64)
+    if rows.shape[1] <= 2:
+        return principal_plane(rows), "features"
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError:
+        return principal_plane(rows), "principal components"
+    if len(rows) < 10 or not np.ptp(rows):
+        return principal_plane(rows), "principal components"
+    made = TSNE(perplexity=min(30.0, len(rows) / 4), init="pca", random_state=seed % 2**32, n_jobs=1)
+    return made.fit_transform(rows), "t-SNE"
+
+
+def embedding(name: str, points: Array, labels: Array, n_classes: int) -> Embedding:
+    """Points with the mean of each class."""
+    centroids = np.full((n_classes, 2), np.nan)
+    for label in np.unique(labels):
+        centroids[label] = points[labels == label].mean(axis=0)
+    return Embedding(name, points, labels, centroids)
+
+
+def confusion_matrix(labels: Array, predicted: Array, n_classes: int) -> Array:
+    """(K, K) counts, rows true."""
+    counts = np.zeros((n_classes, n_classes), dtype=np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    return counts
+
+
+def confident_mistakes(scores: Array, labels: Array) -> Array:
+    """Rows whose highest score is not at the label, at most SHOWN, the largest lead over the true class first."""
+    predicted = scores.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    lead = scores[wrong, predicted[wrong]] - scores[wrong, labels[wrong]]
+    return wrong[np.argsort(-lead, kind="stable")][:SHOWN]
+
+
+def retrieved(features: Array, labels: Array, images: Array) -> Retrieved | None:
+    """The nearest others of the first image of each class; None for fewer than two images."""
+    k = min(NEIGHBOURS, len(labels) - 1)
+    if k < 1:
+        return None
+    queries = np.array([np.flatnonzero(labels == c)[0] for c in np.unique(labels)[:QUERIES]])
+    found = _without_themselves(features, queries, k)
+    return Retrieved(shown(images[queries]), labels[queries], shown(images[found]), labels[found])
+
+
+def _without_themselves(features: Array, queries: Array, k: int) -> Array:
+    """(q, k) nearest others of some rows."""
+    rows = [nearest(features[[q]], k, gallery=np.delete(features, q, axis=0))[0] for q in queries]
+    return np.array([np.where(row >= q, row + 1, row) for row, q in zip(rows, queries, strict=True)])
+
+
+def shown(images: Array) -> Array:
+    """Floats in [0, 1]; a single plane without its axis."""
+    floats: Any = unit_floats(images, np.float32)
+    return floats
