@@ -14,6 +14,7 @@ namespace py = pybind11;
 using namespace varpro;
 
 void bind_small_fits(py::module_& m, const std::string& instruction_set);
+void bind_losses(py::module_& m, const std::string& instruction_set);
 
 template <typename T>
 using Dense = py::array_t<T, py::array::c_style>;
@@ -242,4 +243,5 @@ PYBIND11_MODULE(_cpu, m) {
                 cholesky_qr2(phi.data() + b * n * i, ridge, q_data + b * n * i, r_data + b * i * i, kappa + b, n, i);
     });
     bind_small_fits(m, scalarize.name);
+    bind_losses(m, scalarize.name);
 }

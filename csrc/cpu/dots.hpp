@@ -12,12 +12,6 @@ using V = Lanes<double>;
 constexpr std::int64_t kWidth = LanesOf<double>::count;
 constexpr std::int64_t kUnroll = 4 * kWidth;
 
-double sum(V v) {
-    double total = 0.0;
-    for (std::int64_t lane = 0; lane < kWidth; ++lane) total += v[lane];
-    return total;
-}
-
 /// out[j] = x . columns[j] for C columns `stride` apart, over n rows, a multiple of kUnroll: x is read once.
 template <int C>
 void dots_of(const double* x, const double* columns, std::int64_t stride, std::int64_t n, double* out) {

@@ -30,6 +30,12 @@ inline void store(T* to, Lanes<T> v) {
     std::memcpy(to, &v, sizeof v);
 }
 
+inline double sum(Lanes<double> v) {
+    double total = 0.0;
+    for (int lane = 0; lane < LanesOf<double>::count; ++lane) total += v[lane];
+    return total;
+}
+
 /// e^x = scale (1 + rest), branch-free: x = k ln 2 + r, |r| <= ln 2 / 2, a Taylor polynomial in r, and the exponent put
 /// into the bits of scale.  |x| must stay below 708 (double) or 87 (float); NaN stays NaN.
 template <typename T>

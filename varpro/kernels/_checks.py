@@ -5,6 +5,8 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.errors import ShapeError
 
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
 
 def doubles(a: Array) -> Array:
     """a as C-contiguous float64; no copy if it is one."""

@@ -1,0 +1,36 @@
+/// Rows on a sphere of radius 1 / xi, and the way back of a gradient.
+///
+///   s = sqrt(||x||^2 + eps),   xhat = x / (xi s),   u = x / s,   (dxhat)^T g = (g - u (u . g)) / (xi s)
+///
+/// All arrays are C-contiguous and do not alias; a row depends on itself alone.
+#pragma once
+
+#include <cstdint>
+
+namespace varpro {
+
+/// x, g, out (n, d), all double or all float; s (n) and along (n), u . g of each row, double, as all arithmetic.
+/// g null: out = xhat, along is not touched.  Else out is the gradient for x.
+/// s is not finite where x is not or its square overflows; along where g is not.  s = 0 leaves NaN in that row.
+/// Reads sizeof(x) n d bytes (twice that with g), writes as many as x has.
+struct InwardScaleCall {
+    const void* x;
+    const void* g;
+    void* out;
+    double* s;
+    double* along;
+    bool is_float;
+    std::int64_t n, d;
+    double xi, eps;
+};
+
+#define VARPRO_DECLARE_INWARD_SCALE(isa)            \
+    namespace isa {                                 \
+    void inward_scale(const InwardScaleCall& call); \
+    }
+
+VARPRO_DECLARE_INWARD_SCALE(baseline)
+VARPRO_DECLARE_INWARD_SCALE(avx2)
+VARPRO_DECLARE_INWARD_SCALE(avx512)
+
+}  // namespace varpro

@@ -1,0 +1,47 @@
+/// Divergence of the rows of a class from the row of weights of that class, with both gradients.
+///
+/// All arrays are C-contiguous and do not alias.  Sums over the samples of a class run in their order; nothing here
+/// knows of threads.
+#pragma once
+
+#include <cstdint>
+
+namespace varpro {
+
+/// With p = softmax(f / tau) of a sample and q = softmax(w / tau) of its class:
+///   pq       KL(p || q) = sum p (log p - log q)     its gradient for f: p (log p - log q - KL) / tau, for w: (q - p) /
+///   tau qp       KL(q || p) = sum q (log q - log p)                         (p - q) / tau,  q (log q - log p - KL) /
+///   tau squares  ||f - w||^2                                                2 (f - w),      -2 (f - w)
+enum class Divergence { pq, qp, squares };
+
+/// One batch.  f (n, m) double or float; position (n), the class of each sample in 0 .. classes - 1; weights
+/// (classes, m), or null, and `best` (classes, m) is written: the weights that minimise the sum, tau log of the mean p,
+/// tau times the mean log p, or the mean.  value (classes), sums over the samples; by_f (n, m) in f's precision and
+/// by_weights (classes, m): `scale` times the gradients of the sum over all samples.  by_weights null where the weights
+/// are eliminated: it is zero there.  A class without samples has value and gradient 0, and no weights.
+/// value[c] is not finite where a feature of the class or its weights are not.  All arithmetic in double.
+/// Reads and writes sizeof(f) n m bytes; n m exponentials, twice that to eliminate.
+struct DivergenceCall {
+    const void* f;
+    bool f_is_float;
+    const std::int64_t* position;
+    const double* weights;
+    double* best;
+    double* value;
+    void* by_f;
+    double* by_weights;
+    std::int64_t n, m, classes;
+    double tau, scale;
+    Divergence kind;
+};
+
+#define VARPRO_DECLARE_SOFTMAX_DIVERGENCE(isa)           \
+    namespace isa {                                      \
+    void softmax_divergence(const DivergenceCall& call); \
+    }
+
+VARPRO_DECLARE_SOFTMAX_DIVERGENCE(baseline)
+VARPRO_DECLARE_SOFTMAX_DIVERGENCE(avx2)
+VARPRO_DECLARE_SOFTMAX_DIVERGENCE(avx512)
+
+}  // namespace varpro

@@ -1,0 +1,57 @@
+"""Rows on a sphere of radius 1 / xi, and the way back of a gradient.
+
+s = sqrt(||x||^2 + eps),   xhat = x / (xi s),   u = x / s,   (dxhat)^T g = (g - u (u.g)) / (xi s)
+"""
+
+import numpy as np
+
+from varpro import _cpu
+from varpro.arrays import Array
+from varpro.errors import ShapeError
+from varpro.kernels._checks import FLOATS
+
+
+def inward_scale(x: Array, xi: float, eps: float) -> tuple[Array, Array]:
+    """xhat (N, D) in the dtype of x, and s (N,) float64; arithmetic in float64.
+
+    x : (N, D) float32 or float64.  s is not finite where the row is not, or where its square overflows.  A row with
+    s = 0 is NaN.
+    """
+    _check(x)
+    out, s = np.empty(x.shape, dtype=x.dtype), np.empty(len(x))
+    _cpu.inward_scale(np.ascontiguousarray(x), None, float(xi), float(eps), out, s, None)
+    return out, s
+
+
+def inward_scale_reference(x: Array, xi: float, eps: float) -> tuple[Array, Array]:
+    """The formula."""
+    wide = x.astype(np.float64)
+    s = np.sqrt((wide**2).sum(axis=1) + eps)
+    return (wide / (xi * s[:, None])).astype(x.dtype), s
+
+
+def inward_scale_vjp(x: Array, g: Array, xi: float, eps: float) -> tuple[Array, Array, Array]:
+    """The gradient (N, D) for x in its dtype, s (N,) and u.g (N,), both float64; g : as x, the gradient for xhat.
+
+    u.g is not finite where the row of g is not.
+    """
+    _check(x)
+    if g.shape != x.shape or g.dtype != x.dtype:
+        raise ShapeError(f"g has shape {g.shape} and dtype {g.dtype}, x {x.shape} and {x.dtype}; both need the same")
+    out, s, along = np.empty(x.shape, dtype=x.dtype), np.empty(len(x)), np.empty(len(x))
+    _cpu.inward_scale(np.ascontiguousarray(x), np.ascontiguousarray(g), float(xi), float(eps), out, s, along)
+    return out, s, along
+
+
+def inward_scale_vjp_reference(x: Array, g: Array, xi: float, eps: float) -> tuple[Array, Array, Array]:
+    """The formulas."""
+    wide, given = x.astype(np.float64), g.astype(np.float64)
+    s = np.sqrt((wide**2).sum(axis=1) + eps)
+    unit = wide / s[:, None]
+    along = (unit * given).sum(axis=1)
+    return ((given - unit * along[:, None]) / (xi * s[:, None])).astype(x.dtype), s, along
+
+
+def _check(x: Array) -> None:
+    if x.ndim != 2 or x.dtype not in FLOATS:
+        raise ShapeError(f"x has shape {x.shape} and dtype {x.dtype}; it needs (N, D), float32 or float64")

@@ -1,0 +1,107 @@
+"""Divergence of the rows of a class from the row of weights of that class, with both gradients.
+
+p = softmax(f / tau) of a sample, q = softmax(w / tau) of its class
+
+pq       KL(p || q)       for f: p (log p - log q - KL) / tau      for w: (q - p) / tau
+qp       KL(q || p)              (p - q) / tau                            q (log q - log p - KL) / tau
+squares  ||f - w||^2             2 (f - w)                                -2 (f - w)
+"""
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from varpro import _cpu
+from varpro.arrays import Array
+from varpro.errors import ShapeError
+from varpro.kernels._checks import doubles
+from varpro.kernels.class_moments import check_batches, positions
+
+Kind = Literal["pq", "qp", "squares"]
+KINDS: tuple[Kind, ...] = ("pq", "qp", "squares")
+
+
+def softmax_divergence(
+    f: Array, position: Array, weights: Array, kind: Kind, *, tau: float = 1.0, scale: float = 1.0
+) -> tuple[Array, Array, Array]:
+    """value (B, C), sums over the samples of each class; `scale` times the gradients of the sum over all of them.
+
+    f : (B, N, D) float32 or float64; position : (B, N) integers; weights : (B, C, D).  The gradients are (B, N, D) in
+    the dtype of f and (B, C, D) float64, as all arithmetic.  value[c] is not finite where a feature of the class or
+    its weights are not.
+    """
+    if weights.ndim != 3 or weights.shape != (len(f), weights.shape[1], f.shape[-1]):
+        raise ShapeError(f"weights have shape {weights.shape}, f {f.shape}; they need (B, C, D)")
+    _check(f, position, weights.shape[1], kind, tau)
+    by_f, by_weights, value = np.empty(f.shape, dtype=f.dtype), np.empty(weights.shape), np.empty(weights.shape[:2])
+    _cpu.softmax_divergence(
+        np.ascontiguousarray(f), positions(position), doubles(weights), None, value, by_f, by_weights, float(tau),
+        float(scale), KINDS.index(kind),
+    )  # fmt: skip
+    return value, by_f, by_weights
+
+
+def softmax_divergence_eliminated(
+    f: Array, position: Array, n_classes: int, kind: Kind, *, tau: float = 1.0, scale: float = 1.0
+) -> tuple[Array, Array, Array]:
+    """value (B, C), the gradient for f and the weights (B, C, D) that minimise the value.
+
+    tau log of the mean p (pq), tau times the mean log p (qp), or the mean; zeros for a class without samples.
+    """
+    _check(f, position, n_classes, kind, tau)
+    best, value = np.zeros((f.shape[0], n_classes, f.shape[2])), np.empty((f.shape[0], n_classes))
+    by_f = np.empty(f.shape, dtype=f.dtype)
+    _cpu.softmax_divergence(
+        np.ascontiguousarray(f), positions(position), None, best, value, by_f, None, float(tau), float(scale),
+        KINDS.index(kind),
+    )  # fmt: skip
+    return value, by_f, best
+
+
+def softmax_divergence_reference(
+    f: Array, position: Array, weights: Array, kind: Kind, *, tau: float = 1.0, scale: float = 1.0
+) -> tuple[Array, Array, Array]:
+    """The formulas."""
+    member = (position[:, None, :] == np.arange(weights.shape[1])[:, None]).astype(np.float64)
+    wide, of_class = f.astype(np.float64), np.take_along_axis(weights, position[:, :, None], axis=1)
+    if kind == "squares":
+        each, by_f = (wide - of_class) ** 2, 2.0 * scale * (wide - of_class)
+        by_w = -by_f
+    else:
+        log_p, log_q = _log_softmax(wide / tau), _log_softmax(of_class / tau)
+        p, q = np.exp(log_p), np.exp(log_q)
+        each = p * (log_p - log_q) if kind == "pq" else q * (log_q - log_p)
+        toward = (p if kind == "pq" else q) * each.sum(axis=2, keepdims=True)
+        by_f = scale / tau * (each - toward if kind == "pq" else p - q)
+        by_w = scale / tau * (q - p if kind == "pq" else each - toward)
+    value = (member @ each.sum(axis=2, keepdims=True))[:, :, 0]
+    return value, by_f.astype(f.dtype), member @ by_w
+
+
+def best_weights_reference(f: Array, position: Array, n_classes: int, kind: Kind, *, tau: float = 1.0) -> Array:
+    """The weights of softmax_divergence_eliminated, for classes with samples."""
+    member = (position[:, None, :] == np.arange(n_classes)[:, None]).astype(np.float64)
+    member /= np.maximum(member.sum(axis=2, keepdims=True), 1.0)
+    wide = f.astype(np.float64)
+    if kind == "squares":
+        return member @ wide
+    log_p = _log_softmax(wide / tau)
+    with np.errstate(divide="ignore"):
+        best = np.log(member @ np.exp(log_p)) if kind == "pq" else member @ log_p
+    return tau * np.where(np.isfinite(best), best, member @ log_p)
+
+
+def _log_softmax(z: Array) -> Array:
+    shifted = z - z.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))  # type: ignore[no-any-return]
+
+
+def _check(f: Array, position: Array, n_classes: int, kind: str, tau: float) -> None:
+    if kind not in KINDS:
+        raise ShapeError(f"kind is {kind!r}; it is one of {', '.join(KINDS)}")
+    check_batches(f, position, n_classes)
+    if f.shape[2] == 0:
+        raise ShapeError(f"f has shape {f.shape}; a row needs an entry or more")
+    if not (tau > 0 and math.isfinite(tau) and math.isfinite(1.0 / tau)):
+        raise ShapeError(f"tau is {tau}; it and its inverse must be positive and finite")
