@@ -18,7 +18,17 @@ from varpro.distributed import Communicator, SerialCommunicator
 from varpro.errors import ConfigError, OutputError
 
 PROGRAM = "varpro-bench"
-STEMS = ("scalarize", "jacobian_products", "gauss_newton", "projector", "gram", "small_fits")
+STEMS = (
+    "scalarize",
+    "jacobian_products",
+    "gauss_newton",
+    "projector",
+    "gram",
+    "small_fits",
+    "class_moments",
+    "inward_scale",
+    "softmax_divergence",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
