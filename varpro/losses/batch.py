@@ -8,6 +8,7 @@ import numpy as np
 
 from varpro.arrays import Array, is_device_array
 from varpro.errors import BackendError, NonFiniteError, ShapeError
+from varpro.kernels.class_moments import class_moments
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,13 @@ class LossResult:
 
 def finite_matrix(a: Any, name: str) -> Array:
     """a (rows, columns) in float64; no copy if it is.  Raises ShapeError, NonFiniteError."""
+    a = real_matrix(a, name).astype(np.float64, copy=False)
+    require_finite(a, name)
+    return a
+
+
+def real_matrix(a: Any, name: str) -> Array:
+    """a (rows, columns) in float32 or float64, whatever its values: the kernels tell.  Raises ShapeError."""
     if is_device_array(a):
         raise BackendError(f"{name} lives on a device; these objectives take NumPy arrays: pass {name}.get()")
     a = np.asarray(a)
@@ -30,14 +38,12 @@ def finite_matrix(a: Any, name: str) -> Array:
         raise ShapeError(f"{name} has the shape {a.shape}; it needs two dimensions, none of them 0")
     if a.dtype.kind not in "fiu":
         raise ShapeError(f"{name} holds {a.dtype}; it needs real numbers")
-    a = a.astype(np.float64, copy=False)
-    require_finite(a, name)
-    return a
+    return a if a.dtype in (np.float32, np.float64) else a.astype(np.float64)
 
 
 def in_precision_of(source: Any, a: Array) -> Array:
     """a in float32 if source is, else as it is."""
-    return a.astype(np.float32) if getattr(source, "dtype", None) == np.float32 else a
+    return a.astype(np.float32, copy=False) if getattr(source, "dtype", None) == np.float32 else a
 
 
 def require_finite(a: Array, name: str) -> None:
@@ -79,13 +85,8 @@ def labels_below(y: Any, n_rows: int, n_classes: int, owner: str) -> Array:
 
 def class_sums(rows: Array, position: Array, n_classes: int) -> Array:
     """Sums over the rows of each class: rows (N, D), position (N,) in 0 .. n_classes - 1 -> (n_classes, D)."""
-    order = position.argsort(kind="stable")
-    first = np.searchsorted(position[order], np.arange(n_classes))
-    sums = np.zeros((n_classes, rows.shape[1]))
-    for c, (begin, end) in enumerate(zip(first, [*first[1:], len(rows)], strict=True)):
-        if end > begin:
-            sums[c] = rows[order[begin:end]].sum(axis=0)
-    return sums
+    moments = class_moments(rows[None], position[None], n_classes, centred=False)
+    return moments.counts[0, :, None] * moments.means[0]  # type: ignore[no-any-return]
 
 
 def over_batches(loss: Callable[..., LossResult], features: Any, y: Any, **inputs: Any) -> LossResult:

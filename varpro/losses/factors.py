@@ -20,8 +20,9 @@ import scipy.linalg
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
+from varpro.kernels.class_moments import class_moments
 from varpro.linalg import projector
-from varpro.losses.batch import class_sums, finite_matrix, labels_of, require_no_overflow
+from varpro.losses.batch import labels_of, real_matrix, require_finite, require_no_overflow
 
 GRAM_CONDITION_LIMIT = 1e-13
 """Reciprocal condition of the Gram matrix below which its corrected solutions are no longer trusted."""
@@ -57,29 +58,40 @@ class DiscriminantFactors:
 
     features : (N, D); y : (N,) integers, gaps allowed; C counts the classes present.
     side : where the ridge is factored: n (N, N), d (D, D), auto the smaller.
+    centred : False leaves out H, and with it all but the moments.
     Raises ShapeError, NonFiniteError.
     """
 
+    H: Array
+    """F - mu_y, (N, D) float64"""
+
     def __init__(
-        self, features: Any, y: Any, *, ridge: Ridge | None = None, side: Literal["auto", "n", "d"] = "auto"
+        self,
+        features: Any,
+        y: Any,
+        *,
+        ridge: Ridge | None = None,
+        side: Literal["auto", "n", "d"] = "auto",
+        centred: bool = True,
     ) -> None:
         if side not in ("auto", "n", "d"):
             raise ConfigError(f"side is {side!r}; it is 'auto', 'n' or 'd'")
         self.single = getattr(features, "dtype", None) == np.float32
-        rows = finite_matrix(features, "F")
+        rows = real_matrix(features, "F")
         self.n_samples, self.n_features = rows.shape
-        self.labels, self.position, self.counts = np.unique(
-            labels_of(y, len(rows)), return_inverse=True, return_counts=True
-        )
+        self.labels, self.position = np.unique(labels_of(y, len(rows)), return_inverse=True)
         self.ridge, self.side = ridge or Ridge(), side
+        moments = class_moments(rows[None], self.position[None], self.n_classes, centred=centred)
+        self.counts, self.means, self.within = moments.counts[0], moments.means[0], moments.within[0]
+        if moments.h is not None:
+            self.H = moments.h[0]
         with np.errstate(over="ignore", invalid="ignore"):
-            self.means = class_sums(rows, self.position, self.n_classes) / self.counts[:, None]
+            self.trSw = float(self.within.sum()) / self.n_samples
+            if not np.isfinite(self.trSw):
+                require_finite(rows, "F")
             self.mean = self.weights @ self.means
-            self.H = np.take(self.means, self.position, axis=0)
-            np.subtract(rows, self.H, out=self.H)
             self.deviations = self.means - self.mean
             self.B = np.sqrt(self.weights)[:, None] * self.deviations
-            self.trSw = float(np.vdot(self.H, self.H)) / self.n_samples
             self.trSb = float(np.vdot(self.B, self.B))
             norm2 = self.n_samples * (self.trSt + float(self.mean @ self.mean))
         require_no_overflow(norm2, "F", rows.shape)

@@ -16,13 +16,15 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError, ShapeError
+from varpro.kernels.softmax_divergence import softmax_divergence
 from varpro.losses.batch import (
     LossResult,
-    class_sums,
     finite_matrix,
     in_precision_of,
     labels_below,
     over_batches,
+    real_matrix,
+    require_finite,
     require_no_overflow,
 )
 from varpro.losses.factors import DiscriminantFactors
@@ -69,30 +71,35 @@ class IntraClassVariance:
             return over_batches(self, features, y, **({} if C is None else {"C": C}))
         if self.mode == "eliminated":
             return self.of(DiscriminantFactors(features, y))
-        rows, centroids = finite_matrix(features, "F"), finite_matrix(C, "C")
+        rows, centroids = real_matrix(features, "F"), finite_matrix(C, "C")
         if rows.shape[1] != centroids.shape[1]:
             raise ShapeError(f"F has {rows.shape[1]} columns, the centroids C have {centroids.shape[1]}")
         y = labels_below(y, len(rows), len(centroids), "C")
         with np.errstate(over="ignore", invalid="ignore"):
-            value, gradient, info = self._around(rows, y, centroids)
+            value, gradient, by_centroid, info = self._around(rows, y, centroids)
+        if not np.isfinite(value):
+            require_finite(rows, "F")
         require_no_overflow(value, "F or C", rows.shape)
         if self.mode != "learned":
-            return LossResult(value, in_precision_of(features, gradient), info)
-        by_centroid = in_precision_of(C, -class_sums(gradient, y, len(centroids)))
-        return LossResult(value, {"F": in_precision_of(features, gradient), "C": by_centroid}, info)
+            return LossResult(value, gradient, info)
+        return LossResult(value, {"F": gradient, "C": in_precision_of(C, by_centroid)}, info)
 
     def of(self, factors: DiscriminantFactors) -> LossResult:
         """The eliminated form from factors that are already there."""
         n_c = factors.counts
         weights = np.where(n_c > 1, n_c / np.maximum(n_c - 1, 1), 0.0) if self.unbiased else np.ones(len(n_c))
-        weighted = weights[factors.position][:, None] * factors.H if self.unbiased else factors.H
-        value = float(np.vdot(weighted, factors.H)) / factors.n_samples if self.unbiased else factors.trSw
-        gradient = (2.0 / factors.n_samples) * weighted
+        value = float(weights @ factors.within) / factors.n_samples
+        slope: Any = 2.0 / factors.n_samples
+        if self.unbiased:
+            slope = slope * weights[factors.position][:, None]
+        gradient = np.empty(factors.H.shape, dtype=np.float32 if factors.single else np.float64)
+        np.multiply(factors.H, slope, out=gradient, casting="same_kind")
         info = {"C": factors.means, "labels": factors.labels, "trSw": factors.trSw, "trSt": factors.trSt}
-        return LossResult(value, gradient.astype(np.float32) if factors.single else gradient, info)
+        return LossResult(value, gradient, info)
 
-    def _around(self, rows: Array, y: Array, old: Array) -> tuple[float, Array, dict[str, Any]]:
-        factors = DiscriminantFactors(rows, y)
+    def _around(self, rows: Array, y: Array, old: Array) -> tuple[float, Array, Array, dict[str, Any]]:
+        """The value, its gradients for F and for fixed centroids, and info."""
+        factors = DiscriminantFactors(rows, y, centred=False)
         info: dict[str, Any] = {"trSw": factors.trSw, "trSt": factors.trSt}
         if self.mode == "learned":
             centroids, kappa = old, np.zeros(factors.n_classes)
@@ -103,7 +110,9 @@ class IntraClassVariance:
             share = (factors.counts / (factors.counts + kappa))[:, None]
             centroids[factors.labels] += share * (factors.means - old[factors.labels])
             info["C"] = centroids
-        away = rows - centroids[y]
         moved = ((centroids - old)[factors.labels] ** 2).sum(axis=1)
-        value = (float(np.vdot(away, away)) + float(kappa @ moved)) / len(rows)
-        return value, (2.0 / len(rows)) * away, info
+        squares, gradient, by_centroid = softmax_divergence(
+            rows[None], y[None], centroids[None], "squares", scale=1.0 / len(rows)
+        )
+        value = (float(squares.sum()) + float(kappa @ moved)) / len(rows)
+        return value, gradient[0], by_centroid[0], info

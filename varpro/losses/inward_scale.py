@@ -15,7 +15,8 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
-from varpro.losses.batch import finite_matrix, in_precision_of, require_no_overflow
+from varpro.kernels.inward_scale import inward_scale, inward_scale_vjp
+from varpro.losses.batch import in_precision_of, real_matrix, require_finite, require_no_overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,29 +43,34 @@ class InwardScale:
         return cls(xi=100.0)
 
     def __call__(self, x: Any) -> Array:
-        rows, s = self._rows(x)
-        return in_precision_of(x, rows / (self.xi * s))
+        rows = real_matrix(x, "x")
+        scaled, s = inward_scale(rows, self.xi, self.eps)
+        self._require(rows, s)
+        return scaled
 
     def vjp(self, x: Any, g: Any) -> Array | Mapping[str, Any]:
         """Gradient with respect to the inputs, given the gradient g (N, D) with respect to xhat."""
-        rows, s = self._rows(x)
-        given = finite_matrix(g, "g")
+        rows, given = real_matrix(x, "x"), real_matrix(g, "g")
         if given.shape != rows.shape:
             raise ShapeError(f"g has the shape {given.shape}, x has {rows.shape}")
-        unit = rows / s
-        along = np.einsum("ij,ij->i", unit, given)[:, None]
-        gradient = in_precision_of(x, (given - unit * along) / (self.xi * s))
+        if rows.dtype != given.dtype:
+            rows, given = rows.astype(np.float64, copy=False), given.astype(np.float64, copy=False)
+        gradient, s, along = inward_scale_vjp(rows, given, self.xi, self.eps)
+        self._require(rows, s)
+        if not np.isfinite(along).all():
+            require_finite(given, "g")
+        gradient = in_precision_of(x, gradient)
         return {"x": gradient, "xi": -float(along.sum()) / self.xi**2} if self.learnable else gradient
 
-    def _rows(self, x: Any) -> tuple[Array, Array]:
-        rows = finite_matrix(x, "x")
-        with np.errstate(over="ignore"):
-            s = np.sqrt(np.einsum("ij,ij->i", rows, rows) + self.eps)[:, None]
-        require_no_overflow(float(s.max()), "x", rows.shape)
+    def _require(self, rows: Array, s: Array) -> None:
+        """What makes a root s useless: NaN and infinity, squares that overflow, a row of zeros without eps."""
+        largest = float(s.max())
+        if not np.isfinite(largest):
+            require_finite(rows, "x")
+        require_no_overflow(largest, "x", rows.shape)
         if not s.min() > 0:
             row = int(s.argmin())
             raise DegenerateBatchError(f"row {row} of x (N = {len(rows)}, D = {rows.shape[1]}) is zero: take eps > 0")
-        return rows, s
 
 
 def cross_entropy_floor(n_classes: int, radius: float, xi: float = 1.0) -> float:

@@ -17,6 +17,7 @@ import scipy.linalg
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
+from varpro.kernels.softmax_divergence import Kind, softmax_divergence, softmax_divergence_eliminated
 from varpro.linalg import projector
 from varpro.losses.batch import (
     LossResult,
@@ -26,6 +27,8 @@ from varpro.losses.batch import (
     labels_below,
     labels_of,
     over_batches,
+    real_matrix,
+    require_finite,
     require_no_overflow,
 )
 
@@ -169,17 +172,20 @@ class FeedBackward:
             raise ConfigError("eliminate=True finds W itself" if W is not None else "W= (m, n) is missing")
         if np.ndim(features) == 3:
             return over_batches(self, features, y, **({} if W is None else {"W": W}))
-        rows = finite_matrix(features, "F")
+        rows = finite_matrix(features, "F") if self.dist == "l1" else real_matrix(features, "F")
         if self.eliminate:
             labels, position = np.unique(labels_of(y, len(rows)), return_inverse=True)
-            weights = self._best(rows, position, len(labels))
+            with np.errstate(over="ignore", invalid="ignore"):
+                value, by_rows, weights = self._eliminated(rows, position, len(labels))
         else:
             weights = finite_matrix(W, "W").T
             if weights.shape[1] != rows.shape[1]:
                 raise ShapeError(f"F has {rows.shape[1]} columns, W has {weights.shape[1]} rows; both are the features")
             position = labels_below(y, len(rows), len(weights), "W")
-        with np.errstate(over="ignore", invalid="ignore"):
-            value, by_rows, by_weights = self._value(rows, position, weights)
+            with np.errstate(over="ignore", invalid="ignore"):
+                value, by_rows, by_weights = self._value(rows, position, weights)
+        if not np.isfinite(value):
+            require_finite(rows, "F")
         require_no_overflow(value, "F or W", rows.shape)
         by_rows = in_precision_of(features, by_rows)
         if self.eliminate:
@@ -190,15 +196,34 @@ class FeedBackward:
         info = {"e": separability(W), "e_norm": separability(W, normalise=True)}
         return LossResult(value, gradient, info)
 
+    @property
+    def _kind(self) -> Kind:
+        return "squares" if self.dist == "l2" else self.direction
+
     def _value(self, rows: Array, position: Array, weights: Array) -> tuple[float, Array, Array]:
         """L and its gradients for rows (N, m) and weights (n, m)."""
+        if self.dist == "l1":
+            return self._of_shares(rows, position, weights)
+        sums, by_rows, by_weights = softmax_divergence(
+            rows[None], position[None], weights[None], self._kind, tau=self.tau, scale=1.0 / len(rows)
+        )
+        return _mean(sums, len(rows)), by_rows[0], by_weights[0]
+
+    def _eliminated(self, rows: Array, position: Array, n_classes: int) -> tuple[float, Array, Array]:
+        """L, its gradient for rows (N, m), and the weights (n, m) that minimise it."""
+        if self.dist == "l1":
+            weights = self._best_shares(rows, position, n_classes)
+            return *self._of_shares(rows, position, weights)[:2], weights
+        sums, by_rows, best = softmax_divergence_eliminated(
+            rows[None], position[None], n_classes, self._kind, tau=self.tau, scale=1.0 / len(rows)
+        )
+        return _mean(sums, len(rows)), by_rows[0], best[0]
+
+    def _of_shares(self, rows: Array, position: Array, weights: Array) -> tuple[float, Array, Array]:
+        """_value of the l1 distributions."""
         n_rows, n_classes = len(rows), len(weights)
-        if self.dist == "l2":
-            away = rows - weights[position]
-            by_rows = (2.0 / n_rows) * away
-            return float(np.vdot(away, away)) / n_rows, by_rows, -class_sums(by_rows, position, n_classes)
-        log_p, pull_p = self._distribution(rows)
-        log_all, pull_q = self._distribution(weights)
+        log_p, pull_p = self._shares(rows)
+        log_all, pull_q = self._shares(weights)
         log_q = log_all[position]
         if self.direction == "pq":
             p = np.exp(log_p)
@@ -209,16 +234,10 @@ class FeedBackward:
             weighted = q * (log_q - log_p)
             by_log_p, by_log_q = -q, weighted + q
         by_weights = pull_q(class_sums(by_log_q, position, n_classes) / n_rows)
-        return max(float(weighted.sum()) / n_rows, 0.0), pull_p(by_log_p / n_rows), by_weights
+        return _mean(weighted, n_rows), pull_p(by_log_p / n_rows), by_weights
 
-    def _distribution(self, rows: Array) -> tuple[Array, Pull]:
-        """Logarithms of the distributions of rows, and the way back of a gradient with respect to them."""
-        if self.dist == "softmax":
-            scaled = (rows - rows.max(axis=1, keepdims=True)) / self.tau
-            exponentials = np.exp(scaled)
-            total = exponentials.sum(axis=1, keepdims=True)
-            p = exponentials / total
-            return scaled - np.log(total), lambda g: (g - p * g.sum(axis=1, keepdims=True)) / self.tau
+    def _shares(self, rows: Array) -> tuple[Array, Pull]:
+        """Logarithms of max(f, 0) + floor over their sum, and the way back of a gradient with respect to them."""
         entries = np.maximum(rows, 0.0) + self.floor
         sums = entries.sum(axis=1, keepdims=True)
         return (
@@ -226,19 +245,16 @@ class FeedBackward:
             lambda g: np.where(rows > 0, g / entries - g.sum(axis=1, keepdims=True) / sums, 0.0),
         )
 
-    def _best(self, rows: Array, position: Array, n_classes: int) -> Array:
-        """The weights (n, m) that minimise L: class means of p, of log p (qp), or of the features (l2)."""
+    def _best_shares(self, rows: Array, position: Array, n_classes: int) -> Array:
+        """The weights (n, m) that minimise L: class means of p, or of log p (qp)."""
+        log_p, _ = self._shares(rows)
         counts = np.bincount(position, minlength=n_classes)[:, None]
-        if self.dist == "l2":
-            return class_sums(rows, position, n_classes) / counts
-        log_p, _ = self._distribution(rows)
-        if self.direction == "pq":
-            with np.errstate(divide="ignore"):
-                log_q = np.log(class_sums(np.exp(log_p), position, n_classes) / counts)
-            log_q = np.where(np.isfinite(log_q), log_q, class_sums(log_p, position, n_classes) / counts)
-        else:
-            log_q = class_sums(log_p, position, n_classes) / counts
-        if self.dist == "softmax":
-            return self.tau * log_q
-        q = np.exp(log_q)
+        averaged = np.exp(log_p) if self.direction == "pq" else log_p
+        mean = class_sums(averaged, position, n_classes) / counts
+        q = mean if self.direction == "pq" else np.exp(mean)
         return q * (2.0 * self.floor / q.min(axis=1, keepdims=True)) - self.floor
+
+
+def _mean(terms: Array, n_rows: int) -> float:
+    """Their sum over n_rows, never negative: rounding may make it so."""
+    return max(float(terms.sum()) / n_rows, 0.0)
