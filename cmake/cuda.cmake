@@ -2,6 +2,7 @@
 # leaves them out.  Nothing but the static CUDA runtime is linked, so that the module imports on a machine without a driver.
 set(VARPRO_CUDA AUTO CACHE STRING "build the CUDA kernels: ON, OFF or AUTO")
 set(VARPRO_CUDA_SOURCES
+    csrc/cuda/bilinear.cu
     csrc/cuda/gauss_newton.cu
     csrc/cuda/jacobian_products.cu
     csrc/cuda/scalarize.cu

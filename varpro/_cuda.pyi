@@ -12,6 +12,10 @@ def quadratic(
     *, images: int, pixel: str, index: int, w: int, phi: int, d: int, problems: int, n: int, planes: int, side: int,
     units: int, w_is_float: bool, d_is_float: bool, logistic: bool, device: int, stream: int,
 ) -> None: ...  # fmt: skip
+def bilinear(
+    *, images: int, pixel: str, index: int, w: int, phi: int, d: int, problems: int, n: int, height: int, width: int,
+    units: int, w_is_float: bool, d_is_float: bool, logistic: bool, device: int, stream: int,
+) -> None: ...  # fmt: skip
 def packed(
     *, images: int, pixel: str, index: int, out: int, problems: int, n: int, planes: int, side: int,
     out_is_float: bool, device: int, stream: int,

@@ -40,6 +40,33 @@ void bind_quadratic(py::module_& m) {
         py::arg("w_is_float"), py::arg("d_is_float"), py::arg("logistic"), py::arg("device"), py::arg("stream"));
 }
 
+void bind_bilinear(py::module_& m) {
+    m.def(
+        "bilinear",
+        [](std::uintptr_t images, const std::string& pixel, std::uintptr_t index, std::uintptr_t w, std::uintptr_t phi,
+           std::uintptr_t d, std::int64_t problems, std::int64_t n, std::int64_t height, std::int64_t width,
+           std::int64_t units, bool w_is_float, bool d_is_float, bool logistic, int device, std::uintptr_t stream) {
+            const BilinearLaunch call{at(images),
+                                      at<const std::int32_t>(index),
+                                      at(w),
+                                      at(phi),
+                                      at(d),
+                                      problems,
+                                      n,
+                                      height,
+                                      width,
+                                      units,
+                                      pixel_of(pixel),
+                                      w_is_float,
+                                      d_is_float,
+                                      logistic};
+            enqueue("bilinear", bilinear, call, device, stream);
+        },
+        py::kw_only(), py::arg("images"), py::arg("pixel"), py::arg("index"), py::arg("w"), py::arg("phi"),
+        py::arg("d"), py::arg("problems"), py::arg("n"), py::arg("height"), py::arg("width"), py::arg("units"),
+        py::arg("w_is_float"), py::arg("d_is_float"), py::arg("logistic"), py::arg("device"), py::arg("stream"));
+}
+
 void bind_packed(py::module_& m) {
     m.def(
         "packed",
@@ -72,6 +99,7 @@ void bind_activate(py::module_& m) {
 
 void bind_units(py::module_& m) {
     bind_quadratic(m);
+    bind_bilinear(m);
     bind_packed(m);
     bind_activate(m);
 }

@@ -36,6 +36,23 @@ struct QuadraticLaunch {
 };
 void quadratic(const QuadraticLaunch& call, Stream stream);
 
+/// Bilinear units: q = u^T X v + b as varpro::BilinearCall.  images (any rows, height, width), pixel, index and types
+/// as in QuadraticLaunch; w (problems, height + width + 1, units): rows of u, of v, of b.  phi (problems, n, units +
+/// 1), d (problems, n, (height + width + 1) units) or null.  Both sides <= 1024. Moves height width sizeof(pixel) +
+/// (units + 1) sizeof(phi) + (height + width + 1) units sizeof(d) bytes an image, with 4 height width units operations,
+/// half of them where d is null.
+struct BilinearLaunch {
+    const void* images;
+    const std::int32_t* index;
+    const void* w;
+    void* phi;
+    void* d;
+    std::int64_t problems, n, height, width, units;
+    Pixel pixel;
+    bool w_is_float, d_is_float, logistic;
+};
+void bilinear(const BilinearLaunch& call, Stream stream);
+
 /// Images packed for values alone: q without its bias is out[n] . pack(w), pack(w) = w_k w_l for k <= l (times g_c,
 /// plane after plane), a matrix product; then activate.  out (problems n, planes side (side + 1) / 2) double or float:
 /// X_kk, and X_kl + X_lk for k < l, row after row.  images, pixel, index and side as in QuadraticLaunch; planes <= 128.

@@ -10,23 +10,12 @@
 namespace varpro::cuda {
 namespace {
 
-constexpr int kRows = 4;             // rows of Z a thread
-constexpr int kImages = 2;           // images at a time
-constexpr int kImagesPerBlock = 16;  // so that loading w costs a few per cent of writing D
-constexpr int kThreads = 512;
-constexpr int kStripBytes = 24 * 1024;  // of S in shared memory
-
 /// How a block cuts its work; computed once on the host.
 struct Cut {
     int side, padded, depth;  // padded: side to a multiple of kRows; depth: rows of S in shared memory at a time
     int groups, tile;         // threads = groups (of kRows rows) x tile (units)
     int colours, rows;        // colours: rows of g, 0 for one plane; rows of w
     int slabs;                // blocks that share a problem's images
-};
-
-template <typename Real>
-struct alignas(16) Quad {
-    Real v[kRows];
 };
 
 /// strip[image][k][l] = S[first + k, l] for both images of the pair, zero where there is no such row, column or image.
@@ -46,23 +35,6 @@ __device__ void load_strip(const QuadraticLaunch& call, const Cut& cut, std::int
                     pixel_at<Real>(call.images, call.pixel, start + l * cut.side + k);
         }
         strip[e] = value;
-    }
-}
-
-/// z[image][r] += sum_k S[first + k, l + r] w[first + k, unit]
-template <typename Real>
-__device__ __forceinline__ void accumulate(const Cut& cut, const Real* strip, const Real* w, int first, int l, int unit,
-                                           Real (&z)[kImages][kRows]) {
-    const int steps = cut.side - first < cut.depth ? cut.side - first : cut.depth;
-#pragma unroll 2  // more would cost registers, and with them blocks in flight
-    for (int k = 0; k < steps; ++k) {
-        const Real wk = w[(first + k) * cut.tile + unit];
-#pragma unroll
-        for (int image = 0; image < kImages; ++image) {
-            const auto s = *reinterpret_cast<const Quad<Real>*>(strip + (image * cut.depth + k) * cut.padded + l);
-#pragma unroll
-            for (int r = 0; r < kRows; ++r) z[image][r] += s.v[r] * wk;
-        }
     }
 }
 
@@ -147,21 +119,6 @@ __device__ __forceinline__ void finish_values(const QuadraticLaunch& call, const
     }
 }
 
-/// The thread's rows of D for both images.
-template <typename Real, typename Jacobian>
-__device__ __forceinline__ void write_rows(const Cut& cut, const Place<Real, Jacobian>& at, std::int64_t pair,
-                                           std::int64_t n_images, int l, int unit, const Real (&z)[kImages][kRows]) {
-#pragma unroll
-    for (int image = 0; image < kImages; ++image) {
-        if (pair + image >= n_images) continue;
-        Jacobian* const d = at.d + (pair + image) * cut.rows * at.units + unit;
-        const Real derivative = at.slope[image * cut.tile + unit];
-#pragma unroll
-        for (int r = 0; r < kRows; ++r)
-            if (l + r < cut.side) d[(l + r) * at.units] = static_cast<Jacobian>(z[image][r] * derivative);
-    }
-}
-
 /// kColour: more planes than one, so that a sum over planes is kept beside the sum of this plane.
 template <typename Real, typename Jacobian, bool kColour>
 __global__ void __launch_bounds__(kThreads, kColour ? 1 : 2) quadratic_kernel(QuadraticLaunch call, Cut cut) {
@@ -184,7 +141,11 @@ __global__ void __launch_bounds__(kThreads, kColour ? 1 : 2) quadratic_kernel(Qu
                 if (plane > 0 || first > 0) __syncthreads();  // the strip before this one has been used
                 load_strip(call, cut, at.problem, pair, plane, first, at.strip);
                 __syncthreads();  // the strip, and at first w, is there
-                if (works) accumulate(cut, at.strip, at.w_tile, first, l, unit, sum);
+                if (works) {
+                    const int steps = cut.side - first < cut.depth ? cut.side - first : cut.depth;
+                    accumulate(at.strip + l, cut.padded, cut.depth * cut.padded, at.w_tile + first * cut.tile + unit,
+                               cut.tile, steps, sum);
+                }
             }
             if (works) finish_plane<kColour>(cut, at, plane, group, unit, sum, z);
         }
@@ -192,7 +153,9 @@ __global__ void __launch_bounds__(kThreads, kColour ? 1 : 2) quadratic_kernel(Qu
         finish_values<kColour>(call, cut, at, pair);
         if (!at.d) continue;  // the same for all threads
         __syncthreads();      // the slopes are there
-        if (works) write_rows(cut, at, pair, call.n, l, unit, z);
+        if (works)
+            write_rows(at.d + (pair * cut.rows + l) * at.units + unit, cut.rows * at.units, at.units, cut.side - l,
+                       at.slope + unit, cut.tile, call.n - pair, z);
     }
 }
 

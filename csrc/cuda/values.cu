@@ -10,7 +10,7 @@
 namespace varpro::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kBlock = 256;                // threads
 constexpr int kStagedBytes = 24 * 1024;    // of shared memory, so that eight blocks, all threads, fit a multiprocessor
 constexpr std::int64_t kMostImages = 8;    // a block
 constexpr std::int64_t kMostPlanes = 128;  // times strips within the second dimension of a grid
@@ -41,7 +41,7 @@ __device__ __forceinline__ std::int64_t image_begin(const PackedLaunch& call, st
 }
 
 template <typename Real>
-__global__ void __launch_bounds__(kThreads) packed_kernel(PackedLaunch call, Cut cut) {
+__global__ void __launch_bounds__(kBlock) packed_kernel(PackedLaunch call, Cut cut) {
     VARPRO_DYNAMIC_SHARED(Real, staged);  // (images, rows, pitch): X[l, k] of k in [first, last), l in [first, side)
     const int side = cut.side, plane = blockIdx.y / cut.strips, first = blockIdx.y % cut.strips * cut.width;
     const int last = first + cut.width < side ? first + cut.width : side;
@@ -51,14 +51,14 @@ __global__ void __launch_bounds__(kThreads) packed_kernel(PackedLaunch call, Cut
 
     for (int image = 0; image < images; ++image) {
         const std::int64_t start = image_begin(call, begin + image, plane) + first * (side + 1);
-        for (int e = threadIdx.x; e < rows * width; e += kThreads)
+        for (int e = threadIdx.x; e < rows * width; e += kBlock)
             staged[image * area + e / width * pitch + e % width] =
                 pixel_at<Real>(call.images, call.pixel, start + e / width * side + e % width);
     }
     __syncthreads();
 
     const std::int64_t entries = static_cast<std::int64_t>(side) * (side + 1) / 2;
-    for (int e = row_begin(first, side) + threadIdx.x; e < row_begin(last, side); e += kThreads) {
+    for (int e = row_begin(first, side) + threadIdx.x; e < row_begin(last, side); e += kBlock) {
         const int k = row_of(e, side), l = k + e - row_begin(k, side);
         auto* out = static_cast<Real*>(call.out) + (begin * call.planes + plane) * entries + e;
         for (int image = 0; image < images; ++image, out += call.planes * entries) {
@@ -86,7 +86,7 @@ void launch_packed(const PackedLaunch& call, Stream stream) {
     cut.images = static_cast<int>(most < 1 ? 1 : most);
     const dim3 grid(static_cast<unsigned>(ceil_div<std::int64_t>(all, cut.images)),
                     static_cast<unsigned>(call.planes * cut.strips));
-    VARPRO_LAUNCH(packed_kernel<Real>, grid, dim3(kThreads), cut.images * area * sizeof(Real), stream, call, cut);
+    VARPRO_LAUNCH(packed_kernel<Real>, grid, dim3(kBlock), cut.images * area * sizeof(Real), stream, call, cut);
     check_launch("packed");
 }
 
@@ -97,8 +97,8 @@ struct alignas(16) Vector {
 };
 
 template <typename Real>
-__global__ void __launch_bounds__(kThreads) activate_kernel(ActivateLaunch call, std::int64_t slabs) {
-    constexpr int kCount = Vector<Real>::kCount, kSlab = kThreads * kTurns * kCount;
+__global__ void __launch_bounds__(kBlock) activate_kernel(ActivateLaunch call, std::int64_t slabs) {
+    constexpr int kCount = Vector<Real>::kCount, kSlab = kBlock * kTurns * kCount;
     const std::int64_t problem = blockIdx.x / slabs, size = call.n * (call.units + 1);
     Real* const phi = static_cast<Real*>(call.phi) + problem * size;
     const Real* const bias = static_cast<const Real*>(call.bias) + problem * call.units;
@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(kThreads) activate_kernel(ActivateLaunch call,
     const unsigned columns = static_cast<unsigned>(call.units + 1);
     const unsigned first_column = static_cast<unsigned>((slab + kCount * columns) % columns);  // slab > -kCount
     for (int turn = 0; turn < kTurns; ++turn) {
-        const int offset = (turn * kThreads + static_cast<int>(threadIdx.x)) * kCount;
+        const int offset = (turn * kBlock + static_cast<int>(threadIdx.x)) * kCount;
         const std::int64_t at = slab + offset;
         const bool whole = at >= 0 && at + kCount <= size;
         Vector<Real> q{};
@@ -128,9 +128,9 @@ template <typename Real>
 void launch_activate(const ActivateLaunch& call, Stream stream) {
     constexpr std::int64_t kCount = Vector<Real>::kCount;
     const std::int64_t size = call.n * (call.units + 1);
-    const std::int64_t slabs = ceil_div<std::int64_t>(size + kCount - 1, kThreads * kTurns * kCount);
+    const std::int64_t slabs = ceil_div<std::int64_t>(size + kCount - 1, kBlock * kTurns * kCount);
     const dim3 grid(static_cast<unsigned>(call.problems * slabs));
-    VARPRO_LAUNCH(activate_kernel<Real>, grid, dim3(kThreads), 0, stream, call, slabs);
+    VARPRO_LAUNCH(activate_kernel<Real>, grid, dim3(kBlock), 0, stream, call, slabs);
     check_launch("activate");
 }
 

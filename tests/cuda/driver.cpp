@@ -94,6 +94,26 @@ void run_assemble(Arguments& a, std::ofstream& out) {
     h.append_to(out);
 }
 
+void run_bilinear(Arguments& a, std::ofstream& out) {
+    varpro::cuda::BilinearLaunch call{};
+    call.images = a.array("images");
+    call.index = a.integers("index");
+    call.w = a.array("w");
+    call.problems = a.number("problems"), call.n = a.number("n"), call.units = a.number("units");
+    call.height = a.number("height"), call.width = a.number("width");
+    call.pixel = static_cast<varpro::Pixel>(a.number("pixel"));
+    call.w_is_float = a.number("w_is_float"), call.d_is_float = a.number("d_is_float");
+    call.logistic = a.number("logistic");
+    const std::int64_t images = call.problems * call.n, rows = call.height + call.width + 1;
+    const Output phi(images * (call.units + 1) * (call.w_is_float ? 4 : 8));
+    const Output d(a.number("with_d") ? images * rows * call.units * (call.d_is_float ? 4 : 8) : 0);
+    call.phi = phi.bytes.get();
+    call.d = d.size > 0 ? d.bytes.get() : nullptr;
+    varpro::cuda::bilinear(call, nullptr);
+    phi.append_to(out);
+    d.append_to(out);
+}
+
 void run_packed(Arguments& a, std::ofstream& out) {
     varpro::cuda::PackedLaunch call{};
     call.images = a.array("images");
@@ -137,6 +157,7 @@ void run_jacobian_products(Arguments& a, std::ofstream& out) {
 void run(const std::string& kernel, Arguments& arguments, std::ofstream& out) {
     if (kernel == "quadratic") return run_quadratic(arguments, out);
     if (kernel == "assemble") return run_assemble(arguments, out);
+    if (kernel == "bilinear") return run_bilinear(arguments, out);
     if (kernel == "packed") return run_packed(arguments, out);
     if (kernel == "activate") return run_activate(arguments, out);
     if (kernel == "jacobian_products") return run_jacobian_products(arguments, out);

@@ -12,7 +12,10 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = [ROOT / "csrc/cuda/host/cuda_host.cpp", ROOT / "csrc/cuda/host/fiber.cpp"]
-KERNELS = [ROOT / "csrc/cuda" / f"{name}.cu" for name in ("gauss_newton", "jacobian_products", "scalarize", "values")]
+KERNELS = [
+    ROOT / "csrc/cuda" / f"{name}.cu"
+    for name in ("bilinear", "gauss_newton", "jacobian_products", "scalarize", "values")
+]
 SOURCES = [*KERNELS, *SHIM, ROOT / "tests/cuda/driver.cpp", ROOT / "tests/cuda/shim_kernels.cu"]
 FLAGS = ["-std=c++20", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]

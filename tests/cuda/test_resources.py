@@ -22,6 +22,7 @@ REGISTERS = {  # name and types (d double, f float; Lb1: colours): at most, on s
     "quadratic_kernelIdfLb1": (120, 120),
     "quadratic_kernelIffLb0": (64, 64),
     "quadratic_kernelIffLb1": (80, 96),
+    **{f"bilinear_kernelI{types}E": (64, 64) for types in ("dd", "df", "ff")},
     "packed_kernelId": (32, 32),
     "packed_kernelIf": (32, 32),
     "activate_kernelId": (32, 32),
