@@ -108,6 +108,7 @@ def _scatter(axes: Any, shown: Embedding, colours: Sequence[Any], title: str, si
         if np.isfinite(x):
             axes.plot(x, y, "o", color=colour, markersize=7, markeredgecolor="black", markeredgewidth=1.2)
     axes.set_title(title)
+    axes.set_aspect("equal", adjustable="datalim")  # angles and distances are what there is to see
     axes.tick_params(labelsize=8)
 
 

@@ -18,7 +18,7 @@ RETRIEVALS = tuple(
     (f"{key}_{k}", f"{name}@{k}") for key, name in (("recall_at", "R"), ("true_positives_at", "TP")) for k in (1, 5, 10)
 )
 LAST_LAYERS = {
-    "trained": "trained",
+    "trained": "by gradient, with the rest",
     "varpro": "eliminated: solved for over all training images",
     "discriminant": "none trained: scores of discriminant analysis over all training images",
 }

@@ -11,11 +11,18 @@ from varpro.report.network_record import Embedding, Retrieved
 
 POINTS = 2000
 """Test images in a scatter plot, at most."""
+TSNE_POINTS = 1000
+"""As long as t-SNE takes some seconds."""
 NEIGHBOURS = 8
 QUERIES = 10
 """Queries on the page: the first test image of each of so many classes."""
 SHOWN = 60
 """Misclassified images on the page."""
+
+
+def spread_rows(n: int, count: int) -> Array:
+    """At most `count` of n rows at even distances: files may be sorted by class."""
+    return np.arange(n) if n <= count else np.linspace(0, n - 1, count).round().astype(np.int64)
 
 
 def principal_plane(features: Array) -> Array:

@@ -17,6 +17,7 @@ from varpro.adapters.torch.training import Images
 from varpro.arrays import Array
 from varpro.distributed import Communicator
 from varpro.errors import DegenerateBatchError
+from varpro.train.pictures import spread_rows
 
 BLOCK = 1000
 """Images passed through a network at a time."""
@@ -105,12 +106,16 @@ def discriminant(train: Passed) -> losses.DiscriminantClassifier:
 
 
 def linear_rule(classifier: losses.DiscriminantClassifier, n_classes: int) -> Array:
-    """Its scores as a linear layer (D + 1, n_classes): [F 1] a, up to what all classes of a row share."""
+    """Its scores as a linear layer (D + 1, n_classes): [F 1] a, up to what all classes of a row share.
+
+    A class that it has not seen is never the highest.
+    """
     moments = classifier.moments
     assert moments is not None
     p, centre = classifier.projection, moments.means.mean(axis=0)
     means = (moments.means - centre) @ p
     a = np.zeros((len(centre) + 1, n_classes))
+    a[-1] = -1e30
     a[:-1, moments.labels] = p @ means.T
     a[-1, moments.labels] = -0.5 * (means**2).sum(axis=1) - centre @ p @ means.T
     return a
@@ -133,7 +138,7 @@ def _retrieval(test: Passed) -> dict[str, float | None]:
 
 def scatter(features: Array, labels: Array) -> dict[str, Any]:
     """tr S_w / tr S_t, and the eigenvalues of the null-space objective over tr S_t, in ridge mode, rising."""
-    some = slice(0, SPECTRUM_ROWS)
+    some = spread_rows(len(labels), SPECTRUM_ROWS)
     try:
         info = losses.NullSpaceLoss()(features[some], labels[some]).info
         factors = losses.DiscriminantFactors(features, labels)

@@ -14,9 +14,8 @@ from varpro.adapters.torch.evaluation import Passed
 from varpro.adapters.torch.networks import Network
 from varpro.adapters.torch.outcome import Outcome, Run, train_and_measure
 from varpro.adapters.torch.training import Images
-from varpro.arrays import Array
 from varpro.distributed import Communicator, blas_threads, threads_per_rank
-from varpro.errors import BackendError
+from varpro.errors import BackendError, ConfigError
 from varpro.models.images import planes
 from varpro.network_config import NetworkConfig, Objective, check_with_data
 from varpro.report.network_record import NetworkRecord
@@ -77,6 +76,11 @@ def require_device(wanted: str) -> None:
 
 
 def _prepare(config: NetworkConfig, comm: Communicator, dataset: DataSet, display: Display) -> Run:
+    if config.batch < 2 * comm.size:
+        raise ConfigError(
+            f"batch is {config.batch}, fewer than two images for each of {comm.size} ranks; "
+            f"set batch >= {2 * comm.size}"
+        )
     require_device(config.device)
     device = torch.device("cpu")
     if config.device != "cpu" and torch.cuda.is_available():
@@ -97,6 +101,7 @@ def _untrained(run: Run, plan: Plan) -> tuple[Passed, dict[str, Any]]:
     """What the features of the random start are worth to rules that need no training."""
     run.display.phase("untrained network", 1)
     network = run.start(plan)
+    run.settle(network)
     train, test = (run.passed(network, images) for images in (run.train, run.test))
     found = evaluation.of_features(train, test)
     run.display.advance()
@@ -127,17 +132,15 @@ def _record(
     test, images = found.test, dataset.test.images
     assert test.scores is not None
     predicted, wrong = test.scores.argmax(axis=1), pictures.confident_mistakes(test.scores, test.labels)
-    labels, some = test.labels, slice(0, pictures.POINTS)
-    embeddings, how = [], "features"
+    labels, embeddings, how = test.labels, [], "features"
     run.display.phase("embeddings", len(passed))
     for name, part in passed.items():
-        points, made = pictures.neighbour_plane(part.features[some], run.config.seed)
+        few = pictures.POINTS if part.features.shape[1] <= 2 else pictures.TSNE_POINTS
+        shown = pictures.spread_rows(len(labels), few)
+        points, made = pictures.neighbour_plane(part.features[shown], run.config.seed)
         how = made if made != "features" else how
-        embeddings.append(pictures.embedding(name, points, labels[some], run.n_classes))
+        embeddings.append(pictures.embedding(name, points, labels[shown], run.n_classes))
         run.display.advance()
-
-    def panel(epoch: int, points: Array) -> Any:
-        return pictures.embedding(f"epoch {epoch}", points, labels[some], run.n_classes)
 
     return NetworkRecord(
         metrics=metrics,
@@ -150,6 +153,9 @@ def _record(
         misclassified_predicted=predicted[wrong],
         projection=how,
         embeddings=embeddings,
-        epochs=[panel(epoch, points) for epoch, points in found.panels.items()],
+        epochs=[
+            pictures.embedding(f"epoch {epoch}", points, own, run.n_classes)
+            for epoch, (points, own) in found.panels.items()
+        ],
         retrieved=pictures.retrieved(test.features, labels, images[: len(labels)]),
     )

@@ -1,6 +1,6 @@
 """One network from its random start to its figures: trained, given a last layer if it has none, measured."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,16 @@ from varpro.adapters.torch import evaluation
 from varpro.adapters.torch.evaluation import Passed
 from varpro.adapters.torch.networks import Network
 from varpro.adapters.torch.terms import WeightedSum
-from varpro.adapters.torch.training import Images, Loop, Trained
+from varpro.adapters.torch.training import Images, Loop, Trained, settle_norms
 from varpro.arrays import Array
 from varpro.distributed import Communicator
 from varpro.network_config import NetworkConfig, Objective
 from varpro.report.progress import Display
 from varpro.train.architectures import Plan
-from varpro.train.pictures import POINTS, principal_plane
+from varpro.train.pictures import POINTS, principal_plane, spread_rows
 
+SETTLED = 4000
+"""Training images that batch normalisations take their means and variances from."""
 EPOCH_MEANS = 2000
 """Training images that an epoch's line takes class means, and discriminant analysis, from."""
 EPOCH_TEST = 4000
@@ -48,6 +50,10 @@ class Run:
         torch.manual_seed(int(state[0]))  # of dropout
         return network
 
+    def settle(self, network: Network) -> None:
+        """Let batch normalisations know the parameters as they are.  Collective."""
+        settle_norms(network, self.train.some(SETTLED), self.config.batch, self.comm)
+
     def passed(self, network: Network, images: Images) -> Passed:
         """Features and scores.  Collective."""
         return evaluation.pass_through(network, images, self.comm)
@@ -62,8 +68,8 @@ class Outcome:
     test: Passed
     measured: dict[str, Any]
     """Its part of metrics.json"""
-    panels: dict[int, Array] = field(default_factory=dict)
-    """Points (n, 2) of the first test images after some epochs"""
+    panels: dict[int, tuple[Array, Array]]
+    """Points (n, 2) of test images after some epochs, and their labels"""
 
 
 def train_and_measure(run: Run, plan: Plan, objective: Objective, name: str) -> Outcome:
@@ -71,12 +77,14 @@ def train_and_measure(run: Run, plan: Plan, objective: Objective, name: str) -> 
     network = run.start(plan)
     terms = WeightedSum(run.config, objective, run.n_classes, plan.embedding, run.comm).to(run.device)
     drawn = set(np.linspace(0, run.config.epochs, PANELS).round().astype(int).tolist())
-    panels: dict[int, Array] = {}
+    panels: dict[int, tuple[Array, Array]] = {}
 
     def look(epoch: int) -> dict[str, Any]:
-        test = run.passed(network, run.test.first(EPOCH_TEST))
+        run.settle(network)
+        test = run.passed(network, run.test.some(EPOCH_TEST))
         if epoch in drawn:
-            panels[epoch] = principal_plane(test.features[:POINTS])
+            rows = spread_rows(len(test.labels), POINTS)
+            panels[epoch] = principal_plane(test.features[rows]), test.labels[rows]
         return _line(run, network, test)
 
     trained = Loop(run.config, run.comm, network, terms, run.train, name).run(run.display, look)
@@ -112,7 +120,7 @@ def train_and_measure(run: Run, plan: Plan, objective: Objective, name: str) -> 
 
 def _line(run: Run, network: Network, test: Passed) -> dict[str, Any]:
     """A line's worth of the network as it stands, on the test images; nothing is chosen by it."""
-    means = run.passed(network, run.train.first(EPOCH_MEANS))
+    means = run.passed(network, run.train.some(EPOCH_MEANS))
     line = evaluation.last_layer(network.last, test)
     return {
         "test_accuracy": evaluation.accuracy(test.scores, test.labels)

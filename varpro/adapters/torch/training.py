@@ -20,6 +20,7 @@ from varpro.distributed import Communicator
 from varpro.errors import NonFiniteError
 from varpro.network_config import NetworkConfig, Optimiser
 from varpro.report.progress import Display
+from varpro.train.pictures import spread_rows
 
 AfterEpoch = Callable[[int], dict[str, Any]]
 """What to add to the line of an epoch, 0 before the first step.  Collective."""
@@ -35,9 +36,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def first(self, count: int) -> "Images":
-        """At most so many, from the beginning."""
-        return Images(self.pixels[:count], self.labels[:count])
+    def some(self, count: int) -> "Images":
+        """At most so many, from all over: files may be sorted by class."""
+        rows = torch.from_numpy(spread_rows(len(self), count)).to(self.labels.device)
+        return self if len(self) <= count else Images(self.pixels[rows], self.labels[rows])
 
     def batch(self, rows: torch.Tensor | slice) -> torch.Tensor:
         """Floats in [0, 1], planes last in memory: convolutions on a CPU are up to twice as fast so."""
@@ -75,20 +77,21 @@ class Loop:
 
     def run(self, display: Display, after_epoch: AfterEpoch) -> Trained:
         """Train for the epochs of the config.  Collective.  Raises NonFiniteError, DegenerateBatchError."""
-        optimiser, schedule = make_optimiser(self.config.optimiser, self)
+        optimiser = make_optimiser(self.config.optimiser, self)
         found = Trained(parameters=sum(p.numel() for p in self.parameters()))
         found.history.append({"phase": self.name, "epoch": 0, **after_epoch(0)})
         labels = self.images.labels.numpy(force=True)
         display.phase(self.name, self.config.epochs * n_batches(self.config, len(labels)))
         for epoch in range(1, self.config.epochs + 1):
-            rate = optimiser.param_groups[0]["lr"]
+            rate = rate_of(self.config.optimiser, epoch)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
             clock = time.perf_counter()
             line = self._epoch(epoch, labels, optimiser, display, found)
             agree_on_buffers(self.network, self.comm)
             self._require_finite_parameters(epoch)
             seconds = time.perf_counter() - clock
             found.seconds += seconds
-            schedule.step()
             line |= {"rate": rate, "seconds": seconds}
             found.history.append({"phase": self.name, "epoch": epoch, **line, **after_epoch(epoch)})
         found.skipped, found.ridged = (self.objective.statuses[kind] for kind in ("skipped", "ridge"))
@@ -147,6 +150,31 @@ class Loop:
         return f"{self.name}: {what} in epoch {epoch} of {self.config.epochs}; lower optimiser.rate, which is {rate:g}"
 
 
+def settle_norms(network: Network, images: Images, batch: int, comm: Communicator) -> None:
+    """Give batch normalisations the means and variances of these images under the parameters as they are.  Collective.
+
+    The moving averages of the training begin at 0 and 1 and lag behind: after 30 steps they are worth nothing yet.
+    """
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    network.eval()
+    momentum = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.train()
+        norm.reset_running_stats()
+        norm.momentum = None  # plain means over the batches
+    own = torch.arange(comm.rank, len(images), comm.size, device=images.labels.device)
+    count = max(1, len(own) * comm.size // batch)
+    with torch.no_grad():
+        for part in range(count):
+            network(images.batch(own[part::count]))
+    agree_on_buffers(network, comm)
+    for norm, kept in zip(norms, momentum, strict=True):
+        norm.momentum = kept
+    network.eval()
+
+
 def n_batches(config: NetworkConfig, n_images: int) -> int:
     """Batches an epoch."""
     return max(1, n_images // config.batch)
@@ -165,8 +193,13 @@ def batches(config: NetworkConfig, labels: Array, epoch: int) -> Iterator[Array]
         yield order[first : first + config.batch]
 
 
-def make_optimiser(chosen: Optimiser, loop: Loop) -> tuple[torch.optim.Optimizer, Any]:
-    """The optimiser and its schedule, stepped once an epoch."""
+def rate_of(chosen: Optimiser, epoch: int) -> float:
+    """Learning rate in an epoch, 1 the first."""
+    return chosen.rate * chosen.factor ** sum(epoch > milestone for milestone in chosen.milestones)
+
+
+def make_optimiser(chosen: Optimiser, loop: Loop) -> torch.optim.Optimizer:
+    """Body, last layer and the objective's own parameters, each with its weight decay."""
     last = [] if loop.network.last is None else list(loop.network.last.parameters())
     kept = {id(p) for p in last}
     decays_last = chosen.decay_last_layer
@@ -178,9 +211,6 @@ def make_optimiser(chosen: Optimiser, loop: Loop) -> tuple[torch.optim.Optimizer
         {"params": list(loop.objective.parameters()), "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    optimiser: torch.optim.Optimizer
     if chosen.kind == "adam":
-        optimiser = torch.optim.Adam(groups, lr=chosen.rate, betas=(chosen.momentum, 0.999))
-    else:
-        optimiser = torch.optim.SGD(groups, lr=chosen.rate, momentum=chosen.momentum)
-    return optimiser, torch.optim.lr_scheduler.MultiStepLR(optimiser, chosen.milestones, chosen.factor)
+        return torch.optim.Adam(groups, lr=chosen.rate, betas=(chosen.momentum, 0.999))
+    return torch.optim.SGD(groups, lr=chosen.rate, momentum=chosen.momentum)
