@@ -3,9 +3,12 @@
 set(VARPRO_CUDA AUTO CACHE STRING "build the CUDA kernels: ON, OFF or AUTO")
 set(VARPRO_CUDA_SOURCES
     csrc/cuda/bilinear.cu
+    csrc/cuda/class_moments.cu
     csrc/cuda/gauss_newton.cu
+    csrc/cuda/inward_scale.cu
     csrc/cuda/jacobian_products.cu
     csrc/cuda/scalarize.cu
+    csrc/cuda/softmax_divergence.cu
     csrc/cuda/values.cu)
 
 if(NOT VARPRO_CUDA MATCHES "^(ON|OFF|AUTO)$")
@@ -34,7 +37,8 @@ message(STATUS "varpro: building the CUDA kernels with ${CMAKE_CUDA_COMPILER} ${
 set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 # The interface of pybind11 stays with the C++ compiler; NO_EXTRAS: no link-time optimisation across the two.
-pybind11_add_module(_cuda MODULE NO_EXTRAS csrc/bindings/cuda.cpp csrc/bindings/cuda_units.cpp ${VARPRO_CUDA_SOURCES})
+pybind11_add_module(_cuda MODULE NO_EXTRAS csrc/bindings/cuda.cpp csrc/bindings/cuda_losses.cpp
+                    csrc/bindings/cuda_units.cpp ${VARPRO_CUDA_SOURCES})
 target_include_directories(_cuda PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
 target_compile_options(_cuda PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${VARPRO_WARNINGS} -O3>
                                      $<$<COMPILE_LANGUAGE:CUDA>:-O3 -Xcompiler=-Wall,-Wextra>)

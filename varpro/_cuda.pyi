@@ -33,3 +33,21 @@ def assemble(
     problems: int, pairs: int, units: int, outputs: int, gram_is_float: bool, h_is_float: bool, device: int,
     stream: int,
 ) -> None: ...  # fmt: skip
+def class_order(
+    *, position: int, order: int, first: int, problems: int, n: int, classes: int, device: int, stream: int
+) -> None: ...
+def class_moments_workspace(*, problems: int, features: int, classes: int) -> int: ...
+def class_moments(
+    *, f: int, order: int, first: int, means: int, within: int, h: int, workspace: int, problems: int, n: int,
+    features: int, classes: int, f_is_float: bool, device: int, stream: int,
+) -> None: ...  # fmt: skip
+def inward_scale(
+    *, x: int, g: int, out: int, s: int, along: int, n: int, features: int, is_float: bool, xi: float, eps: float,
+    device: int, stream: int,
+) -> None: ...  # fmt: skip
+def softmax_divergence_workspace(*, problems: int, n: int, classes: int) -> int: ...
+def softmax_divergence(
+    *, f: int, position: int, order: int, first: int, weights: int, best: int, value: int, by_f: int, by_weights: int,
+    workspace: int, problems: int, n: int, features: int, classes: int, kind: str, f_is_float: bool, tau: float,
+    scale: float, device: int, stream: int,
+) -> None: ...  # fmt: skip

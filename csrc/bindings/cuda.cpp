@@ -125,4 +125,5 @@ PYBIND11_MODULE(_cuda, m) {
     bind_units(m);
     bind_jacobian_products(m);
     bind_assemble(m);
+    bind_losses(m);
 }

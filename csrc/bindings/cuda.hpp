@@ -25,4 +25,5 @@ void enqueue(const char* kernel, void (*launch)(const Call&, varpro::cuda::Strea
     enqueue_on(kernel, device, [&] { launch(call, at(stream)); });
 }
 
+void bind_losses(pybind11::module_& m);
 void bind_units(pybind11::module_& m);

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "../kernels/scalarize.hpp"
+#include "../kernels/softmax_divergence.hpp"
 
 namespace varpro::cuda {
 
@@ -117,5 +118,69 @@ struct JacobianProductsLaunch {
 };
 std::int64_t jacobian_products_workspace(const JacobianProductsLaunch& call);
 void jacobian_products(const JacobianProductsLaunch& call, Stream stream);
+
+/// The samples of each class in their order.  position (problems, n), the class of each sample in 0 .. classes - 1;
+/// class c has order[first[c]] .. order[first[c + 1] - 1], order (problems, n), first (problems, classes + 1).
+/// Reads the labels twice for each class.
+struct ClassOrderLaunch {
+    const std::int32_t* position;
+    std::int32_t* order;
+    std::int32_t* first;
+    std::int64_t problems, n, classes;
+};
+void class_order(const ClassOrderLaunch& call, Stream stream);
+
+/// Class means, centred features and squares, as varpro::ClassMomentsCall without the counts, which are differences of
+/// `first`.  f (problems, n, d) double or float; order, first from class_order; means (problems, classes, d), within
+/// (problems, classes), h (problems, n, d) or null, all double and all arithmetic; workspace:
+/// class_moments_workspace(call) bytes.  Reads f twice, the second time from the cache where a class fits, and writes
+/// h: n d (2 sizeof(f) + 8) bytes.
+struct ClassMomentsLaunch {
+    const void* f;
+    const std::int32_t* order;
+    const std::int32_t* first;
+    double* means;
+    double* within;
+    double* h;
+    void* workspace;
+    std::int64_t problems, n, d, classes;
+    bool f_is_float;
+};
+std::int64_t class_moments_workspace(const ClassMomentsLaunch& call);
+void class_moments(const ClassMomentsLaunch& call, Stream stream);
+
+/// As varpro::InwardScaleCall.
+struct InwardScaleLaunch {
+    const void* x;
+    const void* g;
+    void* out;
+    double* s;
+    double* along;
+    std::int64_t n, d;
+    bool is_float;
+    double xi, eps;
+};
+void inward_scale(const InwardScaleLaunch& call, Stream stream);
+
+/// As varpro::DivergenceCall; order, first from class_order; best is zero for a class without samples.  workspace:
+/// softmax_divergence_workspace(call) bytes.  Reads f five times at most, mostly from the cache, and writes by_f.
+struct DivergenceLaunch {
+    const void* f;
+    const std::int32_t* position;
+    const std::int32_t* order;
+    const std::int32_t* first;
+    const double* weights;
+    double* best;
+    double* value;
+    void* by_f;
+    double* by_weights;
+    void* workspace;
+    std::int64_t problems, n, m, classes;
+    Divergence kind;
+    bool f_is_float;
+    double tau, scale;
+};
+std::int64_t softmax_divergence_workspace(const DivergenceLaunch& call);
+void softmax_divergence(const DivergenceLaunch& call, Stream stream);
 
 }  // namespace varpro::cuda

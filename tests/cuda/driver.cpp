@@ -5,60 +5,17 @@
 // orders=0,1,5  order of threads and blocks for each run     drop=file:line  a barrier to leave out     out=file
 // Every array lies in an allocation of exactly its size, so that the address sanitizer sees what runs past it.  Outputs
 // begin as bytes 0xCD: a test sees what was not written.
-#include <cstdio>
-#include <cstdlib>
-#include <fstream>
+#include "driver.hpp"
+
 #include <iostream>
-#include <iterator>
-#include <map>
-#include <memory>
 #include <sstream>
-#include <string>
-#include <vector>
 
 #include "../../csrc/cuda/host/cuda_host.hpp"
-#include "../../csrc/cuda/launch.hpp"
 
 /// Kernels that exercise the shim alone (shim_kernels.cu).
 void run_shim_kernel(const std::string& name, int* out, std::size_t count);
 
 namespace {
-
-using Bytes = std::unique_ptr<unsigned char[]>;
-
-struct Arguments {
-    std::map<std::string, std::string> values;
-    std::vector<Bytes> held;
-
-    std::int64_t number(const std::string& key) const { return std::stoll(values.at(key)); }
-    bool has(const std::string& key) const { return values.contains(key); }
-
-    /// shift: bytes by which the array begins past an address of sixteen.
-    unsigned char* array(const std::string& key, std::int64_t shift = 0) {
-        if (!has(key)) return nullptr;
-        std::ifstream file(values.at(key), std::ios::binary);
-        const std::string content{std::istreambuf_iterator<char>(file), {}};
-        held.push_back(std::make_unique<unsigned char[]>(content.size() + shift));
-        std::memcpy(held.back().get() + shift, content.data(), content.size());
-        return held.back().get() + shift;
-    }
-    const double* doubles(const std::string& key) { return reinterpret_cast<const double*>(array(key)); }
-    const std::int32_t* integers(const std::string& key) { return reinterpret_cast<const std::int32_t*>(array(key)); }
-};
-
-struct Output {
-    Bytes bytes;
-    std::size_t size = 0;
-
-    explicit Output(std::int64_t size_) : bytes(std::make_unique<unsigned char[]>(size_)), size(size_) {
-        std::memset(bytes.get(), 0xCD, size);
-    }
-    template <typename T>
-    T* as() const {
-        return reinterpret_cast<T*>(bytes.get());
-    }
-    void append_to(std::ofstream& file) const { file.write(reinterpret_cast<const char*>(bytes.get()), size); }
-};
 
 void run_quadratic(Arguments& a, std::ofstream& out) {
     varpro::cuda::QuadraticLaunch call{};
@@ -161,6 +118,7 @@ void run(const std::string& kernel, Arguments& arguments, std::ofstream& out) {
     if (kernel == "packed") return run_packed(arguments, out);
     if (kernel == "activate") return run_activate(arguments, out);
     if (kernel == "jacobian_products") return run_jacobian_products(arguments, out);
+    if (run_losses(kernel, arguments, out)) return;
     const Output numbers(4 * arguments.number("count"));
     run_shim_kernel(kernel, numbers.as<int>(), arguments.number("count"));
     numbers.append_to(out);

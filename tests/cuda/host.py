@@ -14,9 +14,19 @@ ROOT = Path(__file__).resolve().parents[2]
 SHIM = [ROOT / "csrc/cuda/host/cuda_host.cpp", ROOT / "csrc/cuda/host/fiber.cpp"]
 KERNELS = [
     ROOT / "csrc/cuda" / f"{name}.cu"
-    for name in ("bilinear", "gauss_newton", "jacobian_products", "scalarize", "values")
+    for name in (
+        "bilinear",
+        "class_moments",
+        "gauss_newton",
+        "inward_scale",
+        "jacobian_products",
+        "scalarize",
+        "softmax_divergence",
+        "values",
+    )
 ]
-SOURCES = [*KERNELS, *SHIM, ROOT / "tests/cuda/driver.cpp", ROOT / "tests/cuda/shim_kernels.cu"]
+DRIVER = [ROOT / "tests/cuda" / name for name in ("driver.cpp", "driver_losses.cpp", "shim_kernels.cu")]
+SOURCES = [*KERNELS, *SHIM, *DRIVER]
 FLAGS = ["-std=c++20", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 ORDERS = (0, 1, 2, 3, 4)  # forward, backward, three random
@@ -76,9 +86,9 @@ class Driver:
         return [written[k * size : (k + 1) * size] for k in range(len(orders))]
 
 
-def barriers(name: str, folder: str = "csrc/cuda") -> list[str]:
+def barriers(name: str, folder: str = "csrc/cuda", suffix: str = "cu") -> list[str]:
     """Every barrier of a kernel's source as "file:line"."""
-    source = ROOT / folder / f"{name}.cu"
+    source = ROOT / folder / f"{name}.{suffix}"
     lines = source.read_text().splitlines()
     return [f"{source.name}:{n}" for n, line in enumerate(lines, 1) if re.search(r"__sync(threads|warp)\(\)", line)]
 

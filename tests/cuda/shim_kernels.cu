@@ -17,6 +17,13 @@ __global__ void warp_sums(int* out) {
     out[threadIdx.x] = sum * 10000 + first * 100 + (down - static_cast<int>(threadIdx.x));
 }
 
+/// A bit for each lane of the warp whose thread is a multiple of three, then for each that holds itself for the last.
+__global__ void warp_votes(int* out) {
+    const unsigned thirds = __ballot_sync(0xffffffffu, threadIdx.x % 3 == 0);
+    const unsigned last = __ballot_sync(0xffffffffu, threadIdx.x % 32 == 31);
+    out[threadIdx.x] = static_cast<int>(thirds ^ last) + __popc(thirds);
+}
+
 /// Neighbours of a warp exchange by shared memory with no more than a barrier of the warp between.
 __global__ void warp_neighbours(int* out) {
     __shared__ int held[kThreads];
@@ -90,6 +97,7 @@ __global__ void past_global(int* out) { out[threadIdx.x + 1] = 1; }
 void run_shim_kernel(const std::string& name, int* out, std::size_t count) {
     const std::size_t bytes = name == "too_large" ? 48 * 1024 + 1 : kThreads * sizeof(int);
     void (*kernel)(int*) = name == "warp_sums"                 ? warp_sums
+                           : name == "warp_votes"              ? warp_votes
                            : name == "warp_neighbours"         ? warp_neighbours
                            : name == "block_reversal"          ? block_reversal
                            : name == "reads_unwritten"         ? reads_unwritten

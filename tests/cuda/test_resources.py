@@ -10,7 +10,24 @@ from tests.cuda.host import KERNELS
 
 nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH: registers are its to count")
 ARCHITECTURES = ("80", "90")
-STATIC_BYTES = {"assemble_kernelIdd": 8192, "assemble_kernelIfd": 8192, "assemble_kernelIff": 4096}
+LOSSES = [  # kind of divergence, best weights or a gradient: 64 at most, so that four blocks of 256 threads fit
+    *("order_kernel", "within_kernel", "values_kernel"),
+    *(f"{name}_kernelI{dtype}E" for name in ("moments", "normalise") for dtype in "df"),
+    *(f"inward_kernelI{dtype}Lb{back}E" for dtype in "df" for back in (0, 1)),
+    *(f"rows_kernelILNS_10DivergenceE{kind}E{dtype}E" for kind in range(3) for dtype in "df"),
+    *(
+        f"weights_kernelILNS_10DivergenceE{kind}E{dtype}Lb{best}E"
+        for kind in range(3)
+        for dtype in "df"
+        for best in (0, 1)
+    ),
+]
+STATIC_BYTES = {
+    "assemble_kernelIdd": 8192,
+    "assemble_kernelIfd": 8192,
+    "assemble_kernelIff": 4096,
+    **{name: 2048 for name in LOSSES if name.startswith(("moments", "weights"))},
+}
 PRODUCTS = {  # types of D, pairs of products side by side: both where D is aligned and where it is not
     "d": [(96, 104), (128, 128), (144, 152), (168, 168)],
     "f": [(88, 96), (112, 128), (128, 128), (152, 160)],
@@ -37,6 +54,7 @@ REGISTERS = {  # name and types (d double, f float; Lb1: colours): at most, on s
     "assemble_kernelIdd": (128, 104),
     "assemble_kernelIfd": (128, 104),
     "assemble_kernelIff": (80, 80),
+    **dict.fromkeys(LOSSES, (64, 64)),
 }
 
 

@@ -22,6 +22,13 @@ def test_a_warp_exchanges_numbers(driver):
     np.testing.assert_array_equal(numbers(driver, "warp_sums"), (first * 32 + 31 * 16) * 10000 + first * 100 + down)
 
 
+def test_a_warp_votes(driver):
+    thirds = (np.arange(THREADS) % 3 == 0).reshape(-1, 32)
+    bits = (thirds << np.arange(32)).sum(axis=1) ^ (1 << 31)
+    expected = (bits + thirds.sum(axis=1)).astype(np.uint32).view(np.int32)
+    np.testing.assert_array_equal(numbers(driver, "warp_votes"), np.repeat(expected, 32))
+
+
 def test_barriers_of_a_warp_and_of_a_block(driver):
     np.testing.assert_array_equal(numbers(driver, "warp_neighbours"), np.arange(THREADS) ^ 1)
     np.testing.assert_array_equal(numbers(driver, "block_reversal"), np.arange(THREADS)[::-1])

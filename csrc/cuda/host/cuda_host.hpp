@@ -63,6 +63,17 @@ T shuffle(const char* file, int line, T value, unsigned from) {
     return value;
 }
 
+/// A bit for each lane of the warp that says yes.
+inline unsigned ballot(const char* file, int line, bool yes) {
+    put_down(file, line, &yes, sizeof yes);
+    unsigned bits = 0;
+    for (unsigned of = 0; of < 32; ++of) {
+        const void* const held = put_down_by(of);
+        if (held && *static_cast<const bool*>(held)) bits |= 1u << of;
+    }
+    return bits;
+}
+
 }  // namespace cuda_host
 
 #define __global__
@@ -75,6 +86,8 @@ T shuffle(const char* file, int line, T value, unsigned from) {
 #define __shfl_sync(mask, value, from) cuda_host::shuffle(__FILE__, __LINE__, value, from)
 #define __shfl_xor_sync(mask, value, with) cuda_host::shuffle(__FILE__, __LINE__, value, cuda_host::lane() ^ (with))
 #define __shfl_down_sync(mask, value, by) cuda_host::shuffle(__FILE__, __LINE__, value, cuda_host::lane() + (by))
+#define __ballot_sync(mask, yes) cuda_host::ballot(__FILE__, __LINE__, yes)
+#define __popc(bits) __builtin_popcount(bits)
 
 template <typename T>
 T __ldg(const T* at) {
