@@ -5,6 +5,7 @@ set(VARPRO_CUDA_SOURCES
     csrc/cuda/bilinear.cu
     csrc/cuda/class_moments.cu
     csrc/cuda/gauss_newton.cu
+    csrc/cuda/gram.cu
     csrc/cuda/inward_scale.cu
     csrc/cuda/jacobian_products.cu
     csrc/cuda/scalarize.cu

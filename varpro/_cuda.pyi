@@ -8,13 +8,15 @@ where the launch is refused.
 cuda_version: int
 
 def device_count() -> int: ...
+def quadratic_workspace(*, problems: int, n: int, units: int) -> int: ...
 def quadratic(
     *, images: int, pixel: str, index: int, w: int, phi: int, d: int, problems: int, n: int, planes: int, side: int,
-    units: int, w_is_float: bool, d_is_float: bool, logistic: bool, device: int, stream: int,
+    units: int, w_is_float: bool, d_is_float: bool, logistic: bool, gram: int, workspace: int, device: int, stream: int,
 ) -> None: ...  # fmt: skip
+def bilinear_workspace(*, problems: int, n: int, units: int) -> int: ...
 def bilinear(
     *, images: int, pixel: str, index: int, w: int, phi: int, d: int, problems: int, n: int, height: int, width: int,
-    units: int, w_is_float: bool, d_is_float: bool, logistic: bool, device: int, stream: int,
+    units: int, w_is_float: bool, d_is_float: bool, logistic: bool, gram: int, workspace: int, device: int, stream: int,
 ) -> None: ...  # fmt: skip
 def packed(
     *, images: int, pixel: str, index: int, out: int, problems: int, n: int, planes: int, side: int,

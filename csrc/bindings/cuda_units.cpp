@@ -18,7 +18,8 @@ void bind_quadratic(py::module_& m) {
         "quadratic",
         [](std::uintptr_t images, const std::string& pixel, std::uintptr_t index, std::uintptr_t w, std::uintptr_t phi,
            std::uintptr_t d, std::int64_t problems, std::int64_t n, std::int64_t planes, std::int64_t side,
-           std::int64_t units, bool w_is_float, bool d_is_float, bool logistic, int device, std::uintptr_t stream) {
+           std::int64_t units, bool w_is_float, bool d_is_float, bool logistic, std::uintptr_t gram,
+           std::uintptr_t workspace, int device, std::uintptr_t stream) {
             const QuadraticLaunch call{at(images),
                                        at<const std::int32_t>(index),
                                        at(w),
@@ -32,12 +33,15 @@ void bind_quadratic(py::module_& m) {
                                        pixel_of(pixel),
                                        w_is_float,
                                        d_is_float,
-                                       logistic};
+                                       logistic,
+                                       at<double>(gram),
+                                       at(workspace)};
             enqueue("quadratic", quadratic, call, device, stream);
         },
         py::kw_only(), py::arg("images"), py::arg("pixel"), py::arg("index"), py::arg("w"), py::arg("phi"),
         py::arg("d"), py::arg("problems"), py::arg("n"), py::arg("planes"), py::arg("side"), py::arg("units"),
-        py::arg("w_is_float"), py::arg("d_is_float"), py::arg("logistic"), py::arg("device"), py::arg("stream"));
+        py::arg("w_is_float"), py::arg("d_is_float"), py::arg("logistic"), py::arg("gram"), py::arg("workspace"),
+        py::arg("device"), py::arg("stream"));
 }
 
 void bind_bilinear(py::module_& m) {
@@ -45,7 +49,8 @@ void bind_bilinear(py::module_& m) {
         "bilinear",
         [](std::uintptr_t images, const std::string& pixel, std::uintptr_t index, std::uintptr_t w, std::uintptr_t phi,
            std::uintptr_t d, std::int64_t problems, std::int64_t n, std::int64_t height, std::int64_t width,
-           std::int64_t units, bool w_is_float, bool d_is_float, bool logistic, int device, std::uintptr_t stream) {
+           std::int64_t units, bool w_is_float, bool d_is_float, bool logistic, std::uintptr_t gram,
+           std::uintptr_t workspace, int device, std::uintptr_t stream) {
             const BilinearLaunch call{at(images),
                                       at<const std::int32_t>(index),
                                       at(w),
@@ -59,12 +64,28 @@ void bind_bilinear(py::module_& m) {
                                       pixel_of(pixel),
                                       w_is_float,
                                       d_is_float,
-                                      logistic};
+                                      logistic,
+                                      at<double>(gram),
+                                      at(workspace)};
             enqueue("bilinear", bilinear, call, device, stream);
         },
         py::kw_only(), py::arg("images"), py::arg("pixel"), py::arg("index"), py::arg("w"), py::arg("phi"),
         py::arg("d"), py::arg("problems"), py::arg("n"), py::arg("height"), py::arg("width"), py::arg("units"),
-        py::arg("w_is_float"), py::arg("d_is_float"), py::arg("logistic"), py::arg("device"), py::arg("stream"));
+        py::arg("w_is_float"), py::arg("d_is_float"), py::arg("logistic"), py::arg("gram"), py::arg("workspace"),
+        py::arg("device"), py::arg("stream"));
+}
+
+/// The bytes that quadratic or bilinear need for gram.
+template <typename Call>
+void bind_workspace(py::module_& m, const char* name, std::int64_t (*workspace)(const Call&)) {
+    m.def(
+        name,
+        [workspace](std::int64_t problems, std::int64_t n, std::int64_t units) {
+            Call call{};
+            call.problems = problems, call.n = n, call.units = units;
+            return workspace(call);
+        },
+        py::kw_only(), py::arg("problems"), py::arg("n"), py::arg("units"));
 }
 
 void bind_packed(py::module_& m) {
@@ -99,7 +120,9 @@ void bind_activate(py::module_& m) {
 
 void bind_units(py::module_& m) {
     bind_quadratic(m);
+    bind_workspace(m, "quadratic_workspace", quadratic_workspace);
     bind_bilinear(m);
+    bind_workspace(m, "bilinear_workspace", bilinear_workspace);
     bind_packed(m);
     bind_activate(m);
 }

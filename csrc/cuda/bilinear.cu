@@ -4,6 +4,7 @@
 // weight and, for each image, four numbers side by side.  For that X lies in shared memory transposed in the first half
 // and as it is in the second; it is read again between the two, out of the first-level cache.  The registers hold one
 // half at a time: q, and so the slope, is known before the second begins.
+#include "gram.cuh"
 #include "units.cuh"
 
 namespace varpro::cuda {
@@ -16,9 +17,11 @@ struct Half {
 
 /// How a block cuts its work; computed once on the host.
 struct Cut {
-    Half of_u, of_v;         // X v, which the rows of u go with, and X^T u
-    int groups, tile;        // threads = groups (of kRows rows) x tile (units)
-    int strip, rows, slabs;  // numbers of both images in shared memory; rows of w; blocks that share a problem's images
+    Half of_u, of_v;    // X v, which the rows of u go with, and X^T u
+    int groups, tile;   // threads = groups (of kRows rows) x tile (units)
+    int strip, rows;    // numbers of both images in shared memory; rows of w
+    int images, slabs;  // of a block; blocks that share a problem's images
+    GramCut gram;
 };
 
 /// What a block works on: its places in shared memory, and where its problem and its units begin outside.
@@ -89,9 +92,10 @@ __device__ __forceinline__ void multiply(const BilinearLaunch& call, const Cut& 
 }
 
 /// phi, the slopes, and the column of D that belongs to the bias, for both images: a thread an image and unit.
-template <typename Real, typename Jacobian>
+template <bool kGram, typename Real, typename Jacobian>
 __device__ __forceinline__ void finish_values(const BilinearLaunch& call, const Cut& cut,
-                                              const Place<Real, Jacobian>& at, std::int64_t pair) {
+                                              const Place<Real, Jacobian>& at, std::int64_t begin, std::int64_t pair,
+                                              GramPass<kGram>& gram) {
     const int groups = cut.of_u.padded / kRows;
     for (int e = threadIdx.x; e < kImages * cut.tile; e += blockDim.x) {
         const int image = e / cut.tile, i = e % cut.tile;
@@ -104,6 +108,7 @@ __device__ __forceinline__ void finish_values(const BilinearLaunch& call, const 
         phi[at.first_unit + i] = value;
         if (at.first_unit + i == at.units - 1) phi[at.units] = Real(1);
         at.slope[e] = derivative;
+        gram.put(cut.gram, static_cast<int>(n - begin), i, value);
         if (at.d) at.d[(n * cut.rows + cut.rows - 1) * at.units + i] = static_cast<Jacobian>(derivative);
     }
 }
@@ -117,8 +122,9 @@ __device__ __forceinline__ void write_half(const BilinearLaunch& call, const Cut
                at.slope + unit, cut.tile, call.n - pair, z);
 }
 
-template <typename Real, typename Jacobian>
-__global__ void __launch_bounds__(kThreads, 2) bilinear_kernel(BilinearLaunch call, Cut cut) {
+/// kGram: Phi^T Phi beside.
+template <typename Real, typename Jacobian, bool kGram>
+__global__ void __launch_bounds__(kGram ? kGramThreads : kThreads, 2) bilinear_kernel(BilinearLaunch call, Cut cut) {
     VARPRO_DYNAMIC_SHARED(Real, shared);
     const auto at = place_of<Real, Jacobian>(call, cut, shared);
     const int thread = threadIdx.x, unit = thread % cut.tile, group = thread / cut.tile, l = group * kRows;
@@ -129,8 +135,10 @@ __global__ void __launch_bounds__(kThreads, 2) bilinear_kernel(BilinearLaunch ca
     for (int e = thread; e < (cut.rows - 1) * cut.tile; e += blockDim.x)
         at.w_tile[e] = e % cut.tile < at.here ? __ldg(at.w + e / cut.tile * at.units + e % cut.tile) : Real(0);
 
-    const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x % cut.slabs) * kImagesPerBlock;
-    const std::int64_t end = begin + kImagesPerBlock < call.n ? begin + kImagesPerBlock : call.n;
+    GramPass<kGram> gram(cut.gram, shared);
+
+    const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x % cut.slabs) * cut.images;
+    const std::int64_t end = begin + cut.images < call.n ? begin + cut.images : call.n;
     for (std::int64_t pair = begin; pair < end; pair += kImages) {
         Real xv[kImages][kRows] = {};
         multiply<true>(call, cut, cut.of_u, at.problem, pair, at.strip, v, l, in_u, at.d && pair > begin, xv);
@@ -145,14 +153,18 @@ __global__ void __launch_bounds__(kThreads, 2) bilinear_kernel(BilinearLaunch ca
             }
         }
         __syncthreads();  // all parts of u^T X v are there, and the last strip has been used
-        finish_values(call, cut, at, pair);
-        if (!at.d) continue;  // the same for all threads
-        __syncthreads();      // the slopes are there
+        finish_values<kGram>(call, cut, at, begin, pair, gram);
+        if (!kGram && !at.d) continue;  // the same for all threads
+        __syncthreads();                // the slopes, and the rows of Phi, are there
+        const bool last = pair + kImages >= end;
+        gram.add(cut.gram, static_cast<int>((last ? end : pair + kImages) - begin), last);
+        if (kGram && !at.d) continue;
         if (in_u) write_half(call, cut, cut.of_u, at, pair, 0, l, unit, xv);
         Real xu[kImages][kRows] = {};
         multiply<false>(call, cut, cut.of_v, at.problem, pair, at.strip, u, l, in_v, false, xu);
         if (in_v) write_half(call, cut, cut.of_v, at, pair, cut.of_u.rows, l, unit, xu);
     }
+    gram.write(cut.gram, call.gram, call.workspace, at.problem, blockIdx.x % cut.slabs, cut.slabs);
 }
 
 template <typename Real>
@@ -178,26 +190,33 @@ Cut cut_of(const BilinearLaunch& call) {
     const std::int64_t by_memory = left / shared_per_unit(cut);
     const std::int64_t widest = by_memory < by_threads ? by_memory : by_threads;
     cut.tile = static_cast<int>(ceil_div(call.units, ceil_div(call.units, widest)));  // even tiles
-    cut.slabs = static_cast<int>(ceil_div<std::int64_t>(call.n, kImagesPerBlock));
+    share_images(cut, kImagesPerBlock, call.n);
     return cut;
 }
 
 template <typename Real, typename Jacobian>
 void launch_bilinear(const BilinearLaunch& call, Stream stream) {
-    const Cut cut = cut_of<Real>(call);
-    const std::int64_t numbers = cut.strip + cut.tile * shared_per_unit(cut);
+    Cut cut = cut_of<Real>(call);
+    const dim3 block(ceil_div(cut.groups * cut.tile, 32) * 32);
+    std::int64_t bytes = (cut.strip + cut.tile * shared_per_unit(cut)) * sizeof(Real);
+    const bool beside = call.gram && take_gram(cut, call.problems, call.n, call.units, block.x / 32, bytes);
     const dim3 grid(static_cast<unsigned>(call.problems * cut.slabs),
                     static_cast<unsigned>(ceil_div<std::int64_t>(call.units, cut.tile)));
-    const dim3 block(ceil_div(cut.groups * cut.tile, 32) * 32);
-    auto* const kernel = bilinear_kernel<Real, Jacobian>;
-    VARPRO_LAUNCH(kernel, grid, block, numbers * sizeof(Real), stream, call, cut);
+    auto* const kernel = beside ? bilinear_kernel<Real, Jacobian, true> : bilinear_kernel<Real, Jacobian, false>;
+    VARPRO_LAUNCH(kernel, grid, block, bytes, stream, call, cut);
     check_launch("bilinear");
+    finish_gram(call, cut.slabs, beside, stream);
 }
 
 }  // namespace
 
+std::int64_t bilinear_workspace(const BilinearLaunch& call) {
+    return gram_workspace(call.problems, call.n, call.units + 1);
+}
+
 void bilinear(const BilinearLaunch& call, Stream stream) {
     if (call.problems == 0 || call.n == 0) return;
+    if (call.gram) check_gram_workspace("bilinear", call.workspace, bilinear_workspace(call));
     const auto fits = [](std::int64_t side) { return side >= 1 && side <= kLargestSide; };
     if (!fits(call.height) || !fits(call.width) || call.units < 1)
         throw LaunchError("bilinear: images of " + std::to_string(call.height) + " x " + std::to_string(call.width) +

@@ -40,6 +40,8 @@ inline void check_launch(const char*) {}
 
 namespace varpro::cuda {
 
+constexpr int kSharedBytes = 48 * 1024;  // what a block has without asking for more
+
 template <typename T>
 constexpr T ceil_div(T a, T b) {
     return (a + b - 1) / b;

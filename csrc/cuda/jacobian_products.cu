@@ -187,7 +187,7 @@ __global__ void __launch_bounds__(32 * kWarps, 1) products_kernel(JacobianProduc
 }
 
 /// The parts of all splits, first to last.
-__global__ void __launch_bounds__(kSumThreads) sum_kernel(JacobianProductsLaunch call, Cut cut) {
+__global__ void __launch_bounds__(kSumThreads) products_sum_kernel(JacobianProductsLaunch call, Cut cut) {
     const std::int64_t e = static_cast<std::int64_t>(blockIdx.x) * kSumThreads + threadIdx.x;
     const std::int64_t size = cut.columns * call.m, problem = e / size, entry = e % size;
     if (problem >= call.problems) return;
@@ -260,7 +260,7 @@ void jacobian_products(const JacobianProductsLaunch& call, Stream stream) {
     if (cut.splits == 1) return;
     const std::int64_t sums = call.problems * cut.columns * call.m;
     const dim3 grid(static_cast<unsigned>(ceil_div<std::int64_t>(sums, kSumThreads))), block(kSumThreads);
-    VARPRO_LAUNCH(sum_kernel, grid, block, 0, stream, call, cut);
+    VARPRO_LAUNCH(products_sum_kernel, grid, block, 0, stream, call, cut);
     check_launch("jacobian_products");
 }
 

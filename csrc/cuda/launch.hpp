@@ -24,7 +24,11 @@ struct LaunchError : std::runtime_error {
 /// null: problem after problem.  w (problems, rows, units), phi (problems, n, units + 1), d (problems, n, rows * units)
 /// or null.  w and phi double and d double or float, or all three float.  side <= 1024, planes
 /// as far as shared memory holds their sums (25 at side 64).
-/// Moves planes side^2 sizeof(pixel) + (units + 1) sizeof(phi) + rows units sizeof(d) bytes an image.
+/// gram (problems, units + 1, units + 1) double, the lower triangle of Phi^T Phi, or null: summed in double beside Phi
+/// where a block has all units and up to 384 threads (28 x 28 pixels: 54 units), else from Phi in memory.  With gram a
+/// workspace of quadratic_workspace(call) bytes, null where that is 0: the parts of 16 to 128 images, added in order.
+/// Moves planes side^2 sizeof(pixel) + (units + 1) sizeof(phi) + rows units sizeof(d) bytes an image; gram at 128
+/// images a part 8 (units + 1)^2 / 128 more.
 struct QuadraticLaunch {
     const void* images;
     const std::int32_t* index;
@@ -34,14 +38,17 @@ struct QuadraticLaunch {
     std::int64_t problems, n, planes, side, units;
     Pixel pixel;
     bool w_is_float, d_is_float, logistic;
+    double* gram;
+    void* workspace;
 };
+std::int64_t quadratic_workspace(const QuadraticLaunch& call);
 void quadratic(const QuadraticLaunch& call, Stream stream);
 
 /// Bilinear units: q = u^T X v + b as varpro::BilinearCall.  images (any rows, height, width), pixel, index and types
 /// as in QuadraticLaunch; w (problems, height + width + 1, units): rows of u, of v, of b.  phi (problems, n, units +
 /// 1), d (problems, n, (height + width + 1) units) or null.  Both sides <= 1024. Moves height width sizeof(pixel) +
 /// (units + 1) sizeof(phi) + (height + width + 1) units sizeof(d) bytes an image, with 4 height width units operations,
-/// half of them where d is null.
+/// half of them where d is null.  gram and workspace as in QuadraticLaunch.
 struct BilinearLaunch {
     const void* images;
     const std::int32_t* index;
@@ -51,7 +58,10 @@ struct BilinearLaunch {
     std::int64_t problems, n, height, width, units;
     Pixel pixel;
     bool w_is_float, d_is_float, logistic;
+    double* gram;
+    void* workspace;
 };
+std::int64_t bilinear_workspace(const BilinearLaunch& call);
 void bilinear(const BilinearLaunch& call, Stream stream);
 
 /// Images packed for values alone: q without its bias is out[n] . pack(w), pack(w) = w_k w_l for k <= l (times g_c,

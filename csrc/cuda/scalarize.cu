@@ -5,6 +5,7 @@
 // reads of shared memory.  S is symmetric, so the four lie side by side.  w stays in shared memory for all images of a
 // block. Traffic of a block is D going out: the floor is memory, not arithmetic (28 x 28, 50 units: 4 flops a byte of
 // D).
+#include "gram.cuh"
 #include "units.cuh"
 
 namespace varpro::cuda {
@@ -15,7 +16,8 @@ struct Cut {
     int side, padded, depth;  // padded: side to a multiple of kRows; depth: rows of S in shared memory at a time
     int groups, tile;         // threads = groups (of kRows rows) x tile (units)
     int colours, rows;        // colours: rows of g, 0 for one plane; rows of w
-    int slabs;                // blocks that share a problem's images
+    int images, slabs;        // of a block; blocks that share a problem's images
+    GramCut gram;
 };
 
 /// strip[image][k][l] = S[first + k, l] for both images of the pair, zero where there is no such row, column or image.
@@ -89,9 +91,10 @@ __device__ __forceinline__ void finish_plane(const Cut& cut, const Place<Real, J
 }
 
 /// phi, the slopes, and the columns of D that belong to g and the bias, for both images: a thread an image and unit.
-template <bool kColour, typename Real, typename Jacobian>
+template <bool kColour, bool kGram, typename Real, typename Jacobian>
 __device__ __forceinline__ void finish_values(const QuadraticLaunch& call, const Cut& cut,
-                                              const Place<Real, Jacobian>& at, std::int64_t pair) {
+                                              const Place<Real, Jacobian>& at, std::int64_t begin, std::int64_t pair,
+                                              GramPass<kGram>& gram) {
     for (int e = threadIdx.x; e < kImages * cut.tile; e += blockDim.x) {
         const int image = e / cut.tile, i = e % cut.tile;
         const std::int64_t n = pair + image;
@@ -109,6 +112,7 @@ __device__ __forceinline__ void finish_values(const QuadraticLaunch& call, const
         phi[at.first_unit + i] = value;
         if (at.first_unit + i == at.units - 1) phi[at.units] = Real(1);
         at.slope[e] = derivative;
+        gram.put(cut.gram, static_cast<int>(n - begin), i, value);
         if (!at.d) continue;
         Jacobian* const d = at.d + n * cut.rows * at.units + i;
         for (int plane = 0; plane < cut.colours; ++plane) {
@@ -119,9 +123,11 @@ __device__ __forceinline__ void finish_values(const QuadraticLaunch& call, const
     }
 }
 
-/// kColour: more planes than one, so that a sum over planes is kept beside the sum of this plane.
-template <typename Real, typename Jacobian, bool kColour>
-__global__ void __launch_bounds__(kThreads, kColour ? 1 : 2) quadratic_kernel(QuadraticLaunch call, Cut cut) {
+/// kColour: more planes than one, so that a sum over planes is kept beside the sum of this plane.  kGram: Phi^T Phi
+/// beside.
+template <typename Real, typename Jacobian, bool kColour, bool kGram>
+__global__ void __launch_bounds__(kGram && !kColour ? kGramThreads : kThreads, kColour ? 1 : 2)
+    quadratic_kernel(QuadraticLaunch call, Cut cut) {
     VARPRO_DYNAMIC_SHARED(Real, shared);
     const auto at = place_of<Real, Jacobian>(call, cut, shared);
     const int thread = threadIdx.x, unit = thread % cut.tile, group = thread / cut.tile, l = group * kRows;
@@ -130,8 +136,10 @@ __global__ void __launch_bounds__(kThreads, kColour ? 1 : 2) quadratic_kernel(Qu
     for (int e = thread; e < cut.side * cut.tile; e += blockDim.x)
         at.w_tile[e] = e % cut.tile < at.here ? __ldg(at.w + e / cut.tile * at.units + e % cut.tile) : Real(0);
 
-    const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x % cut.slabs) * kImagesPerBlock;
-    const std::int64_t end = begin + kImagesPerBlock < call.n ? begin + kImagesPerBlock : call.n;
+    GramPass<kGram> gram(cut.gram, shared);
+
+    const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x % cut.slabs) * cut.images;
+    const std::int64_t end = begin + cut.images < call.n ? begin + cut.images : call.n;
     for (std::int64_t pair = begin; pair < end; pair += kImages) {
         Real z[kImages][kRows] = {};
         for (int plane = 0; plane < static_cast<int>(call.planes); ++plane) {
@@ -150,13 +158,16 @@ __global__ void __launch_bounds__(kThreads, kColour ? 1 : 2) quadratic_kernel(Qu
             if (works) finish_plane<kColour>(cut, at, plane, group, unit, sum, z);
         }
         __syncthreads();  // all parts of 1/2 w^T S w are there, and the last strip has been used
-        finish_values<kColour>(call, cut, at, pair);
-        if (!at.d) continue;  // the same for all threads
-        __syncthreads();      // the slopes are there
-        if (works)
+        finish_values<kColour, kGram>(call, cut, at, begin, pair, gram);
+        if (!kGram && !at.d) continue;  // the same for all threads
+        __syncthreads();                // the slopes, and the rows of Phi, are there
+        const bool last = pair + kImages >= end;
+        gram.add(cut.gram, static_cast<int>((last ? end : pair + kImages) - begin), last);
+        if (works && (!kGram || at.d))
             write_rows(at.d + (pair * cut.rows + l) * at.units + unit, cut.rows * at.units, at.units, cut.side - l,
                        at.slope + unit, cut.tile, call.n - pair, z);
     }
+    gram.write(cut.gram, call.gram, call.workspace, at.problem, blockIdx.x % cut.slabs, cut.slabs);
 }
 
 /// Numbers of shared memory for each unit of a tile: its column of w, the partial sums and the slopes.
@@ -179,7 +190,7 @@ Cut cut_of(const QuadraticLaunch& call) {
     if (widest > 0) cut.tile = static_cast<int>(ceil_div(call.units, ceil_div(call.units, widest)));  // even tiles
     cut.colours = call.planes > 1 ? static_cast<int>(call.planes) : 0;
     cut.rows = cut.side + cut.colours + 1;
-    cut.slabs = static_cast<int>(ceil_div<std::int64_t>(call.n, kImagesPerBlock));
+    share_images(cut, kImagesPerBlock, call.n);
     return cut;
 }
 
@@ -191,22 +202,32 @@ Cut cut_of(const QuadraticLaunch& call) {
 
 template <typename Real, typename Jacobian>
 void launch_quadratic(const QuadraticLaunch& call, Stream stream) {
-    const Cut cut = cut_of<Real>(call);
+    Cut cut = cut_of<Real>(call);
     if (cut.tile == 0) refuse(call);
     const std::int64_t numbers = kImages * cut.depth * cut.padded + cut.tile * shared_per_unit(call, cut);
+    const dim3 block(ceil_div(cut.groups * cut.tile, 32) * 32);
+    std::int64_t bytes = numbers * sizeof(Real);
+    const bool beside = call.gram && take_gram(cut, call.problems, call.n, call.units, block.x / 32, bytes);
     const dim3 grid(static_cast<unsigned>(call.problems * cut.slabs),
                     static_cast<unsigned>(ceil_div<std::int64_t>(call.units, cut.tile)));
-    const dim3 block(ceil_div(cut.groups * cut.tile, 32) * 32);
     auto* const kernel =
-        call.planes > 1 ? quadratic_kernel<Real, Jacobian, true> : quadratic_kernel<Real, Jacobian, false>;
-    VARPRO_LAUNCH(kernel, grid, block, numbers * sizeof(Real), stream, call, cut);
+        call.planes > 1
+            ? (beside ? quadratic_kernel<Real, Jacobian, true, true> : quadratic_kernel<Real, Jacobian, true, false>)
+            : (beside ? quadratic_kernel<Real, Jacobian, false, true> : quadratic_kernel<Real, Jacobian, false, false>);
+    VARPRO_LAUNCH(kernel, grid, block, bytes, stream, call, cut);
     check_launch("quadratic");
+    finish_gram(call, cut.slabs, beside, stream);
 }
 
 }  // namespace
 
+std::int64_t quadratic_workspace(const QuadraticLaunch& call) {
+    return gram_workspace(call.problems, call.n, call.units + 1);
+}
+
 void quadratic(const QuadraticLaunch& call, Stream stream) {
     if (call.problems == 0 || call.n == 0) return;
+    if (call.gram) check_gram_workspace("quadratic", call.workspace, quadratic_workspace(call));
     if (call.side < 1 || call.side > kLargestSide || call.units < 1 || call.planes < 1) refuse(call);
     if (call.w_is_float)
         launch_quadratic<float, float>(call, stream);

@@ -10,8 +10,7 @@ constexpr int kRows = 4;             // rows of Z a thread
 constexpr int kImages = 2;           // images at a time
 constexpr int kImagesPerBlock = 16;  // so that loading w costs a few per cent of writing D
 constexpr int kThreads = 512;
-constexpr int kStripBytes = 24 * 1024;   // of the images in shared memory
-constexpr int kSharedBytes = 48 * 1024;  // what a block has without asking for more
+constexpr int kStripBytes = 24 * 1024;  // of the images in shared memory
 constexpr std::int64_t kLargestSide = 1024;
 
 template <typename Real>

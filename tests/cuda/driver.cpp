@@ -17,6 +17,19 @@ void run_shim_kernel(const std::string& name, int* out, std::size_t count);
 
 namespace {
 
+/// Phi^T Phi and its workspace, where the test asks for them.
+struct Gram {
+    Output matrices, workspace;
+
+    template <typename Call>
+    Gram(Arguments& a, Call& call, std::int64_t bytes)
+        : matrices(a.has("with_gram") ? 8 * call.problems * (call.units + 1) * (call.units + 1) : 0),
+          workspace(a.has("with_gram") && !a.has("no_workspace") ? bytes : 0) {
+        call.gram = matrices.size > 0 ? matrices.as<double>() : nullptr;
+        call.workspace = workspace.size > 0 ? workspace.bytes.get() : nullptr;
+    }
+};
+
 void run_quadratic(Arguments& a, std::ofstream& out) {
     varpro::cuda::QuadraticLaunch call{};
     call.images = a.array("images");
@@ -32,9 +45,11 @@ void run_quadratic(Arguments& a, std::ofstream& out) {
     const Output d(a.number("with_d") ? images * rows * call.units * (call.d_is_float ? 4 : 8) : 0);
     call.phi = phi.bytes.get();
     call.d = d.size > 0 ? d.bytes.get() : nullptr;
+    const Gram gram(a, call, varpro::cuda::quadratic_workspace(call));
     varpro::cuda::quadratic(call, nullptr);
     phi.append_to(out);
     d.append_to(out);
+    gram.matrices.append_to(out);
 }
 
 void run_assemble(Arguments& a, std::ofstream& out) {
@@ -66,9 +81,11 @@ void run_bilinear(Arguments& a, std::ofstream& out) {
     const Output d(a.number("with_d") ? images * rows * call.units * (call.d_is_float ? 4 : 8) : 0);
     call.phi = phi.bytes.get();
     call.d = d.size > 0 ? d.bytes.get() : nullptr;
+    const Gram gram(a, call, varpro::cuda::bilinear_workspace(call));
     varpro::cuda::bilinear(call, nullptr);
     phi.append_to(out);
     d.append_to(out);
+    gram.matrices.append_to(out);
 }
 
 void run_packed(Arguments& a, std::ofstream& out) {

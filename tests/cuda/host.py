@@ -18,6 +18,7 @@ KERNELS = [
         "bilinear",
         "class_moments",
         "gauss_newton",
+        "gram",
         "inward_scale",
         "jacobian_products",
         "scalarize",

@@ -1,5 +1,6 @@
 """VARPRO_CUDA decides; the module imports without a driver and says so when used."""
 
+import ast
 import importlib.util
 import shutil
 import subprocess
@@ -73,19 +74,37 @@ def devices():
         return 0
 
 
+def kernels():
+    """Each function of the stub that launches something, with its keywords and types."""
+    stub = ast.parse((ROOT / "varpro/_cuda.pyi").read_text())
+    functions = [node for node in stub.body if isinstance(node, ast.FunctionDef)]
+    keywords = {f.name: {a.arg: ast.unparse(a.annotation) for a in f.args.kwonlyargs} for f in functions}
+    return [(name, types) for name, types in keywords.items() if "device" in types]
+
+
 @module
-def test_a_device_that_is_not_there_is_a_backend_error():
+@pytest.mark.parametrize(("name", "types"), kernels())
+def test_a_device_that_is_not_there_is_a_backend_error(name, types):
+    """Which also tells that the stub has the keywords of the module."""
     from varpro import _cuda
 
     count = devices()
     message = (
-        rf"quadratic: device {count} was asked for" if count else r"CUDA was asked for, but (its driver|this machine)"
+        rf"{name}: device {count} was asked for" if count else r"CUDA was asked for, but (its driver|this machine)"
     )
-    arguments = dict.fromkeys(("images", "index", "w", "phi", "d", "problems", "n", "stream"), 0)
-    shape = {"planes": 1, "side": 1, "units": 1, "pixel": "float64"}
-    flags = dict.fromkeys(("w_is_float", "d_is_float", "logistic"), False)
+    zeros = {"int": 0, "bool": False, "float": 0.0, "str": "float64"}
+    arguments = {keyword: zeros[kind] for keyword, kind in types.items()} | {"device": count}
     with pytest.raises(BackendError, match=message):
-        _cuda.quadratic(**arguments, **shape, **flags, device=count)
+        getattr(_cuda, name)(**arguments)
+
+
+@module
+def test_the_bytes_of_a_workspace_need_no_device():
+    from varpro import _cuda
+
+    for workspace in (_cuda.quadratic_workspace, _cuda.bilinear_workspace):
+        assert workspace(problems=2, n=37, units=8) == 2 * 3 * 9 * 9 * 8  # three parts of 16 images at most
+    assert _cuda.jacobian_products_workspace(problems=1, n=131, pairs=4, rank=3, outputs=2) == 2 * 5 * 4 * 8
 
 
 @module
