@@ -25,6 +25,12 @@ def packed(
 def activate(
     *, phi: int, bias: int, problems: int, n: int, units: int, is_float: bool, logistic: bool, device: int, stream: int
 ) -> None: ...  # fmt: skip
+def projector_workspace(*, problems: int, n: int, units: int) -> int: ...
+def projector(
+    *, phi: int, gram: int, u: int, back: int, rank: int, condition: int, finite: int, workspace: int, problems: int,
+    n: int, units: int, ridge: float, tolerance: float, rescale: bool, phi_is_float: bool, u_is_float: bool,
+    device: int, stream: int,
+) -> None: ...  # fmt: skip
 def jacobian_products_workspace(*, problems: int, n: int, pairs: int, rank: int, outputs: int) -> int: ...
 def jacobian_products(
     *, d: int, u: int, r: int, z: int, g: int, workspace: int, problems: int, n: int, pairs: int, rank: int,

@@ -14,13 +14,13 @@
 namespace py = pybind11;
 using namespace varpro::cuda;
 
-namespace {
-
-[[noreturn]] void raise_backend_error(const std::string& message) {
+void raise_backend_error(const std::string& message) {
     const py::object kind = py::module_::import("varpro.errors").attr("BackendError");
     PyErr_SetString(kind.ptr(), message.c_str());
     throw py::error_already_set();
 }
+
+namespace {
 
 int device_count() {
     int count = 0;
@@ -123,6 +123,7 @@ PYBIND11_MODULE(_cuda, m) {
     m.attr("cuda_version") = CUDART_VERSION;
     m.def("device_count", device_count);
     bind_units(m);
+    bind_projector(m);
     bind_jacobian_products(m);
     bind_assemble(m);
     bind_losses(m);

@@ -15,6 +15,8 @@ T* at(std::uintptr_t address) {
     return reinterpret_cast<T*>(address);
 }
 
+[[noreturn]] void raise_backend_error(const std::string& message);
+
 /// launch(call, stream) on the device, which is the current one for so long.  Raises varpro.errors.BackendError where
 /// there is no such device or the launch is refused.
 void enqueue_on(const char* kernel, int device, const std::function<void()>& launch);
@@ -27,3 +29,4 @@ void enqueue(const char* kernel, void (*launch)(const Call&, varpro::cuda::Strea
 
 void bind_losses(pybind11::module_& m);
 void bind_units(pybind11::module_& m);
+void bind_projector(pybind11::module_& m);

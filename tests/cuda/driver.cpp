@@ -128,6 +128,23 @@ void run_jacobian_products(Arguments& a, std::ofstream& out) {
     g.append_to(out);
 }
 
+void run_projector(Arguments& a, std::ofstream& out) {
+    varpro::cuda::ProjectorLaunch call{};
+    call.phi = a.array("phi"), call.gram = a.doubles("gram");
+    call.problems = a.number("problems"), call.n = a.number("n"), call.units = a.number("units");
+    call.ridge = a.real("ridge"), call.tolerance = a.real("tolerance");
+    call.rescale = a.number("rescale"), call.phi_is_float = a.number("phi_is_float");
+    call.u_is_float = a.number("u_is_float");
+    const Output u(call.problems * call.n * call.units * (call.u_is_float ? 4 : 8));
+    const Output back(call.problems * call.units * call.units * 8), condition(call.problems * 8);
+    const Output rank(call.problems * 4), finite(call.problems * 4), workspace(projector_workspace(call));
+    call.u = u.bytes.get(), call.back = back.as<double>(), call.condition = condition.as<double>();
+    call.rank = rank.as<std::int32_t>(), call.finite = finite.as<std::int32_t>();
+    call.workspace = workspace.bytes.get();
+    varpro::cuda::projector(call, nullptr);
+    for (const Output* output : {&u, &back, &condition, &rank, &finite}) output->append_to(out);
+}
+
 void run(const std::string& kernel, Arguments& arguments, std::ofstream& out) {
     if (kernel == "quadratic") return run_quadratic(arguments, out);
     if (kernel == "assemble") return run_assemble(arguments, out);
@@ -135,6 +152,7 @@ void run(const std::string& kernel, Arguments& arguments, std::ofstream& out) {
     if (kernel == "packed") return run_packed(arguments, out);
     if (kernel == "activate") return run_activate(arguments, out);
     if (kernel == "jacobian_products") return run_jacobian_products(arguments, out);
+    if (kernel == "projector") return run_projector(arguments, out);
     if (run_losses(kernel, arguments, out)) return;
     const Output numbers(4 * arguments.number("count"));
     run_shim_kernel(kernel, numbers.as<int>(), arguments.number("count"));

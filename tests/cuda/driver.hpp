@@ -18,6 +18,7 @@ struct Arguments {
     std::vector<Bytes> held;
 
     std::int64_t number(const std::string& key) const { return std::stoll(values.at(key)); }
+    double real(const std::string& key) const { return std::stod(values.at(key)); }
     bool has(const std::string& key) const { return values.contains(key); }
 
     /// shift: bytes by which the array begins past an address of sixteen.

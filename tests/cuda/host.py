@@ -12,6 +12,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = [ROOT / "csrc/cuda/host/cuda_host.cpp", ROOT / "csrc/cuda/host/fiber.cpp"]
+PROJECTOR = ("projector", "projector_factor", "projector_reveal", "projector_rows")
 KERNELS = [
     ROOT / "csrc/cuda" / f"{name}.cu"
     for name in (
@@ -21,6 +22,7 @@ KERNELS = [
         "gram",
         "inward_scale",
         "jacobian_products",
+        *PROJECTOR,
         "scalarize",
         "softmax_divergence",
         "values",
@@ -75,7 +77,7 @@ class Driver:
                 (self.folder / key).write_bytes(np.ascontiguousarray(value).tobytes())
                 words.append(f"{key}={self.folder / key}")
             elif value is not None:
-                words.append(f"{key}={int(value)}")
+                words.append(f"{key}={value if isinstance(value, float) else int(value)}")
         settings = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
         done = subprocess.run(
             [str(self.program), kernel, *words], capture_output=True, text=True, env=os.environ | settings, timeout=120

@@ -108,6 +108,17 @@ def test_the_bytes_of_a_workspace_need_no_device():
 
 
 @module
+def test_workspace_is_told_without_a_device():
+    from varpro import _cuda
+
+    one, many = (_cuda.projector_workspace(problems=problems, n=2000, units=51) for problems in (1, 104))
+    assert many == 104 * one  # how a problem is cut does not depend on its neighbours
+    assert one > 8 * 3 * 51 * 51
+    with pytest.raises(BackendError, match="projector: 65 basis functions; this kernel takes 1 to 64"):
+        _cuda.projector_workspace(problems=1, n=10, units=65)
+
+
+@module
 @pytest.mark.skipif(shutil.which("ldd") is None, reason="ldd is not on PATH: linked libraries cannot be listed")
 def test_the_module_links_no_cuda_library():
     spec = importlib.util.find_spec("varpro._cuda")

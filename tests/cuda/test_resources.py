@@ -27,6 +27,10 @@ STATIC_BYTES = {
     "assemble_kernelIfd": 8192,
     "assemble_kernelIff": 4096,
     **{name: 2048 for name in LOSSES if name.startswith(("moments", "weights"))},
+    "factor_kernel": 1536,
+    "householder_kernelId": 1536,
+    "householder_kernelIf": 1536,
+    "reveal_kernel": 3072,
 }
 PRODUCTS = {  # types of D, pairs of products side by side: both where D is aligned and where it is not
     "d": [(96, 104), (128, 128), (144, 152), (168, 168)],
@@ -61,6 +65,17 @@ REGISTERS = {  # name and types (d double, f float; Lb1: colours, gram): at most
         for aligned in (0, 1)
     },
     "products_sum_kernel": (32, 32),
+    **{
+        f"gram_kernelI{dtype}Li{apart}E": most
+        for dtype in "df"
+        for apart, most in {7: (128, 128), 10: (160, 160), 13: (168, 168), 16: (256, 256)}.items()
+    },
+    **{f"basis_kernelI{types}E": (128, 128) for types in ("dd", "fd", "ff")},
+    **{f"write_kernelI{types}E": (96, 96) for types in ("dd", "fd", "ff")},
+    "factor_kernel": (48, 40),
+    "householder_kernelId": (40, 40),
+    "householder_kernelIf": (40, 40),
+    "reveal_kernel": (56, 64),
     "assemble_kernelIdd": (128, 104),
     "assemble_kernelIfd": (128, 104),
     "assemble_kernelIff": (80, 80),

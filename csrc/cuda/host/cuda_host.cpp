@@ -131,10 +131,22 @@ void prepare(std::size_t shared_bytes) {
     }
 }
 
+/// Every thread up to its next barrier; in some orders a warp whose lanes have met goes on as far as it can.
+void run_ready(std::mt19937& random) {
+    const bool warps_run_ahead = settings.order > 2 && settings.order % 2 == 1;
+    const auto order = ordered(count, random);
+    for (const unsigned t : order) {
+        if (threads[t]->state == State::ready) go_on(*threads[t]);
+        const unsigned first = t / kWarp * kWarp, last = std::min(first + kWarp, count);
+        while (warps_run_ahead && release(State::at_warp, first, last))
+            for (const unsigned lane : order)
+                if (lane / kWarp == t / kWarp && threads[lane]->state == State::ready) go_on(*threads[lane]);
+    }
+}
+
 void run_block(std::mt19937& random) {
     for (;;) {
-        for (const unsigned t : ordered(count, random))
-            if (threads[t]->state == State::ready) go_on(*threads[t]);
+        run_ready(random);
         if (release_all()) continue;
         const bool finished = std::all_of(threads.begin(), threads.begin() + count,
                                           [](const auto& thread) { return thread->state == State::returned; });

@@ -28,6 +28,7 @@ inline dim3 threadIdx, blockIdx, blockDim, gridDim;
 namespace cuda_host {
 
 /// What a test chooses.  order: 0 forward, 1 backward, else the seed of a random order, drawn anew after each barrier.
+/// With an odd seed (3, 5, ...) a warp runs ahead of the others as far as its own barriers let it.
 /// dropped: "file:line" of a barrier to leave out, or empty.
 struct Settings {
     unsigned order = 0;
