@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "../kernels/small_columns.hpp"
 #include "../kernels/small_fits.hpp"
 #include "dots.hpp"
 
@@ -67,46 +68,40 @@ void make_column(const ProgramColumn& column, const Grid& grid, const double* w,
     switch (column.kind) {
         case ColumnKind::power:  // does not depend on w
             std::fill_n(phi, n, 1.0);
-            for (std::int32_t e = 0; e < column.exponent; ++e)
-                for (std::int64_t r = 0; r < n; ++r) phi[r] *= t[r];
+            if (column.exponent > 0)
+                for (std::int64_t r = 0; r < n; ++r) phi[r] = power(t[r], column.exponent);
             return;
         case ColumnKind::decay: {
             const double rate = 1.0 / p, square = rate * rate;
             exponentials(grid, rate, phi);
             if (first)
-                for (std::int64_t r = 0; r < n; ++r) first[r] = phi[r] * (t[r] * square);
+                for (std::int64_t r = 0; r < n; ++r) first[r] = decay_slope(phi[r], t[r], square);
             return;
         }
         case ColumnKind::rate:
             exponentials(grid, p, phi);
             if (first)
-                for (std::int64_t r = 0; r < n; ++r) first[r] = -phi[r] * t[r];
+                for (std::int64_t r = 0; r < n; ++r) first[r] = rate_slope(phi[r], t[r]);
             return;
         case ColumnKind::gaussian: {
             const double inverse = 1.0 / q;
-            for (std::int64_t r = 0; r < n; ++r) {
-                const double u = (t[r] - p) * inverse;
-                phi[r] = exp_lane(-0.5 * u * u);
-            }
+            for (std::int64_t r = 0; r < n; ++r) phi[r] = exp_lane(gaussian_exponent((t[r] - p) * inverse));
             if (first)
                 for (std::int64_t r = 0; r < n; ++r) {
                     const double u = (t[r] - p) * inverse;
-                    first[r] = phi[r] * u * inverse;
-                    second[r] = phi[r] * u * u * inverse;
+                    first[r] = gaussian_by_centre(phi[r], u, inverse);
+                    second[r] = gaussian_by_width(phi[r], u, inverse);
                 }
             return;
         }
         case ColumnKind::lorentzian: {
             const double inverse = 1.0 / q;
-            for (std::int64_t r = 0; r < n; ++r) {
-                const double u = (t[r] - p) * inverse;
-                phi[r] = 1.0 / (1.0 + u * u);
-            }
+            for (std::int64_t r = 0; r < n; ++r) phi[r] = lorentzian((t[r] - p) * inverse);
             if (first)
                 for (std::int64_t r = 0; r < n; ++r) {
-                    const double u = (t[r] - p) * inverse, slope = 2.0 * phi[r] * phi[r] * inverse * u;
-                    first[r] = slope;
-                    second[r] = slope * u;
+                    const double u = (t[r] - p) * inverse;
+                    first[r] = lorentzian_by_centre(phi[r], u, inverse);
+                    second[r] = lorentzian_by_width(phi[r], u, inverse);
                 }
             return;
         }

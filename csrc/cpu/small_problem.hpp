@@ -6,7 +6,9 @@
 #include <cmath>
 #include <limits>
 
+#include "../kernels/small_algebra.hpp"
 #include "../kernels/small_fits.hpp"
+#include "../kernels/small_search.hpp"
 #include "aligned.hpp"
 #include "columns.hpp"
 #include "dots.hpp"
@@ -14,17 +16,21 @@
 namespace varpro::VARPRO_ISA {
 namespace {
 
-/// What is known at one w; the arrays are the caller's.
-struct Point {
-    double *a, *h, *gradient;
-    double cost, condition;
-};
+/// Sizes and options, as yet without places.
+inline Tiny tiny_of(const SmallFitsCall& c) {
+    Tiny s{};
+    s.i = static_cast<int>(c.i), s.k = static_cast<int>(c.k), s.m = static_cast<int>(c.m), s.p = static_cast<int>(c.p);
+    s.ridge = c.ridge, s.kaufman = c.kaufman;
+    s.columns = c.columns, s.parameters = c.parameters;
+    return s;
+}
 
 /// Scratch of one problem; columns have `rows` entries, those beyond n are zero.
 struct Problem {
     const SmallFitsCall& c;
     std::int64_t rows;
-    Aligned<double> phi, d, y, t, residual, gram, inverse, right, correction, cross, projected, moment, pairs;
+    Aligned<double> phi, d, y, t, residual, right, correction, held;  // held: what `tiny` points to
+    Tiny tiny;
 
     explicit Problem(const SmallFitsCall& call)
         : c(call),
@@ -34,14 +40,15 @@ struct Problem {
           y(call.k * rows),
           t(rows),
           residual(call.k * rows),
-          gram(call.i * call.i),
-          inverse(call.i * call.i),
-          right(call.i * call.k),
-          correction(call.i * call.k),
-          cross(call.m * call.i),
-          projected(call.m * call.i),
-          moment(call.m * call.k),
-          pairs(call.m * call.m) {}
+          right(call.i),
+          correction(call.i),
+          tiny(tiny_of(call)) {
+        const int sums = count_sums(tiny), matrices = count_matrices(tiny);
+        held.resize(sums + matrices + tiny.m * tiny.i);
+        place_sums(tiny, held.data());
+        place_matrices(tiny, held.data() + sums);
+        tiny.projected = held.data() + sums + matrices;
+    }
 
     void solve(std::int64_t b);
     void load_data(std::int64_t b);
@@ -106,59 +113,12 @@ void Problem::make_basis(const double* w, std::int64_t b) {
         for (std::int64_t r = 0; r < c.n; ++r) d[j * rows + r] *= weights[r];
 }
 
-/// inverse = (Phi^T Phi + ridge I)^-1 by Cholesky of the Gram matrix of unit columns; returns its kappa_1.
+/// The Gram matrix inverted; returns its kappa_1.
 double Problem::factor() {
-    const std::int64_t n = c.i;
-    for (std::int64_t j = 0; j < n; ++j) {
-        dots(phi.data() + j * rows, phi.data(), rows, j + 1, rows, &gram[j * n]);
-        gram[j * n + j] += c.ridge;
-    }
-    double norm = 0.0, inverse_norm = 0.0;
-    Aligned<double>& scale = correction;  // i k >= i entries, free until the coefficients
-    for (std::int64_t j = 0; j < n; ++j) {
-        const double diagonal = gram[j * n + j];
-        if (!(diagonal > 0.0) || !std::isfinite(diagonal)) return std::numeric_limits<double>::infinity();
-        scale[j] = 1.0 / std::sqrt(diagonal);
-    }
-    for (std::int64_t j = 0; j < n; ++j)
-        for (std::int64_t l = 0; l <= j; ++l) gram[l * n + j] = gram[j * n + l] *= scale[j] * scale[l];
-    for (std::int64_t j = 0; j < n; ++j) {
-        double total = 0.0;
-        for (std::int64_t l = 0; l < n; ++l) total += std::fabs(gram[j * n + l]);
-        norm = std::max(norm, total);
-    }
-    for (std::int64_t j = 0; j < n; ++j)  // Cholesky in the lower triangle
-        for (std::int64_t l = 0; l <= j; ++l) {
-            double value = gram[j * n + l];
-            for (std::int64_t q = 0; q < l; ++q) value -= gram[j * n + q] * gram[l * n + q];
-            if (l < j)
-                gram[j * n + l] = value / gram[l * n + l];
-            else if (value > 0.0)
-                gram[j * n + j] = std::sqrt(value);
-            else
-                return std::numeric_limits<double>::infinity();
-        }
-    for (std::int64_t column = 0; column < n; ++column) {  // the inverse, column by column
-        double* x = &inverse[column * n];
-        for (std::int64_t j = 0; j < n; ++j) {
-            double value = j == column ? 1.0 : 0.0;
-            for (std::int64_t q = 0; q < j; ++q) value -= gram[j * n + q] * x[q];
-            x[j] = value / gram[j * n + j];
-        }
-        for (std::int64_t j = n - 1; j >= 0; --j) {
-            double value = x[j];
-            for (std::int64_t q = j + 1; q < n; ++q) value -= gram[q * n + j] * x[q];
-            x[j] = value / gram[j * n + j];
-        }
-        double total = 0.0;
-        for (std::int64_t j = 0; j < n; ++j) total += std::fabs(x[j]);
-        inverse_norm = std::max(inverse_norm, total);
-        for (std::int64_t j = 0; j < n; ++j) x[j] *= scale[j] * scale[column];
-    }
-    return norm * inverse_norm;
+    for (std::int64_t j = 0; j < c.i; ++j)
+        dots(phi.data() + j * rows, phi.data(), rows, j + 1, rows, tiny.products + packed(j, 0));
+    return invert_gram(Alone{}, tiny);
 }
-
-constexpr double kAccurate = 1e4;  // kappa of the Gram matrix below which its solution has twelve digits at once
 
 /// a and the residual: the solution, and once more for what the first left over where that may matter.  Returns the
 /// residual's square.
@@ -173,13 +133,7 @@ double Problem::coefficients(double* a, double condition) {
         double square = 0.0;
         for (int round = 0; round < rounds; ++round) {
             dots(r, phi.data(), rows, n, rows, right.data());
-            for (std::int64_t j = 0; j < n; ++j) right[j] -= c.ridge * a[j * c.k + q];
-            for (std::int64_t j = 0; j < n; ++j) {
-                double value = 0.0;
-                for (std::int64_t l = 0; l < n; ++l) value += inverse[j * n + l] * right[l];
-                correction[j] = value;
-                a[j * c.k + q] += value;
-            }
+            correct(Alone{}, tiny, q, right.data(), correction.data(), a, true);
             square = subtract(r, phi.data(), rows, correction.data(), n, rows);
         }
         total += square;
@@ -187,39 +141,15 @@ double Problem::coefficients(double* a, double condition) {
     return total;
 }
 
+/// The scalar products with D, and what follows from them.
 void Problem::assemble(const double* a, double* h, double* gradient) {
-    const std::int64_t n = c.i, m = c.m, k = c.k, p = c.p;
-    std::fill_n(h, p * p, 0.0);
-    std::fill_n(gradient, p, 0.0);
-    for (std::int64_t s = 0; s < m; ++s) {
+    for (std::int64_t s = 0; s < c.m; ++s) {
         const double* column = d.data() + s * rows;
-        dots(column, d.data(), rows, s + 1, rows, &pairs[s * m]);
-        dots(column, phi.data(), rows, n, rows, &cross[s * n]);
-        dots(column, residual.data(), rows, k, rows, &moment[s * k]);
-        for (std::int64_t j = 0; j < n; ++j) {
-            double value = 0.0;
-            for (std::int64_t l = 0; l < n; ++l) value += inverse[j * n + l] * cross[s * n + l];
-            projected[s * n + j] = value;
-        }
+        dots(column, d.data(), rows, s + 1, rows, tiny.pairs + packed(s, 0));
+        dots(column, phi.data(), rows, c.i, rows, tiny.cross + s * c.i);
+        dots(column, residual.data(), rows, c.k, rows, tiny.moment + s * c.k);
     }
-    for (std::int64_t s = 0; s < m; ++s) {
-        const std::int64_t js = c.columns[s], ps = c.parameters[s];
-        for (std::int64_t q = 0; q < k; ++q) gradient[ps] -= moment[s * k + q] * a[js * k + q];
-        for (std::int64_t u = 0; u <= s; ++u) {
-            const std::int64_t ju = c.columns[u], pu = c.parameters[u];
-            double both = pairs[s * m + u], weight = 0.0;
-            for (std::int64_t j = 0; j < n; ++j) both -= cross[s * n + j] * projected[u * n + j];
-            for (std::int64_t q = 0; q < k; ++q) weight += a[js * k + q] * a[ju * k + q];
-            double value = weight * both;
-            if (!c.kaufman) {
-                double moments = 0.0;
-                for (std::int64_t q = 0; q < k; ++q) moments += moment[s * k + q] * moment[u * k + q];
-                value += inverse[js * n + ju] * moments;
-            }
-            h[ps * p + pu] += value;
-            if (u != s) h[pu * p + ps] += value;
-        }
-    }
+    assemble_normal(Alone{}, tiny, a, h, gradient);
 }
 
 /// False where the Gram matrix could not be factored: only the condition is then set.

@@ -1,0 +1,189 @@
+/// A small problem after its scalar products: algebra on matrices of a few entries, for one thread or a team.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "portable.hpp"
+
+namespace varpro {
+namespace {
+
+/// Sizes, options and places of one problem.  Packed: the lower triangle, row after row.
+struct Tiny {
+    int i, k, m, p;
+    double ridge;
+    bool kaufman;
+    const std::int32_t *columns, *parameters;  // of the m pairs
+    double* products;                          // Phi^T Phi, packed
+    double *gram, *inverse;                    // (i, i) scaled and factored; of Phi^T Phi + ridge I
+    double *scale, *pivot, *norms, *totals;    // (i)
+    double *pairs, *cross, *moment;            // D^T D packed, D^T Phi (m, i), D^T R (m, k)
+    double* projected;                         // (m, i)
+};
+
+/// Numbers that the scalar products leave, and of the matrices of i columns.
+VARPRO_PORTABLE int count_sums(const Tiny& s) { return s.i * (s.i + 1) / 2 + s.m * (s.m + 1) / 2 + s.m * (s.i + s.k); }
+VARPRO_PORTABLE int count_matrices(const Tiny& s) { return 2 * s.i * s.i + 4 * s.i; }
+
+/// products, pairs, cross, moment from `at`, one after another.
+VARPRO_PORTABLE void place_sums(Tiny& s, double* at) {
+    s.products = at;
+    s.pairs = s.products + s.i * (s.i + 1) / 2;
+    s.cross = s.pairs + s.m * (s.m + 1) / 2;
+    s.moment = s.cross + s.m * s.i;
+}
+
+VARPRO_PORTABLE void place_matrices(Tiny& s, double* at) {
+    s.gram = at;
+    s.inverse = s.gram + s.i * s.i;
+    s.scale = s.inverse + s.i * s.i;
+    s.pivot = s.scale + s.i;
+    s.norms = s.pivot + s.i;
+    s.totals = s.norms + s.i;
+}
+
+VARPRO_PORTABLE int packed(int row, int column) { return row * (row + 1) / 2 + column; }
+
+VARPRO_PORTABLE int packed_symmetric(int a, int b) { return a > b ? packed(a, b) : packed(b, a); }
+
+VARPRO_PORTABLE double largest_of(const double* x, int n) {
+    double largest = 0.0;
+    for (int j = 0; j < n; ++j) largest = x[j] > largest ? x[j] : largest;
+    return largest;
+}
+
+/// gram with unit diagonal, both triangles, and its row sums in norms.  False where a column is zero or not finite.
+template <typename Team>
+VARPRO_PORTABLE bool scale_gram(const Team& team, const Tiny& s) {
+    const int n = s.i;
+    for (int j = team.rank; j < n; j += team.size) s.scale[j] = 1.0 / sqrt(s.products[packed(j, j)] + s.ridge);
+    team.sync();  // the scale is there
+    for (int j = team.rank; j < n; j += team.size) {
+        double total = 0.0;
+        for (int l = 0; l < n; ++l) {
+            const double product = s.products[packed_symmetric(j, l)] + (j == l ? s.ridge : 0.0);
+            const double entry = product * (s.scale[j] * s.scale[l]);
+            s.gram[j * n + l] = entry;
+            total += fabs(entry);
+        }
+        s.norms[j] = total;
+    }
+    bool usable = true;
+    for (int j = 0; j < n; ++j) usable = usable && s.scale[j] > 0.0 && s.scale[j] <= std::numeric_limits<double>::max();
+    team.sync();  // the rows of gram and their norms are there
+    return usable;
+}
+
+/// Cholesky in the lower triangle of gram; pivot holds its diagonal.  False where a minor is not
+/// positive.
+template <typename Team>
+VARPRO_PORTABLE bool factor_gram(const Team& team, const Tiny& s) {
+    const int n = s.i;
+    bool usable = true;
+    for (int l = 0; l < n; ++l) {
+        const double* row = s.gram + l * n;
+        double diagonal = row[l];
+        for (int q = 0; q < l; ++q) diagonal -= row[q] * row[q];
+        usable = usable && diagonal > 0.0;
+        const double pivot = sqrt(diagonal);
+        if (team.rank == 0) s.pivot[l] = pivot;
+        for (int j = l + 1 + team.rank; j < n; j += team.size) {
+            double value = s.gram[j * n + l];
+            for (int q = 0; q < l; ++q) value -= s.gram[j * n + q] * row[q];
+            s.gram[j * n + l] = value / pivot;
+        }
+        team.sync();  // the column is there
+    }
+    return usable;
+}
+
+/// inverse = (Phi^T Phi + ridge I)^-1 by Cholesky of the Gram matrix of unit columns, from products.  Returns its
+/// kappa_1, to every member; infinite on breakdown, and inverse is then not to be used.
+template <typename Team>
+VARPRO_PORTABLE double invert_gram(const Team& team, const Tiny& s) {
+    const int n = s.i;
+    const bool scaled = scale_gram(team, s), factored = factor_gram(team, s);
+    for (int column = team.rank; column < n; column += team.size) {
+        double* x = s.inverse + column * n;
+        for (int j = 0; j < n; ++j) {
+            double value = j == column ? 1.0 : 0.0;
+            for (int q = 0; q < j; ++q) value -= s.gram[j * n + q] * x[q];
+            x[j] = value / s.pivot[j];
+        }
+        for (int j = n - 1; j >= 0; --j) {
+            double value = x[j];
+            for (int q = j + 1; q < n; ++q) value -= s.gram[q * n + j] * x[q];
+            x[j] = value / s.pivot[j];
+        }
+        double total = 0.0;
+        for (int j = 0; j < n; ++j) {
+            total += fabs(x[j]);
+            x[j] *= s.scale[j] * s.scale[column];
+        }
+        s.totals[column] = total;
+    }
+    team.sync();  // the inverse is there
+    if (!scaled || !factored) return std::numeric_limits<double>::infinity();
+    return largest_of(s.norms, n) * largest_of(s.totals, n);
+}
+
+constexpr double kAccurate = 1e4;  // kappa of the Gram matrix below which its solution has twelve digits at once
+
+/// correction = inverse (right - ridge a), added to a, for right-hand side q; right is used up.  wanted: the same for
+/// all members; what is not wanted is computed and dropped, so that teams side by side stay together.
+template <typename Team>
+VARPRO_PORTABLE void correct(const Team& team, const Tiny& s, int q, double* right, double* correction, double* a,
+                             bool wanted) {
+    const int n = s.i;
+    for (int j = team.rank; j < n; j += team.size) right[j] -= s.ridge * a[j * s.k + q];
+    team.sync();  // the right-hand side is there
+    for (int j = team.rank; j < n; j += team.size) {
+        double value = 0.0;
+        for (int l = 0; l < n; ++l) value += s.inverse[j * n + l] * right[l];
+        correction[j] = value;
+        if (wanted) a[j * s.k + q] += value;
+    }
+}
+
+/// The entry of the Gauss-Newton matrix that belongs to two columns of D.
+VARPRO_PORTABLE double curvature(const Tiny& s, const double* a, int one, int other) {
+    const int n = s.i, k = s.k, j = s.columns[one], l = s.columns[other];
+    double both = s.pairs[packed_symmetric(one, other)], weight = 0.0;
+    for (int c = 0; c < n; ++c) both -= s.cross[one * n + c] * s.projected[other * n + c];
+    for (int q = 0; q < k; ++q) weight += a[j * k + q] * a[l * k + q];
+    double value = weight * both;
+    if (s.kaufman) return value;
+    double moments = 0.0;
+    for (int q = 0; q < k; ++q) moments += s.moment[one * k + q] * s.moment[other * k + q];
+    return value + s.inverse[j * n + l] * moments;
+}
+
+/// h (p, p), both triangles, and gradient (p), a member a row; see SmallFitsCall for the formulas.
+template <typename Team>
+VARPRO_PORTABLE void assemble_normal(const Team& team, const Tiny& s, const double* a, double* h, double* gradient) {
+    const int n = s.i, m = s.m, k = s.k, p = s.p;
+    for (int c = team.rank; c < m; c += team.size)
+        for (int j = 0; j < n; ++j) {
+            double value = 0.0;
+            for (int l = 0; l < n; ++l) value += s.inverse[j * n + l] * s.cross[c * n + l];
+            s.projected[c * n + j] = value;
+        }
+    team.sync();  // the projected columns are there
+    for (int row = team.rank; row < p; row += team.size) {
+        double slope = 0.0;
+        for (int column = 0; column <= row; ++column) h[row * p + column] = 0.0;
+        for (int one = 0; one < m; ++one) {
+            if (s.parameters[one] != row) continue;
+            for (int q = 0; q < k; ++q) slope -= s.moment[one * k + q] * a[s.columns[one] * k + q];
+            for (int other = 0; other < m; ++other)
+                if (s.parameters[other] <= row) h[row * p + s.parameters[other]] += curvature(s, a, one, other);
+        }
+        gradient[row] = slope;
+        for (int column = 0; column < row; ++column) h[column * p + row] = h[row * p + column];
+    }
+}
+
+}  // namespace
+}  // namespace varpro
