@@ -13,6 +13,7 @@ set(VARPRO_CUDA_SOURCES
     csrc/cuda/projector_reveal.cu
     csrc/cuda/projector_rows.cu
     csrc/cuda/scalarize.cu
+    csrc/cuda/small_fits.cu
     csrc/cuda/softmax_divergence.cu
     csrc/cuda/values.cu)
 
@@ -43,7 +44,8 @@ set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 # The interface of pybind11 stays with the C++ compiler; NO_EXTRAS: no link-time optimisation across the two.
 pybind11_add_module(_cuda MODULE NO_EXTRAS csrc/bindings/cuda.cpp csrc/bindings/cuda_losses.cpp
-                    csrc/bindings/cuda_projector.cpp csrc/bindings/cuda_units.cpp ${VARPRO_CUDA_SOURCES})
+                    csrc/bindings/cuda_projector.cpp csrc/bindings/cuda_small_fits.cpp csrc/bindings/cuda_units.cpp
+                    ${VARPRO_CUDA_SOURCES})
 target_include_directories(_cuda PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
 target_compile_options(_cuda PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${VARPRO_WARNINGS} -O3>
                                      $<$<COMPILE_LANGUAGE:CUDA>:-O3 -Xcompiler=-Wall,-Wextra>)

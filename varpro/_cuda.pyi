@@ -5,6 +5,9 @@ built with a CUDA compiler.  Each call raises varpro.errors.BackendError where t
 where the launch is refused.
 """
 
+from collections.abc import Sequence
+from typing import Literal
+
 cuda_version: int
 
 def device_count() -> int: ...
@@ -58,4 +61,16 @@ def softmax_divergence(
     *, f: int, position: int, order: int, first: int, weights: int, best: int, value: int, by_f: int, by_weights: int,
     workspace: int, problems: int, n: int, features: int, classes: int, kind: str, f_is_float: bool, tau: float,
     scale: float, device: int, stream: int,
+) -> None: ...  # fmt: skip
+def small_searches(
+    *, program: int, t: int, y: int, weights: int, problems: int, columns: int, parameters: int, states: int, rows: int,
+    count: int, n: int, n_columns: int, n_right: int, n_pairs: int, n_parameters: int, stride: int,
+    rules: Sequence[float], ridge: float, kaufman: bool, own_t: bool, own_weights: bool, y_is_float: bool,
+    arithmetic: Literal["double", "single", "polished"], device: int, stream: int,
+) -> None: ...  # fmt: skip
+def small_advance(
+    *, phi: int, d: int, y: int, weights: int, problems: int, columns: int, parameters: int, states: int, rows: int,
+    count: int, n: int, n_columns: int, n_right: int, n_pairs: int, n_parameters: int, stride: int,
+    rules: Sequence[float], ridge: float, kaufman: bool, own_weights: bool, y_is_float: bool, phi_is_float: bool,
+    device: int, stream: int,
 ) -> None: ...  # fmt: skip

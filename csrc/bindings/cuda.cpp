@@ -124,6 +124,7 @@ PYBIND11_MODULE(_cuda, m) {
     m.def("device_count", device_count);
     bind_units(m);
     bind_projector(m);
+    bind_small_fits(m);
     bind_jacobian_products(m);
     bind_assemble(m);
     bind_losses(m);

@@ -30,3 +30,4 @@ void enqueue(const char* kernel, void (*launch)(const Call&, varpro::cuda::Strea
 void bind_losses(pybind11::module_& m);
 void bind_units(pybind11::module_& m);
 void bind_projector(pybind11::module_& m);
+void bind_small_fits(pybind11::module_& m);

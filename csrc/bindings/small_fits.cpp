@@ -63,12 +63,6 @@ SmallFitsCall small_call(const Dense<std::int32_t>& program, const py::object& t
     return call;
 }
 
-SearchRules search_rules(const Dense<double>& rules) {
-    const double* r = rules.data();
-    return {r[0],  r[1],  r[2],  r[3], r[4], r[5], r[6], r[7], r[8], static_cast<std::int64_t>(r[9]),
-            r[10], r[11], r[12], r[13]};
-}
-
 }  // namespace
 
 /// instruction_set: the one that was chosen for all kernels.
@@ -98,17 +92,17 @@ void bind_small_fits(py::module_& m, const std::string& instruction_set) {
               variant.small_fits(call);
           });
     m.attr("small_state_numbers") = static_cast<int>(kNumbers);
-    m.def("small_advance",
-          [](const Dense<double>& phi, const Dense<double>& d, const Dense<double>& y, py::object weights,
-             const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
-             const Dense<std::int32_t>& parameters, Dense<double>& states, const Dense<std::int64_t>& rows,
-             std::int64_t n_parameters, const Dense<double>& rules, double ridge, bool kaufman) {
-              const SmallAdvanceCall call{small_call({}, py::none(), phi, d, y, weights, problems, columns, parameters,
-                                                     phi.shape(2), n_parameters, ridge, kaufman),
-                                          search_rules(rules), states.mutable_data(), rows.data(), states.shape(1)};
-              py::gil_scoped_release free;
-              variant.small_advance(call);
-          });
+    m.def("small_advance", [](const Dense<double>& phi, const Dense<double>& d, const Dense<double>& y,
+                              py::object weights, const Dense<std::int64_t>& problems,
+                              const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters,
+                              Dense<double>& states, const Dense<std::int64_t>& rows, std::int64_t n_parameters,
+                              const Dense<double>& rules, double ridge, bool kaufman) {
+        const SmallAdvanceCall call{small_call({}, py::none(), phi, d, y, weights, problems, columns, parameters,
+                                               phi.shape(2), n_parameters, ridge, kaufman),
+                                    search_rules(rules.data()), states.mutable_data(), rows.data(), states.shape(1)};
+        py::gil_scoped_release free;
+        variant.small_advance(call);
+    });
     m.def("small_searches",
           [](const Dense<std::int32_t>& program, const Dense<double>& t, const Dense<double>& y, py::object weights,
              const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
@@ -117,7 +111,7 @@ void bind_small_fits(py::module_& m, const std::string& instruction_set) {
               std::int64_t logged = 0;
               const SmallSearchCall call{small_call(program, t, py::none(), py::none(), y, weights, problems, columns,
                                                     parameters, program.shape(0), n_parameters, ridge, kaufman),
-                                         search_rules(rules),
+                                         search_rules(rules.data()),
                                          states.mutable_data(),
                                          states.shape(1),
                                          log.shape(0) ? log.mutable_data() : nullptr,

@@ -116,7 +116,7 @@ void Problem::make_basis(const double* w, std::int64_t b) {
 /// The Gram matrix inverted; returns its kappa_1.
 double Problem::factor() {
     for (std::int64_t j = 0; j < c.i; ++j)
-        dots(phi.data() + j * rows, phi.data(), rows, j + 1, rows, tiny.products + packed(j, 0));
+        dots(phi.data() + j * rows, phi.data(), rows, j + 1, rows, tiny.products + lower_place(j, 0));
     return invert_gram(Alone{}, tiny);
 }
 
@@ -145,7 +145,7 @@ double Problem::coefficients(double* a, double condition) {
 void Problem::assemble(const double* a, double* h, double* gradient) {
     for (std::int64_t s = 0; s < c.m; ++s) {
         const double* column = d.data() + s * rows;
-        dots(column, d.data(), rows, s + 1, rows, tiny.pairs + packed(s, 0));
+        dots(column, d.data(), rows, s + 1, rows, tiny.pairs + lower_place(s, 0));
         dots(column, phi.data(), rows, c.i, rows, tiny.cross + s * c.i);
         dots(column, residual.data(), rows, c.k, rows, tiny.moment + s * c.k);
     }

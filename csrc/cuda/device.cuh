@@ -42,6 +42,18 @@ namespace varpro::cuda {
 
 constexpr int kSharedBytes = 48 * 1024;  // what a block has without asking for more
 
+/// Lanes of a warp, side by side, that share one problem (portable.hpp).  All teams of a warp meet at a sync.
+struct WarpTeam {
+    int rank, size;
+#ifdef __CUDACC__
+    __device__ void sync() const { __syncwarp(); }
+#else
+    void sync(const char* file = __builtin_FILE(), int line = __builtin_LINE()) const {
+        cuda_host::warp_barrier(file, line);  // told apart by who calls
+    }
+#endif
+};
+
 template <typename T>
 constexpr T ceil_div(T a, T b) {
     return (a + b - 1) / b;

@@ -1,6 +1,8 @@
 /// What the formulas shared by CPU and CUDA kernels are marked with, and who works on one problem.
 #pragma once
 
+#include <limits>
+
 #ifdef __CUDACC__
 #define VARPRO_PORTABLE __host__ __device__ inline
 #else
@@ -8,6 +10,12 @@
 #endif
 
 namespace varpro {
+
+// a device may not call what <limits> has, but may use its values
+constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
+constexpr double kLargest = std::numeric_limits<double>::max();
+constexpr double kInfinite = std::numeric_limits<double>::infinity();
+constexpr double kNotANumber = std::numeric_limits<double>::quiet_NaN();
 
 /// One thread by itself.  The kernels on a GPU bring a team of their own: its members share what they write, each takes
 /// every size-th entry from its rank, and sync() parts what is written from what is read.

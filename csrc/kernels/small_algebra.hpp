@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "portable.hpp"
 
@@ -44,9 +43,9 @@ VARPRO_PORTABLE void place_matrices(Tiny& s, double* at) {
     s.totals = s.norms + s.i;
 }
 
-VARPRO_PORTABLE int packed(int row, int column) { return row * (row + 1) / 2 + column; }
+VARPRO_PORTABLE int lower_place(int row, int column) { return row * (row + 1) / 2 + column; }
 
-VARPRO_PORTABLE int packed_symmetric(int a, int b) { return a > b ? packed(a, b) : packed(b, a); }
+VARPRO_PORTABLE int symmetric_place(int a, int b) { return a > b ? lower_place(a, b) : lower_place(b, a); }
 
 VARPRO_PORTABLE double largest_of(const double* x, int n) {
     double largest = 0.0;
@@ -58,12 +57,12 @@ VARPRO_PORTABLE double largest_of(const double* x, int n) {
 template <typename Team>
 VARPRO_PORTABLE bool scale_gram(const Team& team, const Tiny& s) {
     const int n = s.i;
-    for (int j = team.rank; j < n; j += team.size) s.scale[j] = 1.0 / sqrt(s.products[packed(j, j)] + s.ridge);
+    for (int j = team.rank; j < n; j += team.size) s.scale[j] = 1.0 / sqrt(s.products[lower_place(j, j)] + s.ridge);
     team.sync();  // the scale is there
     for (int j = team.rank; j < n; j += team.size) {
         double total = 0.0;
         for (int l = 0; l < n; ++l) {
-            const double product = s.products[packed_symmetric(j, l)] + (j == l ? s.ridge : 0.0);
+            const double product = s.products[symmetric_place(j, l)] + (j == l ? s.ridge : 0.0);
             const double entry = product * (s.scale[j] * s.scale[l]);
             s.gram[j * n + l] = entry;
             total += fabs(entry);
@@ -71,7 +70,7 @@ VARPRO_PORTABLE bool scale_gram(const Team& team, const Tiny& s) {
         s.norms[j] = total;
     }
     bool usable = true;
-    for (int j = 0; j < n; ++j) usable = usable && s.scale[j] > 0.0 && s.scale[j] <= std::numeric_limits<double>::max();
+    for (int j = 0; j < n; ++j) usable = usable && s.scale[j] > 0.0 && s.scale[j] <= kLargest;
     team.sync();  // the rows of gram and their norms are there
     return usable;
 }
@@ -125,7 +124,7 @@ VARPRO_PORTABLE double invert_gram(const Team& team, const Tiny& s) {
         s.totals[column] = total;
     }
     team.sync();  // the inverse is there
-    if (!scaled || !factored) return std::numeric_limits<double>::infinity();
+    if (!scaled || !factored) return kInfinite;
     return largest_of(s.norms, n) * largest_of(s.totals, n);
 }
 
@@ -150,7 +149,7 @@ VARPRO_PORTABLE void correct(const Team& team, const Tiny& s, int q, double* rig
 /// The entry of the Gauss-Newton matrix that belongs to two columns of D.
 VARPRO_PORTABLE double curvature(const Tiny& s, const double* a, int one, int other) {
     const int n = s.i, k = s.k, j = s.columns[one], l = s.columns[other];
-    double both = s.pairs[packed_symmetric(one, other)], weight = 0.0;
+    double both = s.pairs[symmetric_place(one, other)], weight = 0.0;
     for (int c = 0; c < n; ++c) both -= s.cross[one * n + c] * s.projected[other * n + c];
     for (int q = 0; q < k; ++q) weight += a[j * k + q] * a[l * k + q];
     double value = weight * both;

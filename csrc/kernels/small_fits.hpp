@@ -44,6 +44,12 @@ struct SearchRules {
     double condition_limit, step_bound, sure_shrink, sure;
 };
 
+/// From the 14 numbers of varpro.kernels.small_fits.rules, which are in this order.
+inline SearchRules search_rules(const double* r) {
+    return {r[0],  r[1],  r[2],  r[3], r[4], r[5], r[6], r[7], r[8], static_cast<std::int64_t>(r[9]),
+            r[10], r[11], r[12], r[13]};
+}
+
 /// Numbers as in result.py; `beyond` = a Gram matrix past condition_limit was met, and the problem is left to the
 /// orthogonal route, from its start.
 enum class SearchStatus : std::int64_t { running, cost, step, gradient, iterations, stalled, nonfinite, beyond = -1 };

@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "portable.hpp"
 #include "small_fits.hpp"
@@ -11,7 +10,7 @@
 namespace varpro {
 namespace {
 
-VARPRO_PORTABLE bool is_finite(double x) { return fabs(x) <= std::numeric_limits<double>::max(); }
+VARPRO_PORTABLE bool is_finite(double x) { return fabs(x) <= kLargest; }
 VARPRO_PORTABLE double larger(double a, double b) { return a < b ? b : a; }
 
 VARPRO_PORTABLE void copy_numbers(const double* from, int count, double* to) {
@@ -84,7 +83,7 @@ struct Search {
     VARPRO_PORTABLE void advance(Point point, const State& s) const {
         s[kEvaluations] += 1.0;
         if (!(point.condition < rules.condition_limit)) return s.stop(SearchStatus::beyond);
-        if (!is_finite(point.cost)) point.cost = std::numeric_limits<double>::infinity();
+        if (!is_finite(point.cost)) point.cost = kInfinite;
         if (s[kGrowth] == 0.0)
             begin(point, s);
         else
@@ -119,7 +118,7 @@ struct Search {
     VARPRO_PORTABLE void decide(const Point& point, const State& s) const {
         const double old = s[kCost], predicted = s[kPredicted], cost = point.cost;
         const bool solved = s[kSolved] != 0.0, usable = solved && predicted > 0.0 && is_finite(cost);
-        const double gain = usable ? (old - cost) / predicted : std::numeric_limits<double>::quiet_NaN();
+        const double gain = usable ? (old - cost) / predicted : kNotANumber;
         const bool accepted = gain > rules.least_gain;
         s[kUsedDamping] = s[kDamping];
         s[kGain] = gain;

@@ -50,3 +50,6 @@ struct Output {
 
 /// Runs one of the kernels of varpro.losses; false for any other name.
 bool run_losses(const std::string& kernel, Arguments& arguments, std::ofstream& out);
+
+/// Runs a kernel of small problems; false for any other name.
+bool run_small_fits(const std::string& kernel, Arguments& arguments, std::ofstream& out);

@@ -24,11 +24,15 @@ KERNELS = [
         "jacobian_products",
         *PROJECTOR,
         "scalarize",
+        "small_fits",
         "softmax_divergence",
         "values",
     )
 ]
-DRIVER = [ROOT / "tests/cuda" / name for name in ("driver.cpp", "driver_losses.cpp", "shim_kernels.cu")]
+DRIVER = [
+    ROOT / "tests/cuda" / name
+    for name in ("driver.cpp", "driver_losses.cpp", "driver_small_fits.cpp", "shim_kernels.cu")
+]
 SOURCES = [*KERNELS, *SHIM, *DRIVER]
 FLAGS = ["-std=c++20", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
@@ -67,8 +71,11 @@ class Driver:
     program: Path
     folder: Path
 
-    def __call__(self, kernel: str, *, orders=ORDERS, drop: str | None = None, **arguments) -> list[bytes]:
-        """What the kernel wrote, for each order.  Arrays among the arguments go through files; None is left out."""
+    def __call__(self, kernel: str, *, orders=ORDERS, drop: str | None = None, seconds=120, **arguments) -> list[bytes]:
+        """What the kernel wrote, for each order.  Arrays among the arguments go through files; None is left out.
+
+        Raises KernelError, also where it has not ended after `seconds`: without a barrier a loop may have no end.
+        """
         words = [f"orders={','.join(map(str, orders))}", f"out={self.folder / 'out'}"]
         if drop:
             words.append(f"drop={drop}")
@@ -79,9 +86,11 @@ class Driver:
             elif value is not None:
                 words.append(f"{key}={value if isinstance(value, float) else int(value)}")
         settings = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
-        done = subprocess.run(
-            [str(self.program), kernel, *words], capture_output=True, text=True, env=os.environ | settings, timeout=120
-        )
+        command = [str(self.program), kernel, *words]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings, timeout=seconds)
+        except subprocess.TimeoutExpired as error:
+            raise KernelError(f"{kernel} has not ended after {seconds} s") from error
         if done.returncode != 0:
             raise KernelError(done.stderr)
         written = (self.folder / "out").read_bytes()

@@ -76,6 +76,10 @@ REGISTERS = {  # name and types (d double, f float; Lb1: colours, gram): at most
     "householder_kernelId": (40, 40),
     "householder_kernelIf": (40, 40),
     "reveal_kernel": (56, 64),
+    "small_fits_kernelIdLb0": (128, 128),  # Lb1: the basis is given
+    "small_fits_kernelIdLb1": (128, 128),
+    "small_fits_kernelIfLb0": (128, 128),
+    "resume_kernel": (32, 32),
     "assemble_kernelIdd": (128, 104),
     "assemble_kernelIfd": (128, 104),
     "assemble_kernelIff": (80, 80),

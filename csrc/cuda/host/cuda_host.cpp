@@ -131,12 +131,24 @@ void prepare(std::size_t shared_bytes) {
     }
 }
 
-/// Every thread up to its next barrier; in some orders a warp whose lanes have met goes on as far as it can.
-void run_ready(std::mt19937& random) {
+/// In even random orders some warps are held back for a while, a bit each of the 32 that a block has at most: without
+/// that, barriers of warps alone would keep a block together.
+struct Held {
+    std::uint_fast32_t warps = 0, sweeps = 0;
+
+    void next(std::mt19937& random) {
+        if (settings.order < 2 || settings.order % 2 == 1 || sweeps-- > 0) return;
+        warps = random(), sweeps = random() % 64;
+    }
+    bool has(unsigned thread) const { return warps >> thread / kWarp & 1; }
+};
+
+/// Every thread up to its next barrier; in odd random orders a warp whose lanes have met goes on as far as it can.
+void run_ready(std::mt19937& random, const Held& held) {
     const bool warps_run_ahead = settings.order > 2 && settings.order % 2 == 1;
     const auto order = ordered(count, random);
     for (const unsigned t : order) {
-        if (threads[t]->state == State::ready) go_on(*threads[t]);
+        if (threads[t]->state == State::ready && !held.has(t)) go_on(*threads[t]);
         const unsigned first = t / kWarp * kWarp, last = std::min(first + kWarp, count);
         while (warps_run_ahead && release(State::at_warp, first, last))
             for (const unsigned lane : order)
@@ -144,13 +156,21 @@ void run_ready(std::mt19937& random) {
     }
 }
 
+bool all_are(State state) {
+    return std::all_of(threads.begin(), threads.begin() + count, [&](const auto& t) { return t->state == state; });
+}
+
+bool any_is(State state) {
+    return std::any_of(threads.begin(), threads.begin() + count, [&](const auto& t) { return t->state == state; });
+}
+
 void run_block(std::mt19937& random) {
+    Held held;
     for (;;) {
-        run_ready(random);
-        if (release_all()) continue;
-        const bool finished = std::all_of(threads.begin(), threads.begin() + count,
-                                          [](const auto& thread) { return thread->state == State::returned; });
-        if (finished) return;
+        held.next(random);
+        run_ready(random, held);
+        if (release_all() || any_is(State::ready)) continue;
+        if (all_are(State::returned)) return;
         report();
     }
 }

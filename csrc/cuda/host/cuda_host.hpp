@@ -28,7 +28,8 @@ inline dim3 threadIdx, blockIdx, blockDim, gridDim;
 namespace cuda_host {
 
 /// What a test chooses.  order: 0 forward, 1 backward, else the seed of a random order, drawn anew after each barrier.
-/// With an odd seed (3, 5, ...) a warp runs ahead of the others as far as its own barriers let it.
+/// With an odd seed (3, 5, ...) a warp runs ahead of the others as far as its own barriers let it, with an even one some
+/// are held back.
 /// dropped: "file:line" of a barrier to leave out, or empty.
 struct Settings {
     unsigned order = 0;
@@ -88,6 +89,7 @@ inline unsigned ballot(const char* file, int line, bool yes) {
 #define __shfl_xor_sync(mask, value, with) cuda_host::shuffle(__FILE__, __LINE__, value, cuda_host::lane() ^ (with))
 #define __shfl_down_sync(mask, value, by) cuda_host::shuffle(__FILE__, __LINE__, value, cuda_host::lane() + (by))
 #define __ballot_sync(mask, yes) cuda_host::ballot(__FILE__, __LINE__, yes)
+#define __any_sync(mask, yes) (cuda_host::ballot(__FILE__, __LINE__, yes) != 0)
 #define __popc(bits) __builtin_popcount(bits)
 
 template <typename T>
