@@ -89,14 +89,23 @@ def train_and_measure(run: Run, plan: Plan, objective: Objective, name: str) -> 
 
     trained = Loop(run.config, run.comm, network, terms, run.train, name).run(run.display, look)
     run.display.phase(f"measuring ({name})", 1)
+    test, measured = _measure(run, network, terms, trained, objective)
+    run.display.advance()
+    return Outcome(network, trained, test, measured, panels)
+
+
+def _measure(
+    run: Run, network: Network, terms: WeightedSum, trained: Trained, objective: Objective
+) -> tuple[Passed, dict[str, Any]]:
+    """The test images passed through the finished network, and its part of metrics.json."""
     train, test = run.passed(network, run.train), run.passed(network, run.test)
     last = _finish(network, terms, train, run.n_classes)
     train, test = (_scored(network, passed) for passed in (train, test))
     validation = run.passed(network, run.validation) if len(run.validation) else None
-    measured = {
+    return test, {
         "network": {
-            "name": plan.name,
-            "embedding": plan.embedding,
+            "name": network.plan.name,
+            "embedding": network.plan.embedding,
             "parameters": trained.parameters,
             "last_layer": last,
             "xi": network.xi,
@@ -114,8 +123,6 @@ def train_and_measure(run: Run, plan: Plan, objective: Objective, name: str) -> 
         "last_layer": evaluation.last_layer(network.last if last == "trained" else None, test),
         "degenerate": {"batches": trained.batches, "skipped": trained.skipped, "ridge": trained.ridged},
     }
-    run.display.advance()
-    return Outcome(network, trained, test, measured, panels)
 
 
 def _line(run: Run, network: Network, test: Passed) -> dict[str, Any]:
