@@ -28,7 +28,7 @@ from reproduction_tables import fill_document
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "reproductions.json"
 DOCUMENT = ROOT / "docs" / "reproductions.md"
-QUICK = ("data.train=600", "data.test=300", "epochs=1", "batch=100")
+QUICK = ("data.train=600", "data.test=300", "epochs=1", "batch=100", "optimiser.milestones=[]")
 
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_TOP_PAD_": "67108864"}
@@ -58,7 +58,7 @@ class Experiment:
 INTRACLASS = ("data.train=30000", "epochs=5", "optimiser.rate=3e-3")
 INWARD = ("data.train=15000", "epochs=4", "optimiser.rate=1e-2")
 NULLSPACE = ("data.train=15000", "epochs=4")
-SEPARABILITY = ("data.train=30000", "epochs=6")
+SEPARABILITY = ("data.train=30000", "epochs=6", "optimiser.milestones=[4]")
 
 
 def intraclass(data: str, dimensions: int, weights: Sequence[str], unit: bool = False) -> Iterator[Experiment]:
