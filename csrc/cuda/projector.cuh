@@ -29,7 +29,7 @@ constexpr int most_threads(int apart) { return apart == 7 ? 256 : apart == 10 ? 
 /// How the work is cut; computed on the host from n and units alone, so that the sums of a problem do not depend on its
 /// neighbours.
 struct ProjectorCut {
-    int padded, width, apart;       // units to whole panels of eight columns; columns of a tile; see gram_kernel
+    int padded, width, apart;       // units to whole panels of eight columns; columns of a tile; see gram_strips_kernel
     std::int64_t panels;            // numbers of a factor in panels
     int strips, strip_rows;         // of Cholesky QR, a warp each
     int warps, blocks;              // warps (strips) a block, blocks a problem

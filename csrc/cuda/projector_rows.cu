@@ -100,7 +100,7 @@ struct Strip {
 /// The Gram matrix of Phi, of Phi R_1^-1, or of the basis in u: a partial sum for each strip.
 template <typename Real, int kApart>
 __global__ void __launch_bounds__(most_threads(kApart), 65536 / registers(kApart) / most_threads(kApart))
-    gram_kernel(ProjectorLaunch call, ProjectorCut cut, Round round) {
+    gram_strips_kernel(ProjectorLaunch call, ProjectorCut cut, Round round) {
     VARPRO_DYNAMIC_SHARED(double, shared);
     const Strip strip(call, cut);
     const auto scratch = scratch_of(call, cut, strip.problem);
@@ -209,10 +209,10 @@ void launch(const char* name, Kernel kernel, const ProjectorLaunch& call, const 
 
 template <typename Real>
 auto gram_for(int apart) {
-    return apart == 7    ? gram_kernel<Real, 7>
-           : apart == 10 ? gram_kernel<Real, 10>
-           : apart == 13 ? gram_kernel<Real, 13>
-                         : gram_kernel<Real, 16>;
+    return apart == 7    ? gram_strips_kernel<Real, 7>
+           : apart == 10 ? gram_strips_kernel<Real, 10>
+           : apart == 13 ? gram_strips_kernel<Real, 13>
+                         : gram_strips_kernel<Real, 16>;
 }
 
 }  // namespace

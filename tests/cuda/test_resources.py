@@ -66,7 +66,7 @@ REGISTERS = {  # name and types (d double, f float; Lb1: colours, gram): at most
     },
     "products_sum_kernel": (32, 32),
     **{
-        f"gram_kernelI{dtype}Li{apart}E": most
+        f"gram_strips_kernelI{dtype}Li{apart}E": most
         for dtype in "df"
         for apart, most in {7: (128, 128), 10: (160, 160), 13: (168, 168), 16: (256, 256)}.items()
     },
