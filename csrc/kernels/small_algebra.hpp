@@ -82,16 +82,17 @@ VARPRO_PORTABLE bool factor_gram(const Team& team, const Tiny& s) {
     const int n = s.i;
     bool usable = true;
     for (int l = 0; l < n; ++l) {
-        const double* row = s.gram + l * n;
-        double diagonal = row[l];
-        for (int q = 0; q < l; ++q) diagonal -= row[q] * row[q];
-        usable = usable && diagonal > 0.0;
-        const double pivot = sqrt(diagonal);
-        if (team.rank == 0) s.pivot[l] = pivot;
-        for (int j = l + 1 + team.rank; j < n; j += team.size) {
+        double pivot = 0.0;
+        for (int j = l; j < n; j += j == l ? 1 + team.rank : team.size) {  // each member makes the pivot for itself
             double value = s.gram[j * n + l];
-            for (int q = 0; q < l; ++q) value -= s.gram[j * n + q] * row[q];
-            s.gram[j * n + l] = value / pivot;
+            for (int q = 0; q < l; ++q) value -= s.gram[j * n + q] * s.gram[l * n + q];
+            if (l < j) {
+                s.gram[j * n + l] = value / pivot;
+                continue;
+            }
+            usable = usable && value > 0.0;
+            pivot = sqrt(value);
+            if (team.rank == 0) s.pivot[l] = pivot;
         }
         team.sync();  // the column is there
     }
