@@ -2,12 +2,14 @@
 
 import importlib
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+
+from varpro.errors import BackendError
 
 Array = npt.NDArray[Any]
 """An array of any dtype; the docstrings give shape and dtype."""
@@ -29,15 +31,97 @@ def to_host(a: Any) -> Array:
 
 
 def cuda_available() -> bool:
-    """Whether CuPy, a driver and at least one device are here."""
+    """Whether CuPy, its libraries, the kernels, a driver and at least one device are here."""
+    try:
+        device_namespace()
+    except BackendError:
+        return False
+    return True
+
+
+def device_namespace() -> Any:
+    """The module cupy, ready to be used.  Raises BackendError, which names what is missing and the remedy."""
     try:
         cupy = importlib.import_module("cupy")
-        return int(cupy.cuda.runtime.getDeviceCount()) > 0
-    except Exception:  # CuPy raises its own errors for a missing library, driver or device
-        return False
+        importlib.import_module("cupy_backends.cuda.libs.cublas")
+        importlib.import_module("cupy_backends.cuda.libs.cusolver")
+    except ImportError as error:
+        raise BackendError(
+            f"CUDA was asked for, but CuPy or one of its libraries is not here ({_first_line(error)}); "
+            "pip install 'varpro[cuda]', or use the CPU"
+        ) from error
+    try:
+        kernels = importlib.import_module("varpro._cuda")
+    except ImportError as error:
+        raise BackendError(
+            "CUDA was asked for, but this build of varpro has no CUDA kernels; install it again where nvcc is on the "
+            "path (VARPRO_CUDA=ON tells why it fails), or use the CPU"
+        ) from error
+    try:
+        driver = int(cupy.cuda.runtime.driverGetVersion())
+        if driver // 1000 < kernels.cuda_version // 1000:
+            raise BackendError(
+                f"the CUDA driver is for CUDA {driver // 1000}.{driver % 1000 // 10}, the kernels need "
+                f"{kernels.cuda_version // 1000}.0; install a newer driver, or use the CPU"
+            )
+        kernels.device_count()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise BackendError(f"CUDA was asked for, but its driver does not answer ({error}); use the CPU") from error
+    return cupy
 
 
-# A batch is a frozen dataclass whose arrays all lead with the number of problems; what is no array is shared.
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class Device:
+    """A GPU that this process computes on."""
+
+    number: int
+    xp: Any
+    """The module cupy"""
+
+    @classmethod
+    def choose(cls, number: int | None = None, local_rank: int = 0) -> Self:
+        """Device `number`, or the one of this rank: ranks of a node take its devices in turn.  Raises BackendError."""
+        xp = device_namespace()
+        count = int(xp.cuda.runtime.getDeviceCount())
+        if number is None:
+            number = local_rank % count
+        if not 0 <= number < count:
+            raise BackendError(f"CUDA device {number} was asked for, but there are {count}, numbered from 0")
+        xp.cuda.Device(number).use()
+        return cls(number, xp)
+
+    def put(self, a: Any) -> Any:
+        """a on this device, C-contiguous; no copy if it lies there already."""
+        return self.xp.ascontiguousarray(self.xp.asarray(a))
+
+    @property
+    def free_bytes(self) -> int:
+        """Memory that is free now, with what the pool holds and does not use."""
+        free, _ = self.xp.cuda.runtime.memGetInfo()
+        return int(free) + int(self.xp.get_default_memory_pool().free_bytes())
+
+    @property
+    def name(self) -> str:
+        """As the driver calls it."""
+        name = self.xp.cuda.runtime.getDeviceProperties(self.number)["name"]
+        return name.decode() if isinstance(name, bytes) else str(name)
+
+    def wait(self) -> None:
+        """Until everything asked of the device is done."""
+        self.xp.cuda.Device(self.number).synchronize()
+
+
+def beside(a: Any, like: Any) -> Any:
+    """a where `like` lives: moved to the device if that is on one, else as it is."""
+    return namespace(like).asarray(a) if is_device_array(like) else a
+
+
+# A batch is a frozen dataclass whose arrays all lead with the number of problems; what is no array is shared.  Masks and
+# orders live on the host, and so does every small array that a decision is taken on; large arrays may be on a device.
 
 
 def _map(function: Callable[..., Any], first: Any, *others: Any) -> Any:
@@ -52,7 +136,7 @@ def _map(function: Callable[..., Any], first: Any, *others: Any) -> Any:
 
 def take(mask: Array, batch: Any) -> Any:
     """The problems where mask (b,) is True."""
-    return batch if mask.all() else _map(lambda a: a[mask], batch)
+    return batch if mask.all() else _map(lambda a: a[beside(mask, a)], batch)
 
 
 def choose(mask: Array, yes: Any, no: Any) -> Any:
@@ -61,7 +145,7 @@ def choose(mask: Array, yes: Any, no: Any) -> Any:
         return yes
     if not mask.any():
         return no
-    return _map(lambda a, b: namespace(a).where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b), yes, no)
+    return _map(lambda a, b: namespace(a).where(beside(mask.reshape(-1, *[1] * (a.ndim - 1)), a), a, b), yes, no)
 
 
 def scatter(mask: Array, whole: Any, part: Any) -> Any:
@@ -69,7 +153,7 @@ def scatter(mask: Array, whole: Any, part: Any) -> Any:
 
     def put(a: Array, b: Array) -> Array:
         a = a.copy()
-        a[mask] = b
+        a[beside(mask, a)] = b
         return a
 
     return part if mask.all() else _map(put, whole, part)
@@ -77,4 +161,6 @@ def scatter(mask: Array, whole: Any, part: Any) -> Any:
 
 def join(parts: list[Any], order: Array) -> Any:
     """The parts behind one another, then reordered by `order` (B,)."""
-    return _map(lambda *a: namespace(a[0]).concatenate(a)[order], *parts) if len(parts) > 1 else parts[0]
+    if len(parts) == 1:
+        return parts[0]
+    return _map(lambda *a: namespace(a[0]).concatenate(a)[beside(order, a[0])], *parts)

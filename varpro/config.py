@@ -93,8 +93,9 @@ class Search(Section):
     """Stop when (f_old - f_new) / f_old falls below."""
     jacobian: Literal["golub-pereyra", "kaufman"] = "golub-pereyra"
     """The full derivative of the projected residual, or without its part in range(Phi)."""
-    gn_precision: Literal["fp64", "fp32"] = "fp64"
-    """Precision of D and D^T D; values, residual, gradient sums and the acceptance test are fp64 always."""
+    gn_precision: Literal["fp64", "fp32", "tf32"] = "fp64"
+    """Precision of D and D^T D; values, residual, gradient sums and the acceptance test are fp64 always.  tf32 (factors of
+    D^T D rounded to ten bits) on a GPU only."""
     ridge: Annotated[Float, Field(ge=0)] = 0.0
     """mu in 1/2 ||Y - Phi A||^2 + mu/2 ||A||^2."""
     rank_tolerance: Annotated[Float, Field(gt=0, lt=1)] | None = None
@@ -179,7 +180,9 @@ class RunConfig(Section):
     seed: Annotated[Int, Field(ge=0, lt=2**63)] = 0
     """Of every random draw: mini-batches, starts, windows, guesses."""
     backend: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
+    """Where to compute; auto = on a GPU where one can be used and the units have a kernel there."""
+    device: Annotated[Int, Field(ge=0)] | None = None
+    """Number of the GPU; null = the ranks of a node take its GPUs in turn."""
     output: str | None = None
     """Output folder; null = runs/<name of the config>."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, namespace, to_host
 from varpro.kernels import gauss_newton as kernel
 from varpro.kernels import jacobian_products
 from varpro.linalg.damped import damped_step
@@ -49,14 +49,16 @@ class NormalEquations:
     def solve(self, damping: Array) -> Step:
         """(H + lambda diag(d)) s = -g for damping (b,)."""
         delta, solved = damped_step(self.h, self.diagonal, damping, -self.gradient, single=self.single)
-        predicted = 0.5 * np.einsum("bp,bp->b", delta, damping[:, None] * self.diagonal * delta - self.gradient)
-        return Step(delta, predicted, solved)
+        damped = beside(damping[:, None], delta) * self.diagonal * delta
+        return Step(delta, to_host(0.5 * np.einsum("bp,bp->b", delta, damped - self.gradient)), solved)
 
 
 def scaling(diagonal: Array) -> Array:
     """max(diag H, floor), (b, P); ones where the whole diagonal is zero."""
-    largest = diagonal.max(axis=-1, keepdims=True, initial=0.0)
-    return np.where(largest > 0, np.maximum(diagonal, DIAGONAL_FLOOR * largest), 1.0)
+    if not diagonal.size:
+        return np.ones_like(diagonal)
+    largest = diagonal.max(axis=-1, keepdims=True)
+    return np.where(largest > 0, np.maximum(diagonal, DIAGONAL_FLOOR * largest), 1.0)  # type: ignore[no-any-return]
 
 
 def linearise(problem: SeparableProblem, current: Evaluation) -> NormalEquations:
@@ -65,20 +67,22 @@ def linearise(problem: SeparableProblem, current: Evaluation) -> NormalEquations
     With a ridge, factor, A and R are those of the augmented problem and the same formulas hold.
     """
     model = problem.model
-    d = model.jacobian(current.w, current.problems, problem.gn_precision)
+    tf32 = problem.gn_precision == "tf32"
+    d = model.jacobian(current.w, current.problems, "float32" if tf32 else problem.gn_precision)
     z, products = jacobian_products.products(d, current.factor.u, current.residual)
     aat = current.a @ current.a.mT
     inverse_gram = None if problem.kaufman else current.factor.inverse_gram
-    h = kernel.normal_matrix(d, z, aat, inverse_gram, products, model.columns)
+    h = kernel.normal_matrix(d, z, aat, inverse_gram, products, model.columns, u=current.factor.u, tf32=tf32)
     gradient = -np.einsum("bmk,bmk->bm", products, current.a[:, model.columns])
     if model.parameters is not None:
         h, gradient = _sum_by_parameter(h, gradient, model.parameters, current.w.shape[1])
-    return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2)), problem.gn_precision == "float32")
+    return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2)), problem.gn_precision != "float64")
 
 
 def _sum_by_parameter(h: Array, gradient: Array, parameters: Array, n_parameters: int) -> tuple[Array, Array]:
     """E^T H E and E^T g, E the incidence of pairs and parameters; H given and returned by its lower triangle."""
-    full = np.tril(h) + np.tril(h, -1).mT
-    incidence = np.zeros((len(parameters), n_parameters))
-    incidence[np.arange(len(parameters)), parameters] = 1.0
+    xp = namespace(h)
+    full = xp.tril(h) + xp.tril(h, -1).mT
+    incidence = xp.zeros((len(parameters), n_parameters))
+    incidence[xp.arange(len(parameters)), parameters] = 1.0
     return incidence.T @ full @ incidence, gradient @ incidence

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, to_host
 from varpro.errors import ShapeError
 from varpro.linalg.projector import Factor, factor
 
@@ -68,18 +68,19 @@ class SeparableProblem:
     kaufman: bool = False
     """Leave out the term in range(Phi): the gradient stays exact, the Gauss-Newton matrix does not."""
     gn_precision: str = "float64"
-    """dtype of D and of D^T D; Phi, residual and acceptance test stay in float64."""
+    """dtype of D and of D^T D; Phi, residual and acceptance test stay in float64.  On a device also "tf32": float32, its
+    product D^T D with factors of ten bits."""
 
     def evaluate(self, w: Array, problems: Array) -> Evaluation:
         """Solve for the linear parameters at w (b, P); a model that is not finite gets an infinite cost."""
         phi = self.model.basis(w, problems)
-        y = self.y if len(problems) == len(self.y) else self.y[problems]
+        y = self.y if len(problems) == len(self.y) else self.y[beside(problems, self.y)]
         if phi.shape[:2] != y.shape[:2]:
             raise ShapeError(f"phi has shape {phi.shape}, y {y.shape}; problems and rows must agree")
         fac = factor(phi, ridge=self.ridge, rank_tolerance=self.rank_tolerance)
         a = fac.coefficients(y)
         residual = y - phi @ a
-        cost = 0.5 * (np.einsum("bnk,bnk->b", residual, residual) + self.ridge * np.einsum("bik,bik->b", a, a))
+        cost = to_host(0.5 * (np.einsum("bnk,bnk->b", residual, residual) + self.ridge * np.einsum("bik,bik->b", a, a)))
         return Evaluation(problems, w, fac, a, residual, np.where(np.isfinite(cost), cost, np.inf))
 
     def renew(self, current: Evaluation) -> Evaluation:

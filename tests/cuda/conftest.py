@@ -1,8 +1,14 @@
-"""The driver program, built once a session."""
+"""The driver program and the device that tests run on, each built once a session."""
+
+import contextlib
+import importlib
+import os
 
 import pytest
 
 from tests.cuda import host
+from tests.cuda.stand_in import device as stand_in
+from varpro.arrays import cuda_available
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +18,23 @@ def driver(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cuda")
     host.compile_sources(host.SOURCES, folder)
     return host.Driver(host.link(sorted(folder.glob("*.o")), folder / "driver"), folder)
+
+
+@pytest.fixture(scope="session")
+def device_module(tmp_path_factory):
+    """varpro._cuda for the host; None where a GPU is here, which then takes its place (VARPRO_STAND_IN=1: not)."""
+    if cuda_available() and not os.environ.get("VARPRO_STAND_IN"):
+        return None
+    if host.compiler() is None:
+        pytest.skip("no GPU, and no C++ compiler to build the kernels for the host")
+    return stand_in.build(tmp_path_factory.mktemp("module"), str(host.compiler()))
+
+
+@pytest.fixture
+def xp(device_module):
+    """The module cupy: the real one on a GPU, else the stand-in with the kernels on the host."""
+    if device_module is None:
+        yield importlib.import_module("cupy")
+        return
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context(stand_in.installed(device_module))

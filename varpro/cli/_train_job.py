@@ -4,13 +4,15 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
+from varpro.arrays import Device
 from varpro.cli._dry_run import describe
 from varpro.cli._output import output_folder, unwritable
 from varpro.config import RunConfig, check_partition, list_configs, load_config
 from varpro.distributed import Communicator
-from varpro.errors import BackendError, ConfigError
+from varpro.errors import ConfigError
 from varpro.network_config import is_network_config
 from varpro.report.progress import make_display
+from varpro.train.backend import choose_device
 from varpro.train.datasets import DataSet, Split, load_dataset
 
 
@@ -27,7 +29,7 @@ def run_job(comm: Communicator, options: Namespace) -> int:
 
         return run_network_job(comm, options)
     config = load_config(options.config, options.set, seed=options.seed, backend=options.backend, output=options.output)
-    _check_backend(config)
+    device = choose_device(config, comm)
     if options.dry_run:
         dataset, split = _checked_data(comm, config, options.data)
         if comm.rank == 0:
@@ -36,7 +38,7 @@ def run_job(comm: Communicator, options: Namespace) -> int:
     with output_folder(comm, Path(config.output or "runs"), overwrite=options.overwrite) as output:
         clock = time.perf_counter()
         dataset, _ = _checked_data(comm, config, options.data)
-        return _train(comm, config, dataset, output, options.quiet, time.perf_counter() - clock)
+        return _train(comm, config, device, dataset, output, options.quiet, time.perf_counter() - clock)
 
 
 def _checked_data(comm: Communicator, config: RunConfig, data_dir: Path | None) -> tuple[DataSet, Split]:
@@ -46,13 +48,14 @@ def _checked_data(comm: Communicator, config: RunConfig, data_dir: Path | None) 
     return dataset, split
 
 
-def _check_backend(config: RunConfig) -> None:
-    if config.backend == "cuda":
-        raise BackendError("backend is cuda, but this build trains on the CPU only; use --backend cpu or auto")
-
-
 def _train(
-    comm: Communicator, config: RunConfig, dataset: DataSet, output: Path, quiet: bool, load_seconds: float
+    comm: Communicator,
+    config: RunConfig,
+    device: Device | None,
+    dataset: DataSet,
+    output: Path,
+    quiet: bool,
+    load_seconds: float,
 ) -> int:
     from varpro.report.outputs import write_outputs
     from varpro.report.screen import print_summary
@@ -60,7 +63,7 @@ def _train(
     from varpro.train.trainer import train
 
     with make_display(quiet=quiet, first_rank=comm.rank == 0) as display:
-        outcome = train(config, comm, dataset=dataset, display=display, load_seconds=load_seconds)
+        outcome = train(config, comm, dataset=dataset, display=display, device=device, load_seconds=load_seconds)
         if outcome is None:
             return 0
         record, network = outcome

@@ -17,3 +17,9 @@ def require(condition: bool, message: str) -> None:
     """Raise ShapeError(message) unless condition holds."""
     if not condition:
         raise ShapeError(message)
+
+
+def is_logistic(sigma: str) -> bool:
+    """True for "logistic", False for "tanh"; raises ShapeError for anything else."""
+    require(sigma in ("tanh", "logistic"), f"sigma is {sigma!r}; it needs 'tanh' or 'logistic'")
+    return sigma == "logistic"

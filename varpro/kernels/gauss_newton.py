@@ -7,23 +7,44 @@ import numpy as np
 import scipy.linalg
 
 from varpro import _cpu
-from varpro.arrays import Array
+from varpro.arrays import Array, is_device_array, namespace
+from varpro.kernels import on_device, vendor
 from varpro.kernels._checks import doubles, require
 
 
-def normal_matrix(d: Array, z: Array, aat: Array, gram_inverse: Array | None, g: Array, columns: Array) -> Array:
+def normal_matrix(
+    d: Array, z: Array, aat: Array, gram_inverse: Array | None, g: Array, columns: Array,
+    *, u: Array | None = None, tf32: bool = False,
+) -> Array:  # fmt: skip
     """h (B, M, M) float64; its lower triangle is valid, the upper one is not set.
 
     d : (B, N, M) float32 or float64, C-contiguous; its dtype is that of D^T D.  z : (B, r, M) = U^T D.
     aat, gram_inverse : (B, I, I); None leaves the second term out (Kaufman).  g : (B, M, K) = D^T R.
     columns : (M,) int32.
+    On a device, where d is float32 and u (B, N, r) is given, d - u z takes the place of d and no difference of large
+    matrices is formed; tf32 rounds the factors of its product to ten bits.
     """
     _check(d, z, aat, gram_inverse, g, columns)
+    if is_device_array(d):
+        return _on_device(d, z, aat, gram_inverse, g, columns, u, tf32)
     h = np.empty((d.shape[0], d.shape[2], d.shape[2]))
     inverse = None if gram_inverse is None else doubles(gram_inverse)
     narrow = np.ascontiguousarray(columns, dtype=np.int32)
     _cpu.normal_matrix(np.ascontiguousarray(d), doubles(z), doubles(aat), inverse, doubles(g), narrow, h)
     return h
+
+
+def _on_device(
+    d: Array, z: Array, aat: Array, gram_inverse: Array | None, g: Array, columns: Array, u: Array | None, tf32: bool
+) -> Array:
+    xp = namespace(d)
+    whole = xp.ascontiguousarray(z)
+    if d.dtype == np.float64 or u is None:
+        gram = vendor.gram_lower(xp.ascontiguousarray(d), z=whole.astype(d.dtype, copy=False))
+    else:
+        vendor.subtract_product(d, xp.ascontiguousarray(u, dtype=d.dtype), whole.astype(d.dtype))
+        gram = vendor.gram_lower(d, tf32=tf32)
+    return on_device.assemble(gram, None, aat, gram_inverse, g, columns)
 
 
 def normal_matrix_reference(
@@ -52,9 +73,21 @@ def damped_solve(h: Array, diagonal: Array, lam: Array, rhs: Array, *, single: b
         f"h {h.shape}, diagonal {diagonal.shape}, lam {lam.shape} and rhs {rhs.shape} "
         "need (B, P, P), (B, P), (B,), (B, P)",
     )
+    if is_device_array(h):
+        return _damped_on_device(h, diagonal, lam, rhs)
     step, info = np.full(rhs.shape, np.nan), np.zeros(len(h), dtype=np.int64)
     _cpu.damped_solve(doubles(h), doubles(diagonal), doubles(lam), doubles(rhs), step, info, single)
     return step, info
+
+
+def _damped_on_device(h: Array, diagonal: Array, lam: Array, rhs: Array) -> tuple[Array, Array]:
+    """In double precision always: the factorisation is a small part of a device's iteration."""
+    xp, (count, size) = namespace(h), rhs.shape
+    one, first = xp.ones((count, 1, 1)), xp.zeros(size, dtype=np.int32)
+    damped = on_device.assemble(h, None, one, None, None, first, xp.asarray(lam), diagonal)
+    info = vendor.cholesky(damped)
+    step = vendor.cholesky_solve(damped, rhs)
+    return xp.where((info == 0)[:, None], step, np.nan), info
 
 
 def damped_solve_reference(h: Array, diagonal: Array, lam: Array, rhs: Array) -> tuple[Array, Array]:

@@ -3,7 +3,8 @@
 import numpy as np
 
 from varpro import _cpu
-from varpro.arrays import Array
+from varpro.arrays import Array, is_device_array
+from varpro.kernels import vendor
 from varpro.kernels._checks import doubles, require
 
 
@@ -24,6 +25,10 @@ def accumulate(phi: Array, y: Array, gram: Array, cross: Array) -> None:
             a.dtype == np.float64 and a.flags.c_contiguous,
             f"{name} must be C-contiguous float64, it is added to in place",
         )
+    if is_device_array(phi):
+        vendor.accumulate_gram(phi, gram)
+        cross += phi.T @ y
+        return
     _cpu.accumulate_gram(doubles(phi), doubles(y), gram, cross)
 
 

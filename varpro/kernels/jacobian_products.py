@@ -6,7 +6,8 @@ second product, which is the gradient, is still summed in float64, by blocks of 
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, is_device_array
+from varpro.kernels import on_device
 from varpro.kernels._checks import require
 
 BLOCK_ROWS = 256
@@ -21,6 +22,8 @@ def products(d: Array, u: Array, r: Array) -> tuple[Array, Array]:
         d.ndim == u.ndim == r.ndim == 3 and d.shape[:2] == u.shape[:2] == r.shape[:2],
         f"d {d.shape}, u {u.shape} and r {r.shape} must agree in problems and rows",
     )
+    if is_device_array(d):
+        return on_device.jacobian_products(d, u, r)
     both = np.concatenate([u, r], axis=2)
     rank = u.shape[2]
     if d.dtype == np.float64:

@@ -9,8 +9,9 @@ Column order of D: m = row of w * I + unit, so that w (rows, I) flattened is the
 import numpy as np
 
 from varpro import _cpu
-from varpro.arrays import Array
-from varpro.kernels._checks import doubles, require
+from varpro.arrays import Array, is_device_array
+from varpro.kernels import on_device
+from varpro.kernels._checks import doubles, is_logistic, require
 
 PIXELS = (np.uint8, np.float32, np.float64)
 
@@ -28,7 +29,7 @@ def quadratic(s: Array, w: Array, *, sigma: str, jacobian: str | None = None) ->
         f"w has shape {w.shape}; s {s.shape} needs ({n_problems}, {rows}, I)",
     )
     phi, d = _outputs(n_problems, n, rows, w.shape[2], jacobian)
-    _cpu.quadratic(doubles(s), doubles(w), phi, d, _logistic(sigma))
+    _cpu.quadratic(doubles(s), doubles(w), phi, d, is_logistic(sigma))
     return phi, d
 
 
@@ -58,7 +59,7 @@ def bilinear(x: Array, w: Array, *, sigma: str, jacobian: str | None = None) -> 
         f"w has shape {w.shape}; x {x.shape} needs ({n_problems}, {rows}, I)",
     )
     phi, d = _outputs(n_problems, n, rows, w.shape[2], jacobian)
-    _cpu.bilinear(doubles(x), doubles(w), phi, d, _logistic(sigma))
+    _cpu.bilinear(doubles(x), doubles(w), phi, d, is_logistic(sigma))
     return phi, d
 
 
@@ -78,8 +79,11 @@ def activate(q: Array, bias: Array, *, sigma: str) -> None:
         f"q {q.shape} and bias {bias.shape} need (N, stride) and (I,)",
     )
     require(q.dtype in (np.float32, np.float64), f"q has dtype {q.dtype}; it needs float32 or float64")
+    if is_device_array(q):
+        on_device.activate(q[None], bias[None], logistic=is_logistic(sigma))
+        return
     entry = _cpu.activate_float if q.dtype == np.float32 else _cpu.activate_double
-    entry(q, np.ascontiguousarray(bias, dtype=q.dtype), _logistic(sigma))
+    entry(q, np.ascontiguousarray(bias, dtype=q.dtype), is_logistic(sigma))
 
 
 def activate_reference(q: Array, bias: Array, *, sigma: str) -> None:
@@ -211,8 +215,8 @@ def _cut(x: Array, window: Array) -> Array:
 
 def _sigmoid(q: Array, sigma: str) -> tuple[Array, Array]:
     """Phi = [sigma(q) | 1] and sigma'(q) for q (B, N, I)."""
-    value = 0.5 + 0.5 * np.tanh(0.5 * q) if _logistic(sigma) else np.tanh(q)
-    slope = value * (1 - value) if _logistic(sigma) else 1 - value * value
+    value = 0.5 + 0.5 * np.tanh(0.5 * q) if is_logistic(sigma) else np.tanh(q)
+    slope = value * (1 - value) if is_logistic(sigma) else 1 - value * value
     return np.concatenate([value, np.ones((*q.shape[:2], 1))], axis=2), slope
 
 
@@ -228,11 +232,6 @@ def _outputs(n_problems: int, n: int, rows: int, units: int, jacobian: str | Non
     )
     d = None if jacobian is None else np.empty((n_problems, n, rows * units), dtype=jacobian)
     return np.empty((n_problems, n, units + 1)), d
-
-
-def _logistic(sigma: str) -> bool:
-    require(sigma in ("tanh", "logistic"), f"sigma is {sigma!r}; it needs 'tanh' or 'logistic'")
-    return sigma == "logistic"
 
 
 def _is_single(a: Array) -> bool:

@@ -1,6 +1,6 @@
 """Damped symmetric positive definite systems, solved on a copy so that the matrix survives a rejected step."""
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, to_host
 from varpro.kernels import gauss_newton as kernel
 
 
@@ -9,9 +9,11 @@ def damped_step(h: Array, diagonal: Array, damping: Array, rhs: Array, *, single
 
     h : (b, P, P) float64, lower triangle; not modified.  diagonal, rhs : (b, P).  damping : (b,).
     single : factor in float32, refine to 1e-10 in float64; worth it where h itself is only that good.
-    Returns s (b, P), zero where the factorisation broke down, and solved (b,) bool.
+    Arrays but damping on one side, host or device.  Returns s (b, P), zero where the factorisation broke down, and
+    solved (b,) bool on the host.
     """
     step, info = kernel.damped_solve(h, diagonal, damping, rhs, single=single)
-    solved = info == 0
-    step[~solved] = 0.0
+    solved = to_host(info) == 0
+    if not solved.all():
+        step[beside(~solved, step)] = 0.0
     return step, solved

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, is_device_array, to_host
 from varpro.errors import ShapeError
+from varpro.kernels import on_device
 from varpro.kernels import projector as kernel
 
 CHOLESKY_QR2_LIMIT = 1e7
@@ -24,7 +25,7 @@ CHOLESKY_QR2_LIMIT = 1e7
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """Orthonormal basis of range(Phi) and the way back to coefficients."""
+    """Orthonormal basis of range(Phi) and the way back to coefficients; u and back lie where Phi does."""
 
     u: Array
     """(B, N, I) float64; columns beyond the rank are zero.  With a ridge: the top block of Q."""
@@ -59,6 +60,8 @@ def factor(phi: Array, *, ridge: float = 0.0, rank_tolerance: float | None = Non
         raise ShapeError(f"phi has {phi.ndim} dimensions; it needs 3: (problems, rows, basis functions)")
     n_problems, n_rows, n_columns = phi.shape
     tolerance = max(n_rows, n_columns) * np.finfo(phi.dtype).eps if rank_tolerance is None else rank_tolerance
+    if is_device_array(phi):
+        return _on_device(phi, ridge, tolerance, rank_tolerance is None)
     phi = np.ascontiguousarray(phi, dtype=np.float64)
     finite = np.isfinite(phi.sum(axis=(1, 2))) if n_problems else np.zeros(0, dtype=bool)
     limit = min(CHOLESKY_QR2_LIMIT, 0.1 / tolerance) if tolerance > 0 else CHOLESKY_QR2_LIMIT
@@ -79,6 +82,16 @@ def factor(phi: Array, *, ridge: float = 0.0, rank_tolerance: float | None = Non
         else:
             u[b], back[b], rank[b], condition[b] = np.nan, np.nan, 0, np.inf
     return Factor(u, back, rank, condition, finite)
+
+
+def _on_device(phi: Array, ridge: float, tolerance: float, rescale: bool) -> Factor:
+    """The CUDA kernel up to its width, beyond it the host."""
+    if phi.shape[2] <= on_device.PROJECTOR_COLUMNS:
+        u, back, *small = on_device.projector(phi, ridge=ridge, tolerance=tolerance, rescale=rescale)
+        rank, condition, finite = (to_host(a) for a in small)
+        return Factor(u, back, rank.astype(np.int64), condition, finite != 0)
+    made = factor(to_host(phi), ridge=ridge, rank_tolerance=None if rescale else tolerance)
+    return Factor(beside(made.u, phi), beside(made.back, phi), made.rank, made.condition, made.finite)
 
 
 def _truncated(phi: Array, ridge: float, tolerance: float, rescale: bool) -> tuple[Array, Array, int, float]:

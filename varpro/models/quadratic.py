@@ -11,9 +11,9 @@ from typing import Self
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, is_device_array
 from varpro.errors import ShapeError
-from varpro.kernels import scalarize
+from varpro.kernels import on_device, scalarize
 from varpro.models.images import unit_floats
 from varpro.models.units import BoundUnits, Units
 
@@ -100,6 +100,8 @@ class QuadraticUnits(Units):
         return self._packed(images, b.dtype).T @ b
 
     def _packed(self, images: Array, dtype: np.dtype) -> Array:
+        if is_device_array(images):
+            return on_device.packed(images, None, dtype=dtype)
         packed = [
             scalarize.symmetric_pack(np.ascontiguousarray(plane), dtype=dtype) for plane in np.moveaxis(images, 1, 0)
         ]

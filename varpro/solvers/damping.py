@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, to_host
 from varpro.errors import ConfigError
 
 
@@ -54,8 +54,8 @@ class Damping:
         """(b,) True where a step (b, P) from w breaks the bound; never where w is zero."""
         if np.isinf(self.rule.step_bound):
             return np.zeros(len(step), dtype=bool)
-        length = np.einsum("bp,bp,bp->b", step, step, diagonal)
-        limit = self.rule.step_bound**2 * np.einsum("bp,bp,bp->b", w, w, diagonal)
+        length = to_host(np.einsum("bp,bp,bp->b", step, step, diagonal))
+        limit = self.rule.step_bound**2 * to_host(np.einsum("bp,bp,bp->b", w, w, diagonal))
         return (length > limit) & (limit > 0) & (self.value < self.rule.largest)  # type: ignore[no-any-return]
 
     def accepts(self, gain: Array) -> Array:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from varpro.arrays import Array, choose, join, scatter, take
+from varpro.arrays import Array, choose, join, namespace, scatter, take
 from varpro.gauss_newton import Step
 from varpro.result import IterationRecord, SearchResult, Status
 from varpro.solvers.damping import Damping, DampingRule
@@ -62,7 +62,7 @@ def search(
     problems : their numbers (B,), ascending, in a problem that holds more; 0, 1, ..., B - 1 by default.
     """
     numbers = np.arange(len(w0)) if problems is None else problems
-    state = _start(problem, np.array(w0, dtype=np.float64), numbers, damping, termination)
+    state = _start(problem, namespace(w0).array(w0, dtype=np.float64), numbers, damping, termination)
     model: Any = None
     finished: list[_State] = []
     history: list[IterationRecord] = []

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, namespace, to_host
 from varpro.errors import ConfigError
 from varpro.result import Status
 
@@ -39,7 +39,7 @@ class Termination:
 
     def at_gradient(self, gradient: Array, diagonal: Array, start_cost: Array) -> Array:
         """(b,) True where the scaled gradient is below its tolerance."""
-        steepest = np.max(np.abs(gradient) / np.sqrt(diagonal), axis=1, initial=0.0)
+        steepest = to_host((abs(gradient) / np.sqrt(diagonal)).max(axis=1)) if gradient.shape[1] else np.zeros(len(gradient))
         return steepest <= self.gradient_tolerance * np.sqrt(2.0 * start_cost)
 
     def at_rounding(self, cost: Array, predicted: Array) -> Array:
@@ -50,8 +50,8 @@ class Termination:
         """(b,) Status after an accepted step: old and new cost (b,), step and w (b, P)."""
         small = self.cost_tolerance * old
         flat = (old - new <= small) & (predicted <= 2.0 * small)
-        size = np.linalg.norm(step, axis=1)
-        short = size <= self.step_tolerance * (np.linalg.norm(w, axis=1) + self.step_tolerance)
+        size, whole = (to_host(namespace(a).linalg.norm(a, axis=1)) for a in (step, w))
+        short = size <= self.step_tolerance * (whole + self.step_tolerance)
         status = np.where(iterations >= self.max_iterations, Status.ITERATIONS, Status.RUNNING)
         status = np.where(short, Status.STEP_TOLERANCE, status)
         return np.where(flat | (new == 0), Status.COST_TOLERANCE, status)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, Device
 from varpro.config import RunConfig
 from varpro.distributed.communicator import Communicator
 from varpro.distributed.queue import run_tasks
@@ -18,6 +18,7 @@ from varpro.models import Units
 from varpro.report.progress import Display
 from varpro.solvers.damping import DampingRule
 from varpro.solvers.termination import Termination
+from varpro.train.device_subnetworks import DeviceTask
 from varpro.train.glue import Glued, Rows, Streamed, glue
 from varpro.train.network import Network
 from varpro.train.partition import REFINEMENT, TRAINING, Design, generator, join_units, require_classes
@@ -38,6 +39,10 @@ class Run:
     n_classes: int
     class_names: tuple[str, ...]
     dataset: str
+    device: Device | None = None
+    """The GPU of this rank; None computes on the CPU"""
+    _uploaded: dict[int, tuple[Array, Array]] = field(default_factory=dict)
+    """Images on the host and their copy on the device, by the identity of the first"""
 
     @property
     def design(self) -> Design:
@@ -46,11 +51,20 @@ class Run:
         return Design(model.unit, self.shape, self.config.units, tuple(model.window), model.sigma)  # type: ignore[arg-type]
 
     def streamed(self, units: Units, w: Array, rows: Rows) -> Streamed:
-        """Phi of units on rows, sharded over the ranks."""
+        """Phi of units on rows, sharded over the ranks; computed on the device where there is one."""
         config = self.config
+        if self.device is not None:
+            rows = Rows(self.on_device(rows.images), rows.labels)
         return Streamed(
             units, w, config.model.sigma, rows, self.n_classes, self.comm, config.glue.block_rows, config.reproducible
         )
+
+    def on_device(self, images: Array) -> Array:
+        """Images (N, C, L, R) on the device, copied there once."""
+        assert self.device is not None
+        if id(images) not in self._uploaded:
+            self._uploaded[id(images)] = (images, self.device.put(images))
+        return self._uploaded[id(images)][1]
 
     def network(self, units: Units, w: Array, a: Array) -> Network:
         """A network of this run's classes."""
@@ -96,7 +110,7 @@ def learning_cycle(
         if stream == TRAINING:  # guessed labels may lack a class, the user's may not
             partition = {"count": config.subnetworks, "samples": config.samples, "seed": config.seed, "stream": stream}
             require_classes(rows.labels, run.n_classes, **partition)
-        trained, ranks = _train_subnetworks(run, task, name)
+        trained, ranks = _train_on_device(run, task, name) if run.device else _train_subnetworks(run, task, name)
         parts = run.comm.bcast([(t.units, t.w) for t in trained] if run.comm.rank == 0 else None)
         assert parts is not None
         units, w = join_units(parts)
@@ -144,7 +158,7 @@ def subnetwork_task(run: Run, rows: Rows, stream: int) -> SubnetworkTask:
         damping=DampingRule(initial=search.initial_damping),
         termination=Termination(max_iterations=search.iterations, cost_tolerance=search.cost_tolerance),
         kaufman=search.jacobian == "kaufman",
-        gn_precision="float32" if search.gn_precision == "fp32" else "float64",
+        gn_precision={"fp64": "float64", "fp32": "float32", "tf32": "tf32"}[search.gn_precision],
         ridge=search.ridge,
         rank_tolerance=search.rank_tolerance,
     )
@@ -182,6 +196,20 @@ def _train_subnetworks(run: Run, task: SubnetworkTask, name: str) -> tuple[list[
     with blas_threads(1):
         results = run_tasks(run.comm, count, task, threads=min(run.threads, count), on_result=arrived)
     return (results or []), ranks
+
+
+def _train_on_device(run: Run, task: SubnetworkTask, name: str) -> tuple[list[Trained], list[int]]:
+    """As _train_subnetworks, each rank's equal share as batches on its device."""
+    assert run.device is not None
+    count, comm = run.config.subnetworks, run.comm
+    run.display.phase(f"{name}: sub-networks", count)
+    work = DeviceTask(task, run.device, run.on_device(task.images), run.threads)
+    with blas_threads(1):
+        mine = work(list(range(comm.rank, count, comm.size)), lambda t: run.display.advance(cost=t.cost))
+    everyone = comm.gather(mine) or []
+    run.display.advance(n=sum(map(len, everyone[1:])))
+    results = sorted((t for part in everyone for t in part), key=lambda t: t.index)
+    return results, [index % comm.size for index in range(count)]
 
 
 def _refine_options(run: Run, stream: int, rows: Rows) -> RefineOptions:

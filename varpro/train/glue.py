@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, namespace, to_host
 from varpro.distributed.communicator import Communicator
 from varpro.kernels import gram as kernel
+from varpro.linalg.cholesky import Factored, factor
 from varpro.linalg.row_sums import grid_unit, round_to_grid, row_blocks, sum_blocks
 from varpro.linalg.tsqr import tsqr
 from varpro.models import Units
@@ -27,7 +28,7 @@ RELATIVE_RIDGES = (1e-11, 1e-9, 1e-7, 1e-5, 1e-3)
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Images (N, C, L, R) with labels (N,)."""
+    """Images (N, C, L, R), on the host or on a device, with labels (N,) on the host."""
 
     images: Array
     labels: Array
@@ -50,10 +51,10 @@ class Streamed:
     reproducible: bool = False
 
     def blocks(self) -> Iterator[tuple[Array, Array]]:
-        """(Phi, Y) of each block of this rank."""
+        """(Phi, Y) of each block of this rank, where the images lie."""
         for block in row_blocks(len(self.rows), self.block_rows, self.comm):
             phi = features(self.units, self.w, self.sigma, self.rows.images[block])
-            yield phi, one_hot(self.rows.labels[block], self.n_classes)
+            yield phi, beside(one_hot(self.rows.labels[block], self.n_classes), phi)
 
     @property
     def n_blocks(self) -> int:
@@ -104,10 +105,10 @@ def glue(
 def count_correct(streamed: Streamed, layers: list[Array]) -> Array:
     """Rows whose largest output is the true class, for each linear layer (I + 1, K).  Collective."""
     correct = np.zeros(len(layers), dtype=np.int64)
-    stacked = np.concatenate(layers, axis=1)
+    stacked = beside(np.concatenate(layers, axis=1), streamed.rows.images)
     for phi, y in streamed.blocks():
         outputs = (phi @ stacked).reshape(len(phi), len(layers), -1)
-        correct += (np.argmax(outputs, axis=2) == np.argmax(y, axis=1)[:, None]).sum(axis=0)
+        correct += to_host((outputs.argmax(axis=2) == y.argmax(axis=1)[:, None]).sum(axis=0))
     return streamed.comm.allreduce(correct)
 
 
@@ -116,45 +117,41 @@ class _Gram:
 
     def __init__(self, streamed: Streamed) -> None:
         self.streamed = streamed
-        n, k = streamed.units.count + 1, streamed.n_classes
-        # C-ordered lower triangle = Fortran-ordered upper triangle, which is what LAPACK is shown
-        self.gram, self.cross = np.zeros((n, n)), np.zeros((n, k))
+        n, k, xp = streamed.units.count + 1, streamed.n_classes, namespace(streamed.rows.images)
+        gram, cross = xp.zeros((n, n)), xp.zeros((n, k))
         unit = grid_unit(float(len(streamed.rows))) if streamed.reproducible else 0.0
-        scratch = np.zeros((n, n)) if streamed.reproducible else self.gram
+        scratch = xp.zeros((n, n)) if streamed.reproducible else gram
         for phi, y in streamed.blocks():
             if streamed.reproducible:
                 scratch[:] = 0.0
-                cross = np.zeros((n, k))
-                kernel.accumulate(phi, y, scratch, cross)
-                self.gram += round_to_grid(scratch, unit)
-                self.cross += round_to_grid(cross, unit)
+                part = xp.zeros((n, k))
+                kernel.accumulate(phi, y, scratch, part)
+                gram += round_to_grid(scratch, unit)
+                cross += round_to_grid(part, unit)
             else:
-                kernel.accumulate(phi, y, self.gram, self.cross)
+                kernel.accumulate(phi, y, gram, cross)
         del scratch
-        streamed.comm.allreduce_(self.gram)
-        streamed.comm.allreduce_(self.cross)
-        self.scale = float(np.trace(self.gram)) / n
+        self.gram, self.cross = self._summed(gram), to_host(self._summed(cross))
+        self.scale = float(xp.diagonal(self.gram).sum()) / n
 
-    def _factor(self, ridge: float) -> tuple[Array | None, float]:
-        """Cholesky factor of the damped Gram matrix, and the square root of its condition; None on breakdown."""
-        work = self.gram.copy().T
-        np.einsum("ii->i", work)[:] += ridge
-        norm = _symmetric_norm(self.gram) + ridge
-        factor, info = scipy.linalg.lapack.dpotrf(work, lower=False, overwrite_a=True, clean=False)
-        if info != 0:
-            return None, np.inf
-        reciprocal, _ = scipy.linalg.lapack.dpocon(factor, norm, uplo="U")
-        return factor, float(np.sqrt(1.0 / reciprocal)) if reciprocal > 0 else np.inf
+    def _summed(self, part: Array) -> Array:
+        """The sum over ranks, where the part lies; collectives go through the host."""
+        if self.streamed.comm.size == 1:
+            return part
+        total = to_host(part)
+        self.streamed.comm.allreduce_(total)
+        return beside(total, part)
 
     def solutions(self, ridges: list[float]) -> list[Glued]:
         """Replicated solutions for those ridges whose Cholesky factorisation exists, each made on one rank."""
         comm = self.streamed.comm
         mine = []
         for place in range(comm.rank, len(ridges), comm.size):
-            factor, condition = self._factor(ridges[place])
-            if factor is not None:
-                a, _ = scipy.linalg.lapack.dpotrs(factor, self.cross, lower=False)
-                mine.append((place, Glued(np.ascontiguousarray(a), ridges[place], len(self.gram), condition)))
+            factored = factor(self.gram, ridges[place])
+            if factored is not None:
+                a = factored.solve(self.cross)
+                condition = float(np.sqrt(factored.condition))
+                mine.append((place, Glued(a, ridges[place], len(self.gram), condition)))
         everyone = sorted((pair for part in comm.allgather(mine) for pair in part), key=lambda pair: pair[0])
         if not everyone:
             return self.solutions([100.0 * max(max(ridges), RELATIVE_RIDGES[0] * self.scale)])
@@ -163,25 +160,16 @@ class _Gram:
     def refined(self, solution: Glued) -> Glued:
         """One step of iterative refinement: A += (G + mu I)^-1 (Phi^T (Y - Phi A) - mu A)."""
         streamed, comm = self.streamed, self.streamed.comm
-        parts = [phi.T @ (y - phi @ solution.a) for phi, y in streamed.blocks()]
+        a = beside(solution.a, self.gram)
+        parts = [to_host(phi.T @ (y - phi @ a)) for phi, y in streamed.blocks()]
         gradient = streamed.total(parts, solution.a.shape) - solution.ridge * solution.a
         correction = np.zeros_like(solution.a)
         if comm.rank == 0:
-            factor, _ = self._factor(solution.ridge)
-            assert factor is not None
-            correction = np.ascontiguousarray(scipy.linalg.lapack.dpotrs(factor, gradient, lower=False)[0])
+            factored: Factored | None = factor(self.gram, solution.ridge)
+            assert factored is not None
+            correction = factored.solve(gradient)
         comm.bcast_(correction)
         return Glued(solution.a + correction, solution.ridge, solution.rank, solution.condition)
-
-
-def _symmetric_norm(lower: Array) -> float:
-    """1-norm of the symmetric matrix given by the lower triangle of a C-ordered array, without a copy of it."""
-    sums = np.zeros(len(lower))
-    for first in range(0, len(lower), 512):
-        band = np.abs(np.tril(lower[first : first + 512], first))
-        sums += band.sum(axis=0)
-        sums[first : first + 512] += band.sum(axis=1) - np.abs(np.diagonal(lower)[first : first + 512])
-    return float(sums.max(initial=0.0))
 
 
 class _Triangle:
@@ -189,7 +177,7 @@ class _Triangle:
 
     def __init__(self, streamed: Streamed, rank_tolerance: float | None) -> None:
         n = streamed.units.count + 1
-        rows = (np.concatenate([phi, y], axis=1) for phi, y in streamed.blocks())
+        rows = (np.concatenate([to_host(phi), to_host(y)], axis=1) for phi, y in streamed.blocks())
         r = tsqr(rows, n + streamed.n_classes, streamed.comm, chain=streamed.reproducible)
         self.scale = float(np.sum(r[:, :n] ** 2)) / n
         tolerance = max(len(streamed.rows), n) * np.finfo(float).eps if rank_tolerance is None else rank_tolerance

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, namespace
 from varpro.errors import DataError, ShapeError
 from varpro.kernels import scalarize
 from varpro.models import Units
@@ -17,9 +17,9 @@ BLOCK_ROWS = 1000
 
 
 def features(units: Units, w: Array, sigma: str, images: Array, *, dtype: type[np.floating[Any]] = np.float64) -> Array:
-    """Phi (n, I + 1) = [sigma(q) | 1] on images (n, C, L, R)."""
-    phi = np.empty((len(images), units.count + 1), dtype=dtype)
-    phi[:, :-1] = units.forward(images, units.matrices(w.astype(dtype, copy=False)))
+    """Phi (n, I + 1) = [sigma(q) | 1] on images (n, C, L, R), where these lie; w on the host."""
+    phi = namespace(images).empty((len(images), units.count + 1), dtype=dtype)
+    phi[:, :-1] = units.forward(images, beside(units.matrices(w.astype(dtype, copy=False)), images))
     phi[:, -1] = 1.0
     scalarize.activate(phi, units.bias(w), sigma=sigma)
     return phi

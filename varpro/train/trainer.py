@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, Device, beside, to_host
 from varpro.config import RunConfig
 from varpro.distributed.communicator import Communicator
 from varpro.distributed.threads import blas_threads, threads_per_rank
@@ -25,6 +25,7 @@ from varpro.train.glue import Rows, count_correct, glue
 from varpro.train.network import Network
 from varpro.train.outcome import assemble
 from varpro.train.partition import BOOTSTRAP, GUESSES, TRAINING, generator
+from varpro.train.device_subnetworks import device_gemm_gflops
 from varpro.train.subnetworks import measured_gemm_gflops
 
 
@@ -45,9 +46,18 @@ class Findings:
 
 
 def train(
-    config: RunConfig, comm: Communicator, *, dataset: DataSet, display: Display, load_seconds: float = 0.0
+    config: RunConfig,
+    comm: Communicator,
+    *,
+    dataset: DataSet,
+    display: Display,
+    device: Device | None = None,
+    load_seconds: float = 0.0,
 ) -> tuple[RunRecord, Network] | None:
-    """Run a config on a data set.  Collective; (record, network before bootstrapping) on rank 0, None elsewhere."""
+    """Run a config on a data set.  Collective; (record, network before bootstrapping) on rank 0, None elsewhere.
+
+    device : the GPU of this rank; None computes on the CPU.
+    """
     clock = time.perf_counter()
     split = dataset.split(config.data.validation, config.data.train, config.data.test)
     parts = {name: _rows(getattr(split, name)) for name in ("train", "validation", "test")}
@@ -60,6 +70,7 @@ def train(
         dataset.n_classes,
         tuple(dataset.class_names),
         dataset.name,
+        device,
     )
     gemm = _gemm_rate(run)
     cycle = learning_cycle(
@@ -97,7 +108,10 @@ def _ridge(config: RunConfig) -> float | None:
 
 def _gemm_rate(run: Run) -> float:
     """GFLOP/s of matrix products of all threads of all ranks together, in the precision of the Gauss-Newton matrix."""
-    dtype = "float32" if run.config.search.gn_precision == "fp32" else "float64"
+    dtype = "float64" if run.config.search.gn_precision == "fp64" else "float32"
+    if run.device is not None:
+        rate = device_gemm_gflops(run.device, dtype)
+        return float(run.comm.allreduce(np.array([rate]))[0])
     with blas_threads(1):
         run.comm.barrier()
         with ThreadPoolExecutor(run.threads) as pool:
@@ -144,7 +158,8 @@ def _control(run: Run, cycle: Cycle, parts: dict[str, Rows]) -> dict[str, float]
 def _all_scores(run: Run, network: Network, rows: Rows) -> Array:
     """Outputs (N, K), replicated; each block from the rank that owns it.  Collective."""
     streamed = run.streamed(network.units, network.w, rows)
-    parts = [phi @ network.a for phi, _ in streamed.blocks()]
+    a = beside(network.a, streamed.rows.images)
+    parts = [to_host(phi @ a) for phi, _ in streamed.blocks()]
     return np.concatenate([block for part in run.comm.allgather(parts) for block in part])
 
 

@@ -1,0 +1,67 @@
+"""CuPy without a GPU, for tests: arrays are NumPy's behind a wall that is as strict as a device's.
+
+What CuPy refuses is refused: an array of the host among device arrays, and a silent copy to the host.  Only names that
+varpro uses are here; `NAMES` is held against the real CuPy where that is installed.
+"""
+
+import contextlib
+import types
+
+import numpy as np
+
+from cupy import cuda as cuda
+from cupy._array import ndarray, unwrap, wrap
+
+NAMES = (
+    "abs any arange argmax ascontiguousarray asarray array concatenate copyto cumsum diagonal einsum empty empty_like exp"
+    " eye full hypot isfinite log matmul maximum max mean minimum moveaxis nan ones ones_like repeat sqrt stack sum swapaxes"
+    " tanh tile tril where zeros zeros_like float32 float64 int32 int64 uint8 bool_ broadcast_to nonzero count_nonzero"
+    " triu_indices pad add sign cos sin"
+).split()
+FROM_HOST = ("asarray", "array")
+
+
+def _device_function(name):
+    function = getattr(np, name)
+    if not callable(function) or isinstance(function, type):
+        return function
+
+    def call(*arguments, **options):
+        lenient = name in FROM_HOST
+        plain = [unwrap(a, lenient) for a in arguments]
+        named = {k: unwrap(v, lenient) for k, v in options.items()}
+        result = function(*plain, **named)
+        if name == "asarray" and isinstance(arguments[0], np.ndarray):
+            result = result.copy()  # an upload never shares memory
+        return wrap(result)
+
+    return call
+
+
+def __getattr__(name):
+    if name in NAMES:
+        return _device_function(name)
+    raise AttributeError(f"the stand-in for CuPy has no {name}; add it to NAMES if CuPy has it")
+
+
+def _norm(a, **options):
+    return wrap(np.linalg.norm(unwrap(a), **options))
+
+
+linalg = types.SimpleNamespace(norm=_norm)
+
+
+def get_default_memory_pool():
+    return types.SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: None)
+
+
+@contextlib.contextmanager
+def errstate(**options):
+    yield
+
+
+def asnumpy(a):
+    return a.get()
+
+
+__all__ = ["NAMES", "asnumpy", "cuda", "errstate", "get_default_memory_pool", "linalg", "ndarray"]

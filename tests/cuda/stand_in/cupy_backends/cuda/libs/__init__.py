@@ -1,0 +1,1 @@
+"""The vendor's functions that varpro calls, on addresses of the host, by NumPy."""

@@ -1,0 +1,42 @@
+import numpy as np
+
+from cupy_backends.cuda.libs._matrix import matrix, scalar
+
+CUBLAS_OP_N, CUBLAS_OP_T = 0, 1
+CUBLAS_FILL_MODE_LOWER, CUBLAS_FILL_MODE_UPPER = 0, 1
+CUBLAS_DEFAULT_MATH, CUBLAS_TF32_TENSOR_OP_MATH = 0, 3
+modes = []
+"""Math modes set, in order."""
+
+
+def setMathMode(handle, mode):
+    modes.append(mode)
+
+
+def _gemm(dtype, *call):
+    _, ta, tb, m, n, k, alpha, a, lda, stride_a, b, ldb, stride_b, beta, c, ldc, stride_c, count = call
+    size = np.dtype(dtype).itemsize
+    alpha, beta = scalar(alpha, dtype), scalar(beta, dtype)
+    for i in range(count):
+        left = matrix(a + i * stride_a * size, *((k, m) if ta else (m, k)), lda, dtype)
+        right = matrix(b + i * stride_b * size, *((n, k) if tb else (k, n)), ldb, dtype)
+        out = matrix(c + i * stride_c * size, m, n, ldc, dtype)
+        product = alpha * ((left.T if ta else left) @ (right.T if tb else right))
+        out[:] = product if beta == 0 else product + beta * out
+
+
+def dgemmStridedBatched(*call):
+    _gemm(np.float64, *call)
+
+
+def sgemmStridedBatched(*call):
+    _gemm(np.float32, *call)
+
+
+def dsyrk(handle, uplo, trans, n, k, alpha, a, lda, beta, c, ldc):
+    given = matrix(a, *((k, n) if trans else (n, k)), lda, np.float64)
+    out = matrix(c, n, n, ldc, np.float64)
+    full = scalar(alpha, np.float64) * (given.T @ given if trans else given @ given.T)
+    full = full + scalar(beta, np.float64) * out if scalar(beta, np.float64) else full
+    half = np.tril_indices(n) if uplo == CUBLAS_FILL_MODE_LOWER else np.triu_indices(n)
+    out[half] = full[half]

@@ -1,0 +1,63 @@
+"""A device that is the host: the CUDA kernels compiled for the CPU as varpro._cuda, and the stand-in for CuPy."""
+
+import contextlib
+import importlib
+import importlib.util
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import varpro
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+FLAGS = ["-std=c++20", "-O2", "-fPIC", "-fvisibility=hidden", "-w", "-x", "c++"]
+
+
+def build(folder: Path, compiler: str) -> Path:
+    """varpro._cuda from the kernels' own sources, for the host."""
+    import pybind11
+
+    sources = [*sorted((ROOT / "csrc/cuda").glob("*.cu")), *sorted((ROOT / "csrc/cuda/host").glob("*.cpp"))]
+    sources += sorted((ROOT / "csrc/bindings").glob("cuda*.cpp"))
+    include = [HERE / "include", pybind11.get_include(), sysconfig.get_paths()["include"]]
+
+    def compiled(source: Path) -> Path:
+        out = folder / f"{source.name}.o"
+        options = [f"-I{path}" for path in include]
+        subprocess.run([compiler, *FLAGS, *options, "-c", str(source), "-o", str(out)], check=True)
+        return out
+
+    with ThreadPoolExecutor(2) as pool:
+        objects = list(pool.map(compiled, sources))
+    module = folder / f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
+    subprocess.run([compiler, "-shared", *map(str, objects), "-o", str(module)], check=True)
+    return module
+
+
+@contextlib.contextmanager
+def installed(module: Path):
+    """The stand-in for CuPy, and the module built above, as Python finds them; all taken away again after."""
+    names = ("cupy", "cupy_backends", "varpro._cuda")
+    before = {k: v for k, v in sys.modules.items() if k in names or k.startswith(("cupy.", "cupy_backends."))}
+    attribute = getattr(varpro, "_cuda", None)
+    for name in before:
+        del sys.modules[name]
+    sys.path.insert(0, str(HERE))
+    spec = importlib.util.spec_from_file_location("varpro._cuda", module)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    sys.modules["varpro._cuda"] = varpro._cuda = loaded
+    try:
+        yield importlib.import_module("cupy")
+    finally:
+        sys.path.remove(str(HERE))
+        for name in [k for k in sys.modules if k in names or k.startswith(("cupy.", "cupy_backends."))]:
+            del sys.modules[name]
+        sys.modules.update(before)
+        if attribute is None:
+            del varpro._cuda
+        else:
+            varpro._cuda = attribute

@@ -1,0 +1,114 @@
+"""A run on a device gives what the run on the CPU gives."""
+
+import numpy as np
+import pytest
+
+from varpro.arrays import Device
+from varpro.config import parse_config
+from varpro.distributed.communicator import SerialCommunicator
+from varpro.errors import BackendError, ConfigError
+from varpro.gauss_newton import linearise
+from varpro.models import QuadraticUnits
+from varpro.models.bilinear import BilinearUnits
+from varpro.models.device_units import DeviceUnits
+from varpro.problem import SeparableProblem
+from varpro.report.progress import make_display
+from varpro.solvers.damping import DampingRule
+from varpro.solvers.loop import search
+from varpro.solvers.termination import Termination
+from varpro.train.backend import choose_device
+from varpro.train.datasets import load_dataset
+from varpro.train.device_subnetworks import batch_size, subnetwork_bytes
+from varpro.train.network import one_hot
+from varpro.train.trainer import train
+
+SMALL = {
+    "data": {"source": "digits", "train": 300, "validation": 100, "test": 80},
+    "subnetworks": 3, "units": 4, "samples": 90, "search": {"iterations": 3}, "backend": "cuda", "seed": 4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [QuadraticUnits, BilinearUnits])
+@pytest.mark.parametrize("precision", ["float64", "float32", "tf32"])
+def test_search_of_a_batch_is_that_of_each_alone(xp, kind, precision):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (40, 1, 5, 5)).astype(np.uint8)
+    images[:, :, 2] = images[:, :, :, 2] = 0
+    rows = np.stack([np.sort(rng.choice(40, 25, replace=False)) for _ in range(3)])
+    units = kind((1, 5, 5), 2)
+    y = np.stack([one_hot(r % 3, 3) for r in rows])
+    starts = [units.start(rng, images[r]) for r in rows]
+    rule, stop = DampingRule(initial=0.1), Termination(max_iterations=4, cost_tolerance=0.0)
+    bound = DeviceUnits.bind(units, xp.asarray(images), rows, "tanh")
+    problem = SeparableProblem(model=bound, y=xp.asarray(y), gn_precision=precision)
+    found = search(problem, xp.asarray(np.stack(starts)), linearise, damping=rule, termination=stop)
+    w = bound.lift(found.w)
+    tolerance = 1e-7 if precision == "float64" else 1e-2
+    for b, r in enumerate(rows):
+        alone = units.bind(images[r], "tanh")
+        single = SeparableProblem(model=alone, y=y[b][None])
+        expected = search(single, alone.lower(starts[b])[None], linearise, damping=rule, termination=stop)
+        assert found.cost[b] == pytest.approx(expected.cost[0], rel=tolerance)
+        if precision == "float64":
+            lifted = alone.lift(expected.w[0])
+            assert np.abs(w[b] - lifted).max() <= 1e-6 * np.abs(lifted).max()
+            assert found.iterations[b] == expected.iterations[0]
+
+
+@pytest.mark.parametrize("changes", [{}, {"reproducible": True}, {"model": {"unit": "bilinear"}}])
+def test_run_on_a_device_as_on_the_cpu(xp, changes):
+    outcomes = {}
+    for backend in ("cpu", "cuda"):
+        config = parse_config(SMALL | changes | {"backend": backend}, "test")
+        comm = SerialCommunicator()
+        device = choose_device(config, comm)
+        dataset = load_dataset("digits", None, comm=comm)
+        with make_display(quiet=True, first_rank=True) as display:
+            outcomes[backend] = train(config, comm, dataset=dataset, display=display, device=device)
+    (cpu, on_cpu), (cuda, on_cuda) = outcomes["cpu"], outcomes["cuda"]
+    assert cpu.metrics["backend"] == "cpu"
+    assert cuda.metrics["backend"] == "cuda"
+    assert np.abs(on_cpu.w - on_cuda.w).max() <= 1e-5 * np.abs(on_cpu.w).max()
+    images = dataset.test.images[:50]
+    assert np.abs(on_cpu.scores(images) - on_cuda.scores(images)).max() <= 1e-4
+    for part in ("test", "validation"):
+        assert cpu.metrics[part]["accuracy"] == pytest.approx(cuda.metrics[part]["accuracy"], abs=0.02)
+    assert cuda.metrics["bootstrap"]["test_accuracy"] is not None
+    assert len(cuda.metrics["subnetworks"]) == 3
+
+
+def test_batches_are_even_and_computed_before():
+    assert batch_size(104, 1 << 20, 1 << 40) == 104
+    assert batch_size(104, 1 << 30, int(60 * (1 << 30) / 0.8)) == 52
+    assert batch_size(0, 1, 100) == 0
+    with pytest.raises(BackendError, match=r"one sub-network needs about 1\.1 GB.*fp32"):
+        batch_size(3, 1 << 30, 1 << 20)
+
+
+def test_memory_of_a_subnetwork_counts_its_largest_arrays():
+    n, m = 2000, 1450
+    assert subnetwork_bytes(n=n, m=m, i=50, k=10, item=8) > 8 * n * m + 3 * 8 * m * m
+
+
+def test_too_little_memory_is_told_before_the_run(xp, monkeypatch):
+    monkeypatch.setattr(Device, "free_bytes", property(lambda self: 1000))
+    config, comm = parse_config(SMALL, "test"), SerialCommunicator()
+    dataset = load_dataset("digits", None, comm=comm)
+    with make_display(quiet=True, first_rank=True) as display, pytest.raises(BackendError, match="needs about"):
+        train(config, comm, dataset=dataset, display=display, device=choose_device(config, comm))
+
+
+def test_what_has_no_kernel_is_refused(xp):
+    config = parse_config(SMALL | {"model": {"unit": "local-bilinear", "window": [3, 5]}}, "test")
+    with pytest.raises(BackendError, match=r"local-bilinear.*quadratic or bilinear"):
+        choose_device(config, SerialCommunicator())
+    auto = parse_config(SMALL | {"model": {"unit": "local-bilinear", "window": [3, 5]}, "backend": "auto"}, "test")
+    assert choose_device(auto, SerialCommunicator()) is None
+
+
+def test_keys_that_need_a_gpu():
+    cpu = parse_config(SMALL | {"backend": "cpu", "search": {"gn_precision": "tf32"}}, "test")
+    with pytest.raises(ConfigError, match="tf32"):
+        choose_device(cpu, SerialCommunicator())
+    with pytest.raises(ConfigError, match="device is 2"):
+        choose_device(parse_config(SMALL | {"backend": "cpu", "device": 2}, "test"), SerialCommunicator())

@@ -1,0 +1,138 @@
+"""The CUDA kernels for CuPy arrays: what is checked and allocated before an address is handed over.
+
+Each function stands for the entry of the same name in its stem's module, which comes here when its arrays lie on a
+device.  All arrays of a call must lie on one; kernels run on CuPy's current stream, so CuPy's memory pool may reuse what a
+call has let go of.
+"""
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from varpro.arrays import Array, is_device_array, namespace
+from varpro.errors import BackendError
+from varpro.kernels._checks import is_logistic, require
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def quadratic(
+    images: Array, index: Array | None, w: Array, *, sigma: str, jacobian: str | None
+) -> tuple[Array, Array | None]:
+    """Phi (B, n, I + 1) and D (B, n, Q I) or None of quadratic units, from images gathered by index.
+
+    images : (rows, C, L, L) uint8, float32 or float64.  index : (B, n) int32, or None: problem after problem.
+    w : (B, Q, I) float64.
+    """
+    xp, (count, q, units) = namespace(w), w.shape
+    rows, planes, side, _ = images.shape
+    n = index.shape[1] if index is not None else rows // count
+    phi = xp.empty((count, n, units + 1))
+    d = None if jacobian is None else xp.empty((count, n, q * units), dtype=jacobian)
+    _call(
+        "quadratic", w, images=images, pixel=str(images.dtype), index=_of(index, np.int32), w=_of(w, np.float64), phi=phi,
+        d=d, problems=count, n=n, planes=planes, side=side, units=units, w_is_float=False,
+        d_is_float=jacobian == "float32", logistic=is_logistic(sigma),
+    )  # fmt: skip
+    return phi, d
+
+
+def bilinear(
+    images: Array, index: Array | None, w: Array, *, sigma: str, jacobian: str | None
+) -> tuple[Array, Array | None]:
+    """As `quadratic` for bilinear units; images (rows, L, R), planes stacked in the rows; w (B, L + R + 1, I)."""
+    xp, (count, q, units) = namespace(w), w.shape
+    rows, height, width = images.shape
+    n = index.shape[1] if index is not None else rows // count
+    phi = xp.empty((count, n, units + 1))
+    d = None if jacobian is None else xp.empty((count, n, q * units), dtype=jacobian)
+    _call(
+        "bilinear", w, images=images, pixel=str(images.dtype), index=_of(index, np.int32), w=_of(w, np.float64), phi=phi,
+        d=d, problems=count, n=n, height=height, width=width, units=units, w_is_float=False,
+        d_is_float=jacobian == "float32", logistic=is_logistic(sigma),
+    )  # fmt: skip
+    return phi, d
+
+
+def packed(images: Array, index: Array | None, *, dtype: Any) -> Array:
+    """(B n, C L (L + 1) / 2) of dtype: the images' packed symmetric entries, plane after plane.
+
+    images : (rows, C, L, L).  index : (B, n) int32, or None for all rows.
+    """
+    xp, (rows, planes, side, _) = namespace(images), images.shape
+    count, n = (1, rows) if index is None else index.shape
+    out = xp.empty((count * n, planes * side * (side + 1) // 2), dtype=dtype)
+    _call(
+        "packed", images, images=xp.ascontiguousarray(images), pixel=str(images.dtype), index=_of(index, np.int32),
+        out=out, problems=count, n=n, planes=planes, side=side, out_is_float=out.dtype == np.float32,
+    )  # fmt: skip
+    return out
+
+
+def activate(phi: Array, bias: Array, *, logistic: bool) -> None:
+    """phi (B, n, I + 1) in place: sigma(q + bias) in the first I columns, 1 in the last; bias (B, I), host or device."""
+    count, n, columns = phi.shape
+    there = namespace(phi).asarray(bias, dtype=phi.dtype)
+    _call(
+        "activate", phi, phi=phi, bias=there, problems=count, n=n, units=columns - 1, is_float=phi.dtype == np.float32,
+        logistic=logistic,
+    )  # fmt: skip
+
+
+def jacobian_products(d: Array, u: Array, r: Array) -> tuple[Array, Array]:
+    """z (B, rank, M) = U^T D and g (B, M, K) = D^T R float64; d (B, N, M) float32 or float64."""
+    xp, (count, n, m), rank, k = namespace(d), d.shape, u.shape[2], r.shape[2]
+    z, g = xp.empty((count, rank, m)), xp.empty((count, m, k))
+    sizes = {"problems": count, "n": n, "pairs": m, "rank": rank, "outputs": k, "d_is_float": d.dtype == np.float32}
+    workspace = _bytes(d, _kernels().jacobian_products_workspace(**sizes))
+    _call(
+        "jacobian_products", d, d=d, u=_of(u, np.float64), r=_of(r, np.float64), z=z, g=g, workspace=workspace, **sizes
+    )
+    return z, g
+
+
+def assemble(
+    gram: Array, ztz: Array | None, aat: Array, gram_inverse: Array | None, g: Array | None, columns: Array,
+    lam: Array | None = None, diagonal: Array | None = None,
+) -> Array:  # fmt: skip
+    """h (B, M, M) float64, lower triangle: aat o (gram - ztz) + gram_inverse o (g g^T) + lam diag(diagonal)."""
+    xp, (count, m, _) = namespace(gram), gram.shape
+    h = xp.empty((count, m, m))
+    _call(
+        "assemble", gram, gram=gram, ztz=_of(ztz, np.float64), aat=_of(aat, np.float64),
+        gram_inverse=_of(gram_inverse, np.float64), g=_of(g, np.float64), columns=_of(columns, np.int32),
+        lam=_of(lam, np.float64), diagonal=_of(diagonal, np.float64), h=h, problems=count, pairs=m,
+        units=aat.shape[1], outputs=0 if g is None else g.shape[2], gram_is_float=gram.dtype == np.float32,
+        h_is_float=False,
+    )  # fmt: skip
+    return h
+
+
+def _of(a: Array | None, dtype: type) -> Array | None:
+    """a as a C-contiguous array of dtype on its device; None stays."""
+    return None if a is None else namespace(a).ascontiguousarray(a, dtype=dtype)
+
+
+def _bytes(like: Array, count: int) -> Array | None:
+    """A workspace; None where none is needed."""
+    return namespace(like).empty(count, dtype=np.uint8) if count else None
+
+
+def _kernels() -> Any:
+    return importlib.import_module("varpro._cuda")
+
+
+def _call(kernel: str, like: Any, **arguments: Any) -> None:
+    """Hand addresses to a kernel on the device and stream of `like`."""
+    for name, a in arguments.items():
+        if hasattr(a, "ndim"):
+            require(is_device_array(a), f"{kernel}: {name} lies on the host, the other arrays on a device")
+            require(bool(a.flags.c_contiguous), f"{kernel}: {name} is not C-contiguous; use ascontiguousarray")
+            if a.device.id != like.device.id:
+                raise BackendError(
+                    f"{kernel}: {name} lies on device {a.device.id}, other arrays on {like.device.id}; move it there"
+                )
+    plain = {k: a.data.ptr if hasattr(a, "ndim") else (0 if a is None else a) for k, a in arguments.items()}
+    stream = namespace(like).cuda.get_current_stream().ptr
+    getattr(_kernels(), kernel)(**plain, device=like.device.id, stream=stream)

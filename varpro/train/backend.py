@@ -1,0 +1,26 @@
+"""Where a run computes: the choice between CPU and GPU, told before anything long begins."""
+
+from varpro.arrays import Device, cuda_available
+from varpro.config import RunConfig
+from varpro.distributed.communicator import Communicator
+from varpro.errors import ConfigError
+from varpro.models import KINDS
+from varpro.models.device_units import has_kernel, require_kernel
+
+
+def choose_device(config: RunConfig, comm: Communicator) -> Device | None:
+    """The GPU of this rank, or None for the CPU.  Collective; every rank of a run computes on the same kind.
+
+    Raises BackendError where CUDA was asked for and cannot be had, ConfigError where keys contradict the choice.
+    """
+    kind, device = KINDS[config.model.unit], None
+    if config.backend == "cuda":
+        require_kernel(kind)
+        device = Device.choose(config.device, comm.node_rank)
+    elif config.backend == "auto" and has_kernel(kind) and all(comm.allgather(cuda_available())):
+        device = Device.choose(config.device, comm.node_rank)
+    if device is None and config.device is not None:
+        raise ConfigError(f"device is {config.device}, but this run computes on the CPU; leave device out, or --backend cuda")
+    if device is None and config.search.gn_precision == "tf32":
+        raise ConfigError("search.gn_precision is tf32, which only a GPU has; set it to fp32, or use --backend cuda")
+    return device

@@ -1,0 +1,129 @@
+"""Training the sub-networks of a rank on its GPU: as many side by side as memory holds, one search for all of them."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from varpro.arrays import Array, Device
+from varpro.errors import BackendError
+from varpro.gauss_newton import linearise
+from varpro.models.device_units import DeviceUnits
+from varpro.problem import SeparableProblem
+from varpro.result import SearchResult, Status
+from varpro.solvers.loop import search
+from varpro.train.cost import subnetwork_gflop
+from varpro.train.network import one_hot
+from varpro.train.partition import Draw
+from varpro.train.subnetworks import SubnetworkTask, Trained
+
+SHARE_OF_FREE = 0.8
+"""Of the free memory: the rest is for the libraries' workspaces and for pieces that no longer fit together."""
+
+
+def subnetwork_bytes(*, n: int, m: int, i: int, k: int, item: int) -> int:
+    """Device memory of one sub-network at its peak: n images, m parameters, i units, k outputs, D of `item` bytes.
+
+    D, and while it is projected a second array of its size where it is single; D^T D; H, its damped copy and one taken
+    out of a batch; Phi and U; residuals.
+    """
+    d = n * m * item * (2 if item == 4 else 1)
+    return d + m * m * (item + 3 * 8) + 8 * n * (4 * (i + 1) + 4 * k) + 8 * 8 * m * (i + k)
+
+
+def batch_size(count: int, one: int, free: int) -> int:
+    """Sub-networks side by side, as even batches as memory allows.  Raises BackendError where not even one fits."""
+    most = int(SHARE_OF_FREE * free) // one
+    if most < 1:
+        raise BackendError(
+            f"one sub-network needs about {one / 1e9:.2g} GB of device memory, {SHARE_OF_FREE * free / 1e9:.2g} GB can be "
+            "used; lower units or samples, set search.gn_precision: fp32, or use --backend cpu"
+        )
+    batches = -(-count // most)
+    return -(-count // max(batches, 1)) if count else 0
+
+
+@dataclass(frozen=True)
+class DeviceTask:
+    """A rank's sub-networks on its device."""
+
+    task: SubnetworkTask
+    device: Device
+    images: Array
+    """the task's images on the device"""
+    threads: int
+
+    def __call__(self, indices: list[int], arrived: Callable[[Trained], None]) -> list[Trained]:
+        """Train sub-networks by number; arrived is told of each."""
+        with ThreadPoolExecutor(self.threads) as pool:
+            draws = list(pool.map(self.task.start, indices))
+        if not draws:
+            return []
+        size = batch_size(len(draws), self._one(draws[0]), self.device.free_bytes)
+        trained: list[Trained] = []
+        for first in range(0, len(draws), size):
+            for one in self._batch(indices[first : first + size], draws[first : first + size]):
+                arrived(one)
+                trained.append(one)
+        return trained
+
+    def _one(self, draw: Draw) -> int:
+        item = 8 if self.task.options.gn_precision == "float64" else 4
+        return subnetwork_bytes(
+            n=len(draw.rows), m=len(draw.w), i=draw.units.count, k=self.task.n_classes, item=item
+        )
+
+    def _batch(self, indices: list[int], draws: list[Draw]) -> list[Trained]:
+        task, options, started, clock = self.task, self.task.options, time.time(), time.perf_counter()
+        rows = np.stack([d.rows for d in draws])
+        bound = DeviceUnits.bind(draws[0].units, self.images, rows, task.design.sigma)
+        problem = SeparableProblem(
+            model=bound,
+            y=self.device.put(np.stack([one_hot(task.labels[r], task.n_classes) for r in rows])),
+            ridge=options.ridge,
+            rank_tolerance=options.rank_tolerance,
+            kaufman=options.kaufman,
+            gn_precision=options.gn_precision,
+        )
+        w0 = self.device.put(np.stack([d.w for d in draws]))
+        found = search(problem, w0, linearise, damping=options.damping, termination=options.termination)
+        w = bound.lift(found.w)
+        share = (time.perf_counter() - clock) / len(draws)
+        return [
+            self._trained(index, draws[b], found, w[b], b, started + b * share, share) for b, index in enumerate(indices)
+        ]
+
+    def _trained(
+        self, index: int, draw: Draw, found: SearchResult, w: Array, b: int, started: float, seconds: float
+    ) -> Trained:
+        """One of a batch; its time is an equal share of the batch's."""
+        iterations, evaluations = int(found.iterations[b]), int(found.evaluations[b])
+        return Trained(
+            index=index,
+            units=draw.units,
+            w=w,
+            iterations=iterations,
+            evaluations=evaluations,
+            cost=float(found.cost[b]),
+            status=Status(int(found.status[b])),
+            history=[record for record in found.history if record.problem == b],
+            gflop=subnetwork_gflop(
+                n=len(draw.rows), m=len(w), i=draw.units.count, k=self.task.n_classes,
+                iterations=iterations, evaluations=evaluations,
+            ),
+            started=started,
+            seconds=seconds,
+        )  # fmt: skip
+
+
+def device_gemm_gflops(device: Device, dtype: str, *, size: int = 4096, repeats: int = 5) -> float:
+    """GFLOP/s of a square matrix product on the device: the best of `repeats`."""
+    a, best = device.xp.ones((size, size), dtype=dtype), np.inf
+    for _ in range(repeats + 1):  # the first loads the library
+        clock = time.perf_counter()
+        a @ a
+        device.wait()
+        best = min(best, time.perf_counter() - clock)
+    return 2e-9 * size**3 / best
