@@ -1,9 +1,9 @@
-"""Every CUDA kernel against its floor and its peers, one Gauss-Newton iteration, a training run: measured on the GPU here.
+"""Every CUDA kernel against its floor and its peers, one Gauss-Newton iteration, a training run: measured on a GPU.
 
     python bench/gpu.py --json FILE --table FILE [--data DIR]
 
-A case is checked against its plain reference before it is timed.  The floor of a case is the larger of its bytes over the
-measured copy rate and its operations over the measured rate of a matrix product.  Medians with quartile distance.
+A case is checked against its plain reference before it is timed.  The floor of a case is the larger of its bytes over
+the measured copy rate and its operations over the measured rate of a matrix product.  Medians with quartile distance.
 """
 
 import argparse
@@ -21,17 +21,17 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from gpu_kernels import Size, cases  # noqa: E402
+from gpu_kernels import Size, cases
 
-from varpro.arrays import Device  # noqa: E402
-from varpro.config import load_config  # noqa: E402
-from varpro.distributed.communicator import SerialCommunicator  # noqa: E402
-from varpro.errors import BackendError  # noqa: E402
-from varpro.gauss_newton import linearise  # noqa: E402
-from varpro.models import QuadraticUnits  # noqa: E402
-from varpro.models.device_units import DeviceUnits  # noqa: E402
-from varpro.problem import SeparableProblem  # noqa: E402
-from varpro.train.device_subnetworks import device_gemm_gflops  # noqa: E402
+from varpro.arrays import Device
+from varpro.config import load_config
+from varpro.distributed.communicator import SerialCommunicator
+from varpro.errors import BackendError
+from varpro.gauss_newton import linearise
+from varpro.models import QuadraticUnits
+from varpro.models.device_units import DeviceUnits
+from varpro.problem import SeparableProblem
+from varpro.train.device_subnetworks import device_gemm_gflops
 
 
 @dataclass
@@ -162,11 +162,21 @@ def measure_training(device: Device, config: str, data: Path | None, overrides: 
                 outcome = train(settings, comm, dataset=dataset, display=display, device=device)
         assert outcome is not None
         m = outcome[0].metrics
-        runs.append({"seed": attempt, "seconds": m["seconds"], "accuracy": m["test"]["accuracy"], "control": m["control"]["test_accuracy"]})
         s = m["seconds"]
+        accuracy, control = m["test"]["accuracy"], m["control"]["test_accuracy"]
+        runs.append({"seed": attempt, "seconds": s, "accuracy": accuracy, "control": control})
         print(f"{config}, run {attempt}: sub-networks {s['subnetworks']:.3f} s, glue {s['glue']:.3f} s, "
               f"total {s['total']:.2f} s, test accuracy {100 * runs[-1]['accuracy']:.2f} %", flush=True)  # fmt: skip
     return runs
+
+
+def training_line(config: str, run: dict[str, Any]) -> str:
+    """A row of the table."""
+    s = run["seconds"]
+    return (
+        f"{config}, seed {run['seed']}: sub-networks {s['subnetworks']:.3f} s, glue {s['glue']:.3f} s, "
+        f"all {s['total']:.2f} s, test accuracy {100 * run['accuracy']:.2f} %, control {100 * run['control']:.2f} %"
+    )
 
 
 def table(report: dict[str, Any]) -> str:
@@ -175,14 +185,12 @@ def table(report: dict[str, Any]) -> str:
     lines = [
         f"# {report['device']}, {report['date']}",
         "",
-        f"Copy {rates['copy']:,.0f} GB/s; matrix product {rates['fp64']:,.0f} GFLOP/s in fp64, {rates['fp32']:,.0f} in fp32, "
-        f"{rates['tf32']:,.0f} in tf32. Share: of the floor given by these.",
+        f"Copy {rates['copy']:,.0f} GB/s; matrix product {rates['fp64']:,.0f} GFLOP/s in fp64, "
+        f"{rates['fp32']:,.0f} in fp32, {rates['tf32']:,.0f} in tf32. Share: of the floor given by these.",
         "",
         "```",
         *(line(r) for r in report["kernels"]),
-        *(f"{r['config']}, seed {t['seed']}: sub-networks {t['seconds']['subnetworks']:.3f} s, glue {t['seconds']['glue']:.3f} s, "
-          f"all {t['seconds']['total']:.2f} s, test accuracy {100 * t['accuracy']:.2f} %, control {100 * t['control']:.2f} %"
-          for r in report["training"] for t in r["runs"]),
+        *(training_line(r["config"], t) for r in report["training"] for t in r["runs"]),
         "```",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
@@ -195,7 +203,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder of the data sets, for the training run")
     parser.add_argument("--config", default="mnist", help="trained end to end; none leaves it out")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
-    parser.add_argument("--tiny", action="store_true", help="small sizes: tries the script, measures nothing of interest")
+    parser.add_argument("--tiny", action="store_true", help="small sizes, to try the script")
     options = parser.parse_args()
     try:
         device = Device.choose()

@@ -1,4 +1,4 @@
-"""The CUDA kernels as cases: what to run, what it must equal, the bytes and operations it cannot do without, its peers."""
+"""The CUDA kernels as cases: what to run, what it must equal, the bytes and operations it needs, its peers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -93,9 +93,7 @@ def _scalarize(device: Device, size: Size) -> Iterator[Case]:
             def run(jacobian: str | None = jacobian, call: Any = call, flat: Any = flat, w_there: Any = w_there) -> Any:
                 return call(flat, rows, w_there, sigma="tanh", jacobian=jacobian)
 
-            def error(
-                jacobian: str | None = jacobian, w: Any = w, form: Any = form, reference: Any = reference, run: Any = run
-            ) -> float:
+            def error(w: Any = w, form: Any = form, reference: Any = reference, run: Any = run) -> float:
                 phi, d = run()
                 phi_ref, d_ref = reference(form, w[:1], sigma="tanh")
                 first = relative(phi[:1], phi_ref)
@@ -240,7 +238,8 @@ def _gram(device: Device, size: Size, dtype: str, one: Any, there: Any) -> Itera
             "vendor", f"D^T D, lower half{', tf32' if tf32 else ''}", dtype, run, error,
             {"float64": 1e-12, "float32": 1e-3 if tf32 else 1e-5}[dtype],
             1e-9 * (there["d"].nbytes + size.problems * size.m**2 / 2 * there["d"].itemsize),
-            1e-9 * size.problems * size.n * size.m**2, "tf32" if tf32 else {"float64": "fp64", "float32": "fp32"}[dtype],
+            1e-9 * size.problems * size.n * size.m**2,
+            "tf32" if tf32 else {"float64": "fp64", "float32": "fp32"}[dtype],
             {} if tf32 else {"the whole product, CuPy": full},
         )  # fmt: skip
 

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from gpu_kernels import Size, cases  # noqa: E402
+from gpu_kernels import Size, cases
 
-from varpro.arrays import Device  # noqa: E402
+from varpro.arrays import Device
 
 
 def main() -> int:

@@ -120,8 +120,9 @@ def beside(a: Any, like: Any) -> Any:
     return namespace(like).asarray(a) if is_device_array(like) else a
 
 
-# A batch is a frozen dataclass whose arrays all lead with the number of problems; what is no array is shared.  Masks and
-# orders live on the host, and so does every small array that a decision is taken on; large arrays may be on a device.
+# A batch is a frozen dataclass whose arrays all lead with the number of problems; what is no array is shared.  Masks
+# and orders live on the host, and so does every small array that a decision is taken on; large arrays may be on a
+# device.
 
 
 def _map(function: Callable[..., Any], first: Any, *others: Any) -> Any:

@@ -94,8 +94,8 @@ class Search(Section):
     jacobian: Literal["golub-pereyra", "kaufman"] = "golub-pereyra"
     """The full derivative of the projected residual, or without its part in range(Phi)."""
     gn_precision: Literal["fp64", "fp32", "tf32"] = "fp64"
-    """Precision of D and D^T D; values, residual, gradient sums and the acceptance test are fp64 always.  tf32 (factors of
-    D^T D rounded to ten bits) on a GPU only."""
+    """Precision of D and D^T D; values, residual, gradient sums and the acceptance test are fp64 always.  tf32, factors
+    of D^T D rounded to ten bits, on a GPU only."""
     ridge: Annotated[Float, Field(ge=0)] = 0.0
     """mu in 1/2 ||Y - Phi A||^2 + mu/2 ||A||^2."""
     rank_tolerance: Annotated[Float, Field(gt=0, lt=1)] | None = None

@@ -68,8 +68,8 @@ class SeparableProblem:
     kaufman: bool = False
     """Leave out the term in range(Phi): the gradient stays exact, the Gauss-Newton matrix does not."""
     gn_precision: str = "float64"
-    """dtype of D and of D^T D; Phi, residual and acceptance test stay in float64.  On a device also "tf32": float32, its
-    product D^T D with factors of ten bits."""
+    """dtype of D and of D^T D; Phi, residual and acceptance test stay in float64.  On a device also "tf32": D in
+    float32, the factors of D^T D rounded to ten bits."""
 
     def evaluate(self, w: Array, problems: Array) -> Evaluation:
         """Solve for the linear parameters at w (b, P); a model that is not finite gets an infinite cost."""

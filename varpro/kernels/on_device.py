@@ -1,8 +1,8 @@
 """The CUDA kernels for CuPy arrays: what is checked and allocated before an address is handed over.
 
 Each function stands for the entry of the same name in its stem's module, which comes here when its arrays lie on a
-device.  All arrays of a call must lie on one; kernels run on CuPy's current stream, so CuPy's memory pool may reuse what a
-call has let go of.
+device.  All arrays of a call must lie on one; kernels run on CuPy's current stream, so CuPy's memory pool may reuse
+what a call has let go of.
 """
 
 import importlib
@@ -31,8 +31,8 @@ def quadratic(
     phi = xp.empty((count, n, units + 1))
     d = None if jacobian is None else xp.empty((count, n, q * units), dtype=jacobian)
     _call(
-        "quadratic", w, images=images, pixel=str(images.dtype), index=_of(index, np.int32), w=_of(w, np.float64), phi=phi,
-        d=d, problems=count, n=n, planes=planes, side=side, units=units, w_is_float=False,
+        "quadratic", w, images=images, pixel=str(images.dtype), index=_of(index, np.int32), w=_of(w, np.float64),
+        phi=phi, d=d, problems=count, n=n, planes=planes, side=side, units=units, w_is_float=False,
         d_is_float=jacobian == "float32", logistic=is_logistic(sigma),
     )  # fmt: skip
     return phi, d
@@ -48,8 +48,8 @@ def bilinear(
     phi = xp.empty((count, n, units + 1))
     d = None if jacobian is None else xp.empty((count, n, q * units), dtype=jacobian)
     _call(
-        "bilinear", w, images=images, pixel=str(images.dtype), index=_of(index, np.int32), w=_of(w, np.float64), phi=phi,
-        d=d, problems=count, n=n, height=height, width=width, units=units, w_is_float=False,
+        "bilinear", w, images=images, pixel=str(images.dtype), index=_of(index, np.int32), w=_of(w, np.float64),
+        phi=phi, d=d, problems=count, n=n, height=height, width=width, units=units, w_is_float=False,
         d_is_float=jacobian == "float32", logistic=is_logistic(sigma),
     )  # fmt: skip
     return phi, d
@@ -71,7 +71,7 @@ def packed(images: Array, index: Array | None, *, dtype: Any) -> Array:
 
 
 def activate(phi: Array, bias: Array, *, logistic: bool) -> None:
-    """phi (B, n, I + 1) in place: sigma(q + bias) in the first I columns, 1 in the last; bias (B, I), host or device."""
+    """phi (B, n, I + 1) in place: sigma(q + bias) in the first I columns, 1 in the last; bias (B, I)."""
     count, n, columns = phi.shape
     there = namespace(phi).asarray(bias, dtype=phi.dtype)
     _call(

@@ -1,7 +1,7 @@
 """Large products and Cholesky factorisations on a device: cuBLAS and cuSOLVER, through CuPy's thin bindings.
 
-Both libraries think in columns.  A row-major matrix is its own transpose to them, so nothing here is transposed in memory:
-the lower triangle of a row-major matrix is the upper one of theirs.
+Both libraries think in columns.  A row-major matrix is its own transpose to them, so nothing is transposed in memory
+here: the lower triangle of a row-major matrix is the upper one of theirs.
 """
 
 import importlib
@@ -55,7 +55,7 @@ def accumulate_gram(phi: Array, gram: Array) -> None:
     )
 
 
-def cholesky(h: Array) -> Array:
+def cholesky(h: Any) -> Any:
     """Factors the lower triangles of h (B, P, P) float64 in place, h = L L^T; info (B,) int32 on the device.
 
     info > 0: that leading minor is not positive definite, and the problem's factor is not to be used.
@@ -68,7 +68,7 @@ def cholesky(h: Array) -> Array:
     return info[:count]
 
 
-def cholesky_solve(factor: Array, rhs: Array) -> Array:
+def cholesky_solve(factor: Any, rhs: Any) -> Any:
     """x (B, P) with L L^T x = rhs (B, P) for the factors of `cholesky`."""
     xp, (count, n) = namespace(rhs), rhs.shape
     x, info = xp.array(rhs, dtype=np.float64), xp.zeros(1, dtype=np.int32)
@@ -112,7 +112,7 @@ def _at(a: Any, offset: int = 0) -> int:
     return int(a.data.ptr) + offset * int(a.itemsize)
 
 
-def _each(a: Any) -> Array:
+def _each(a: Any) -> Any:
     """Addresses of a[0], a[1], ... (B,) uint64 on the device."""
     xp = namespace(a)
     step = int(np.prod(a.shape[1:])) * a.itemsize

@@ -70,8 +70,8 @@ class _Device:
         return cls(work[None], float(sums.max()) + ridge)
 
     def solve(self, rhs: Array) -> Array:
-        columns = [vendor.cholesky_solve(self.factor, beside(c[None], self.factor)) for c in np.ascontiguousarray(rhs.T)]
-        return np.stack([to_host(c)[0] for c in columns], axis=1)
+        columns = (beside(c[None], self.factor) for c in np.ascontiguousarray(rhs.T))
+        return np.stack([to_host(vendor.cholesky_solve(self.factor, c))[0] for c in columns], axis=1)
 
     def _inverse_norm(self) -> float:
         n = self.factor.shape[1]

@@ -16,7 +16,7 @@ KINDS = (QuadraticUnits, BilinearUnits)
 
 @dataclass(frozen=True)
 class DeviceUnits:
-    """Sub-networks of equal shape.  Every parameter is searched; `lift` then clears those of pixels that never light."""
+    """Sub-networks of equal shape.  Every parameter is searched; `lift` clears those of pixels that never light."""
 
     units: Units
     """of one sub-network"""
@@ -59,9 +59,9 @@ class DeviceUnits:
         """Parameters (B, P) on the host; weights of pixels that a sub-network's images never light are zero."""
         lit = np.stack([to_host((self.images[rows] != 0).any(axis=0)) for rows in self.index])  # (B, C, L, R)
         table = to_host(w).reshape(len(w), -1, self.units.count)
-        down, across = lit.any(axis=3), lit.any(axis=(1, 2))
+        down, across = np.any(lit, axis=3), np.any(lit, axis=(1, 2))
         if isinstance(self.units, QuadraticUnits):
-            seen = down.any(axis=1) | across
+            seen = np.any(down, axis=1) | across
         else:
             seen = np.concatenate([down.reshape(len(w), -1), across], axis=1)
         kept = np.ones(table.shape[:2], dtype=bool)

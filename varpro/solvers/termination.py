@@ -39,7 +39,9 @@ class Termination:
 
     def at_gradient(self, gradient: Array, diagonal: Array, start_cost: Array) -> Array:
         """(b,) True where the scaled gradient is below its tolerance."""
-        steepest = to_host((abs(gradient) / np.sqrt(diagonal)).max(axis=1)) if gradient.shape[1] else np.zeros(len(gradient))
+        if not gradient.shape[1]:
+            return np.ones(len(gradient), dtype=bool)
+        steepest = to_host((abs(gradient) / np.sqrt(diagonal)).max(axis=1))
         return steepest <= self.gradient_tolerance * np.sqrt(2.0 * start_cost)
 
     def at_rounding(self, cost: Array, predicted: Array) -> Array:

@@ -20,7 +20,9 @@ def choose_device(config: RunConfig, comm: Communicator) -> Device | None:
     elif config.backend == "auto" and has_kernel(kind) and all(comm.allgather(cuda_available())):
         device = Device.choose(config.device, comm.node_rank)
     if device is None and config.device is not None:
-        raise ConfigError(f"device is {config.device}, but this run computes on the CPU; leave device out, or --backend cuda")
+        raise ConfigError(
+            f"device is {config.device}, but this run computes on the CPU; leave device out, or --backend cuda"
+        )
     if device is None and config.search.gn_precision == "tf32":
         raise ConfigError("search.gn_precision is tf32, which only a GPU has; set it to fp32, or use --backend cuda")
     return device

@@ -38,8 +38,8 @@ def batch_size(count: int, one: int, free: int) -> int:
     most = int(SHARE_OF_FREE * free) // one
     if most < 1:
         raise BackendError(
-            f"one sub-network needs about {one / 1e9:.2g} GB of device memory, {SHARE_OF_FREE * free / 1e9:.2g} GB can be "
-            "used; lower units or samples, set search.gn_precision: fp32, or use --backend cpu"
+            f"one sub-network needs about {one / 1e9:.2g} GB of device memory, {SHARE_OF_FREE * free / 1e9:.2g} GB can "
+            "be used; lower units or samples, set search.gn_precision: fp32, or use --backend cpu"
         )
     batches = -(-count // most)
     return -(-count // max(batches, 1)) if count else 0
@@ -71,9 +71,7 @@ class DeviceTask:
 
     def _one(self, draw: Draw) -> int:
         item = 8 if self.task.options.gn_precision == "float64" else 4
-        return subnetwork_bytes(
-            n=len(draw.rows), m=len(draw.w), i=draw.units.count, k=self.task.n_classes, item=item
-        )
+        return subnetwork_bytes(n=len(draw.rows), m=len(draw.w), i=draw.units.count, k=self.task.n_classes, item=item)
 
     def _batch(self, indices: list[int], draws: list[Draw]) -> list[Trained]:
         task, options, started, clock = self.task, self.task.options, time.time(), time.perf_counter()
@@ -92,7 +90,8 @@ class DeviceTask:
         w = bound.lift(found.w)
         share = (time.perf_counter() - clock) / len(draws)
         return [
-            self._trained(index, draws[b], found, w[b], b, started + b * share, share) for b, index in enumerate(indices)
+            self._trained(index, draws[b], found, w[b], b, started + b * share, share)
+            for b, index in enumerate(indices)
         ]
 
     def _trained(

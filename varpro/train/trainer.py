@@ -21,11 +21,11 @@ from varpro.report.record import RunRecord
 from varpro.train.bootstrap import guess_labels
 from varpro.train.cycle import Cycle, Run, learning_cycle, untrained
 from varpro.train.datasets import DataSet
+from varpro.train.device_subnetworks import device_gemm_gflops
 from varpro.train.glue import Rows, count_correct, glue
 from varpro.train.network import Network
 from varpro.train.outcome import assemble
 from varpro.train.partition import BOOTSTRAP, GUESSES, TRAINING, generator
-from varpro.train.device_subnetworks import device_gemm_gflops
 from varpro.train.subnetworks import measured_gemm_gflops
 
 

@@ -11,7 +11,7 @@ def unwrap(value, lenient=False):
     if isinstance(value, ndarray):
         return value._a
     if isinstance(value, np.ndarray) and not lenient:
-        raise TypeError(f"Unsupported type {type(value)}: an array of the host, shape {value.shape}, among device arrays")
+        raise TypeError(f"Unsupported type {type(value)}: an array of the host, {value.shape}, among device arrays")
     if isinstance(value, list | tuple):
         return type(value)(unwrap(v, lenient) for v in value)
     return value
@@ -96,5 +96,6 @@ class ndarray(NDArrayOperatorsMixin):
 
 for _name in ("shape", "ndim", "dtype", "size", "nbytes", "itemsize", "strides", "flags"):
     setattr(ndarray, _name, property(lambda self, name=_name: getattr(self._a, name)))
-for _name in ("reshape ravel copy astype sum max min any all mean std argmax transpose swapaxes view").split():
+METHODS = "reshape ravel copy astype sum max min any all mean std argmax transpose swapaxes view"
+for _name in METHODS.split():
     setattr(ndarray, _name, _forward(_name))

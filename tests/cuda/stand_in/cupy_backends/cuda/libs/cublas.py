@@ -1,5 +1,4 @@
 import numpy as np
-
 from cupy_backends.cuda.libs._matrix import matrix, scalar
 
 CUBLAS_OP_N, CUBLAS_OP_T = 0, 1

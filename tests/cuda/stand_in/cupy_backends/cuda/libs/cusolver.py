@@ -1,5 +1,4 @@
 import numpy as np
-
 from cupy_backends.cuda.libs._matrix import addresses, integers, matrix
 
 
