@@ -29,7 +29,7 @@ def mistake(capsys, program, *arguments):
         (["digits", "--set", "samples=5000"], "there are 1198 training images"),
         (["digits", "--set", "units=500"], "more images than units"),
         (["digits", "--set", "data.source=minst"], "did you mean mnist"),
-        (["digits", "--backend", "cuda"], "backend is cuda"),
+        (["digits", "--backend", "cuda"], "CUDA was asked for"),
         (["digits", "--data", "nowhere"], "--data nowhere: no such folder"),
         (["digits", "--set", "data.train=4"], "none of the 4 images left to train on is of class 4"),
         (["digits", "--seed", "-1"], "--seed -1: seed is -1; it needs a value >= 0"),

@@ -210,6 +210,7 @@ def print_error(message: str) -> None:
 
 
 def check_buffer(array: Array) -> Array:
+    """array, if a collective can work on it in place; raises ShapeError."""
     if not (isinstance(array, np.ndarray) and array.flags.c_contiguous and array.flags.writeable):
         what = f"strides {array.strides}" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"
         raise ShapeError(f"an in-place collective needs a writable C-contiguous array, got {what}: pass a copy")
@@ -219,6 +220,7 @@ def check_buffer(array: Array) -> Array:
 
 
 def check_reducible(array: Array) -> Array:
+    """array, if ranks can add it up in place; raises ShapeError."""
     if check_buffer(array).dtype not in REDUCED_DTYPES:
         raise ShapeError(f"cannot reduce dtype {array.dtype}: use float64, float32 or int64")
     return array

@@ -1,0 +1,30 @@
+"""Ranks with a device each: the same sub-networks as one rank, collectives through the host."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.mpi import run_mpi
+
+SMALL = ["data.train=250", "data.validation=80", "data.test=60", "subnetworks=3", "units=3", "samples=70"]
+SCRIPT = Path(__file__).with_name("train_on_stand_in.py")
+
+
+def test_two_ranks_as_one(device_module, tmp_path):
+    if device_module is None:
+        pytest.skip("a GPU is here: this test is of the stand-in")
+    found = {}
+    for ranks in (1, 2):
+        folder = tmp_path / str(ranks)
+        settings = [word for key in [*SMALL, "search.iterations=2", "bootstrap=false"] for word in ("--set", key)]
+        arguments = ["digits", "--backend", "cuda", "--output", folder, "--quiet", *settings]
+        run_mpi(ranks, SCRIPT, device_module, *arguments, cwd=tmp_path).check()
+        with h5py.File(folder / "model.h5") as file:
+            found[ranks] = file["w"][:]
+        metrics = json.loads((folder / "metrics.json").read_text())
+        assert metrics["backend"] == "cuda"
+        assert [s["rank"] for s in metrics["subnetworks"]] == ([0, 0, 0] if ranks == 1 else [0, 1, 0])
+    assert np.abs(found[1] - found[2]).max() <= 1e-12 * np.abs(found[1]).max()

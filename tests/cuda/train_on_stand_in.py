@@ -1,0 +1,13 @@
+"""varpro-train with the device of the tests: MODULE (varpro._cuda for the host), then the program's own arguments."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.cuda.stand_in.device import installed
+
+if __name__ == "__main__":
+    from varpro.cli.train import main
+
+    with installed(Path(sys.argv[1])):
+        raise SystemExit(main(sys.argv[2:]))
