@@ -14,7 +14,7 @@ from varpro.arrays import Array, is_device_array, namespace
 from varpro.errors import BackendError
 from varpro.kernels._checks import is_logistic, require
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+PROJECTOR_COLUMNS = 0
 
 
 def quadratic(
@@ -84,11 +84,12 @@ def jacobian_products(d: Array, u: Array, r: Array) -> tuple[Array, Array]:
     """z (B, rank, M) = U^T D and g (B, M, K) = D^T R float64; d (B, N, M) float32 or float64."""
     xp, (count, n, m), rank, k = namespace(d), d.shape, u.shape[2], r.shape[2]
     z, g = xp.empty((count, rank, m)), xp.empty((count, m, k))
-    sizes = {"problems": count, "n": n, "pairs": m, "rank": rank, "outputs": k, "d_is_float": d.dtype == np.float32}
+    sizes = {"problems": count, "n": n, "pairs": m, "rank": rank, "outputs": k}
     workspace = _bytes(d, _kernels().jacobian_products_workspace(**sizes))
     _call(
-        "jacobian_products", d, d=d, u=_of(u, np.float64), r=_of(r, np.float64), z=z, g=g, workspace=workspace, **sizes
-    )
+        "jacobian_products", d, d=d, u=_of(u, np.float64), r=_of(r, np.float64), z=z, g=g, workspace=workspace,
+        d_is_float=d.dtype == np.float32, **sizes,
+    )  # fmt: skip
     return z, g
 
 
