@@ -1,5 +1,7 @@
 """A run on a device gives what the run on the CPU gives."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -16,11 +18,19 @@ from varpro.report.progress import make_display
 from varpro.solvers.damping import DampingRule
 from varpro.solvers.loop import search
 from varpro.solvers.termination import Termination
+from varpro.train import trainer
 from varpro.train.backend import choose_device
 from varpro.train.datasets import load_dataset
-from varpro.train.device_subnetworks import batch_size, subnetwork_bytes
+from varpro.train.device_subnetworks import batch_size, device_gemm_gflops, subnetwork_bytes
 from varpro.train.network import one_hot
 from varpro.train.trainer import train
+
+
+@pytest.fixture(autouse=True)
+def _small_products(monkeypatch):
+    """The rate of products is measured on matrices that a CPU is done with soon."""
+    monkeypatch.setattr(trainer, "device_gemm_gflops", partial(device_gemm_gflops, size=64))
+
 
 SMALL = {
     "data": {"source": "digits", "train": 300, "validation": 100, "test": 80},

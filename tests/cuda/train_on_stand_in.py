@@ -1,6 +1,7 @@
 """varpro-train with the device of the tests: MODULE (varpro._cuda for the host), then the program's own arguments."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -8,6 +9,9 @@ from tests.cuda.stand_in.device import installed
 
 if __name__ == "__main__":
     from varpro.cli.train import main
+    from varpro.train import trainer
+    from varpro.train.device_subnetworks import device_gemm_gflops
 
+    trainer.device_gemm_gflops = partial(device_gemm_gflops, size=64)
     with installed(Path(sys.argv[1])):
         raise SystemExit(main(sys.argv[2:]))

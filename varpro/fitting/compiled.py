@@ -29,16 +29,23 @@ def search_compiled(
     """
     states = States(u0, small.basis.n_columns, small.y.shape[2])
     records = _run(small, spec, problems, states, observe, keep_history)
+    left = store_states(states, problems, small.basis.n_columns, out)
+    return left, [] if len(left) else records
+
+
+def store_states(states: States, problems: Array, n_columns: int, out: Any) -> Array:
+    """Store what was found for problems (b,) in `out`; returns those left to the orthogonal route."""
     done = states.status != small_fits.BEYOND
     here, rows = problems[done], slice(None) if done.all() else done
     out.u[here], out.a[here], out.cost[here] = states.w[rows], states.a[rows], states.cost[rows]
     out.status[here] = states.status[rows].astype(int)
     out.iterations[here], out.evaluations[here] = states.iterations[rows], states.evaluations[rows]
-    out.rank[here] = small.basis.n_columns
-    return problems[~done], records if done.all() else []
+    out.rank[here] = n_columns
+    return problems[~done]
 
 
-def _rules(spec: Any) -> Array:
+def rules_of(spec: Any) -> Array:
+    """The rules of a specification's search, as the kernel reads them."""
     damping, stop = spec.damping, spec.termination
     return small_fits.rules(
         damping.initial,
@@ -62,7 +69,7 @@ def _run(
     small: SmallProblem, spec: Any, problems: Array, states: States, observe: Observer, keep_history: bool
 ) -> list[IterationRecord]:
     """Evaluate where the states ask for it until none runs; a ready model by itself, unless each trial is told."""
-    rules = _rules(spec)
+    rules = rules_of(spec)
     if small.program is not None and observe is None:
         t = spec.data.t if spec.data.own_t else spec.data.t[None]
         most = 20 * spec.termination.max_iterations if keep_history and len(problems) == 1 else 0

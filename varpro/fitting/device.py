@@ -1,0 +1,127 @@
+"""Many small problems on a GPU: a ready model searched there to the end, or the user's function called with its arrays.
+
+The states are those of kernels.small_fits, row by row; they travel to the device and back once.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from varpro.arrays import Array, Device, to_host
+from varpro.errors import BackendError, ShapeError
+from varpro.fitting.compiled import rules_of, store_states
+from varpro.fitting.small import SmallProblem
+from varpro.kernels import on_device, small_fits
+from varpro.kernels.small_fits import States
+
+SHARE_OF_FREE = 0.7
+"""Of the free memory: the user's function makes arrays of its own."""
+
+
+@dataclass(frozen=True)
+class DeviceSearch:
+    """Where and how precisely problems are searched."""
+
+    device: Device
+    single: bool = False
+    """Sums in float32"""
+    polish: bool = False
+    """Then go on in float64"""
+
+    def chunk(self, small: SmallProblem, n_states: int) -> int:
+        """Problems at a time.  Raises BackendError where not one fits."""
+        n, k = small.y.shape[1:]
+        item = 4 if self.single else 8
+        own = 3 if small.basis.model.own_t or small.options.get("weights") is not None else 1
+        each = n * (k + own) * item + 8 * n_states
+        if small.program is None:
+            each += 3 * 8 * n * (small.basis.n_columns + len(small.basis.columns))
+        most = int(SHARE_OF_FREE * self.device.free_bytes) // each
+        if most < 1:
+            raise BackendError(
+                f"one problem of {n} points needs about {each / 1e6:.1f} MB of device memory, "
+                f"{self.device.free_bytes / 1e6:.1f} MB are free; use backend='cpu'"
+            )
+        return most
+
+    def search(self, small: SmallProblem, spec: Any, u0: Array, problems: Array, out: Any) -> Array:
+        """Search problems (b,) from u0 (b, F) and store what is found; returns those left to the orthogonal route."""
+        states = States(u0, small.basis.n_columns, small.y.shape[2])
+        rows, rules = self.device.put(states.rows), rules_of(spec)
+        if small.program is not None:
+            self._ready(small, rows, rules, problems)
+        else:
+            self._called(small, rows, rules, problems, states)
+        states.rows[:] = to_host(rows)
+        return store_states(states, problems, small.basis.n_columns, out)
+
+    def _ready(self, small: SmallProblem, rows: Array, rules: Array, problems: Array) -> None:
+        model, dtype = small.basis.model, np.float32 if self.single else np.float64
+        weights = small.options.get("weights")
+        t = model.t[problems] if model.own_t else model.t[None]
+        if weights is not None:
+            weights = self.device.put((weights if len(weights) == 1 else weights[problems]).astype(dtype))
+        on_device.small_searches(
+            small.program, self.device.put(t), self.device.put(small.y[problems].astype(dtype)), weights, small.pairs,
+            rows, rules, small.basis.names.n_free, ridge=small.options["ridge"], kaufman=small.options["kaufman"],
+            arithmetic="polished" if self.single and self.polish else "once" if self.single else "twice",
+        )  # fmt: skip
+
+    def _called(self, small: SmallProblem, rows: Array, rules: Array, problems: Array, states: States) -> None:
+        xp, basis, model = self.device.xp, small.basis, small.basis.model
+        n_parameters, end = states.p, rows.shape[1] - states.numbers.shape[1]
+        y = self.device.put(small.general.y[problems])
+        t = self.device.put(model.t[problems] if model.own_t else model.t[None])
+        weights = None
+        if basis.weights is not None:
+            weights = self.device.put(basis.weights if len(basis.weights) == 1 else basis.weights[problems])
+        running = np.arange(len(problems))
+        while len(running):
+            here = self.device.put(running)
+            trial = rows[here, n_parameters : 2 * n_parameters]
+            some = t[here] if model.own_t else xp.broadcast_to(t, (len(running), t.shape[1]))
+            phi, d = (
+                self._checked(function(some, trial.T[:, :, None]), (len(running), model.shape[0], width), name)
+                for function, width, name in (
+                    (model.function, model.shape[1], "the model"),
+                    (model.columns_function, len(model.pairs), "derivative's columns"),
+                )
+            )
+            if weights is not None:
+                own = (weights if len(weights) == 1 else weights[here])[:, :, None]
+                phi, d = phi * own, d * own
+            on_device.small_advance(
+                phi, d, y, here, small.pairs, rows, here, rules, n_parameters,
+                ridge=small.options["ridge"], kaufman=small.options["kaufman"],
+            )  # fmt: skip
+            running = running[to_host(rows[here, end]) == 0]
+
+    def _checked(self, result: Any, wanted: tuple[int, ...], what: str) -> Any:
+        if not hasattr(result, "device") or tuple(result.shape) != wanted:
+            raise ShapeError(
+                f"{what} returned {type(result).__name__} of shape {getattr(result, 'shape', None)} for arrays on the "
+                f"device; it must return a CuPy array of shape {wanted}"
+            )
+        return self.device.xp.ascontiguousarray(result, dtype=np.float64)
+
+
+def require_device_form(built: Any, spec: Any) -> SmallProblem:
+    """The form that a device searches.  Raises BackendError, which says what stands in the way."""
+    model = spec.model
+    reasons = {
+        "bounds on parameters": spec.names.bounded,
+        "a bounded, constrained or fixed linear part, a robust loss, or weights of single right-hand sides": built.form
+        == "separate",
+        "so many columns, right-hand sides or parameters": built.form in ("general", "compressed")
+        or spec.names.n_free > small_fits.MOST_PARAMETERS,
+        "complex, fixed or tied parameters, or a ridge matrix": not built.basis.plain,
+        "a model without derivative=(pairs, columns)": model.derivative != "analytic",
+        "a function that does not take all problems at once, t (b, N) and w (P, b, 1)": not model.together
+        and len(spec.data.y) > 1,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise BackendError(f"backend 'cuda' cannot fit with {reason}; use backend='cpu'")
+    problem: SmallProblem = built.problem
+    return problem
