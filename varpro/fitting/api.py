@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from varpro.errors import ConfigError
 from varpro.fitting.arguments import (
     amplitude_names,
     check_backend,
+    choose_search,
     flag_short,
     require_fittable,
     starting_values,
@@ -166,6 +168,7 @@ def fit_batch(
     threads: int | None = None,
     dtype: Any = None,
     backend: str = "auto",
+    polish: bool = False,
 ) -> BatchResult:
     """Fit B independent problems of one shape: each has its own w, amplitudes, damping and status.
 
@@ -173,12 +176,15 @@ def fit_batch(
     y's shape.  A model that also takes t (b, N) and w with entries (b, 1) is called for many problems at once; that is
     found out by trying.  threads : default all cores for ready models, one for a Python function.
     progress : called with the number of problems of each part that is done.  All else as in `fit`.
+    backend : 'cuda' searches on a GPU: ready models, or a function of CuPy arrays with its derivative that takes many
+        problems at once; no bounds, free real parameters and amplitudes.  There dtype=float32 computes in float32 too,
+        and polish goes on from its end in float64.  'auto' is the CPU.
 
     A problem with an infinite value, or fewer valid points than parameters, is not fitted: its status says so and its
     results are NaN.  Nothing in one problem touches another.  Raises only for mistakes that concern all.
     """
     clock = time.perf_counter()
-    check_backend(backend)
+    device = choose_search(backend, dtype, polish)
     if isinstance(ridge, str):
         raise ConfigError("ridge='gcv' chooses one ridge for one problem; fit the problems one by one with varpro.fit")
     data = make_data(t, y, batch=True, weights=weights, mask=mask, dtype=dtype)
@@ -205,7 +211,7 @@ def fit_batch(
         damping=DampingRule(initial=initial_damping, step_bound=step_bound, sure=SURE, sure_shrink=SURE_SHRINK),
     )
     spec, u0 = specify(request, model, data, start, batch=True, guessed=w0 is None)
-    spec = with_threads(flag_short(spec), threads)
+    spec = replace(with_threads(flag_short(spec), threads), device=device)
     found = solve(spec, u0, loss=loss, loss_scale=loss_scale, observe=callback, advance=progress)
     labels = amplitude_names(model, linear_names, found)
     return BatchResult(found, labels, absolute_sigma=absolute_sigma, seconds=time.perf_counter() - clock)

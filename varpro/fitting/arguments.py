@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, Device
 from varpro.errors import BackendError, ConfigError, DataError, ShapeError
+from varpro.fitting.device import DeviceSearch
 from varpro.fitting.engine import Linear, Spec
 from varpro.fitting.solution import Solution
 from varpro.result import Status
@@ -152,8 +153,21 @@ def amplitude_names(model: Any, names: Sequence[str] | None, found: Solution) ->
 
 
 def check_backend(backend: str) -> None:
-    """Raise where a backend is not known, or not here."""
+    """Raise ConfigError where a backend is not known, BackendError where one fit is asked of a GPU."""
+    _require_known(backend)
+    if backend == "cuda":
+        raise BackendError("one fit runs on the CPU; backend='cuda' is for many at once, with varpro.fit_batch")
+
+
+def choose_search(backend: str, dtype: Any, polish: bool) -> DeviceSearch | None:
+    """The GPU for backend 'cuda', else None for the CPU.  Raises BackendError where no GPU can be used."""
+    _require_known(backend)
+    single = dtype is not None and np.dtype(dtype) == np.float32
+    if polish and not (single and backend == "cuda"):
+        raise ConfigError("polish goes with backend='cuda' and dtype=float32: elsewhere every sum is in float64")
+    return DeviceSearch(Device.choose(), single, polish) if backend == "cuda" else None
+
+
+def _require_known(backend: str) -> None:
     if backend not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"backend is {backend!r}; choose 'auto', 'cpu' or 'cuda'")
-    if backend == "cuda":
-        raise BackendError("backend 'cuda' is not available for fits yet; use 'cpu' or 'auto'")

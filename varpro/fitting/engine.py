@@ -14,6 +14,7 @@ from varpro.fitting.basis import FitBasis
 from varpro.fitting.bounded import inside
 from varpro.fitting.compiled import search_compiled
 from varpro.fitting.data import Data
+from varpro.fitting.device import DeviceSearch, require_device_form
 from varpro.fitting.many import ManyProblem
 from varpro.fitting.model import UserModel
 from varpro.fitting.parameters import Parameters
@@ -67,6 +68,8 @@ class Spec:
     termination: Termination
     damping: DampingRule
     threads: int = 1
+    device: DeviceSearch | None = None
+    """Search on a GPU; None searches on the CPU"""
 
 
 @dataclass(frozen=True)
@@ -213,6 +216,8 @@ def run(
     observe : called with every trial.  advance : called with the number of problems of each chunk that is done.
     """
     built = build(spec)
+    if spec.device is not None:
+        require_device_form(built, spec)
     step = _in_bounds(built.linearise, spec.names) if spec.names.bounded else built.linearise
     ready = np.flatnonzero(spec.data.status == Status.RUNNING)
     chunks = [c for c in np.array_split(ready, max(1, -(-len(ready) // _chunk(spec, built)))) if len(c)]
@@ -222,7 +227,9 @@ def run(
 
     def search_chunk(problems: Array) -> None:
         left = problems
-        if compiled:
+        if spec.device is not None:
+            left = spec.device.search(built.problem, spec, u0[problems], problems, out)
+        elif compiled:
             left, records = search_compiled(built.problem, spec, u0[problems], problems, out, observe, keep_history)
             out.history.extend(records)
         if len(left):
@@ -285,6 +292,8 @@ def _in_bounds(linearise_free: Callable[[Any, Any], Any], names: Parameters) -> 
 
 
 def _chunk(spec: Spec, built: Built) -> int:
+    if spec.device is not None:
+        return spec.device.chunk(built.problem, spec.names.n_free)
     if built.form == "small" and built.problem.program is not None:
         return 2048
     each = (
