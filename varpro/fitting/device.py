@@ -29,6 +29,11 @@ class DeviceSearch:
     polish: bool = False
     """Then go on in float64"""
 
+    @property
+    def arithmetic(self) -> str:
+        """As the kernel calls it."""
+        return "double" if not self.single else "polished" if self.polish else "single"
+
     def chunk(self, small: SmallProblem, n_states: int) -> int:
         """Problems at a time.  Raises BackendError where not one fits."""
         n, k = small.y.shape[1:]
@@ -62,15 +67,19 @@ class DeviceSearch:
         t = model.t[problems] if model.own_t else model.t[None]
         if weights is not None:
             weights = self.device.put((weights if len(weights) == 1 else weights[problems]).astype(dtype))
+        assert small.program is not None
+        put = self.device.put
         on_device.small_searches(
-            small.program, self.device.put(t), self.device.put(small.y[problems].astype(dtype)), weights, small.pairs,
-            rows, rules, small.basis.names.n_free, ridge=small.options["ridge"], kaufman=small.options["kaufman"],
-            arithmetic="polished" if self.single and self.polish else "once" if self.single else "twice",
+            put(small.program), put(t), put(small.y[problems].astype(dtype)), weights, put(small.pairs.columns),
+            put(small.pairs.parameters), rows, rules.tolist(), small.basis.names.n_free, ridge=small.options["ridge"],
+            kaufman=small.options["kaufman"], arithmetic=self.arithmetic,
         )  # fmt: skip
 
     def _called(self, small: SmallProblem, rows: Array, rules: Array, problems: Array, states: States) -> None:
         xp, basis, model = self.device.xp, small.basis, small.basis.model
         n_parameters, end = states.p, rows.shape[1] - states.numbers.shape[1]
+        columns, parameters = self.device.put(small.pairs.columns), self.device.put(small.pairs.parameters)
+        assert model.columns_function is not None
         y = self.device.put(small.general.y[problems])
         t = self.device.put(model.t[problems] if model.own_t else model.t[None])
         weights = None
@@ -92,7 +101,7 @@ class DeviceSearch:
                 own = (weights if len(weights) == 1 else weights[here])[:, :, None]
                 phi, d = phi * own, d * own
             on_device.small_advance(
-                phi, d, y, here, small.pairs, rows, here, rules, n_parameters,
+                phi, d, y, here, columns, parameters, rows, rules.tolist(), n_parameters,
                 ridge=small.options["ridge"], kaufman=small.options["kaufman"],
             )  # fmt: skip
             running = running[to_host(rows[here, end]) == 0]

@@ -14,7 +14,8 @@ from varpro.arrays import Array, is_device_array, namespace
 from varpro.errors import BackendError
 from varpro.kernels._checks import is_logistic, require
 
-PROJECTOR_COLUMNS = 0
+PROJECTOR_COLUMNS = 64
+"""Columns that the projector's kernel holds in shared memory."""
 
 
 def quadratic(
@@ -91,6 +92,57 @@ def jacobian_products(d: Array, u: Array, r: Array) -> tuple[Array, Array]:
         d_is_float=d.dtype == np.float32, **sizes,
     )  # fmt: skip
     return z, g
+
+
+def projector(phi: Array, *, ridge: float, tolerance: float, rescale: bool) -> tuple[Array, ...]:
+    """u (B, N, I), back (B, I, I), rank (B,), condition (B,) and finite (B,), all on the device, as linalg.projector.
+
+    phi : (B, N, I) float32 or float64; u and back are float64.  I at most PROJECTOR_COLUMNS.
+    """
+    xp, (count, n, units) = namespace(phi), phi.shape
+    given = phi if phi.dtype == np.float32 else _of(phi, np.float64)
+    u, back = xp.empty((count, n, units)), xp.empty((count, units, units))
+    rank, finite, condition = xp.empty(count, dtype=np.int32), xp.empty(count, dtype=np.int32), xp.empty(count)
+    sizes = {"problems": count, "n": n, "units": units}
+    _call(
+        "projector", phi, phi=given, gram=None, u=u, back=back, rank=rank, condition=condition, finite=finite,
+        workspace=_bytes(phi, _kernels().projector_workspace(**sizes)), ridge=ridge, tolerance=tolerance,
+        rescale=rescale, phi_is_float=phi.dtype == np.float32, u_is_float=False, **sizes,
+    )  # fmt: skip
+    return u, back, rank, condition, finite
+
+
+def small_searches(
+    program: Array, t: Array, y: Array, weights: Array | None, columns: Array, parameters: Array, states: Array,
+    rules: list[float], n_parameters: int, *, ridge: float, kaufman: bool, arithmetic: str,
+) -> None:  # fmt: skip
+    """The searches of kernels.small_fits.search_program, in place in `states` (B, stride).
+
+    t (1 or B, N) float64; y (B, N, K) and weights (1 or B, N) of one dtype; program (I, 4), columns and parameters (M,)
+    int32.  arithmetic : double, single, or polished: single and then double.
+    """
+    count, n, k = y.shape
+    _call(
+        "small_searches", y, program=program, t=_of(t, np.float64), y=y, weights=_of(weights, y.dtype.type),
+        problems=None, columns=columns, parameters=parameters, states=states, rows=None, count=count, n=n,
+        n_columns=len(program), n_right=k, n_pairs=len(columns), n_parameters=n_parameters, stride=states.shape[1],
+        rules=rules, ridge=ridge, kaufman=kaufman, own_t=len(t) > 1,
+        own_weights=weights is not None and len(weights) > 1, y_is_float=y.dtype == np.float32, arithmetic=arithmetic,
+    )  # fmt: skip
+
+
+def small_advance(
+    phi: Array, d: Array, y: Array, problems: Array, columns: Array, parameters: Array, states: Array,
+    rules: list[float], n_parameters: int, *, ridge: float, kaufman: bool,
+) -> None:  # fmt: skip
+    """One trial step as kernels.small_fits.advance, in place; problems (b,) int64 are rows of y and of the states."""
+    count, n, n_columns = phi.shape
+    _call(
+        "small_advance", phi, phi=phi, d=d, y=y, weights=None, problems=problems, columns=columns,
+        parameters=parameters, states=states, rows=problems, count=count, n=n, n_columns=n_columns,
+        n_right=y.shape[2], n_pairs=len(columns), n_parameters=n_parameters, stride=states.shape[1], rules=rules,
+        ridge=ridge, kaufman=kaufman, own_weights=False, y_is_float=False, phi_is_float=False,
+    )  # fmt: skip
 
 
 def assemble(
