@@ -1,7 +1,8 @@
 """Which array library a layer runs on.  The only module that knows of CuPy."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from types import ModuleType
 from typing import Any, Self
@@ -109,6 +110,14 @@ class Device:
         """As the driver calls it."""
         name = self.xp.cuda.runtime.getDeviceProperties(self.number)["name"]
         return name.decode() if isinstance(name, bytes) else str(name)
+
+    @contextmanager
+    def told_when_full(self, remedy: str) -> Iterator[None]:
+        """Raises BackendError with the device's own words and the remedy where an allocation inside fails."""
+        try:
+            yield
+        except self.xp.cuda.memory.OutOfMemoryError as error:
+            raise BackendError(f"device {self.number} has no memory left ({_first_line(error)}); {remedy}") from error
 
     def wait(self) -> None:
         """Until everything asked of the device is done."""

@@ -72,6 +72,12 @@ def test_arrays_of_the_host_or_of_another_device_are_refused(xp):
             on_device.quadratic(elsewhere, None, **square)
 
 
+def test_a_full_device_is_told(xp):
+    device = Device.choose()
+    with pytest.raises(BackendError, match=r"device 0 has no memory left.*lower it"), device.told_when_full("lower it"):
+        raise xp.cuda.memory.OutOfMemoryError(10, 5)
+
+
 def test_batches_of_both_kinds_of_arrays(xp):
     from dataclasses import dataclass
 

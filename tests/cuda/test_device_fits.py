@@ -61,9 +61,7 @@ def test_own_function_with_arrays_of_the_device(xp, y, weighted):
 
     weights = np.linspace(0.5, 2, 40) if weighted else None
     here = varpro.fit_batch(decay, T, y, [1.0, 7.0], derivative=(PAIRS, slopes), weights=weights)
-    there = varpro.fit_batch(
-        function, T, y, [1.0, 7.0], derivative=(PAIRS, slopes), weights=weights, backend="cuda"
-    )
+    there = varpro.fit_batch(function, T, y, [1.0, 7.0], derivative=(PAIRS, slopes), weights=weights, backend="cuda")
     assert "cupy" in seen
     assert there.success.all()
     assert np.abs(there.nonlinear / here.nonlinear - 1).max() < 1e-6

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from varpro.arrays import Device
+from varpro.cli.train import main
 from varpro.config import parse_config
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.errors import BackendError, ConfigError
@@ -106,6 +107,14 @@ def test_too_little_memory_is_told_before_the_run(xp, monkeypatch):
     dataset = load_dataset("digits", None, comm=comm)
     with make_display(quiet=True, first_rank=True) as display, pytest.raises(BackendError, match="needs about"):
         train(config, comm, dataset=dataset, display=display, device=choose_device(config, comm))
+
+
+def test_dry_run_names_the_device_and_the_batch(xp, capsys):
+    arguments = ["digits", "--dry-run", "--backend", "cuda", "--set", "subnetworks=4"]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "cuda, device 0: " in said
+    assert "4 sub-networks side by side" in said
 
 
 def test_what_has_no_kernel_is_refused(xp):

@@ -4,14 +4,18 @@ from pathlib import Path
 
 import yaml
 
+from varpro.arrays import Device
 from varpro.config import RunConfig
 from varpro.distributed import Communicator, threads_per_rank
 from varpro.train.cost import Plan, plan
 from varpro.train.datasets import DataSet, Split
+from varpro.train.device_subnetworks import batch_size, subnetwork_bytes
 
 
-def describe(config: RunConfig, dataset: DataSet, split: Split, comm: Communicator) -> str:
-    """The text, several lines."""
+def describe(
+    config: RunConfig, dataset: DataSet, split: Split, comm: Communicator, device: Device | None = None
+) -> str:
+    """The text, several lines.  Raises BackendError where a sub-network does not fit on the device."""
     threads = threads_per_rank(comm)
     p = plan(
         config,
@@ -30,6 +34,7 @@ def describe(config: RunConfig, dataset: DataSet, split: Split, comm: Communicat
         ("data", f"{dataset.name}: {sizes} images of {rows} x {columns}{colour}; {dataset.n_classes} classes"),
         ("ranks", f"{comm.size}, {threads} thread{'s' if threads > 1 else ''} each"),
         *_partition(config, comm.size),
+        *_device(config, dataset, p, comm.size, device),
         ("parameters", f"{p.nonlinear} nonlinear ({p.parameters_per_unit:g} a unit), {p.linear} linear"),
         *_arithmetic(config, p),
         ("memory", f"about {p.rank_gigabytes:.2f} GB a rank"),
@@ -45,6 +50,19 @@ def _partition(config: RunConfig, ranks: int) -> list[tuple[str, str]]:
     return [
         ("partition", f"{config.subnetworks} sub-networks x {config.units} units, {config.samples} images each"),
         ("", f"about {config.subnetworks / ranks:.3g} sub-networks a rank, taken as ranks become free"),
+    ]
+
+
+def _device(config: RunConfig, dataset: DataSet, p: Plan, ranks: int, device: Device | None) -> list[tuple[str, str]]:
+    if device is None:
+        return [("backend", "cpu")]
+    item = 8 if config.search.gn_precision == "fp64" else 4
+    m = round(p.parameters_per_unit * config.units)
+    one = subnetwork_bytes(n=config.samples, m=m, i=config.units, k=dataset.n_classes, item=item)
+    size = batch_size(-(-config.subnetworks // ranks), one, device.free_bytes)
+    return [
+        ("backend", f"cuda, device {device.number}: {device.name}, {device.free_bytes / 1e9:.1f} GB free"),
+        ("", f"{size} sub-networks side by side on a rank, about {size * one / 1e9:.1f} GB"),
     ]
 
 

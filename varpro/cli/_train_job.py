@@ -2,6 +2,7 @@
 
 import time
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 
 from varpro.arrays import Device
@@ -33,7 +34,7 @@ def run_job(comm: Communicator, options: Namespace) -> int:
     if options.dry_run:
         dataset, split = _checked_data(comm, config, options.data)
         if comm.rank == 0:
-            print(describe(config, dataset, split, comm))
+            print(describe(config, dataset, split, comm, device))
         return 0
     with output_folder(comm, Path(config.output or "runs"), overwrite=options.overwrite) as output:
         clock = time.perf_counter()
@@ -62,7 +63,9 @@ def _train(
     from varpro.train.storage import save_network
     from varpro.train.trainer import train
 
-    with make_display(quiet=quiet, first_rank=comm.rank == 0) as display:
+    remedy = "lower glue.block_rows, units or samples, or use --backend cpu"
+    full = device.told_when_full(remedy) if device else nullcontext()
+    with make_display(quiet=quiet, first_rank=comm.rank == 0) as display, full:
         outcome = train(config, comm, dataset=dataset, display=display, device=device, load_seconds=load_seconds)
         if outcome is None:
             return 0
