@@ -48,7 +48,7 @@ def test_single_and_polished(xp, y):
         for polish in (False, True)
     )
     assert np.abs(single.rss / here.rss - 1).max() < 1e-3
-    assert np.abs(polished.nonlinear / here.nonlinear - 1).max() < 1e-6
+    assert np.abs(polished.nonlinear / here.nonlinear - 1).max() < 1e-5  # cost_tolerance is 1e-8
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -106,7 +106,7 @@ def projector(phi: Array, *, ridge: float, tolerance: float, rescale: bool) -> t
     sizes = {"problems": count, "n": n, "units": units}
     _call(
         "projector", phi, phi=given, gram=None, u=u, back=back, rank=rank, condition=condition, finite=finite,
-        workspace=_bytes(phi, _kernels().projector_workspace(**sizes)), ridge=ridge, tolerance=tolerance,
+        workspace=_bytes(phi, _kernels().projector_workspace(**sizes)), ridge=float(ridge), tolerance=float(tolerance),
         rescale=rescale, phi_is_float=phi.dtype == np.float32, u_is_float=False, **sizes,
     )  # fmt: skip
     return u, back, rank, condition, finite

@@ -17,6 +17,7 @@ NAMES = [
     "arange",
     "argmax",
     "ascontiguousarray",
+    "broadcast_to",
     "asarray",
     "array",
     "concatenate",
