@@ -34,7 +34,7 @@ def quadratic(
     _call(
         "quadratic", w, images=images, pixel=str(images.dtype), index=_of(index, np.int32), w=_of(w, np.float64),
         phi=phi, d=d, problems=count, n=n, planes=planes, side=side, units=units, w_is_float=False,
-        d_is_float=jacobian == "float32", logistic=is_logistic(sigma),
+        d_is_float=jacobian == "float32", logistic=is_logistic(sigma), gram=None, workspace=None,
     )  # fmt: skip
     return phi, d
 
@@ -51,7 +51,7 @@ def bilinear(
     _call(
         "bilinear", w, images=images, pixel=str(images.dtype), index=_of(index, np.int32), w=_of(w, np.float64),
         phi=phi, d=d, problems=count, n=n, height=height, width=width, units=units, w_is_float=False,
-        d_is_float=jacobian == "float32", logistic=is_logistic(sigma),
+        d_is_float=jacobian == "float32", logistic=is_logistic(sigma), gram=None, workspace=None,
     )  # fmt: skip
     return phi, d
 
