@@ -28,9 +28,8 @@ inline dim3 threadIdx, blockIdx, blockDim, gridDim;
 namespace cuda_host {
 
 /// What a test chooses.  order: 0 forward, 1 backward, else the seed of a random order, drawn anew after each barrier.
-/// With an odd seed (3, 5, ...) a warp runs ahead of the others as far as its own barriers let it, with an even one some
-/// are held back.
-/// dropped: "file:line" of a barrier to leave out, or empty.
+/// With an odd seed (3, 5, ...) a warp runs ahead of the others as far as its own barriers let it, with an even one
+/// some are held back. dropped: "file:line" of a barrier to leave out, or empty.
 struct Settings {
     unsigned order = 0;
     std::string dropped;

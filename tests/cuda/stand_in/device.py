@@ -13,7 +13,7 @@ import varpro
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-FLAGS = ["-std=c++20", "-O2", "-fPIC", "-fvisibility=hidden", "-w", "-x", "c++"]
+FLAGS = ["-std=c++20", "-O1", "-fPIC", "-fvisibility=hidden", "-w", "-x", "c++"]
 
 
 def build(folder: Path, compiler: str) -> Path:
