@@ -93,6 +93,7 @@ def test_a_device_that_is_not_there_is_a_backend_error(name, keywords):
         rf"{name}: device {count} was asked for" if count else r"CUDA was asked for, but (its driver|this machine)"
     )
     known = {"device": count, "pixel": "float64", "kind": "pq"}  # all else may be zero
+    known |= {"rules": 14 * [0.0], "arithmetic": "double"}
     arguments = {keyword: known.get(keyword, 0) for keyword in keywords}
     with pytest.raises(BackendError, match=message):
         getattr(_cuda, name)(**arguments)
