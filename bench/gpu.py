@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from gpu_fits import measure_fits
 from gpu_kernels import Size, cases
 
 from varpro.arrays import Device
@@ -216,7 +217,8 @@ def main() -> int:
     print({k: round(v) for k, v in rates.items()}, flush=True)
     report = {
         "device": device.name, "date": datetime.date.today().isoformat(), "limits": rates, "size": vars(size),
-        "kernels": measure_kernels(device, clock, size, rates) + measure_iteration(device, clock, size),
+        "kernels": measure_kernels(device, clock, size, rates) + measure_iteration(device, clock, size)
+        + measure_fits(device, 50 if options.tiny else 1_000_000),
         "training": [],
     }  # fmt: skip
     if options.config != "none":

@@ -11,7 +11,7 @@ BENCH = Path(__file__).resolve().parents[2] / "bench"
 @pytest.fixture
 def gpu(xp, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCH))
-    for name in ("gpu", "gpu_kernels", "gpu_small_cases"):
+    for name in ("gpu", "gpu_fits", "gpu_kernels", "gpu_small_cases"):
         sys.modules.pop(name, None)
     import gpu
 
@@ -27,6 +27,8 @@ def test_cases_are_right_and_told(gpu, capsys):
     assert {r["kernel"] for r in records} >= {"scalarize", "jacobian_products", "gauss_newton", "projector"}
     assert all(r["floor_s"] > 0 and r["median_s"] > 0 for r in records)
     records += gpu.measure_iteration(device, clock, gpu.Size(2, 33, 5, 3, 2))
+    records += gpu.measure_fits(device, 20)
+    assert not [r for r in records if "failed" in r]
     report = {"device": "d", "date": "2000-01-01", "limits": rates, "kernels": records, "training": []}
     text = gpu.table(report)
     assert "assemble with damping" in text
