@@ -108,11 +108,21 @@ def test_projector_with_every_kind_of_problem(xp, rng, ridge):
         close(fitted, phi[b] @ here.coefficients(y)[b], 1e9 if b == 2 and not ridge else 1e4)
 
 
-def test_projector_wider_than_the_kernel(xp, rng):
-    phi = rng.standard_normal((2, 100, 70))
-    there = factor(xp.asarray(phi))
-    assert there.rank.tolist() == [70, 70]
-    assert np.abs(there.u.get().mT @ there.u.get() - np.eye(70)).max() < 1e-12
+@pytest.mark.parametrize("ridge", [0.0, 0.2])
+def test_projector_wider_than_the_kernel(xp, rng, ridge):
+    phi = rng.standard_normal((4, 100, 70)) * 10.0 ** rng.integers(-6, 6, 70)
+    phi[1, :, 3] = 0.0
+    phi[2, :, 9] = phi[2, :, 11]
+    phi[3, 50, 60] = np.inf
+    there, here = factor(xp.asarray(phi), ridge=ridge), factor(phi, ridge=ridge)
+    assert there.rank.tolist() == here.rank.tolist()
+    assert there.finite.tolist() == [True, True, True, False]
+    y = rng.standard_normal((4, 100, 1))
+    for b in range(3):
+        u = there.u.get()[b]
+        assert np.abs(u @ (u.T @ y[b]) - here.u[b] @ (here.u[b].T @ y[b])).max() < 1e-9
+        fitted = phi[b] @ there.coefficients(xp.asarray(y)).get()[b]
+        assert np.abs(fitted - phi[b] @ here.coefficients(y)[b]).max() < 1e-7
 
 
 def test_gram_and_factor_of_one_large_system(xp, rng):

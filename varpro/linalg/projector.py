@@ -10,11 +10,12 @@ Yamamoto et al., ETNA 44 (2015) 306-326 (CholeskyQR2); Golub and Pereyra, SIAM J
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array, beside, is_device_array, to_host
+from varpro.arrays import Array, is_device_array, namespace, to_host
 from varpro.errors import ShapeError
 from varpro.kernels import on_device
 from varpro.kernels import projector as kernel
@@ -85,13 +86,36 @@ def factor(phi: Array, *, ridge: float = 0.0, rank_tolerance: float | None = Non
 
 
 def _on_device(phi: Array, ridge: float, tolerance: float, rescale: bool) -> Factor:
-    """The CUDA kernel up to its width, beyond it the host."""
+    """The CUDA kernel up to its width, beyond it the vendor's QR and SVD, problem after problem."""
     if phi.shape[2] <= on_device.PROJECTOR_COLUMNS:
         u, back, *small = on_device.projector(phi, ridge=ridge, tolerance=tolerance, rescale=rescale)
         rank, condition, finite = (to_host(a) for a in small)
         return Factor(u, back, rank.astype(np.int64), condition, finite != 0)
-    made = factor(to_host(phi), ridge=ridge, rank_tolerance=None if rescale else tolerance)
-    return Factor(beside(made.u, phi), beside(made.back, phi), made.rank, made.condition, made.finite)
+    xp, (count, _, columns) = namespace(phi), phi.shape
+    finite = to_host(xp.isfinite(phi.sum(axis=(1, 2))))
+    u, back = xp.full(phi.shape, np.nan), xp.full((count, columns, columns), np.nan)
+    rank, condition = np.zeros(count, dtype=np.int64), np.full(count, np.inf)
+    for b in np.flatnonzero(finite):
+        u[b], back[b], rank[b], condition[b] = _by_svd(phi[b].astype(np.float64), ridge, tolerance, rescale)
+    return Factor(u, back, rank, condition, finite)
+
+
+def _by_svd(phi: Any, ridge: float, tolerance: float, rescale: bool) -> tuple[Any, Any, int, float]:
+    """As _truncated, with an SVD of R in every case: the vendor has no triangular inverse that is worth a call."""
+    xp, (n_rows, n_columns) = namespace(phi), phi.shape
+    rows = phi if ridge == 0 else xp.concatenate([phi, np.sqrt(ridge) * xp.eye(n_columns)])
+    q, r = xp.linalg.qr(rows)
+    size = xp.linalg.norm(r, axis=0)
+    if rescale and len(r) == n_columns and bool((size > 0).all()):
+        left, s, vt = xp.linalg.svd(r / size, full_matrices=False)
+        if bool(s[-1] > tolerance * s[0]):
+            return q[:n_rows] @ left, (vt.T / s) / size[:, None], n_columns, float(s[0] / s[-1])
+    left, s, vt = xp.linalg.svd(r, full_matrices=False)
+    rank = int((s > tolerance * s[0]).sum()) if bool(s[0] > 0) else 0
+    u, back = xp.zeros((n_rows, n_columns)), xp.zeros((n_columns, n_columns))
+    u[:, :rank] = q[:n_rows] @ left[:, :rank]
+    back[:, :rank] = vt[:rank].T / s[:rank]
+    return u, back, rank, float(s[0] / s[rank - 1]) if rank else np.inf
 
 
 def _truncated(phi: Array, ridge: float, tolerance: float, rescale: bool) -> tuple[Array, Array, int, float]:

@@ -78,7 +78,11 @@ def _norm(a, **options):
     return wrap(np.linalg.norm(unwrap(a), **options))
 
 
-linalg = types.SimpleNamespace(norm=_norm)
+def _factorisation(name):
+    return lambda a, **options: wrap(tuple(getattr(np.linalg, name)(unwrap(a), **options)))
+
+
+linalg = types.SimpleNamespace(norm=_norm, qr=_factorisation("qr"), svd=_factorisation("svd"))
 
 
 def get_default_memory_pool():
