@@ -242,7 +242,7 @@ def draw_retrieval(record: NetworkRecord) -> Figure | None:
             for side in axes.spines.values():
                 side.set(visible=True, color=colour, linewidth=2.5 if place == 0 or wrong else 0.8)
     figure.suptitle(
-        "Query (green) and its nearest; red: another class", fontsize=11, fontweight="bold", x=0.01, ha="left"
+        "Query (green) and its nearest; orange: another class", fontsize=11, fontweight="bold", x=0.01, ha="left"
     )
     return figure
 
