@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 def is_device_array(a: object) -> bool:
     """Whether a lives on a CUDA device, told without importing CuPy."""
-    return type(a).__module__.partition(".")[0] == "cupy"
+    return not isinstance(a, np.ndarray) and type(a).__module__.partition(".")[0] == "cupy"
 
 
 def namespace(a: object) -> ModuleType:
@@ -29,6 +29,13 @@ def namespace(a: object) -> ModuleType:
 def to_host(a: Any) -> Array:
     """a as a NumPy array; a copy only if it lives on a device."""
     return a.get() if is_device_array(a) else np.asarray(a)
+
+
+def settled(a: Any) -> Array:
+    """to_host(a), for a device after the work of all its streams: for where it is not known which of them made a."""
+    if is_device_array(a):
+        a.device.synchronize()
+    return to_host(a)
 
 
 def cuda_available() -> bool:
@@ -125,8 +132,23 @@ class Device:
 
 
 def beside(a: Any, like: Any) -> Any:
-    """a where `like` lives: moved to the device if that is on one, else as it is."""
-    return namespace(like).asarray(a) if is_device_array(like) else a
+    """a where `like` lives, host or device; as it is if it lives there."""
+    if is_device_array(like):
+        return namespace(like).asarray(a)
+    return a.get() if is_device_array(a) else a
+
+
+def borrowed(a: Any) -> Any:
+    """The memory of another library's array on a CUDA device as a CuPy array (DLPack), no copy."""
+    return device_namespace().from_dlpack(a)
+
+
+@contextmanager
+def working_on(device: int, stream: int) -> Iterator[None]:
+    """Inside, CuPy allocates on this device and all that it and the kernels do is put on this cudaStream_t."""
+    cuda = device_namespace().cuda
+    with cuda.Device(device), cuda.ExternalStream(stream, device) if stream else cuda.Stream.null:
+        yield
 
 
 # A batch is a frozen dataclass whose arrays all lead with the number of problems; what is no array is shared.  Masks

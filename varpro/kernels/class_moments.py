@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from varpro import _cpu
-from varpro.arrays import Array
+from varpro.arrays import Array, is_device_array
 from varpro.errors import ShapeError
+from varpro.kernels import on_device
 from varpro.kernels._checks import FLOATS
 
 
@@ -29,9 +30,11 @@ class Moments(NamedTuple):
 def class_moments(f: Array, position: Array, n_classes: int, *, centred: bool = True) -> Moments:
     """Moments of f (B, N, D) float32 or float64 with position (B, N), integers in 0 .. n_classes - 1.
 
-    centred : whether h is wanted.
+    centred : whether h is wanted.  For f on a device the moments lie there; position may be on either side.
     """
     check_batches(f, position, n_classes)
+    if is_device_array(f):
+        return Moments(*on_device.class_moments(f, position, n_classes, centred=centred))
     n_batches, n, d = f.shape
     counts = np.empty((n_batches, n_classes), dtype=np.int64)
     means, within = np.empty((n_batches, n_classes, d)), np.empty((n_batches, n_classes))

@@ -6,8 +6,9 @@ s = sqrt(||x||^2 + eps),   xhat = x / (xi s),   u = x / s,   (dxhat)^T g = (g - 
 import numpy as np
 
 from varpro import _cpu
-from varpro.arrays import Array
+from varpro.arrays import Array, is_device_array
 from varpro.errors import ShapeError
+from varpro.kernels import on_device
 from varpro.kernels._checks import FLOATS
 
 
@@ -15,9 +16,12 @@ def inward_scale(x: Array, xi: float, eps: float) -> tuple[Array, Array]:
     """xhat (N, D) in the dtype of x, and s (N,) float64; arithmetic in float64.
 
     x : (N, D) float32 or float64.  s is not finite where the row is not, or where its square overflows.  A row with
-    s = 0 is NaN.
+    s = 0 is NaN.  Both lie where x does.
     """
     _check(x)
+    if is_device_array(x):
+        out, s = on_device.inward_scale(x, None, xi, eps)
+        return out, s
     out, s = np.empty(x.shape, dtype=x.dtype), np.empty(len(x))
     _cpu.inward_scale(np.ascontiguousarray(x), None, float(xi), float(eps), out, s, None)
     return out, s
@@ -38,6 +42,9 @@ def inward_scale_vjp(x: Array, g: Array, xi: float, eps: float) -> tuple[Array, 
     _check(x)
     if g.shape != x.shape or g.dtype != x.dtype:
         raise ShapeError(f"g has shape {g.shape} and dtype {g.dtype}, x {x.shape} and {x.dtype}; both need the same")
+    if is_device_array(x):
+        out, s, along = on_device.inward_scale(x, g, xi, eps)
+        return out, s, along
     out, s, along = np.empty(x.shape, dtype=x.dtype), np.empty(len(x)), np.empty(len(x))
     _cpu.inward_scale(np.ascontiguousarray(x), np.ascontiguousarray(g), float(xi), float(eps), out, s, along)
     return out, s, along

@@ -162,6 +162,67 @@ def assemble(
     return h
 
 
+def class_moments(
+    f: Array, position: Array, n_classes: int, *, centred: bool
+) -> tuple[Array, Array, Array, Array | None]:
+    """counts (B, C) int64, means (B, C, D), within (B, C) and h (B, N, D) or None, as kernels.class_moments.
+
+    f : (B, N, D) float32 or float64.  position : (B, N) integers, there or on the host.
+    """
+    xp, (count, n, d) = namespace(f), f.shape
+    _, order, first = _class_order(f, position, n_classes)
+    means, within = xp.empty((count, n_classes, d)), xp.empty((count, n_classes))
+    h = xp.empty((count, n, d)) if centred else None
+    sizes = {"problems": count, "features": d, "classes": n_classes}
+    workspace = _bytes(f, _kernels().class_moments_workspace(**sizes))
+    _call(
+        "class_moments", f, f=xp.ascontiguousarray(f), order=order, first=first, means=means, within=within, h=h,
+        workspace=workspace, n=n, f_is_float=f.dtype == np.float32, **sizes,
+    )  # fmt: skip
+    return (first[:, 1:] - first[:, :-1]).astype(np.int64), means, within, h
+
+
+def inward_scale(x: Array, g: Array | None, xi: float, eps: float) -> tuple[Array, ...]:
+    """xhat and s of kernels.inward_scale, and for g the gradient, s and u.g."""
+    xp, (n, d) = namespace(x), x.shape
+    out, s = xp.empty(x.shape, dtype=x.dtype), xp.empty(n)
+    along = None if g is None else xp.empty(n)
+    _call(
+        "inward_scale", x, x=xp.ascontiguousarray(x), g=_of(g, x.dtype.type), out=out, s=s, along=along, n=n,
+        features=d, is_float=x.dtype == np.float32, xi=float(xi), eps=float(eps),
+    )  # fmt: skip
+    return (out, s) if along is None else (out, s, along)
+
+
+def softmax_divergence(
+    f: Array, position: Array, weights: Array | None, n_classes: int, kind: str, *, tau: float, scale: float
+) -> tuple[Array, Array, Array]:
+    """value (B, C), by_f (B, N, D) and by_weights (B, C, D) of kernels.softmax_divergence; best for weights None."""
+    xp, (count, n, d) = namespace(f), f.shape
+    there, order, first = _class_order(f, position, n_classes)
+    value, by_f, third = xp.empty((count, n_classes)), xp.empty(f.shape, dtype=f.dtype), xp.empty((count, n_classes, d))
+    sizes = {"problems": count, "n": n, "classes": n_classes}
+    workspace = _bytes(f, _kernels().softmax_divergence_workspace(**sizes))
+    _call(
+        "softmax_divergence", f, f=xp.ascontiguousarray(f), position=there, order=order, first=first,
+        weights=_of(weights, np.float64), best=third if weights is None else None, value=value, by_f=by_f,
+        by_weights=None if weights is None else third, workspace=workspace, features=d, kind=kind,
+        f_is_float=f.dtype == np.float32, tau=float(tau), scale=float(scale), **sizes,
+    )  # fmt: skip
+    return value, by_f, third
+
+
+def _class_order(f: Array, position: Array, n_classes: int) -> tuple[Array, Array, Array]:
+    """position (B, N), order (B, N) and first (B, C + 1), int32: the samples of each class, where f lies."""
+    xp, (count, n) = namespace(f), position.shape
+    there = xp.ascontiguousarray(xp.asarray(position), dtype=np.int32)
+    order, first = xp.empty((count, n), dtype=np.int32), xp.empty((count, n_classes + 1), dtype=np.int32)
+    _call(
+        "class_order", f, position=there, order=order, first=first, problems=count, n=n, classes=n_classes
+    )  # fmt: skip
+    return there, order, first
+
+
 def _of(a: Array | None, dtype: type) -> Array | None:
     """a as a C-contiguous array of dtype on its device; None stays."""
     return None if a is None else namespace(a).ascontiguousarray(a, dtype=dtype)

@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 
 from varpro import _cpu
-from varpro.arrays import Array
+from varpro.arrays import Array, is_device_array
 from varpro.errors import ShapeError
+from varpro.kernels import on_device
 from varpro.kernels._checks import doubles
 from varpro.kernels.class_moments import check_batches, positions
 
@@ -29,11 +30,13 @@ def softmax_divergence(
 
     f : (B, N, D) float32 or float64; position : (B, N) integers; weights : (B, C, D).  The gradients are (B, N, D) in
     the dtype of f and (B, C, D) float64, as all arithmetic.  value[c] is not finite where a feature of the class or
-    its weights are not.
+    its weights are not.  For f and weights on a device all three lie there; position may be on either side.
     """
     if weights.ndim != 3 or weights.shape != (len(f), weights.shape[1], f.shape[-1]):
         raise ShapeError(f"weights have shape {weights.shape}, f {f.shape}; they need (B, C, D)")
     _check(f, position, weights.shape[1], kind, tau)
+    if is_device_array(f):
+        return on_device.softmax_divergence(f, position, weights, weights.shape[1], kind, tau=tau, scale=scale)
     by_f, by_weights, value = np.empty(f.shape, dtype=f.dtype), np.empty(weights.shape), np.empty(weights.shape[:2])
     _cpu.softmax_divergence(
         np.ascontiguousarray(f), positions(position), doubles(weights), None, value, by_f, by_weights, float(tau),
@@ -50,6 +53,8 @@ def softmax_divergence_eliminated(
     tau log of the mean p (pq), tau times the mean log p (qp), or the mean; zeros for a class without samples.
     """
     _check(f, position, n_classes, kind, tau)
+    if is_device_array(f):
+        return on_device.softmax_divergence(f, position, None, n_classes, kind, tau=tau, scale=scale)
     best, value = np.zeros((f.shape[0], n_classes, f.shape[2])), np.empty((f.shape[0], n_classes))
     by_f = np.empty(f.shape, dtype=f.dtype)
     _cpu.softmax_divergence(

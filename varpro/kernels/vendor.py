@@ -80,6 +80,32 @@ def cholesky_solve(factor: Any, rhs: Any) -> Any:
     return x
 
 
+def subtract_transposed(out: Array, a: Array, b: Array) -> None:
+    """out (n, m) -= a^T b in place for a (k, n) and b (k, m); float64, C-contiguous."""
+    (k, n), m = a.shape, b.shape[1]
+    if out.size and k:
+        blas = _Blas(np.float64, namespace(out))
+        blas.gemm(False, True, m, n, k, -1.0, _at(b), m, 0, _at(a), n, 0, 1.0, _at(out), m, 0, 1)
+
+
+def cholesky_large(h: Any) -> int:
+    """Factors the lower triangle of one h (n, n) float64 in place; the info of LAPACK, for which it waits."""
+    xp, n, upper = namespace(h), len(h), _cublas().CUBLAS_FILL_MODE_UPPER
+    handle, info = _cusolver_handle(xp), xp.zeros(1, dtype=np.int32)
+    length = _cusolver().dpotrf_bufferSize(handle, upper, n, _at(h), n)
+    work = xp.empty(max(length, 1))
+    _cusolver().dpotrf(handle, upper, n, _at(h), n, _at(work), length, _at(info))
+    return int(info[0])
+
+
+def cholesky_large_solve(factor: Any, rows: Any) -> None:
+    """rows (k, n) in place by the x with x L L^T = rows, for the factor of `cholesky_large`."""
+    xp, (count, n), upper = namespace(rows), rows.shape, _cublas().CUBLAS_FILL_MODE_UPPER
+    info = xp.zeros(1, dtype=np.int32)
+    if rows.size:
+        _cusolver().dpotrs(_cusolver_handle(xp), upper, n, count, _at(factor), n, _at(rows), n, _at(info))
+
+
 class _Blas:
     """Batched products of one dtype on the current device; opened and closed around a mode of arithmetic."""
 

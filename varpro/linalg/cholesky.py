@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array, beside, is_device_array, namespace, to_host
+from varpro.arrays import Array, beside, is_device_array, namespace
 from varpro.kernels import vendor
 
 
@@ -13,68 +13,87 @@ class Factored(Protocol):
     """A factorisation of a symmetric positive definite matrix (n, n)."""
 
     @property
+    def norm(self) -> float:
+        """kappa_1 = norm ||inverse||_1; NaN if it was not asked for."""
+
+    @property
     def condition(self) -> float:
-        """Estimate of kappa_1."""
+        """Estimate of kappa_1; NaN if it was not asked for."""
 
     def solve(self, rhs: Array) -> Array:
-        """x (n, k) on the host for rhs (n, k) on the host."""
+        """x (n, k) for rhs (n, k); x lies where rhs does."""
+
+    def solve_rows(self, rhs: Array) -> Array:
+        """The same for rows: x (k, n) with x A = rhs (k, n), which lies where A does."""
 
 
-def factor(lower: Array, ridge: float) -> Factored | None:
+def factor(lower: Array, ridge: float, *, overwrite: bool = False, conditioned: bool = True) -> Factored | None:
     """Cholesky of the symmetric matrix given by the lower triangle of `lower` (n, n) plus ridge I; None on breakdown.
 
-    lower is not modified.
+    overwrite : whether `lower`, C-contiguous, may be lost.  conditioned : whether the condition is wanted.
     """
-    return _Device.make(lower, ridge) if is_device_array(lower) else _Host.make(lower, ridge)
+    if is_device_array(lower):
+        return _Device.make(lower, ridge, overwrite=overwrite, conditioned=conditioned)
+    return _Host.make(lower, ridge, overwrite=overwrite, conditioned=conditioned)
 
 
 class _Host:
     """LAPACK."""
 
-    def __init__(self, factor: Array, condition: float) -> None:
-        self.factor, self.condition = factor, condition
+    def __init__(self, factor: Array, norm: float, condition: float) -> None:
+        self.factor, self.norm, self.condition = factor, norm, condition
 
     @classmethod
-    def make(cls, lower: Array, ridge: float) -> "_Host | None":
+    def make(cls, lower: Array, ridge: float, *, overwrite: bool, conditioned: bool) -> "_Host | None":
         # C-ordered lower triangle = Fortran-ordered upper triangle, which is what LAPACK is shown
-        work = lower.copy().T
+        norm = _symmetric_norm(lower) + ridge if conditioned else np.nan
+        work = (lower if overwrite else lower.copy()).T
         np.einsum("ii->i", work)[:] += ridge
-        norm = _symmetric_norm(lower) + ridge
         upper, info = scipy.linalg.lapack.dpotrf(work, lower=False, overwrite_a=True, clean=False)
         if info != 0:
             return None
+        if not conditioned:
+            return cls(upper, norm, np.nan)
         reciprocal, _ = scipy.linalg.lapack.dpocon(upper, norm, uplo="U")
-        return cls(upper, 1.0 / float(reciprocal) if reciprocal > 0 else np.inf)
+        return cls(upper, norm, 1.0 / float(reciprocal) if reciprocal > 0 else np.inf)
 
     def solve(self, rhs: Array) -> Array:
         return np.ascontiguousarray(scipy.linalg.lapack.dpotrs(self.factor, rhs, lower=False)[0])
+
+    def solve_rows(self, rhs: Array) -> Array:
+        x: Array = scipy.linalg.lapack.dpotrs(self.factor, rhs.T, lower=False)[0].T
+        return x
 
 
 class _Device:
     """cuSOLVER; the condition by Hager's estimate of the norm of the inverse, SIAM J. Sci. Stat. Comput. 5 (1984)."""
 
     def __init__(self, factor: Array, norm: float) -> None:
-        self.factor = factor
-        self.condition = norm * self._inverse_norm()
+        self.factor, self.norm = factor, norm
+        self.condition = norm * self._inverse_norm() if np.isfinite(norm) else np.nan
 
     @classmethod
-    def make(cls, lower: Array, ridge: float) -> "_Device | None":
-        xp, n = namespace(lower), len(lower)
-        work = lower.copy()
-        work.reshape(-1)[:: n + 1] += ridge
-        info = vendor.cholesky(work[None])
-        if int(info[0]) != 0:
-            return None
-        half = abs(xp.tril(lower))
-        sums = half.sum(axis=0) + half.sum(axis=1) - xp.diagonal(half)
-        return cls(work[None], float(sums.max()) + ridge)
+    def make(cls, lower: Array, ridge: float, *, overwrite: bool, conditioned: bool) -> "_Device | None":
+        norm = np.nan
+        if conditioned:
+            half = abs(namespace(lower).tril(lower))
+            norm = float((half.sum(axis=0) + half.sum(axis=1) - namespace(lower).diagonal(half)).max()) + ridge
+        work = lower if overwrite else lower.copy()
+        work.reshape(-1)[:: len(lower) + 1] += ridge
+        return cls(work, norm) if vendor.cholesky_large(work) == 0 else None
 
     def solve(self, rhs: Array) -> Array:
-        columns = (beside(c[None], self.factor) for c in np.ascontiguousarray(rhs.T))
-        return np.stack([to_host(vendor.cholesky_solve(self.factor, c))[0] for c in columns], axis=1)
+        there = beside(rhs, self.factor)
+        x = self.solve_rows(there.T)
+        return beside(namespace(x).ascontiguousarray(x.T), rhs)
+
+    def solve_rows(self, rhs: Array) -> Array:
+        x = namespace(self.factor).array(rhs, dtype=np.float64, order="C")
+        vendor.cholesky_large_solve(self.factor, x)
+        return x
 
     def _inverse_norm(self) -> float:
-        n = self.factor.shape[1]
+        n = len(self.factor)
         x = np.full(n, 1.0 / n)
         estimate = 0.0
         for _ in range(5):
