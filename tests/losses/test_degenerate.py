@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.losses.differences import TOLERANCE, batch, distance, gradient
-from varpro.errors import BackendError, DegenerateBatchError, NonFiniteError, ShapeError, VarproError
+from varpro.errors import DegenerateBatchError, NonFiniteError, ShapeError, VarproError
 from varpro.losses import DiscriminantFactors, NullSpaceLoss
 
 EXACT, RIDGE = NullSpaceLoss(mode="exact"), NullSpaceLoss()
@@ -169,12 +169,6 @@ def test_classes_collapsed_to_the_rounding_of_single_precision_do_not_count():
 def test_arrays_that_do_not_fit(f, y):
     with pytest.raises(ShapeError):
         RIDGE(f, y)
-
-
-def test_an_array_on_a_device_is_refused(monkeypatch):
-    monkeypatch.setattr("varpro.losses.batch.is_device_array", lambda a: True)
-    with pytest.raises(BackendError, match=r"F\.get"):
-        RIDGE(*batch(6, 9, 2))
 
 
 def test_errors_are_of_the_library():

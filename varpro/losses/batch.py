@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array, is_device_array
+from varpro.arrays import Array, is_device_array, namespace, to_host
 from varpro.errors import BackendError, NonFiniteError, ShapeError
 from varpro.kernels.class_moments import class_moments
 
@@ -18,7 +18,8 @@ class LossResult:
     value: Any
     """float, or (b,) for b batches"""
     gradient: Any
-    """Shaped as F, float32 for float32, else float64; a mapping from name to array where there is more than F."""
+    """Shaped as F and where F lies, float32 for float32, else float64; a mapping from name to array where there is
+    more than F."""
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -31,14 +32,26 @@ def finite_matrix(a: Any, name: str) -> Array:
 
 def real_matrix(a: Any, name: str) -> Array:
     """a (rows, columns) in float32 or float64, whatever its values: the kernels tell.  Raises ShapeError."""
-    if is_device_array(a):
-        raise BackendError(f"{name} lives on a device; these objectives take NumPy arrays: pass {name}.get()")
-    a = np.asarray(a)
+    a = a if is_device_array(a) else np.asarray(a)
     if a.ndim != 2 or 0 in a.shape:
         raise ShapeError(f"{name} has the shape {a.shape}; it needs two dimensions, none of them 0")
     if a.dtype.kind not in "fiu":
         raise ShapeError(f"{name} holds {a.dtype}; it needs real numbers")
     return a if a.dtype in (np.float32, np.float64) else a.astype(np.float64)
+
+
+def dimensions(a: Any) -> int:
+    """Of an array on either side, or of nested lists."""
+    return a.ndim if hasattr(a, "ndim") else np.ndim(a)
+
+
+def require_one_side(**inputs: Any) -> None:
+    """Raise BackendError where some inputs lie on a device and others do not; None is left out."""
+    there = [is_device_array(a) for a in inputs.values() if a is not None]
+    if any(there) and not all(there):
+        given = {name: is_device_array(a) for name, a in inputs.items() if a is not None}
+        device, host = (", ".join(k for k, v in given.items() if v is side) for side in (True, False))
+        raise BackendError(f"{device} on a device, {host} on the host: move {host} with cupy.asarray, or take .get()")
 
 
 def in_precision_of(source: Any, a: Array) -> Array:
@@ -49,14 +62,13 @@ def in_precision_of(source: Any, a: Array) -> Array:
 def require_finite(a: Array, name: str) -> None:
     """Raise NonFiniteError with the place of the first value of a that is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(a.sum()):
+        if np.isfinite(float(a.sum())):
             return
-    bad = np.argwhere(~np.isfinite(a))
-    if len(bad):
-        where = tuple(int(i) for i in bad[0])
-        raise NonFiniteError(
-            f"{name}{list(where)} is {float(a[where])}, the first of {len(bad)} such values of {a.size}"
-        )
+    bad = ~namespace(a).isfinite(a)
+    count = int(bad.sum())
+    if count:
+        where = tuple(int(i) for i in np.unravel_index(int(bad.argmax()), a.shape))
+        raise NonFiniteError(f"{name}{list(where)} is {float(a[where])}, the first of {count} such values of {a.size}")
 
 
 def require_no_overflow(value: float, name: str, shape: tuple[int, ...]) -> None:
@@ -66,8 +78,8 @@ def require_no_overflow(value: float, name: str, shape: tuple[int, ...]) -> None
 
 
 def labels_of(y: Any, n_rows: int, name: str = "F") -> Array:
-    """y (n_rows,) of integers.  Raises ShapeError."""
-    y = np.asarray(y)
+    """y (n_rows,) of integers, on the host wherever they were.  Raises ShapeError."""
+    y = to_host(y)
     if y.ndim != 1 or len(y) != n_rows:
         raise ShapeError(f"y has the shape {y.shape}; {name} has {n_rows} rows and needs one label each")
     if y.dtype.kind not in "iu":
@@ -102,10 +114,11 @@ def over_batches(loss: Callable[..., LossResult], features: Any, y: Any, **input
 
     parts = [loss(f, y[b], **{k: pick(a, b) for k, a in inputs.items()}) for b, f in enumerate(features)]
     first = parts[0].gradient
+    stack = namespace(features).stack
     gradient: Any = (
-        {k: np.stack([p.gradient[k] for p in parts]) for k in first}
+        {k: stack([p.gradient[k] for p in parts]) for k in first}
         if isinstance(first, Mapping)
-        else np.stack([p.gradient for p in parts])
+        else stack([p.gradient for p in parts])
     )
     return LossResult(
         np.array([p.value for p in parts]), gradient, {k: [p.info[k] for p in parts] for k in parts[0].info}

@@ -13,15 +13,15 @@ from typing import Any, Literal
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, to_host
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
 from varpro.linalg import projector
-from varpro.losses.batch import finite_matrix
+from varpro.losses.batch import finite_matrix, require_one_side
 from varpro.losses.factors import ClassMoments
 
 
 class _Stream:
-    """Moments gathered by partial_fit; what follows from them is made on the first use."""
+    """Moments gathered by partial_fit; what follows from them is made on the first use, on the host."""
 
     def __init__(self) -> None:
         self.moments: ClassMoments | None = None
@@ -61,7 +61,7 @@ class DiscriminantClassifier(_Stream):
 
     def merge(self, moments: ClassMoments) -> "DiscriminantClassifier":
         """Add the moments of another stream, of another rank for instance."""
-        self.moments = moments if self.moments is None else self.moments.merge(moments)
+        self.moments = moments.beside(moments.counts) if self.moments is None else self.moments.merge(moments)
         self._projection = None
         return self
 
@@ -80,20 +80,23 @@ class DiscriminantClassifier(_Stream):
         return self._projection
 
     def transform(self, x: Any) -> Array:
-        """X P, (N, r)"""
-        return self._require(x)[1] @ self.projection
+        """X P, (N, r), where X lies."""
+        rows = self._require(x)[1]
+        return rows @ beside(self.projection, rows)
 
     def decision_function(self, x: Any) -> Array:
-        """Scores (N, C), columns in the order of `labels`."""
+        """Scores (N, C), columns in the order of `labels`, where X lies."""
         moments = self._require()[0]
         centre = moments.means.mean(axis=0)  # shifts all scores of a row alike and keeps their digits
         means = (moments.means - centre) @ self.projection
-        rows = (self._require(x)[1] - centre) @ self.projection
-        return rows @ means.T - 0.5 * (means**2).sum(axis=1) + self._log_priors(moments)
+        shift = self._log_priors(moments) - 0.5 * (means**2).sum(axis=1)
+        rows = self._require(x)[1]
+        rows = (rows - beside(centre, rows)) @ beside(self.projection, rows)
+        return rows @ beside(means.T, rows) + beside(shift, rows)
 
     def predict(self, x: Any) -> Array:
         """Labels (N,); of equal scores the first."""
-        return self.labels[self.decision_function(x).argmax(axis=1)]
+        return self.labels[to_host(self.decision_function(x).argmax(axis=1))]
 
     def _log_priors(self, moments: ClassMoments) -> Array:
         if self.priors is None:
@@ -147,17 +150,21 @@ class NearestCentroid(_Stream):
     def partial_fit(self, features: Any, y: Any) -> "NearestCentroid":
         """Add a batch."""
         moments = ClassMoments.of(features, y)
-        self.moments = moments if self.moments is None else self.moments.merge(moments)
+        self.moments = moments.beside(moments.counts) if self.moments is None else self.moments.merge(moments)
         return self
 
     def predict(self, x: Any) -> Array:
         """Labels (N,)."""
         moments, rows = self._require(x)
-        return moments.labels[nearest_centroid(rows, moments.means)]
+        return moments.labels[to_host(nearest_centroid(rows, beside(moments.means, rows)))]
 
 
 def nearest_centroid(x: Any, centroids: Any) -> Array:
-    """Row of centroids (C, D) nearest to each row of x (N, D); learned centroids serve as they are."""
+    """Row of centroids (C, D) nearest to each row of x (N, D); learned centroids serve as they are.
+
+    Both on one side, host or device, as is the result.
+    """
+    require_one_side(x=x, centroids=centroids)
     rows, centres = finite_matrix(x, "X"), finite_matrix(centroids, "the centroids")
     if rows.shape[1] != centres.shape[1]:
         raise ShapeError(f"X has {rows.shape[1]} columns, the centroids have {centres.shape[1]}")

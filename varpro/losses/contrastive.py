@@ -10,9 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, namespace
 from varpro.errors import ConfigError, DegenerateBatchError
-from varpro.losses.batch import LossResult, finite_matrix, in_precision_of, labels_of, over_batches, require_no_overflow
+from varpro.losses.batch import (
+    LossResult,
+    dimensions,
+    finite_matrix,
+    in_precision_of,
+    labels_of,
+    over_batches,
+    require_no_overflow,
+)
 
 NEAR = 1e-4
 """Squared distances below this share of the norms are taken from differences: the matrix product has cancelled."""
@@ -37,31 +45,34 @@ class ContrastiveLoss:
         return cls(float(np.sqrt(2.0)) / xi)
 
     def __call__(self, features: Any, y: Any) -> LossResult:
-        if np.ndim(features) == 3:
+        if dimensions(features) == 3:
             return over_batches(self, features, y)
         rows = finite_matrix(features, "F")
-        y = labels_of(y, len(rows))
-        n = len(rows)
+        xp, n = namespace(rows), len(rows)
+        y = beside(labels_of(y, n), rows)
         if n < 2:
             raise DegenerateBatchError(
                 f"no pairs in a batch of one sample (N = 1, D = {rows.shape[1]}, C = 1): take two or more"
             )
         rows = rows - rows.mean(axis=0)
         same = y[:, None] == y
-        np.fill_diagonal(same, False)
+        xp.fill_diagonal(same, False)
         square = _squared_distances(rows)
-        distance = np.sqrt(square)
-        lack = np.maximum(self.margin - distance, 0.0)
+        distance = xp.sqrt(square)
+        lack = xp.maximum(self.margin - distance, 0.0)
         lack[same] = 0.0
-        np.fill_diagonal(lack, 0.0)
+        xp.fill_diagonal(lack, 0.0)
         pairs = n * (n - 1) / 2
-        value = 0.25 * (float(square[same].sum()) + float(np.vdot(lack, lack))) / pairs
-        pull = same - np.divide(lack, distance, out=np.zeros_like(lack), where=distance > 0)
+        value = 0.25 * (float(square[same].sum()) + float(xp.vdot(lack, lack))) / pairs
+        with np.errstate(divide="ignore", invalid="ignore"):
+            push = lack / distance
+        push[distance == 0] = 0.0
+        pull = same - push
         gradient = (pull.sum(axis=1)[:, None] * rows - pull @ rows) / pairs
         info = {
             "same": int(same.sum()) // 2,
             "different": int(pairs) - int(same.sum()) // 2,
-            "pushing": int(np.count_nonzero(lack)) // 2,
+            "pushing": int(xp.count_nonzero(lack)) // 2,
         }
         return LossResult(value, in_precision_of(features, gradient), info)
 
@@ -69,11 +80,11 @@ class ContrastiveLoss:
 def _squared_distances(rows: Array) -> Array:
     """(N, N), exactly 0 on the diagonal and between equal rows."""
     with np.errstate(over="ignore", invalid="ignore"):
-        norms = np.einsum("ij,ij->i", rows, rows)
+        norms = namespace(rows).einsum("ij,ij->i", rows, rows)
         require_no_overflow(float(norms.max()) * len(rows), "F", rows.shape)
         sums = norms[:, None] + norms
         square: Array = sums - 2.0 * (rows @ rows.T)
-    i, j = np.nonzero(square <= NEAR * sums)
+    i, j = namespace(rows).nonzero(square <= NEAR * sums)
     step = max(1, 4_000_000 // rows.shape[1])
     for begin in range(0, len(i), step):
         a, b = i[begin : begin + step], j[begin : begin + step]

@@ -9,19 +9,21 @@ With b = V^T B the two residuals of b on the rows of H are
     ridge   Z = b H^T (H H^T + delta I)^-1,         R = b - Z H = delta ((H^T H + delta I)^-1 b^T)^T
 
 which is variable projection with Phi = H^T and b^T as data; a Cholesky factor on the smaller side serves both.
+
+What has rows of samples or columns of features lies where F does; counts, sums and V lie on the host.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, namespace, to_host
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
 from varpro.kernels.class_moments import class_moments
-from varpro.linalg import projector
+from varpro.linalg import cholesky, projector, updates
 from varpro.losses.batch import labels_of, real_matrix, require_finite, require_no_overflow
 
 GRAM_CONDITION_LIMIT = 1e-13
@@ -79,20 +81,23 @@ class DiscriminantFactors:
         self.single = getattr(features, "dtype", None) == np.float32
         rows = real_matrix(features, "F")
         self.n_samples, self.n_features = rows.shape
-        self.labels, self.position = np.unique(labels_of(y, len(rows)), return_inverse=True)
+        self.labels, position = np.unique(labels_of(y, len(rows)), return_inverse=True)
+        self.position = beside(position, rows)
         self.ridge, self.side = ridge or Ridge(), side
-        moments = class_moments(rows[None], self.position[None], self.n_classes, centred=centred)
-        self.counts, self.means, self.within = moments.counts[0], moments.means[0], moments.within[0]
+        moments = class_moments(rows[None], position[None], self.n_classes, centred=centred)
+        self.counts, self.within = to_host(moments.counts[0]), to_host(moments.within[0])
+        self.means = moments.means[0]
         if moments.h is not None:
             self.H = moments.h[0]
         with np.errstate(over="ignore", invalid="ignore"):
             self.trSw = float(self.within.sum()) / self.n_samples
             if not np.isfinite(self.trSw):
                 require_finite(rows, "F")
-            self.mean = self.weights @ self.means
+            xp, weights = namespace(rows), beside(self.weights, rows)
+            self.mean = weights @ self.means
             self.deviations = self.means - self.mean
-            self.B = np.sqrt(self.weights)[:, None] * self.deviations
-            self.trSb = float(np.vdot(self.B, self.B))
+            self.B = xp.sqrt(weights)[:, None] * self.deviations
+            self.trSb = float(xp.vdot(self.B, self.B))
             norm2 = self.n_samples * (self.trSt + float(self.mean @ self.mean))
         require_no_overflow(norm2, "F", rows.shape)
         self._norm = np.sqrt(norm2)
@@ -156,18 +161,18 @@ class DiscriminantFactors:
     @cached_property
     def b(self) -> Array:
         """V^T B, (C-1, D)"""
-        return self.contrasts.T @ self.B
+        return beside(self.contrasts.T, self.B) @ self.B
 
     def spread(self, core: Array, z: Array, by_trace: float) -> Array:
         """(N^-1/2 Yn V - Z^T) core + by_trace (F - mu), (N, D), for core (C-1, D), in one array of that size.
 
         The first factor is how b moves with each sample, less the tilt of the rows of H.
         """
-        scaled = self.contrasts / np.sqrt(self.n_samples * self.counts)[:, None]
-        out = np.take(scaled @ core + by_trace * self.deviations, self.position, axis=0)
+        scaled = beside(self.contrasts / np.sqrt(self.n_samples * self.counts)[:, None], core)
+        out = namespace(core).take(scaled @ core + by_trace * self.deviations, self.position, axis=0)
         if by_trace:
-            out = scipy.linalg.blas.daxpy(self.H.ravel(), out.ravel(), a=by_trace).reshape(out.shape)
-        return scipy.linalg.blas.dgemm(-1.0, core.T, z.T, trans_b=True, beta=1.0, c=out.T, overwrite_c=True).T
+            out = updates.add_scaled(out, by_trace, self.H)
+        return updates.subtract_transposed(out, z, core)
 
     def ridge_residual(self) -> Residual:
         """Z and R with the ridge delta = N gamma, on the chosen or the smaller side."""
@@ -175,17 +180,15 @@ class DiscriminantFactors:
         rank = min(self.n_samples - self.n_classes, self.n_features)
         on_n = self.side == "n" or (self.side == "auto" and self.n_samples < self.n_features)
         gram = self.H @ self.H.T if on_n else self.H.T @ self.H
-        gram.flat[:: len(gram) + 1] += delta
-        try:
-            factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-        except np.linalg.LinAlgError:  # delta below the rounding of the Gram matrix
+        factor = cholesky.factor(gram, delta, overwrite=True, conditioned=False)
+        if factor is None:  # delta below the rounding of the Gram matrix
             basis = projector.factor(self.H[None], ridge=delta)
             half = self.b @ basis.back[0]
             return Residual(half @ basis.u[0].T, delta * half @ basis.back[0].T, rank)
         if on_n:
-            z = scipy.linalg.cho_solve(factor, self.H @ self.b.T, overwrite_b=True, check_finite=False).T
+            z = factor.solve_rows(self.b @ self.H.T)
             return Residual(z, self.b - z @ self.H, rank)
-        solved = scipy.linalg.cho_solve(factor, self.b.T, check_finite=False).T
+        solved = factor.solve_rows(self.b)
         return Residual(solved @ self.H.T, delta * solved, rank)
 
     def exact_residual(self) -> Residual:
@@ -196,26 +199,24 @@ class DiscriminantFactors:
         """
         n_rows, within = self.n_samples, np.sqrt(self.n_samples * self.trSw)
         if within <= self.rank_tolerance:
-            return Residual(np.zeros((self.n_classes - 1, n_rows)), self.b.copy(), 0)
+            return Residual(namespace(self.H).zeros((self.n_classes - 1, n_rows)), self.b.copy(), 0)
         gram = self.H @ self.H.T
         same = self.position[:, None] == self.position
-        gram += same * (within**2 / n_rows / self.counts[self.position])
-        norm = np.abs(gram).sum(axis=0).max()
-        lower, info = scipy.linalg.lapack.dpotrf(gram.T, lower=True, overwrite_a=True)
-        if info == 0:
-            reciprocal, _ = scipy.linalg.lapack.dpocon(lower, norm, uplo="L")
-            if reciprocal > GRAM_CONDITION_LIMIT and reciprocal * norm > self.rank_tolerance**2:
-                z, r = np.zeros((self.n_classes - 1, n_rows)), self.b
-                for _ in range(2):
-                    z = z + scipy.linalg.cho_solve((lower, True), self.H @ r.T, check_finite=False).T
-                    r = self.b - z @ self.H
-                return Residual(z, r, n_rows - self.n_classes)
+        gram += same * beside(within**2 / n_rows / self.counts, same)[self.position]
+        factor = cholesky.factor(gram, 0.0, overwrite=True)
+        if factor is not None and factor.condition < min(
+            1 / GRAM_CONDITION_LIMIT, factor.norm / self.rank_tolerance**2
+        ):
+            z = factor.solve_rows(self.b @ self.H.T)
+            r = self.b - z @ self.H
+            z = z + factor.solve_rows(r @ self.H.T)
+            return Residual(z, self.b - z @ self.H, n_rows - self.n_classes)
         return self._truncated_residual()
 
     def _truncated_residual(self) -> Residual:
-        """The same from the engine's projector, where H has lost rank within its classes."""
-        last = self.n_samples - 1
-        top = scipy.linalg.eigh(self.H @ self.H.T, eigvals_only=True, subset_by_index=[last, last], check_finite=False)
+        """The same from the engine's projector, where H has lost rank within its classes; it factors on the host."""
+        last, gram = self.n_samples - 1, to_host(self.H @ self.H.T)
+        top = scipy.linalg.eigh(gram, eigvals_only=True, subset_by_index=[last, last], check_finite=False)
         largest = float(np.sqrt(top[0]))
         basis = projector.factor(self.H.T[None], rank_tolerance=self.rank_tolerance / largest)
         u = basis.u[0]
@@ -230,7 +231,10 @@ class DiscriminantFactors:
 
 @dataclass(frozen=True, slots=True)
 class ClassMoments:
-    """Moments of a stream in float64; merging is exact up to rounding and any order gives the same."""
+    """Moments of a stream in float64; merging is exact up to rounding and any order gives the same.
+
+    Means and scatter lie where the features did, labels and counts on the host.
+    """
 
     labels: Array
     """(C,) sorted"""
@@ -247,16 +251,24 @@ class ClassMoments:
         return DiscriminantFactors(features, y).moments()
 
     def merge(self, other: "ClassMoments") -> "ClassMoments":
-        """Moments of both: within-class scatter grows by n m / (n + m) of the squared distance of the means."""
+        """Moments of both: within-class scatter grows by n m / (n + m) of the squared distance of the means.
+
+        They lie where these do; the others are moved.
+        """
         if self.means.shape[1] != other.means.shape[1]:
             raise ShapeError(f"features of {self.means.shape[1]} and of {other.means.shape[1]} columns do not merge")
+        other = other.beside(self.means)
         labels = np.union1d(self.labels, other.labels)
         n, mu = self._spread(labels)
         m, nu = other._spread(labels)
         total = n + m
-        gap = np.sqrt(n * m / total)[:, None] * (nu - mu)
-        means = mu + (m / total)[:, None] * (nu - mu)
+        gap = beside(np.sqrt(n * m / total)[:, None], mu) * (nu - mu)
+        means = mu + beside((m / total)[:, None], mu) * (nu - mu)
         return ClassMoments(labels, total, means, self.scatter + other.scatter + gap.T @ gap)
+
+    def beside(self, like: Any) -> "ClassMoments":
+        """The same where `like` lies."""
+        return replace(self, means=beside(self.means, like), scatter=beside(self.scatter, like))
 
     def forget(self, factor: float) -> "ClassMoments":
         """All weights times `factor`, 0 < factor <= 1: a memory that fades."""
@@ -265,16 +277,16 @@ class ClassMoments:
         return ClassMoments(self.labels, factor * self.counts, self.means, factor * self.scatter)
 
     def _spread(self, labels: Array) -> tuple[Array, Array]:
-        counts, means = np.zeros(len(labels)), np.zeros((len(labels), self.means.shape[1]))
+        counts, means = np.zeros(len(labels)), namespace(self.means).zeros((len(labels), self.means.shape[1]))
         at = np.searchsorted(labels, self.labels)
-        counts[at], means[at] = self.counts, self.means
+        counts[at], means[beside(at, means)] = self.counts, self.means
         return counts, means
 
     @property
     def B(self) -> Array:
         """(C, D), rows sqrt(n_c / N) (mu_c - mu)"""
-        weights = self.counts / self.counts.sum()
-        return np.sqrt(weights)[:, None] * (self.means - weights @ self.means)
+        weights = beside(self.counts / self.counts.sum(), self.means)
+        return namespace(weights).sqrt(weights)[:, None] * (self.means - weights @ self.means)
 
     @property
     def Sw(self) -> Array:

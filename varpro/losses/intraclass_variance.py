@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, namespace, to_host
 from varpro.errors import ConfigError, ShapeError
 from varpro.kernels.softmax_divergence import softmax_divergence
 from varpro.losses.batch import (
     LossResult,
+    dimensions,
     finite_matrix,
     in_precision_of,
     labels_below,
@@ -26,6 +27,7 @@ from varpro.losses.batch import (
     real_matrix,
     require_finite,
     require_no_overflow,
+    require_one_side,
 )
 from varpro.losses.factors import DiscriminantFactors
 
@@ -67,7 +69,8 @@ class IntraClassVariance:
                 "takes no centroids C=" if C is not None else "needs centroids C= (n_classes, D), zeros to start with"
             )
             raise ConfigError(f"mode {self.mode!r} {needs}")
-        if np.ndim(features) == 3:
+        require_one_side(F=features, C=C)
+        if dimensions(features) == 3:
             return over_batches(self, features, y, **({} if C is None else {"C": C}))
         if self.mode == "eliminated":
             return self.of(DiscriminantFactors(features, y))
@@ -91,15 +94,17 @@ class IntraClassVariance:
         value = float(weights @ factors.within) / factors.n_samples
         slope: Any = 2.0 / factors.n_samples
         if self.unbiased:
-            slope = slope * weights[factors.position][:, None]
-        gradient = np.empty(factors.H.shape, dtype=np.float32 if factors.single else np.float64)
-        np.multiply(factors.H, slope, out=gradient, casting="same_kind")
+            slope = slope * beside(weights, factors.H)[factors.position][:, None]
+        xp = namespace(factors.H)
+        gradient = xp.empty(factors.H.shape, dtype=np.float32 if factors.single else np.float64)
+        xp.multiply(factors.H, slope, out=gradient)  # casts to single as the last step
         info = {"C": factors.means, "labels": factors.labels, "trSw": factors.trSw, "trSt": factors.trSt}
         return LossResult(value, gradient, info)
 
     def _around(self, rows: Array, y: Array, old: Array) -> tuple[float, Array, Array, dict[str, Any]]:
         """The value, its gradients for F and for fixed centroids, and info."""
         factors = DiscriminantFactors(rows, y, centred=False)
+        present = beside(factors.labels, old)
         info: dict[str, Any] = {"trSw": factors.trSw, "trSt": factors.trSt}
         if self.mode == "learned":
             centroids, kappa = old, np.zeros(factors.n_classes)
@@ -107,10 +112,10 @@ class IntraClassVariance:
             memory = factors.counts * (1 - self.alpha) / self.alpha if self.mode == "ema" else self.kappa
             kappa = np.zeros(factors.n_classes) + memory
             centroids = old.copy()
-            share = (factors.counts / (factors.counts + kappa))[:, None]
-            centroids[factors.labels] += share * (factors.means - old[factors.labels])
+            share = beside((factors.counts / (factors.counts + kappa))[:, None], old)
+            centroids[present] += share * (factors.means - old[present])
             info["C"] = centroids
-        moved = ((centroids - old)[factors.labels] ** 2).sum(axis=1)
+        moved = to_host(((centroids - old)[present] ** 2).sum(axis=1))
         squares, gradient, by_centroid = softmax_divergence(
             rows[None], y[None], centroids[None], "squares", scale=1.0 / len(rows)
         )

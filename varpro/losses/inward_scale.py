@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, namespace
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
 from varpro.kernels.inward_scale import inward_scale, inward_scale_vjp
-from varpro.losses.batch import in_precision_of, real_matrix, require_finite, require_no_overflow
+from varpro.losses.batch import in_precision_of, real_matrix, require_finite, require_no_overflow, require_one_side
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class InwardScale:
 
     def vjp(self, x: Any, g: Any) -> Array | Mapping[str, Any]:
         """Gradient with respect to the inputs, given the gradient g (N, D) with respect to xhat."""
+        require_one_side(x=x, g=g)
         rows, given = real_matrix(x, "x"), real_matrix(g, "g")
         if given.shape != rows.shape:
             raise ShapeError(f"g has the shape {given.shape}, x has {rows.shape}")
@@ -57,7 +58,7 @@ class InwardScale:
             rows, given = rows.astype(np.float64, copy=False), given.astype(np.float64, copy=False)
         gradient, s, along = inward_scale_vjp(rows, given, self.xi, self.eps)
         self._require(rows, s)
-        if not np.isfinite(along).all():
+        if not bool(namespace(along).isfinite(along).all()):
             require_finite(given, "g")
         gradient = in_precision_of(x, gradient)
         return {"x": gradient, "xi": -float(along.sum()) / self.xi**2} if self.learnable else gradient
@@ -68,7 +69,7 @@ class InwardScale:
         if not np.isfinite(largest):
             require_finite(rows, "x")
         require_no_overflow(largest, "x", rows.shape)
-        if not s.min() > 0:
+        if not float(s.min()) > 0:
             row = int(s.argmin())
             raise DegenerateBatchError(f"row {row} of x (N = {len(rows)}, D = {rows.shape[1]}) is zero: take eps > 0")
 

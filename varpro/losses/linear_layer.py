@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import scipy.linalg
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, namespace
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
-from varpro.losses.batch import LossResult, in_precision_of, labels_below, over_batches
+from varpro.linalg import cholesky
+from varpro.losses.batch import LossResult, dimensions, in_precision_of, labels_below, over_batches
 from varpro.losses.factors import GRAM_CONDITION_LIMIT, ClassMoments, DiscriminantFactors, Ridge
 
 
@@ -44,7 +44,7 @@ class EliminatedLinear:
             raise ConfigError(f"the ridge is {self.ridge}; it must be 0 or positive, or Ridge(rel=)")
 
     def __call__(self, features: Any, y: Any, *, memory: ClassMoments | None = None) -> LossResult:
-        if np.ndim(features) == 3:
+        if dimensions(features) == 3:
             if memory is not None:
                 raise ShapeError("F holds several batches; a memory is carried through one at a time")
             return over_batches(self, features, y)
@@ -55,7 +55,7 @@ class EliminatedLinear:
             factors.require_spread()
         if memory is not None or factors.n_samples > factors.n_features:
             batch = factors.moments()
-        moments = batch if memory is None or batch is None else memory.merge(batch)
+        moments = batch if memory is None or batch is None else memory.beside(batch.means).merge(batch)
         if moments is None:
             value, a, gamma, mean, trace = self._small_batch(factors)
             total = float(factors.n_samples)
@@ -64,37 +64,36 @@ class EliminatedLinear:
             total = float(moments.counts.sum())
         centred = factors.Ht + (factors.mean - mean)
         scores = centred @ a[:-1] + (a[-1] + mean @ a[:-1])
-        away = scores - self.coded(y)
+        away = scores - beside(self.coded(factors.labels), scores)[factors.position]
         gradient = (2.0 / total) * (away @ a[:-1].T)
         if isinstance(self.ridge, Ridge) and self.ridge.abs is None:
-            slope = float(np.vdot(a[:-1], a[:-1])) * self.ridge.rel / factors.n_features
+            slope = _squares(a[:-1]) * self.ridge.rel / factors.n_features
             gradient += (2.0 / total * slope) * centred
-        accuracy = float(np.mean(scores.argmax(axis=1) == y))
+        accuracy = float((scores.argmax(axis=1) == beside(y, scores)).mean())
         info = {"A": a, "gamma": gamma, "moments": moments, "trSt": trace, "accuracy": accuracy}
         return LossResult(value, in_precision_of(features, gradient), info)
 
     def solve(self, moments: ClassMoments) -> tuple[float, Array, float, Array, float]:
-        """L, A, gamma, mean and tr(S_t) of a stream, from S_t (D, D)."""
+        """L, A, gamma, mean and tr(S_t) of a stream, from S_t (D, D); A and mean lie where its means do."""
         total = float(moments.counts.sum())
-        weights = moments.counts / total
+        xp, weights = namespace(moments.means), beside(moments.counts / total, moments.means)
         mean = weights @ moments.means
         means = moments.means - mean
         within = moments.Sw
-        between = np.sqrt(weights)[:, None] * means
+        between = xp.sqrt(weights)[:, None] * means
         gram = within + between.T @ between
-        n_features, trace = len(mean), float(np.trace(gram))
+        n_features, trace = len(mean), float(xp.trace(gram))
         size = f"N = {total:g}, D = {n_features}, C = {len(weights)}"
         if len(weights) < 2 or not trace > 0:
             why = "one class in the data" if len(weights) < 2 else "the features do not vary"
             raise DegenerateBatchError(f"{why} ({size}): sample two classes or more, look for dead units")
         gamma = self._gamma(trace, n_features)
-        targets = self.coded(moments.labels)
+        targets = beside(self.coded(moments.labels), weights)
         middle = weights @ targets
         targets = targets - middle
-        gram.flat[:: n_features + 1] += gamma
-        a = _solve(gram, means.T @ (weights[:, None] * targets), size)
-        value = float(weights @ ((targets - means @ a) ** 2).sum(axis=1)) + float(np.vdot(a, within @ a))
-        return value + gamma * float(np.vdot(a, a)), np.vstack([a, middle - mean @ a]), gamma, mean, trace
+        a = _solve(gram, gamma, (weights[:, None] * targets).T @ means, size).T
+        value = float(weights @ ((targets - means @ a) ** 2).sum(axis=1)) + float((a * (within @ a)).sum())
+        return value + gamma * _squares(a), _with_bias(a, middle - mean @ a), gamma, mean, trace
 
     def _small_batch(self, factors: DiscriminantFactors) -> tuple[float, Array, float, Array, float]:
         """The same from (F - mu) (F - mu)^T (N, N), for N <= D."""
@@ -108,11 +107,12 @@ class EliminatedLinear:
         middle = factors.weights @ targets
         gram = rows @ rows.T
         gram += factors.trSt / n  # along the vector of ones, to which the centred targets are orthogonal
-        gram.flat[:: n + 1] += n * gamma
-        dual = _solve(gram, (targets - middle)[factors.position], factors.size)
-        a = rows.T @ dual
-        value = n * gamma**2 * float(np.vdot(dual, dual)) + gamma * float(np.vdot(a, a))
-        return value, np.vstack([a, middle - factors.mean @ a]), gamma, factors.mean, factors.trSt
+        centred = beside((targets - middle).T, rows)
+        dual = _solve(gram, n * gamma, namespace(rows).take(centred, factors.position, axis=1), factors.size)
+        a = rows.T @ dual.T
+        value = n * gamma**2 * _squares(dual) + gamma * _squares(a)
+        bias = beside(middle, rows) - factors.mean @ a
+        return value, _with_bias(a, bias), gamma, factors.mean, factors.trSt
 
     def _gamma(self, trace: float, n_features: int) -> float:
         if not isinstance(self.ridge, Ridge):
@@ -125,14 +125,19 @@ class EliminatedLinear:
         return onehot if self.targets == "onehot" else 2.0 * onehot - 1.0
 
 
-def _solve(gram: Array, right: Array, size: str) -> Array:
-    """gram^-1 right by Cholesky; gram is overwritten.  Raises DegenerateBatchError where it is singular."""
-    norm = np.abs(gram).sum(axis=0).max()
-    lower, info = scipy.linalg.lapack.dpotrf(gram.T, lower=True, overwrite_a=True)
-    if info == 0:
-        reciprocal, _ = scipy.linalg.lapack.dpocon(lower, norm, uplo="L")
-        if reciprocal > GRAM_CONDITION_LIMIT:
-            return scipy.linalg.cho_solve((lower, True), right, check_finite=False)
+def _squares(a: Array) -> float:
+    return float(namespace(a).vdot(a, a))
+
+
+def _with_bias(a: Array, bias: Array) -> Array:
+    return namespace(a).concatenate([a, bias[None]])  # type: ignore[no-any-return]
+
+
+def _solve(gram: Array, ridge: float, rows: Array, size: str) -> Array:
+    """rows (gram + ridge I)^-1 by Cholesky; gram is overwritten.  Raises DegenerateBatchError where it is singular."""
+    factor = cholesky.factor(gram, ridge, overwrite=True)
+    if factor is not None and factor.condition < 1 / GRAM_CONDITION_LIMIT:
+        return factor.solve_rows(rows)
     raise DegenerateBatchError(
         f"S_t + gamma I is singular to working precision ({size}): dead or collinear features; take a larger ridge"
     )

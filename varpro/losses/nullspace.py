@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, is_device_array, namespace, to_host
 from varpro.errors import ConfigError, DegenerateBatchError
-from varpro.losses.batch import LossResult, over_batches
+from varpro.linalg import projector
+from varpro.losses.batch import LossResult, dimensions, over_batches
 from varpro.losses.factors import DiscriminantFactors, Residual, Ridge
 
 KAPPA = 1e-8
@@ -110,7 +111,7 @@ class NullSpaceLoss:
         return cls(mode="exact", spectral="below_mean", eps=1.0, scale="none")
 
     def __call__(self, features: Any, y: Any) -> LossResult:
-        if np.ndim(features) == 3:
+        if dimensions(features) == 3:
             return over_batches(self, features, y)
         return self.of(DiscriminantFactors(features, y, ridge=self.ridge, side=self.side))
 
@@ -148,14 +149,16 @@ class NullSpaceLoss:
         """2 T K R and what gamma and tau add; slope holds dL/dE at fixed gamma and tau."""
         relative = self.ridge.rel / factors.n_features if self.mode == "ridge" and self.ridge.abs is None else 0.0
         by_trace = 0.0
+        across = beside(basis.T, residual.z)
         if relative:
-            by_trace += relative * factors.n_samples * float(slope @ ((basis.T @ residual.z) ** 2).sum(axis=1))
+            tilt = to_host(((across @ residual.z) ** 2).sum(axis=1))
+            by_trace += relative * factors.n_samples * float(slope @ tilt)
         if self.scale == "trace":
             by_trace -= float(slope @ eigenvalues) / factors.trSt
         elif self.scale == "gamma":
             by_trace -= relative * float(slope @ eigenvalues) / factors.gamma
         by_trace *= 2.0 / factors.n_samples
-        core = basis @ (2.0 * slope[:, None] * (basis.T @ residual.r))
+        core = across.T @ (beside(2.0 * slope[:, None], across) * (across @ residual.r))
         return factors.spread(core, residual.z, by_trace)
 
     def _require_null_space(self, factors: DiscriminantFactors) -> None:
@@ -176,9 +179,17 @@ class NullSpaceLoss:
             )
 
 
+def _square(rows: Array) -> Array:
+    """rows (C-1, n) of the host as they are; of a device rows U (C-1, C-1) on the host, U a basis of their range.
+
+    Both have the same singular values and left vectors, and only the small one leaves the device.
+    """
+    return to_host(rows @ projector.factor(rows.T[None]).u[0]) if is_device_array(rows) else rows
+
+
 def _exact_spectrum(factors: DiscriminantFactors, residual: Residual) -> tuple[Array, Array]:
     """Nonzero eigenvalues (r,) of R R^T, rising, and their vectors (C-1, r)."""
-    q, s, _ = np.linalg.svd(residual.r, full_matrices=False)
+    q, s, _ = np.linalg.svd(_square(residual.r), full_matrices=False)
     if residual.rank == 0:
         warnings.warn(
             f"no within-class scatter in this batch ({factors.size}): every class is one sample or has collapsed",
@@ -194,11 +205,11 @@ def _ridge_spectrum(residual: Residual, delta: float) -> tuple[Array, Array]:
     Where the smallest are lost in the rounding of M they come from the singular values of its square root, and those
     that are zero are said to be zero, so that the logarithm does not amplify the rounding.
     """
-    eigenvalues, q = np.linalg.eigh(residual.r @ residual.r.T + delta * (residual.z @ residual.z.T))
+    eigenvalues, q = np.linalg.eigh(to_host(residual.r @ residual.r.T + delta * (residual.z @ residual.z.T)))
     if eigenvalues[0] > 1e-6 * eigenvalues[-1]:
         return eigenvalues, q
-    root = np.hstack([residual.r, np.sqrt(delta) * residual.z])
-    q, s, _ = np.linalg.svd(root, full_matrices=False)
+    root = namespace(residual.r).concatenate([residual.r, float(np.sqrt(delta)) * residual.z], axis=1)
+    q, s, _ = np.linalg.svd(_square(root), full_matrices=False)
     zero = s <= max(root.shape) * np.finfo(np.float64).eps * s[0]
     s[zero] = 0.0
     q[:, zero] = 0.0

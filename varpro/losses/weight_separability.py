@@ -15,13 +15,14 @@ from typing import Any, Literal
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, namespace, to_host
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
 from varpro.kernels.softmax_divergence import Kind, softmax_divergence, softmax_divergence_eliminated
 from varpro.linalg import projector
 from varpro.losses.batch import (
     LossResult,
     class_sums,
+    dimensions,
     finite_matrix,
     in_precision_of,
     labels_below,
@@ -30,6 +31,7 @@ from varpro.losses.batch import (
     real_matrix,
     require_finite,
     require_no_overflow,
+    require_one_side,
 )
 
 
@@ -45,10 +47,11 @@ def separability(w: Any, normalise: bool = False) -> float:
 
 
 def _norms(columns: Array, *, or_one: bool = False) -> Array:
-    largest = np.abs(columns).max(axis=0)
-    safe = np.where(largest > 0, largest, 1.0)
-    norms = safe * np.sqrt(((columns / safe) ** 2).sum(axis=0))
-    return np.where(largest > 0, norms, 1.0) if or_one else norms
+    xp = namespace(columns)
+    largest = abs(columns).max(axis=0)
+    safe = xp.where(largest > 0, largest, 1.0)
+    norms: Array = safe * xp.sqrt(((columns / safe) ** 2).sum(axis=0))
+    return xp.where(largest > 0, norms, 1.0) if or_one else norms  # type: ignore[no-any-return]
 
 
 def _deviation(columns: Array) -> tuple[float, Array]:
@@ -56,8 +59,8 @@ def _deviation(columns: Array) -> tuple[float, Array]:
     n = columns.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
         excess = columns.T @ columns
-        excess.flat[:: n + 1] -= 1.0
-        value = float(np.vdot(excess, excess)) / n
+        excess.reshape(-1)[:: n + 1] -= 1.0
+        value = float(namespace(excess).vdot(excess, excess)) / n
     require_no_overflow(value, "W", columns.shape)
     return value, (4.0 / n) * (columns @ excess)
 
@@ -80,8 +83,9 @@ class SeparabilityPenalty:
             value, gradient = _deviation(columns)
         else:
             norms = _norms(columns)
-            if not np.abs(columns).max(axis=0).all():
-                zero = int(np.abs(columns).max(axis=0).argmin())
+            largest = abs(columns).max(axis=0)
+            if not float(largest.min()) > 0:
+                zero = int(largest.argmin())
                 raise DegenerateBatchError(
                     f"column {zero} of W (m = {len(columns)}, n = {columns.shape[1]}) is zero and has no direction: "
                     "start from random columns, or normalise=False"
@@ -107,21 +111,23 @@ class SemiOrthogonal:
         basis = projector.factor(columns[None])
         if basis.rank[0] < n:
             raise DegenerateBatchError(f"V (m = {m}, n = {n}) has rank {basis.rank[0]}: its columns are dependent")
-        u, back = basis.u[0], basis.back[0]
+        u, back = basis.u[0], to_host(basis.back[0])
         if np.tril(back, -1).any():  # an SVD of R stood in for an ill-conditioned triangle: triangulate it again
-            q, r = np.linalg.qr(u.T @ columns)
-            u, back = u @ q, scipy.linalg.solve_triangular(r, np.eye(n))
+            q, r = np.linalg.qr(to_host(u.T @ columns))
+            u, back = u @ beside(q, u), scipy.linalg.solve_triangular(r, np.eye(n))
         sign = np.where(np.diagonal(back) < 0, -1.0, 1.0)
-        u, back = u * sign, back * sign
+        u, back = u * beside(sign, u), beside(back * sign, u)
         self.value: Array = in_precision_of(v, u)
         self._q, self._inverse, self._input = u, back, v
 
     def vjp(self, g: Any) -> Array:
+        require_one_side(V=self._q, g=g)
         given = finite_matrix(g, "g")
         if given.shape != self._q.shape:
             raise ShapeError(f"g has the shape {given.shape}, V has {self._q.shape}")
-        lower = np.tril(-(given.T @ self._q))
-        symmetric = lower + np.tril(lower, -1).T
+        xp = namespace(given)
+        lower = xp.tril(-(given.T @ self._q))
+        symmetric = lower + xp.tril(lower, -1).T
         return in_precision_of(self._input, (given + self._q @ symmetric) @ self._inverse.T)
 
 
@@ -170,7 +176,8 @@ class FeedBackward:
     def __call__(self, features: Any, y: Any, *, W: Any = None) -> LossResult:
         if (W is None) != self.eliminate:
             raise ConfigError("eliminate=True finds W itself" if W is not None else "W= (m, n) is missing")
-        if np.ndim(features) == 3:
+        require_one_side(F=features, W=W)
+        if dimensions(features) == 3:
             return over_batches(self, features, y, **({} if W is None else {"W": W}))
         rows = finite_matrix(features, "F") if self.dist == "l1" else real_matrix(features, "F")
         if self.eliminate:
@@ -187,12 +194,12 @@ class FeedBackward:
         if not np.isfinite(value):
             require_finite(rows, "F")
         require_no_overflow(value, "F or W", rows.shape)
-        by_rows = in_precision_of(features, by_rows)
+        xp, by_rows = namespace(rows), in_precision_of(features, by_rows)
         if self.eliminate:
-            return LossResult(value, by_rows, {"W": np.ascontiguousarray(weights.T), "labels": labels})
-        gradient = {"F": by_rows, "W": in_precision_of(W, np.ascontiguousarray(by_weights.T))}
+            return LossResult(value, by_rows, {"W": xp.ascontiguousarray(weights.T), "labels": labels})
+        gradient = {"F": by_rows, "W": in_precision_of(W, xp.ascontiguousarray(by_weights.T))}
         if self.stop != "none":
-            gradient[self.stop] = np.zeros_like(gradient[self.stop])
+            gradient[self.stop] = xp.zeros_like(gradient[self.stop])
         info = {"e": separability(W), "e_norm": separability(W, normalise=True)}
         return LossResult(value, gradient, info)
 
@@ -221,16 +228,16 @@ class FeedBackward:
 
     def _of_shares(self, rows: Array, position: Array, weights: Array) -> tuple[float, Array, Array]:
         """_value of the l1 distributions."""
-        n_rows, n_classes = len(rows), len(weights)
+        xp, n_rows, n_classes = namespace(rows), len(rows), len(weights)
         log_p, pull_p = self._shares(rows)
         log_all, pull_q = self._shares(weights)
-        log_q = log_all[position]
+        log_q = log_all[beside(position, rows)]
         if self.direction == "pq":
-            p = np.exp(log_p)
+            p = xp.exp(log_p)
             weighted = p * (log_p - log_q)
             by_log_p, by_log_q = weighted + p, -p
         else:
-            q = np.exp(log_q)
+            q = xp.exp(log_q)
             weighted = q * (log_q - log_p)
             by_log_p, by_log_q = -q, weighted + q
         by_weights = pull_q(class_sums(by_log_q, position, n_classes) / n_rows)
@@ -238,20 +245,21 @@ class FeedBackward:
 
     def _shares(self, rows: Array) -> tuple[Array, Pull]:
         """Logarithms of max(f, 0) + floor over their sum, and the way back of a gradient with respect to them."""
-        entries = np.maximum(rows, 0.0) + self.floor
+        xp = namespace(rows)
+        entries = xp.maximum(rows, 0.0) + self.floor
         sums = entries.sum(axis=1, keepdims=True)
         return (
-            np.log(entries) - np.log(sums),
-            lambda g: np.where(rows > 0, g / entries - g.sum(axis=1, keepdims=True) / sums, 0.0),
+            xp.log(entries) - xp.log(sums),
+            lambda g: xp.where(rows > 0, g / entries - g.sum(axis=1, keepdims=True) / sums, 0.0),
         )
 
     def _best_shares(self, rows: Array, position: Array, n_classes: int) -> Array:
         """The weights (n, m) that minimise L: class means of p, or of log p (qp)."""
-        log_p, _ = self._shares(rows)
-        counts = np.bincount(position, minlength=n_classes)[:, None]
-        averaged = np.exp(log_p) if self.direction == "pq" else log_p
+        xp, (log_p, _) = namespace(rows), self._shares(rows)
+        counts = beside(np.bincount(position, minlength=n_classes)[:, None], rows)
+        averaged = xp.exp(log_p) if self.direction == "pq" else log_p
         mean = class_sums(averaged, position, n_classes) / counts
-        q = mean if self.direction == "pq" else np.exp(mean)
+        q = mean if self.direction == "pq" else xp.exp(mean)
         return q * (2.0 * self.floor / q.min(axis=1, keepdims=True)) - self.floor
 
 

@@ -22,12 +22,14 @@ NAMES = [
     "array",
     "concatenate",
     "copyto",
+    "count_nonzero",
     "diagonal",
     "einsum",
     "empty",
     "empty_like",
     "exp",
     "eye",
+    "fill_diagonal",
     "full",
     "isfinite",
     "log",
@@ -35,13 +37,18 @@ NAMES = [
     "maximum",
     "minimum",
     "moveaxis",
+    "multiply",
+    "nonzero",
     "ones",
     "ones_like",
     "sqrt",
     "stack",
+    "take",
     "tanh",
     "tile",
+    "trace",
     "tril",
+    "vdot",
     "where",
     "zeros",
     "zeros_like",
@@ -85,6 +92,11 @@ def _factorisation(name):
 linalg = types.SimpleNamespace(norm=_norm, qr=_factorisation("qr"), svd=_factorisation("svd"))
 
 
+def from_dlpack(a):
+    """An array over the same memory."""
+    return wrap(np.from_dlpack(a))
+
+
 def get_default_memory_pool():
     return types.SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: None)
 
@@ -98,4 +110,4 @@ def asnumpy(a):
     return a.get()
 
 
-__all__ = ["NAMES", "asnumpy", "cuda", "errstate", "get_default_memory_pool", "linalg", "ndarray"]
+__all__ = ["NAMES", "asnumpy", "cuda", "errstate", "from_dlpack", "get_default_memory_pool", "linalg", "ndarray"]

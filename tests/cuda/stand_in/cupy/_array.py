@@ -1,6 +1,7 @@
 """The array of the stand-in."""
 
 import types
+from typing import ClassVar
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -36,9 +37,11 @@ def _forward(name):
 class ndarray(NDArrayOperatorsMixin):
     __slots__ = ("_a", "device")
     __module__ = "cupy"
+    fetched: ClassVar[list[int]] = []
+    """Sizes of the arrays that were copied to the host."""
 
     def __init__(self, a):
-        self._a, self.device = a, types.SimpleNamespace(id=0)
+        self._a, self.device = a, types.SimpleNamespace(id=0, synchronize=lambda: None)
 
     def __array__(self, *_, **__):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
@@ -55,7 +58,14 @@ class ndarray(NDArrayOperatorsMixin):
         return wrap(function(*unwrap(list(arguments)), **{k: unwrap(v) for k, v in options.items()}))
 
     def get(self):
+        self.fetched.append(self._a.size)
         return self._a.copy()
+
+    def __dlpack__(self, **options):
+        return self._a.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._a.__dlpack_device__()
 
     def item(self):
         return self._a.item()
@@ -96,6 +106,6 @@ class ndarray(NDArrayOperatorsMixin):
 
 for _name in ("shape", "ndim", "dtype", "size", "nbytes", "itemsize", "strides", "flags"):
     setattr(ndarray, _name, property(lambda self, name=_name: getattr(self._a, name)))
-METHODS = "reshape ravel copy astype sum max min any all mean std argmax transpose swapaxes view"
+METHODS = "reshape ravel copy astype sum max min any all mean std argmax argmin transpose swapaxes view"
 for _name in METHODS.split():
     setattr(ndarray, _name, _forward(_name))

@@ -27,6 +27,23 @@ def _potrf(dtype, handle, uplo, n, a, lda, info, count):
         integers(info, count)[i] = _factor(matrix(address, n, n, lda, dtype), uplo)
 
 
+def dpotrf_bufferSize(handle, uplo, n, a, lda):
+    return n
+
+
+def dpotrf(handle, uplo, n, a, lda, work, lwork, info):
+    assert lwork == n, "the workspace is not as long as was asked for"
+    integers(info, 1)[0] = _factor(matrix(a, n, n, lda, np.float64), uplo)
+
+
+def dpotrs(handle, uplo, n, nrhs, a, lda, b, ldb, info):
+    half = matrix(a, n, n, lda, np.float64)
+    low = np.tril(half) if uplo == 0 else np.triu(half).T
+    rhs = matrix(b, n, nrhs, ldb, np.float64)
+    rhs[:] = np.linalg.solve(low.T, np.linalg.solve(low, rhs))
+    integers(info, 1)[0] = 0
+
+
 def _potrs(dtype, handle, uplo, n, nrhs, a, lda, b, ldb, info, count):
     assert nrhs == 1, "potrsBatched takes one right-hand side"
     integers(info, 1)[0] = 0
