@@ -1,47 +1,86 @@
-"""Tensors as arrays and back, and one autograd Function for every objective."""
+"""Tensors as arrays and back, and one autograd Function for every objective.
 
-from collections.abc import Callable, Mapping
+CUDA tensors are CuPy arrays over the same memory where CuPy and the kernels are at hand, and all that is done with
+them is put on PyTorch's current stream; else they are copied to the host and what is found goes back.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-from varpro.arrays import Array
+from varpro.arrays import Array, borrowed, cuda_available, is_device_array, to_host, working_on
 from varpro.errors import BackendError, ShapeError
 from varpro.losses import LossResult
 
 
 def to_array(t: Any, name: str) -> Array:
-    """The memory of a CPU tensor as an array, whatever its strides; a copy only from a device or from half precision.
+    """The memory of a tensor as an array, whatever its strides; a copy only from half precision, or see above.
 
-    Raises ShapeError for what is no dense tensor.
+    Arrays of a device are to be used inside of `computing_beside`.  Raises ShapeError for what is no dense tensor.
     """
-    if not isinstance(t, torch.Tensor):
-        raise ShapeError(f"{name} is {type(t).__name__}; it must be a torch.Tensor (varpro.losses takes arrays)")
-    if t.layout != torch.strided or t.is_meta:
-        raise ShapeError(f"{name} is a tensor with layout {t.layout} on {t.device}; it must be dense and hold values")
+    _require_dense(t, name)
     t = t.detach()
     if t.is_floating_point() and t.dtype not in (torch.float32, torch.float64):
         t = t.float()
-    return t.numpy(force=True)
+    return borrowed(t) if stays(t) else t.numpy(force=True)
+
+
+def stays(t: torch.Tensor) -> bool:
+    """Whether a tensor is computed with on the device where it lies."""
+    return t.is_cuda and cuda_available()
+
+
+@contextmanager
+def computing_beside(*tensors: torch.Tensor) -> Iterator[None]:
+    """Inside, arrays of a device are made and computed with on the device and the stream of these tensors."""
+    first = next((t for t in tensors if stays(t)), None)
+    if first is None:
+        yield
+        return
+    with working_on(*_place(first)):
+        yield
+
+
+def _place(t: torch.Tensor) -> tuple[int, int]:
+    """Number of the device, and PyTorch's current stream there as a cudaStream_t."""
+    return t.device.index, torch.cuda.current_stream(t.device).cuda_stream
 
 
 def require_floating(t: Any, name: str) -> None:
     """Raises ShapeError unless t is a dense tensor of floating point, which can have a gradient."""
-    to_array(t, name)
+    _require_dense(t, name)
     if not t.is_floating_point():
         raise ShapeError(f"{name} holds {t.dtype}; it needs floating point")
 
 
 def to_labels(y: Any) -> Array:
-    """Labels from a tensor, an array or a list."""
-    return to_array(y, "y") if isinstance(y, torch.Tensor) else np.asarray(y)
+    """Labels on the host from a tensor, an array or a list."""
+    if not isinstance(y, torch.Tensor):
+        return to_host(y)
+    _require_dense(y, "y")
+    return y.detach().numpy(force=True)
+
+
+def _require_dense(t: Any, name: str) -> None:
+    if not isinstance(t, torch.Tensor):
+        raise ShapeError(f"{name} is {type(t).__name__}; it must be a torch.Tensor (varpro.losses takes arrays)")
+    if t.layout != torch.strided or t.is_meta:
+        raise ShapeError(f"{name} is a tensor with layout {t.layout} on {t.device}; it must be dense and hold values")
+
+
+def to_tensor(a: Any) -> torch.Tensor:
+    """A tensor over the memory of an array, host or device; a number becomes one in float64."""
+    if is_device_array(a):
+        return torch.utils.dlpack.from_dlpack(a)
+    return torch.from_numpy(a) if isinstance(a, np.ndarray) else torch.tensor(a, dtype=torch.float64)
 
 
 def beside(a: Any, t: torch.Tensor) -> torch.Tensor:
     """a with the device and the dtype of t; no copy if it has them."""
-    made = torch.from_numpy(a) if isinstance(a, np.ndarray) else torch.tensor(a, dtype=torch.float64)
-    return made.to(device=t.device, dtype=t.dtype)
+    return to_tensor(a).to(device=t.device, dtype=t.dtype)
 
 
 class _FirstOnly(torch.autograd.Function):  # type: ignore[misc]
@@ -73,10 +112,7 @@ class _Objective(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor, gradients: list[Any], *inputs: torch.Tensor) -> torch.Tensor:
         pairs = zip(inputs, gradients, ctx.needs_input_grad[2:], strict=True)
-        known = [
-            (t, torch.as_tensor(g, device=t.device)) if wanted and g is not None else (None, None)
-            for t, g, wanted in pairs
-        ]
+        known = [(t, to_tensor(g).to(t.device)) if wanted and g is not None else (None, None) for t, g, wanted in pairs]
         ctx.save_for_backward(*(t for pair in known for t in pair))
         return value
 
@@ -103,13 +139,18 @@ def evaluate(run: Run, **inputs: torch.Tensor) -> tuple[torch.Tensor, Mapping[st
     """
     for name, t in inputs.items():
         require_floating(t, name)
-    result = run(**{name: to_array(t, name) for name, t in inputs.items()})
+    with computing_beside(*inputs.values()):
+        result = run(**{name: to_array(t, name) for name, t in inputs.items()})
+        return _differentiable(result, inputs), result.info
+
+
+def _differentiable(result: LossResult, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
     first = next(iter(inputs.values()))
     dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
     value = torch.as_tensor(result.value, dtype=dtype, device=first.device)
     by_name = result.gradient if isinstance(result.gradient, Mapping) else {next(iter(inputs)): result.gradient}
     gradients = [by_name.get(name) for name in inputs]
-    return _Objective.apply(value, gradients, *inputs.values()), result.info  # type: ignore[no-untyped-call]
+    return _Objective.apply(value, gradients, *inputs.values())  # type: ignore[no-untyped-call, no-any-return]
 
 
 def objective(

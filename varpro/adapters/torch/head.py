@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
-from varpro.adapters.torch.bridge import objective, to_array, to_labels
+from varpro.adapters.torch.bridge import computing_beside, objective, to_array, to_labels
 from varpro.adapters.torch.policy import OnDegenerate, guarded, require_policy
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, settled
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
 from varpro.losses import ClassMoments, EliminatedLinear, LossResult, Ridge
 from varpro.losses.batch import finite_matrix, in_precision_of, labels_below
@@ -59,29 +58,35 @@ class VarproHead(torch.nn.Module):  # type: ignore[misc]
     @property
     def A(self) -> torch.Tensor:
         """(D + 1, n_classes) of the last training step or partial_fit, on the CPU; its last row is the bias."""
-        return torch.from_numpy(self._solved())
+        return torch.from_numpy(settled(self._solved()))
 
     def forward(self, features: torch.Tensor, y: Any) -> torch.Tensor:
         if not self.training:
             self._solved()
             return objective(self._at_fixed_layer, features, y)[0]
-        past = self._moments.forget(self.memory) if self._moments is not None and self.memory else None
         mended = replace(self.loss, ridge=Ridge())
         run = guarded(self.loss, self.on_degenerate, mended)
-        value, self.info = objective(lambda F, labels: run(F, labels, memory=past), features, y)
+
+        def remembering(F: Array, labels: Array) -> LossResult:
+            past = self._moments.forget(self.memory) if self._moments is not None and self.memory else None
+            return run(F, labels, memory=past)
+
+        value, self.info = objective(remembering, features, y)
         if "A" in self.info and features.ndim == 2:
             self._a, self._gamma = self.info["A"], self.info["gamma"]
             self._moments = self.info["moments"] if self.memory else None
             if self.memory and self._moments is None:
-                self._moments = ClassMoments.of(to_array(features, "F"), to_labels(y))
+                with computing_beside(features):
+                    self._moments = ClassMoments.of(to_array(features, "F"), to_labels(y))
         return value
 
     def partial_fit(self, features: torch.Tensor, y: Any) -> "VarproHead":
         """Count a batch with full weight and solve for A: after training, over all data, from a reset head."""
-        rows = to_array(features, "F")
-        labels = labels_below(to_labels(y), len(rows), self.loss.n_classes, "the head")
-        added = ClassMoments.of(rows, labels)
-        self._moments = added if self._moments is None else self._moments.merge(added)
+        labels = to_labels(y)
+        with computing_beside(features):
+            rows = to_array(features, "F")
+            added = ClassMoments.of(rows, labels_below(labels, len(rows), self.loss.n_classes, "the head"))
+            self._moments = added if self._moments is None else self._moments.beside(rows).merge(added)
         self._a = None
         return self
 
@@ -103,9 +108,9 @@ class VarproHead(torch.nn.Module):  # type: ignore[misc]
         """A and the moments, for state_dict."""
         state: dict[str, Any] = {"gamma": self._gamma}
         if self._a is not None:
-            state["A"] = torch.from_numpy(self._a)
+            state["A"] = torch.from_numpy(settled(self._a))
         if self._moments is not None:
-            state |= {name: torch.from_numpy(getattr(self._moments, name)) for name in MOMENTS}
+            state |= {name: torch.from_numpy(settled(getattr(self._moments, name))) for name in MOMENTS}
         return state
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
@@ -119,14 +124,17 @@ class VarproHead(torch.nn.Module):  # type: ignore[misc]
         if self._a is None:
             if self._moments is None:
                 raise DegenerateBatchError("the head has no layer yet (N = 0): call it in training mode or partial_fit")
-            _, self._a, self._gamma, *_ = self.loss.solve(self._moments)
+            made = self._moments  # solved on the host: once a fit, and no tensor here names a stream
+            moments = replace(made, means=settled(made.means), scatter=settled(made.scatter))
+            _, self._a, self._gamma, *_ = self.loss.solve(moments)
         return self._a
 
     def _at_fixed_layer(self, features: Array, y: Array) -> LossResult:
-        a, rows = self._solved(), finite_matrix(features, "F")
+        rows = finite_matrix(features, "F")
+        a = beside(self._solved(), rows)
         if rows.shape[1] != len(a) - 1:
             raise ShapeError(f"F has {rows.shape[1]} columns, the head was solved for {len(a) - 1}")
         y = labels_below(y, len(rows), self.loss.n_classes, "the head")
-        away = rows @ a[:-1] + a[-1] - self.loss.coded(y)
-        value = float(np.vdot(away, away)) / len(rows) + self._gamma * float(np.vdot(a[:-1], a[:-1]))
+        away = rows @ a[:-1] + a[-1] - beside(self.loss.coded(y), rows)
+        value = float((away * away).sum()) / len(rows) + self._gamma * float((a[:-1] * a[:-1]).sum())
         return LossResult(value, in_precision_of(features, (2.0 / len(rows)) * (away @ a[:-1].T)))

@@ -5,7 +5,7 @@ from typing import Any, Self
 import torch
 
 from varpro import losses
-from varpro.adapters.torch.bridge import Gradients, beside, first_only, require_floating, to_array
+from varpro.adapters.torch.bridge import Gradients, beside, computing_beside, first_only, require_floating, to_array
 
 
 class _Inward(torch.autograd.Function):  # type: ignore[misc]
@@ -13,15 +13,17 @@ class _Inward(torch.autograd.Function):  # type: ignore[misc]
     def forward(ctx: Any, x: torch.Tensor, xi: torch.Tensor, eps: float) -> torch.Tensor:
         ctx.save_for_backward(x, xi)
         ctx.eps = eps
-        return beside(losses.InwardScale(xi.item(), eps)(to_array(x, "x")), x)
+        with computing_beside(x):
+            return beside(losses.InwardScale(xi.item(), eps)(to_array(x, "x")), x)
 
     @staticmethod
     def backward(ctx: Any, g: torch.Tensor) -> Gradients:
         x, xi = ctx.saved_tensors
         layer = losses.InwardScale(xi.item(), ctx.eps, learnable=True)
-        by = layer.vjp(to_array(x, "x"), to_array(g, "g"))
         wanted = ctx.needs_input_grad
-        parts = beside(by["x"], x) if wanted[0] else None, beside(by["xi"], xi) if wanted[1] else None
+        with computing_beside(x):
+            by = layer.vjp(to_array(x, "x"), to_array(g, "g"))
+            parts = beside(by["x"], x) if wanted[0] else None, beside(by["xi"], xi) if wanted[1] else None
         return *first_only(parts, g, x, xi), None
 
 
@@ -60,12 +62,15 @@ class _Orthonormal(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, v: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(v)
-        ctx.basis = losses.semi_orthogonal(to_array(v, "V"))
-        return beside(ctx.basis.value, v)
+        with computing_beside(v):
+            ctx.basis = losses.semi_orthogonal(to_array(v, "V"))
+            return beside(ctx.basis.value, v)
 
     @staticmethod
     def backward(ctx: Any, g: torch.Tensor) -> Gradients:
-        return first_only((beside(ctx.basis.vjp(to_array(g, "g")), g),), g, *ctx.saved_tensors)
+        with computing_beside(g):
+            by_v = beside(ctx.basis.vjp(to_array(g, "g")), g)
+        return first_only((by_v,), g, *ctx.saved_tensors)
 
 
 class SemiOrthogonal(torch.nn.Module):  # type: ignore[misc]

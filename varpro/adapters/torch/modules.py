@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 
 from varpro import losses
-from varpro.adapters.torch.bridge import evaluate, objective
+from varpro.adapters.torch.bridge import beside, evaluate, objective
 from varpro.adapters.torch.policy import OnDegenerate, guarded, require_policy
 from varpro.errors import ConfigError, ShapeError
 
@@ -90,7 +90,7 @@ class IntraClassVariance(_Loss):
         value, self.info = objective(self.loss, features, y, **({} if mode == "eliminated" else {"C": self.C}))
         if carried and self.training:
             with torch.no_grad():
-                self.C.copy_(torch.from_numpy(self.info["C"]))
+                self.C.copy_(beside(self.info["C"], self.C))
         return value
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from varpro.arrays import namespace
 from varpro.errors import ConfigError, DegenerateBatchError
 from varpro.losses import LossResult
 
@@ -41,5 +42,5 @@ def guarded(
 
 def _nothing(first: Any, status: str) -> LossResult:
     info: Mapping[str, Any] = {"status": status}
-    value = np.zeros(len(first)) if np.ndim(first) == 3 else 0.0
-    return LossResult(value, np.zeros_like(first), info)
+    value = np.zeros(len(first)) if first.ndim == 3 else 0.0
+    return LossResult(value, namespace(first).zeros_like(first), info)
