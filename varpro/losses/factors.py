@@ -214,7 +214,7 @@ class DiscriminantFactors:
         return self._truncated_residual()
 
     def _truncated_residual(self) -> Residual:
-        """The same from the engine's projector, where H has lost rank within its classes; ||H|| is found on the host."""
+        """As exact_residual by the projector, where H lost rank within its classes; ||H|| is found on the host."""
         last, gram = self.n_samples - 1, to_host(self.H @ self.H.T)
         top = scipy.linalg.eigh(gram, eigvals_only=True, subset_by_index=[last, last], check_finite=False)
         largest = float(np.sqrt(top[0]))
