@@ -119,11 +119,16 @@ struct Search {
         const double old = s[kCost], predicted = s[kPredicted], cost = point.cost;
         const bool solved = s[kSolved] != 0.0, usable = solved && predicted > 0.0 && is_finite(cost);
         const double gain = usable ? (old - cost) / predicted : kNotANumber;
-        const bool accepted = gain > rules.least_gain;
+        // a first step that promises less than the rounding of the cost: its gain is noise, and it is kept unless it harms
+        const bool last = s[kFresh] != 0.0 && solved && predicted <= rules.rounding * old;
+        const bool accepted = gain > rules.least_gain || (last && cost <= old * (1.0 + rules.rounding));
         s[kUsedDamping] = s[kDamping];
         s[kGain] = gain;
         s[kAccepted] = accepted ? 1.0 : 0.0;
-        if (accepted) {
+        if (last) {
+            s.stop(SearchStatus::cost);
+            if (accepted) keep(point, s);
+        } else if (accepted) {
             const double bounded = 2.0 * (gain < 1.0 ? gain : 1.0) - 1.0;
             const double factor = larger(1.0 / 3.0, 1.0 - bounded * bounded * bounded);
             s[kDamping] *= fabs(gain - 1.0) <= rules.sure ? rules.sure_shrink : factor;
@@ -134,7 +139,6 @@ struct Search {
             s[kDamping] *= s[kGrowth];
             s[kGrowth] *= 2.0;
             if (s[kDamping] > rules.largest || !is_finite(s[kDamping])) s.stop(SearchStatus::stalled);
-            if (s[kFresh] != 0.0 && solved && predicted <= rules.rounding * old) s.stop(SearchStatus::cost);
             s[kFresh] = 0.0;
         }
         s[kDamping] = larger(s[kDamping], rules.smallest);

@@ -144,17 +144,17 @@ def _gain(old: Array, new: Array, step: Step) -> Array:
 def _advance(state: _State, termination: Termination, step: Step, trial: Any, gain: Array) -> _State:
     """Accept or reject each trial, move its damping, test whether the problem has finished."""
     old, w = state.current.cost, state.current.w
-    accepted = state.damping.accepts(gain)
-    damping = state.damping.after(gain, accepted)
+    first = state.fresh & step.solved  # a step made small by raised damping promises little, and says nothing
+    last = first & termination.at_rounding(old, step.predicted)
+    accepted = state.damping.accepts(gain) | (last & termination.harmless(old, trial.cost))
+    damping = state.damping.after(np.where(last, 1.0, gain), accepted)
     moved = termination.after_step(old, trial.cost, step.predicted, step.delta, w, state.iterations)
     stuck = np.where(damping.exhausted(), Status.STALLED, Status.RUNNING)
-    first = state.fresh & step.solved  # a step made small by raised damping promises little, and says nothing
-    stuck = np.where(first & termination.at_rounding(old, step.predicted), Status.COST_TOLERANCE, stuck)
     return replace(
         state,
         current=choose(accepted, trial, state.current),
         damping=damping,
-        status=np.where(accepted, moved, stuck),
+        status=np.where(last, Status.COST_TOLERANCE, np.where(accepted, moved, stuck)),
         evaluations=state.evaluations + 1,
         fresh=accepted,
     )

@@ -48,6 +48,11 @@ class Termination:
         """(b,) True where a first trial step promises less than the cost's own rounding: nothing more can be told."""
         return predicted <= ROUNDING * cost
 
+    def harmless(self, old: Array, new: Array) -> Array:
+        """(b,) True where a cost is no higher than rounding explains: the gain of such a step is noise, the step is
+        still Gauss and Newton's, and keeping it makes the end the same on every machine."""
+        return new <= old * (1.0 + ROUNDING)
+
     def after_step(self, old: Array, new: Array, predicted: Array, step: Array, w: Array, iterations: Array) -> Array:
         """(b,) Status after an accepted step: old and new cost (b,), step and w (b, P)."""
         small = self.cost_tolerance * old
