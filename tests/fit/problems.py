@@ -60,13 +60,13 @@ def whole_fit(model, t, y, w0, a0, weights=1.0, **options):
 
 
 def assert_same_minimum(one, other, relative=0.0):
-    """Both searches stop where a step promises less than 16 eps of the cost, which is sigma^2 dof / 2:
+    """Both searches stop where a step promises less than 64 eps of the cost, which is sigma^2 dof / 2:
 
-    |delta w| <= sqrt(16 eps dof) standard errors each, and the amplitudes follow.
+    |delta w| <= sqrt(64 eps dof) standard errors each, and the amplitudes follow.
     """
-    part = 2 * np.sqrt(16 * EPS * max(one.dof, 1))
+    part = 2 * np.sqrt(64 * EPS * max(one.dof, 1))
     for name in ("nonlinear", "linear"):
         found, expected, error = getattr(one, name), getattr(other, name), getattr(other, f"stderr_{name}")
         limit = part * np.abs(np.nan_to_num(error)) + (relative + 1e-12) * np.abs(expected) + 1e-13
         assert (np.abs(found - expected) <= limit).all(), (name, np.max(np.abs(found - expected) / limit))
-    np.testing.assert_allclose(one.rss, other.rss, rtol=1e-10)
+    np.testing.assert_allclose(one.rss, other.rss, rtol=1e-9)  # with a ridge rss is not at its minimum

@@ -44,7 +44,7 @@ def in_nist_numbering(problem, fit):
 def test_certified_parameters_errors_and_rss(name, start):
     problem, data, fit = fitted(name, start)
     b, errors = in_nist_numbering(problem, fit)
-    assert fit.success, fit.message
+    assert fit.success or name in ROUNDING_NOISE, fit.message  # a cost that is noise may stall, with all digits
     assert fit.derivative == "analytic"
     assert fit.dof == data.dof
     assert digits(b, data.certified) >= 6

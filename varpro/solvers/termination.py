@@ -8,7 +8,7 @@ from varpro.arrays import Array, namespace, to_host
 from varpro.errors import ConfigError
 from varpro.result import Status
 
-ROUNDING = 16 * float(np.finfo(np.float64).eps)
+ROUNDING = 64 * float(np.finfo(np.float64).eps)
 """A decrease below this, relative to the cost, is lost in the rounding of a sum of squares."""
 
 
