@@ -19,8 +19,8 @@ from varpro.distributed import Communicator
 from varpro.errors import DegenerateBatchError
 from varpro.train.pictures import spread_rows
 
-BLOCK = 1000
-"""Images passed through a network at a time."""
+BLOCK = 125
+"""Images passed through a network at a time: beyond some 32 MB of activations the allocator maps them anew each time."""
 NEIGHBOURS = (1, 5, 10)
 SPECTRUM_ROWS = 2000
 """Test images that the eigenvalues of an epoch are of."""
