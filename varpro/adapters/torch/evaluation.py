@@ -20,7 +20,7 @@ from varpro.errors import DegenerateBatchError
 from varpro.train.pictures import spread_rows
 
 BLOCK = 125
-"""Images passed through a network at a time: beyond some 32 MB of activations the allocator maps them anew each time."""
+"""Images passed through a network at a time: above some 32 MB of activations each block is mapped anew."""
 NEIGHBOURS = (1, 5, 10)
 SPECTRUM_ROWS = 2000
 """Test images that the eigenvalues of an epoch are of."""
