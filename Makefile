@@ -34,8 +34,17 @@ demo: $(VENV)/.package
 	$(LAUNCH_$(MPI)) $(BIN)/varpro-train digits.yaml --output runs/digits --overwrite
 	@echo "The report: $(CURDIR)/runs/digits/report.html"
 
+PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+ifeq ($(strip $(PYTEST_ARGS)),)
+# The CUDA kernels on the host take as long as all the rest: both at once, the first told when it has ended.
 test: $(VENV)/.package
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(PYTEST) tests/cuda -p no:cacheprovider >$(VENV)/cuda-tests.log 2>&1 & cuda=$$!; trap 'kill $$cuda' INT TERM; \
+	$(PYTEST) --ignore tests/cuda; rest=$$?; wait $$cuda; code=$$?; \
+	printf '\n== tests/cuda\n'; cat $(VENV)/cuda-tests.log; exit $$((rest | code))
+else
+test: $(VENV)/.package
+	$(PYTEST) $(PYTEST_ARGS)
+endif
 
 bench: $(VENV)/.package
 	$(BIN)/varpro-bench $(BENCH_ARGS)
