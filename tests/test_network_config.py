@@ -130,7 +130,6 @@ CONTRADICTIONS = [
     (["objective={varpro_head: 1}"], "set one of the two"),
     (["objective={cross_entropy: 0, feed_backward: 1}"], r"acts on the last layer.*feed_backward\.eliminate: true"),
     (["objective={cross_entropy: 0, separability: 1}"], "acts on the last layer"),
-    (["optimiser.milestones=[10]"], "optimiser.milestones has 10, but there are 10 epochs"),
     (["network.learnable_xi=true"], "network.xi is empty"),
     (
         ["objective.nullspace.weight=0", "objective.nullspace.mode=exact"],

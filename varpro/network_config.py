@@ -152,7 +152,7 @@ class Optimiser(Section):
     decay_last_layer: Bool | None = None
     """Whether it holds for the last layer too; null = unless network.xi throttles that layer already."""
     milestones: tuple[Annotated[Int, Field(ge=1)], ...] = ()
-    """Epochs after which the rate is multiplied by `factor`."""
+    """Epochs after which the rate is multiplied by `factor`; those beyond the last epoch are without effect."""
     factor: Annotated[Float, Field(gt=0, le=1)] = 0.1
     """At each milestone."""
 
@@ -253,11 +253,6 @@ def check_without_data(config: NetworkConfig) -> None:
         )
     if active.keys() == {"separability"}:
         raise ConfigError("objective.separability alone teaches no class; set objective.cross_entropy above 0")
-    late = [epoch for epoch in config.optimiser.milestones if epoch >= config.epochs]
-    if late:
-        raise ConfigError(
-            f"optimiser.milestones has {late[0]}, but there are {config.epochs} epochs; leave it out or raise epochs"
-        )
     if config.network.learnable_xi and config.network.xi is None:
         raise ConfigError("network.learnable_xi is true, but network.xi is empty; set the xi to begin with")
 

@@ -17,6 +17,7 @@ def example_metrics():
     return {
         "dataset": "made up",
         "backend": "cpu",
+        "device": None,
         "ranks": 2,
         "threads_per_rank": 3,
         "seed": 5,
