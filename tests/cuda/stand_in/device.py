@@ -46,7 +46,8 @@ def installed(module: Path):
     for name in before:
         del sys.modules[name]
     sys.path.insert(0, str(HERE))
-    spec = importlib.util.spec_from_file_location("varpro._cuda", module)
+    # Under a name of its own: pybind11 returns the module that it first made under a name, which may be that for a GPU.
+    spec = importlib.util.spec_from_file_location("on_host._cuda", module)
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
     sys.modules["varpro._cuda"] = varpro._cuda = loaded
