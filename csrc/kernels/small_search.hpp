@@ -119,7 +119,7 @@ struct Search {
         const double old = s[kCost], predicted = s[kPredicted], cost = point.cost;
         const bool solved = s[kSolved] != 0.0, usable = solved && predicted > 0.0 && is_finite(cost);
         const double gain = usable ? (old - cost) / predicted : kNotANumber;
-        // a first step that promises less than the rounding of the cost: its gain is noise, and it is kept unless it harms
+        // a first step that promises less than the rounding of the cost: its gain is noise; kept unless it harms
         const bool last = s[kFresh] != 0.0 && solved && predicted <= rules.rounding * old;
         const bool accepted = gain > rules.least_gain || (last && cost <= old * (1.0 + rules.rounding));
         s[kUsedDamping] = s[kDamping];

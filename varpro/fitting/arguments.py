@@ -131,8 +131,8 @@ def flag_short(spec: Spec) -> Spec:
     if spec.complex_data and spec.linear.lower is not None:
         raise ConfigError("bounds on amplitudes need real ones; y or the model is complex")
     values = spec.data.valid * (2 if spec.complex_data else 1)
-    short = (values < _needed(spec)) & (spec.data.status == Status.RUNNING)
-    return replace(spec, data=replace(spec.data, status=np.where(short, Status.TOO_FEW_POINTS, spec.data.status)))
+    short = (values < _needed(spec)) & (spec.data.status == Status.RUNNING.value)
+    return replace(spec, data=replace(spec.data, status=np.where(short, Status.TOO_FEW_POINTS.value, spec.data.status)))
 
 
 def with_threads(spec: Spec, threads: int | None) -> Spec:

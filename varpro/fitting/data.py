@@ -49,7 +49,7 @@ def make_data(t: Any, y: Any, *, batch: bool, weights: Any = None, mask: Any = N
     grid, own_t = _grid(t, n_problems, n_rows, batch)
     total = _weights(weights, values.shape, batch)
     if mask is None and np.isfinite(values.sum()):  # nothing missing, nothing infinite: one pass
-        return Data(grid, own_t, values, total, np.full(n_problems, Status.RUNNING), _count(total, values.shape))
+        return Data(grid, own_t, values, total, np.full(n_problems, Status.RUNNING.value), _count(total, values.shape))
     valid = ~np.isnan(values)
     if mask is not None:
         valid &= np.broadcast_to(_per_value(np.asarray(mask, dtype=bool), values.shape, batch, "mask"), values.shape)
@@ -58,7 +58,7 @@ def make_data(t: Any, y: Any, *, batch: bool, weights: Any = None, mask: Any = N
         values = np.where(valid, values, 0.0)
         total = _masked(total, valid)
     used = valid if total is None else valid & (np.broadcast_to(_wide(total), valid.shape) > 0)
-    status = np.where(infinite, Status.INVALID_DATA, Status.RUNNING)
+    status = np.where(infinite, Status.INVALID_DATA.value, Status.RUNNING.value)
     values = np.where(infinite[:, None, None], 0.0, values) if infinite.any() else values
     return Data(grid, own_t, np.ascontiguousarray(values), total, status, used.sum(axis=(1, 2)))
 

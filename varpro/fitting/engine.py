@@ -219,7 +219,7 @@ def run(
     if spec.device is not None:
         require_device_form(built, spec)
     step = _in_bounds(built.linearise, spec.names) if spec.names.bounded else built.linearise
-    ready = np.flatnonzero(spec.data.status == Status.RUNNING)
+    ready = np.flatnonzero(spec.data.status == Status.RUNNING.value)
     chunks = [c for c in np.array_split(ready, max(1, -(-len(ready) // _chunk(spec, built)))) if len(c)]
     out = _empty(spec, built)
 

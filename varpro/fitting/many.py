@@ -22,6 +22,9 @@ LEAVES_RANGE = (1e-13, 1e-10)
 """A column whose part outside Q is larger, relative to the column, extends Q: a thousandth of the tolerance on the
 cost, since that is what it changes in the cost at most, within these limits."""
 
+FEW = 3
+"""Rows up to which a product with Y is done row by row."""
+
 
 @dataclass
 class Range:
@@ -46,7 +49,7 @@ class Range:
         new = self._outside(columns)
         if not new.shape[1]:
             return
-        added = new.T @ self.y
+        added = _few_rows(new.T, self.y)
         self.outside = max(self.outside - float(np.vdot(added, added)), 0.0)
         self.q = np.concatenate([self.q, new], axis=1)
         self.projected = np.concatenate([self.projected, added])
@@ -73,6 +76,11 @@ class Range:
     def coefficients(self, fac: Factor) -> Array:
         """A (1, I, K) of all right-hand sides for the factor of Phi in the coordinates of Q."""
         return fac.coefficients(self.projected[None])
+
+
+def _few_rows(left: Array, right: Array) -> Array:
+    """left (m, N) @ right (N, K): dgemm copies all of right first, which two or three plain passes over it undercut."""
+    return np.stack([row @ right for row in left]) if len(left) <= FEW else left @ right
 
 
 @dataclass

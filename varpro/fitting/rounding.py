@@ -28,7 +28,7 @@ NEARLY_EXACT = 1e-7
 
 def settled(spec: Spec, built: Built, outcome: Outcome) -> Outcome:
     """The outcome with stalled problems searched on or, where their undamped step promises only rounding, converged."""
-    stalled = np.flatnonzero(outcome.status == Status.STALLED)
+    stalled = np.flatnonzero(outcome.status == Status.STALLED.value)
     if not len(stalled):
         return outcome
     outcome = replace(outcome, u=outcome.u.copy(), a=outcome.a.copy(), cost=outcome.cost.copy())
@@ -38,7 +38,7 @@ def settled(spec: Spec, built: Built, outcome: Outcome) -> Outcome:
     if built.form == "small":
         exact = np.sqrt(2.0 * outcome.cost[stalled]) <= NEARLY_EXACT * size
         _go_on(spec, built, outcome, stalled[exact])
-    still = outcome.status[stalled] == Status.STALLED
+    still = outcome.status[stalled] == Status.STALLED.value
     problems, size = stalled[still], size[still]
     residual = np.maximum(np.sqrt(2.0 * outcome.cost[problems]), ROUNDING * size)
     done = _promise(spec, built, outcome.u, problems) <= ROUNDING * size * residual

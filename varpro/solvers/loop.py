@@ -67,7 +67,7 @@ def search(
     finished: list[_State] = []
     history: list[IterationRecord] = []
     while True:
-        running = state.status == Status.RUNNING
+        running = state.status == Status.RUNNING.value
         if not running.any():
             return _result([*finished, state], history)
         if not running.all():
@@ -76,7 +76,7 @@ def search(
         if state.fresh.any():
             model = _linearise(problem, linearise, state, model)
             state = _test_gradient(state, model, termination)
-            if not (state.status == Status.RUNNING).all():
+            if not (state.status == Status.RUNNING.value).all():
                 continue
         state, step = _step(state, model)
         trial = problem.evaluate(state.current.w + step.delta, state.current.problems)
@@ -87,7 +87,7 @@ def search(
             history.extend(records if keep_history else ())
             for record in records if observe is not None else ():
                 observe(record)  # type: ignore[misc]
-        if state.fresh.any() and (state.status == Status.RUNNING).any():
+        if state.fresh.any() and (state.status == Status.RUNNING.value).any():
             state = replace(state, current=problem.renew(state.current))
 
 
@@ -121,7 +121,7 @@ def _linearise(problem: Problem, linearise: Callable[[Any, Any], Any], state: _S
 
 def _test_gradient(state: _State, model: Linearisation, termination: Termination) -> _State:
     flat = termination.at_gradient(model.gradient, model.diagonal, state.start_cost)
-    status = np.where(flat, Status.GRADIENT_TOLERANCE, state.status)
+    status = np.where(flat, Status.GRADIENT_TOLERANCE.value, state.status)
     return replace(state, status=status, iterations=state.iterations + state.fresh)
 
 
@@ -149,12 +149,12 @@ def _advance(state: _State, termination: Termination, step: Step, trial: Any, ga
     accepted = state.damping.accepts(gain) | (last & termination.harmless(old, trial.cost))
     damping = state.damping.after(np.where(last, 1.0, gain), accepted)
     moved = termination.after_step(old, trial.cost, step.predicted, step.delta, w, state.iterations)
-    stuck = np.where(damping.exhausted(), Status.STALLED, Status.RUNNING)
+    stuck = np.where(damping.exhausted(), Status.STALLED.value, Status.RUNNING.value)
     return replace(
         state,
         current=choose(accepted, trial, state.current),
         damping=damping,
-        status=np.where(last, Status.COST_TOLERANCE, np.where(accepted, moved, stuck)),
+        status=np.where(last, Status.COST_TOLERANCE.value, np.where(accepted, moved, stuck)),
         evaluations=state.evaluations + 1,
         fresh=accepted,
     )

@@ -34,8 +34,8 @@ class Termination:
 
     def at_start(self, cost: Array) -> Array:
         """(b,) Status before the first step."""
-        status = np.where(np.isfinite(cost), Status.RUNNING, Status.NONFINITE)
-        return np.where((status == Status.RUNNING) & (self.max_iterations == 0), Status.ITERATIONS, status)
+        status = np.where(np.isfinite(cost), Status.RUNNING.value, Status.NONFINITE.value)
+        return np.where((status == Status.RUNNING.value) & (self.max_iterations == 0), Status.ITERATIONS.value, status)
 
     def at_gradient(self, gradient: Array, diagonal: Array, start_cost: Array) -> Array:
         """(b,) True where the scaled gradient is below its tolerance."""
@@ -59,6 +59,6 @@ class Termination:
         flat = (old - new <= small) & (predicted <= 2.0 * small)
         size, whole = (to_host(namespace(a).linalg.norm(a, axis=1)) for a in (step, w))
         short = size <= self.step_tolerance * (whole + self.step_tolerance)
-        status = np.where(iterations >= self.max_iterations, Status.ITERATIONS, Status.RUNNING)
-        status = np.where(short, Status.STEP_TOLERANCE, status)
-        return np.where(flat | (new == 0), Status.COST_TOLERANCE, status)
+        status = np.where(iterations >= self.max_iterations, Status.ITERATIONS.value, Status.RUNNING.value)
+        status = np.where(short, Status.STEP_TOLERANCE.value, status)
+        return np.where(flat | (new == 0), Status.COST_TOLERANCE.value, status)
