@@ -1,4 +1,4 @@
-"""What `import varpro` may need: numpy and scipy, nothing else."""
+"""What `import varpro` loads: numpy and scipy, nothing else."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ OPTIONAL = (
 )
 
 
-def test_import_takes_numpy_and_scipy_alone():
+def test_import_loads_numpy_and_scipy_alone():
     code = f"import sys, varpro, varpro.losses; print(*[m for m in {OPTIONAL} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == []

@@ -14,6 +14,7 @@ import scipy.linalg
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError, DataError, ShapeError
+from varpro.linalg.one_pool import one_blas_pool
 from varpro.models.guesses import remainder
 
 EVEN = 1e-6
@@ -53,6 +54,7 @@ class ComplexExponentials:
         return t[:, None] * np.exp(np.multiply.outer(t, w))
 
 
+@one_blas_pool()
 def dmd(X: Any, t: Any, rank: int, *, eigenvalues: Any = None, project: bool = True, **options: Any) -> DmdResult:
     """Optimised DMD of snapshots X (space, time) at times t (time,), which need not be equidistant.
 

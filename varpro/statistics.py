@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.linalg.one_pool import one_blas_pool
 from varpro.linalg.projector import factor
 
 
@@ -59,6 +60,7 @@ class Uncertainty:
         return out
 
 
+@one_blas_pool()
 def uncertainty(phi: Array, d: Array, a: Array, columns: Array, parameters: Array, free: Array) -> Uncertainty:
     """Covariances at a solution; rows are weighted already.
 

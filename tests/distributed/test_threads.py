@@ -1,8 +1,6 @@
 """Cores are divided among the ranks of a machine, and BLAS keeps to its number of threads."""
 
-import builtins
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import threadpoolctl
@@ -54,16 +52,3 @@ def test_every_loaded_blas_is_limited_and_released() -> None:
             assert counts() == [1] * len(before)
         assert counts() == before
     assert len(before) >= 2  # NumPy's and SciPy's wheels bring one each
-
-
-def test_missing_threadpoolctl_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    real_import = builtins.__import__
-
-    def without_threadpoolctl(name: str, *arguments: Any, **options: Any) -> Any:
-        if name == "threadpoolctl":
-            raise ImportError(name)
-        return real_import(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without_threadpoolctl)
-    with pytest.warns(RuntimeWarning, match="OPENBLAS_NUM_THREADS=3"), blas_threads(3):
-        pass

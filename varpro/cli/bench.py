@@ -12,7 +12,6 @@ from typing import Any
 from varpro import __version__
 from varpro.bench.case import Case
 from varpro.bench.measure import Peaks, Record, WrongResult, measure, measured_peaks, select
-from varpro.cli import require_modules
 from varpro.cli._guard import ArgumentParser, run
 from varpro.distributed import Communicator, SerialCommunicator
 from varpro.errors import ConfigError, OutputError
@@ -38,7 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(comm: Communicator, argv: Sequence[str] | None) -> int:
     options = _parse(comm, argv)
-    require_modules(PROGRAM, ("threadpoolctl",))
     from varpro.distributed.threads import blas_threads
 
     _check_writable(options.json)

@@ -10,7 +10,7 @@ from varpro.cli._guard import ArgumentParser, run
 from varpro.distributed import Communicator
 
 PROGRAM = "varpro-train"
-MODULES = ("yaml", "pydantic", "h5py", "pooch", "matplotlib", "jinja2", "rich", "threadpoolctl")
+MODULES = ("yaml", "pydantic", "h5py", "pooch", "matplotlib", "jinja2", "rich")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,7 +4,6 @@ import os
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,16 +82,7 @@ def blas_threads(n: int) -> Iterator[None]:
     The limit is one of the process, not of the calling thread: set it before worker threads start.
     """
     import scipy.linalg  # noqa: F401  (loads SciPy's BLAS, else it would escape the limit)
+    from threadpoolctl import threadpool_limits
 
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        warnings.warn(
-            f"BLAS is not limited to {n} thread(s): install threadpoolctl, or set OPENBLAS_NUM_THREADS={n} and restart",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-        yield
-        return
     with threadpool_limits(limits=n, user_api="blas"):
         yield

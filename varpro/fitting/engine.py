@@ -22,6 +22,7 @@ from varpro.fitting.separate import SeparateProblem
 from varpro.fitting.small import SmallProblem, linearise_small
 from varpro.gauss_newton import linearise
 from varpro.kernels.small_fits import MOST_PARAMETERS
+from varpro.linalg.one_pool import one_blas_pool
 from varpro.problem import SeparableProblem
 from varpro.result import IterationRecord, SearchResult, Status
 from varpro.solvers.damping import DampingRule
@@ -237,6 +238,7 @@ def run(
         if advance is not None:
             advance(len(problems))
 
+    @one_blas_pool()
     def search_rest(problems: Array) -> None:
         found = search(
             built.problem,

@@ -12,6 +12,7 @@ from varpro.fitting.data import make_data
 from varpro.fitting.engine import build
 from varpro.fitting.model import Derivative, Function
 from varpro.fitting.request import Request, specify
+from varpro.linalg.one_pool import one_blas_pool
 
 
 class Functional:
@@ -27,6 +28,7 @@ class Functional:
         self._built, self._count = built, n_parameters
         self._one = np.zeros(1, dtype=int)
 
+    @one_blas_pool()
     def _evaluate(self, w: Any) -> Any:
         point = np.asarray(w, dtype=float)
         if point.shape != (self._count,):
@@ -41,6 +43,7 @@ class Functional:
         """(P,); NaN where f is not finite."""
         return self.value_and_gradient(w)[1]
 
+    @one_blas_pool()
     def value_and_gradient(self, w: Any) -> tuple[float, Array]:
         """f(w) and its gradient from one evaluation."""
         current = self._evaluate(w)
@@ -59,6 +62,7 @@ class Functional:
             rows.append(-np.sqrt(ridge) * a)
         return np.concatenate([r.ravel() for r in rows])
 
+    @one_blas_pool()
     def jacobian(self, w: Any) -> Array:
         """(N K, P) full Golub-Pereyra Jacobian of the residual, without a ridge."""
         from varpro.linalg.projector import factor
@@ -82,6 +86,7 @@ class Functional:
         """(I, K) the linear parameters at w."""
         return self._solution(w)[2]
 
+    @one_blas_pool()
     def _solution(self, w: Any) -> tuple[Array, Array, Array, Any]:
         """Phi (1 or K, N, I), y (N, K), a (I, K), and the evaluation."""
         current = self._evaluate(w)

@@ -22,7 +22,7 @@ LEAVES_RANGE = (1e-13, 1e-10)
 """A column whose part outside Q is larger, relative to the column, extends Q: a thousandth of the tolerance on the
 cost, since that is what it changes in the cost at most, within these limits."""
 
-FEW = 3
+FEW = 5
 """Rows up to which a product with Y is done row by row."""
 
 

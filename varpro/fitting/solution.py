@@ -8,6 +8,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.engine import Built, Outcome, Spec
+from varpro.linalg.one_pool import one_blas_pool
 from varpro.result import Status
 from varpro.statistics import Uncertainty, uncertainty
 
@@ -47,6 +48,7 @@ class Solution:
         return a
 
     @cached_property
+    @one_blas_pool()
     def amplitudes(self) -> Array:
         """(B, I', K): a compressed fit has searched without them."""
         if self.built.form != "compressed":

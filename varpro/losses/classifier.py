@@ -16,6 +16,7 @@ import scipy.linalg
 from varpro.arrays import Array, beside, to_host
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
 from varpro.linalg import projector
+from varpro.linalg.one_pool import one_blas_pool
 from varpro.losses.batch import finite_matrix, require_one_side
 from varpro.losses.factors import ClassMoments
 
@@ -70,6 +71,7 @@ class DiscriminantClassifier(_Stream):
         return self._require()[0].labels
 
     @property
+    @one_blas_pool()
     def projection(self) -> Array:
         """P (D, r), r <= C - 1."""
         if self._projection is None:

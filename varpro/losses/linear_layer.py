@@ -16,6 +16,7 @@ import numpy as np
 from varpro.arrays import Array, beside, namespace
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
 from varpro.linalg import cholesky
+from varpro.linalg.one_pool import one_blas_pool
 from varpro.losses.batch import LossResult, dimensions, in_precision_of, labels_below, over_batches
 from varpro.losses.factors import GRAM_CONDITION_LIMIT, ClassMoments, DiscriminantFactors, Ridge
 
@@ -43,6 +44,7 @@ class EliminatedLinear:
         if not isinstance(self.ridge, Ridge) and not (np.isfinite(self.ridge) and self.ridge >= 0):
             raise ConfigError(f"the ridge is {self.ridge}; it must be 0 or positive, or Ridge(rel=)")
 
+    @one_blas_pool()
     def __call__(self, features: Any, y: Any, *, memory: ClassMoments | None = None) -> LossResult:
         if dimensions(features) == 3:
             if memory is not None:
@@ -73,6 +75,7 @@ class EliminatedLinear:
         info = {"A": a, "gamma": gamma, "moments": moments, "trSt": trace, "accuracy": accuracy}
         return LossResult(value, in_precision_of(features, gradient), info)
 
+    @one_blas_pool()
     def solve(self, moments: ClassMoments) -> tuple[float, Array, float, Array, float]:
         """L, A, gamma, mean and tr(S_t) of a stream, from S_t (D, D); A and mean lie where its means do."""
         total = float(moments.counts.sum())

@@ -19,6 +19,7 @@ import numpy as np
 from varpro.arrays import Array, beside, is_device_array, namespace, to_host
 from varpro.errors import ConfigError, DegenerateBatchError
 from varpro.linalg import projector
+from varpro.linalg.one_pool import one_blas_pool
 from varpro.losses.batch import LossResult, dimensions, over_batches
 from varpro.losses.factors import DiscriminantFactors, Residual, Ridge
 
@@ -115,6 +116,7 @@ class NullSpaceLoss:
             return over_batches(self, features, y)
         return self.of(DiscriminantFactors(features, y, ridge=self.ridge, side=self.side))
 
+    @one_blas_pool()
     def of(self, factors: DiscriminantFactors) -> LossResult:
         """The same from factors that are already there."""
         factors.require_spread()

@@ -19,6 +19,7 @@ from varpro.arrays import Array, beside, namespace, to_host
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
 from varpro.kernels.softmax_divergence import Kind, softmax_divergence, softmax_divergence_eliminated
 from varpro.linalg import projector
+from varpro.linalg.one_pool import one_blas_pool
 from varpro.losses.batch import (
     LossResult,
     class_sums,
@@ -103,6 +104,7 @@ class SemiOrthogonal:
     Raises DegenerateBatchError where the columns of V are dependent.
     """
 
+    @one_blas_pool()
     def __init__(self, v: Any) -> None:
         columns = finite_matrix(v, "V")
         m, n = columns.shape
