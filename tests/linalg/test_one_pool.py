@@ -1,4 +1,4 @@
-"""Inside the block SciPy's BLAS has one thread, NumPy's its own number; after it, also after errors, all is as before."""
+"""Inside the block SciPy's BLAS has one thread, NumPy's its own number; after it, or an error, all is as before."""
 
 import threading
 
