@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from varpro.arrays import Array, beside, namespace, to_host
+from varpro.arrays import Array, beside, is_device_array, namespace, to_host
 from varpro.kernels import gauss_newton as kernel
 from varpro.kernels import jacobian_products
 from varpro.linalg.damped import damped_step
@@ -81,6 +81,8 @@ def linearise(problem: SeparableProblem, current: Evaluation) -> NormalEquations
 
 def _sum_by_parameter(h: Array, gradient: Array, parameters: Array, n_parameters: int) -> tuple[Array, Array]:
     """E^T H E and E^T g, E the incidence of pairs and parameters; H given and returned by its lower triangle."""
+    if not is_device_array(parameters) and np.array_equal(parameters, np.arange(n_parameters)):
+        return h, gradient  # every parameter in one column
     xp = namespace(h)
     full = xp.tril(h) + xp.tril(h, -1).mT
     incidence = xp.zeros((len(parameters), n_parameters))

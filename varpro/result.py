@@ -2,7 +2,7 @@
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from varpro.arrays import Array
 
@@ -52,8 +52,7 @@ _MESSAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class IterationRecord:
+class IterationRecord(NamedTuple):
     """One trial step of one problem."""
 
     problem: int

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../cpu/blas.hpp"
+#include "../kernels/few_rows.hpp"
 #include "../kernels/gauss_newton.hpp"
 #include "../kernels/projector.hpp"
 #include "../kernels/scalarize.hpp"
@@ -38,7 +39,7 @@ void load_blas() {
 }
 
 // The widest instruction set that this build has and this processor runs.
-struct Scalarize {
+struct Variant {
     decltype(&baseline::quadratic) quadratic = baseline::quadratic;
     decltype(&baseline::bilinear) bilinear = baseline::bilinear;
     void (*activate_double)(double*, const double*, std::int64_t, std::int64_t, std::int64_t,
@@ -49,34 +50,47 @@ struct Scalarize {
     void (*adjoint_float)(const WindowCall&, const float*, float*) = baseline::window_adjoint;
     void (*adjoint_double)(const WindowCall&, const double*, double*) = baseline::window_adjoint;
     decltype(&baseline::window_jacobian) jacobian = baseline::window_jacobian;
+    decltype(&baseline::few_rows) few_rows = baseline::few_rows;
     std::string name = "baseline";
 };
 
-Scalarize choose() {
+Variant choose() {
 #ifdef VARPRO_X86_VARIANTS
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw")) {
         weigh_variant = {avx512::weigh, avx512::weigh};
-        return {avx512::quadratic,       avx512::bilinear,
-                avx512::activate,        avx512::activate,
-                avx512::window_forward,  avx512::window_forward,
-                avx512::window_adjoint,  avx512::window_adjoint,
-                avx512::window_jacobian, "avx512"};
+        return {avx512::quadratic,
+                avx512::bilinear,
+                avx512::activate,
+                avx512::activate,
+                avx512::window_forward,
+                avx512::window_forward,
+                avx512::window_adjoint,
+                avx512::window_adjoint,
+                avx512::window_jacobian,
+                avx512::few_rows,
+                "avx512"};
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         weigh_variant = {avx2::weigh, avx2::weigh};
-        return {avx2::quadratic,       avx2::bilinear,
-                avx2::activate,        avx2::activate,
-                avx2::window_forward,  avx2::window_forward,
-                avx2::window_adjoint,  avx2::window_adjoint,
-                avx2::window_jacobian, "avx2"};
+        return {avx2::quadratic,
+                avx2::bilinear,
+                avx2::activate,
+                avx2::activate,
+                avx2::window_forward,
+                avx2::window_forward,
+                avx2::window_adjoint,
+                avx2::window_adjoint,
+                avx2::window_jacobian,
+                avx2::few_rows,
+                "avx2"};
     }
 #endif
     return {};
 }
 
-Scalarize scalarize;
+Variant variant;
 
 WindowCall window_call(const py::array& x, const Dense<std::int32_t>& windows, const Dense<std::int64_t>& offsets) {
     const Pixel pixel = x.itemsize() == 1 ? Pixel::u8 : x.itemsize() == 4 ? Pixel::f32 : Pixel::f64;
@@ -109,8 +123,8 @@ void pack(const T* x, double* out, double scale, py::ssize_t n, py::ssize_t side
 PYBIND11_MODULE(_cpu, m) {
     m.doc() = "Compiled CPU kernels of varpro; contracts in csrc/kernels.";
     load_blas();
-    scalarize = choose();
-    m.attr("instruction_set") = scalarize.name;
+    variant = choose();
+    m.attr("instruction_set") = variant.name;
 
     m.def("quadratic",
           [](const Dense<double>& s, const Dense<double>& w, Dense<double>& phi, py::object d, bool logistic) {
@@ -133,7 +147,7 @@ PYBIND11_MODULE(_cpu, m) {
                           s.shape(3),
                           units,
                           logistic};
-                  scalarize.quadratic(call);
+                  variant.quadratic(call);
               }
           });
     m.def("bilinear",
@@ -156,31 +170,31 @@ PYBIND11_MODULE(_cpu, m) {
                                           x.shape(3),
                                           units,
                                           logistic};
-                  scalarize.bilinear(call);
+                  variant.bilinear(call);
               }
           });
     m.def("activate_double", [](Dense<double>& q, const Dense<double>& bias, bool logistic) {
         double* data = q.mutable_data();
         py::gil_scoped_release free;
-        scalarize.activate_double(data, bias.data(), q.shape(0), bias.shape(0), q.shape(1), logistic);
+        variant.activate_double(data, bias.data(), q.shape(0), bias.shape(0), q.shape(1), logistic);
     });
     m.def("activate_float", [](Dense<float>& q, const Dense<float>& bias, bool logistic) {
         float* data = q.mutable_data();
         py::gil_scoped_release free;
-        scalarize.activate_float(data, bias.data(), q.shape(0), bias.shape(0), q.shape(1), logistic);
+        variant.activate_float(data, bias.data(), q.shape(0), bias.shape(0), q.shape(1), logistic);
     });
     m.def("window_forward_float",
           [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<float>& in,
-             Dense<float>& out) { forward(scalarize.forward_float, x, w, o, in, out); });
+             Dense<float>& out) { forward(variant.forward_float, x, w, o, in, out); });
     m.def("window_forward_double",
           [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<double>& in,
-             Dense<double>& out) { forward(scalarize.forward_double, x, w, o, in, out); });
+             Dense<double>& out) { forward(variant.forward_double, x, w, o, in, out); });
     m.def("window_adjoint_float",
           [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<float>& in,
-             Dense<float>& out) { forward(scalarize.adjoint_float, x, w, o, in, out); });
+             Dense<float>& out) { forward(variant.adjoint_float, x, w, o, in, out); });
     m.def("window_adjoint_double",
           [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<double>& in,
-             Dense<double>& out) { forward(scalarize.adjoint_double, x, w, o, in, out); });
+             Dense<double>& out) { forward(variant.adjoint_double, x, w, o, in, out); });
     m.def("window_jacobian",
           [](const py::array& x, const Dense<std::int32_t>& w, const Dense<std::int64_t>& o, const Dense<double>& u,
              const Dense<double>& v, const Dense<double>& slope, py::array d) {
@@ -188,7 +202,7 @@ PYBIND11_MODULE(_cpu, m) {
               void* out = d.mutable_data();
               const bool narrow = d.itemsize() == 4;
               py::gil_scoped_release free;
-              scalarize.jacobian(call, u.data(), v.data(), slope.data(), out, narrow);
+              variant.jacobian(call, u.data(), v.data(), slope.data(), out, narrow);
           });
     m.def("symmetric_pack", [](const py::array& x, Dense<double>& out) {
         double* to = out.mutable_data();
@@ -232,16 +246,22 @@ PYBIND11_MODULE(_cpu, m) {
               py::gil_scoped_release free;
               accumulate_gram(phi.data(), y.data(), g, c, phi.shape(0), phi.shape(1), y.shape(1));
           });
+    m.def("few_rows", [](const Dense<double>& left, const Dense<double>& right, Dense<double>& out) {
+        double* to = out.mutable_data();
+        py::gil_scoped_release free;
+        variant.few_rows(left.data(), right.data(), to, left.shape(0), left.shape(1), right.shape(1));
+    });
     m.def("cholesky_qr2", [](const Dense<double>& phi, double ridge, Dense<double>& q, Dense<double>& r,
-                             Dense<double>& condition, Dense<std::int64_t>& info) {
+                             Dense<double>& inverse, Dense<double>& condition, Dense<std::int64_t>& info) {
         const py::ssize_t batches = phi.shape(0), n = phi.shape(1), i = phi.shape(2);
-        double *q_data = q.mutable_data(), *r_data = r.mutable_data(), *kappa = condition.mutable_data();
+        double *q_data = q.mutable_data(), *r_data = r.mutable_data();
+        double *inverse_data = inverse.mutable_data(), *kappa = condition.mutable_data();
         std::int64_t* codes = info.mutable_data();
         py::gil_scoped_release free;
         for (py::ssize_t b = 0; b < batches; ++b)
-            codes[b] =
-                cholesky_qr2(phi.data() + b * n * i, ridge, q_data + b * n * i, r_data + b * i * i, kappa + b, n, i);
+            codes[b] = cholesky_qr2(phi.data() + b * n * i, ridge, q_data + b * n * i, r_data + b * i * i,
+                                    inverse_data + b * i * i, kappa + b, n, i);
     });
-    bind_small_fits(m, scalarize.name);
-    bind_losses(m, scalarize.name);
+    bind_small_fits(m, variant.name);
+    bind_losses(m, variant.name);
 }

@@ -39,27 +39,27 @@ void divide(double* q, std::vector<double>& r, std::int64_t n, std::int64_t i) {
 
 }  // namespace
 
-int cholesky_qr2(const double* phi, double ridge, double* q, double* r, double* condition, std::int64_t n,
-                 std::int64_t i) {
+int cholesky_qr2(const double* phi, double ridge, double* q, double* r, double* inverse, double* condition,
+                 std::int64_t n, std::int64_t i) {
     char upper = 'U', plain = 'N';
     int size = static_cast<int>(i), info = 0;
     const int rows = static_cast<int>(n);
-    std::vector<double> first(i * i, 0.0), second(i * i, 0.0), inverse;
+    std::vector<double> first(i * i, 0.0), second(i * i, 0.0), inverted;
     *condition = INFINITY;
     blas::syrk('U', size, rows, 1.0, phi, 0.0, first.data());
     for (std::int64_t c = 0; c < i; ++c) first[c * i + c] += ridge;
     if (cholesky(first, size) != 0) return 1;
     std::copy_n(phi, n * i, q);
     divide(q, first, n, i);
-    inverse = first;
-    blas::table.dtrtri(&upper, &plain, &size, inverse.data(), &size, &info);
+    inverted = first;
+    blas::table.dtrtri(&upper, &plain, &size, inverted.data(), &size, &info);
     if (info != 0) return 1;
     blas::syrk('U', size, rows, 1.0, q, 0.0, second.data());
     if (ridge > 0)  // the bottom block of the first Q is sqrt(ridge) R^-1
         for (std::int64_t a = 0; a < i; ++a)
             for (std::int64_t b = a; b < i; ++b) {
                 double total = 0.0;
-                for (std::int64_t k = 0; k <= a; ++k) total += inverse[a * i + k] * inverse[b * i + k];
+                for (std::int64_t k = 0; k <= a; ++k) total += inverted[a * i + k] * inverted[b * i + k];
                 second[b * i + a] += ridge * total;
             }
     if (cholesky(second, size) != 0) return 1;
@@ -72,13 +72,16 @@ int cholesky_qr2(const double* phi, double ridge, double* q, double* r, double* 
             for (std::int64_t k = row; k <= column; ++k) total += second[k * i + row] * first[column * i + k];
             product[column * i + row] = total;
         }
-    inverse = product;
-    blas::table.dtrtri(&upper, &plain, &size, inverse.data(), &size, &info);
+    inverted = product;
+    blas::table.dtrtri(&upper, &plain, &size, inverted.data(), &size, &info);
     if (info != 0) return 1;
-    *condition = norm_1(product, i) * norm_1(inverse, i);
+    *condition = norm_1(product, i) * norm_1(inverted, i);
     if (!std::isfinite(*condition)) return 1;
     for (std::int64_t row = 0; row < i; ++row)
-        for (std::int64_t column = 0; column < i; ++column) r[row * i + column] = product[column * i + row];
+        for (std::int64_t column = 0; column < i; ++column) {
+            r[row * i + column] = product[column * i + row];
+            inverse[row * i + column] = inverted[column * i + row];
+        }
     return 0;
 }
 

@@ -38,24 +38,25 @@ def rounding(phi):
 def test_factors_are_those_of_householder(size, ridge):
     phi = tall(*size)
     found, expected = cholesky_qr2(phi, ridge), cholesky_qr2_reference(phi, ridge)
-    kappa = expected[2].max()  # both factors move by kappa times the backward error
+    kappa = expected[3].max()  # both factors move by kappa times the backward error
     for one, other in zip(found[:2], expected[:2], strict=True):
         assert_within(one, other, kappa * rounding(phi))
-    assert_within(found[2] / expected[2], np.ones(size[0]), kappa * rounding(phi))
-    assert_same_bits(found[3], np.zeros(size[0], dtype=np.int64))
+    assert_within(found[2] @ expected[1], np.broadcast_to(np.eye(size[2]), expected[1].shape), kappa * rounding(phi))
+    assert_within(found[3] / expected[3], np.ones(size[0]), kappa * rounding(phi))
+    assert_same_bits(found[4], np.zeros(size[0], dtype=np.int64))
 
 
 @pytest.mark.parametrize("ridge", RIDGES)
 @pytest.mark.parametrize("condition", [1.0, 1e3, 1e6])
 def test_q_is_orthonormal_and_r_upper_with_a_positive_diagonal(condition, ridge):
     phi = tall(2, 41, 6, condition)
-    q, r, _, info = cholesky_qr2(phi, ridge)
+    q, r, inverse, _, info = cholesky_qr2(phi, ridge)
     assert not info.any()
-    bottom = np.sqrt(ridge) * np.linalg.inv(r)
+    bottom = np.sqrt(ridge) * inverse
     # the second round leaves rounding only, whatever the condition; the inverse of r adds kappa < 5 with one
     assert_within(q.mT @ q + bottom.mT @ bottom, np.broadcast_to(np.eye(6), (2, 6, 6)), 4 * rounding(phi))
     assert_within(q @ r, phi, rounding(phi))
-    assert_same_bits(np.triu(r), r)
+    assert_same_bits((np.triu(r), np.triu(inverse)), (r, inverse))
     assert (np.einsum("bii->bi", r) > 0).all()
 
 
@@ -64,8 +65,8 @@ def test_a_ridge_makes_up_for_missing_rows_and_columns(size):
     phi = np.random.default_rng(0).standard_normal(size)
     phi[..., 0] = 0.0
     found, expected = cholesky_qr2(phi, 0.1), cholesky_qr2_reference(phi, 0.1)
-    assert not found[3].any()
-    bound = expected[2].max() * np.linalg.norm(phi) * rounding(phi)  # here ||phi|| is not one
+    assert not found[4].any()
+    bound = expected[3].max() * np.linalg.norm(phi) * rounding(phi)  # here ||phi|| is not one
     assert_within(found[0], expected[0], bound)
     assert_within(found[1], expected[1], bound)
 
@@ -84,8 +85,8 @@ def deficient(kind):
 def test_breakdown_is_told_and_leaves_the_neighbours_bitwise_alone(kind):
     phi = deficient(kind)
     found = cholesky_qr2(phi)
-    np.testing.assert_array_equal(found[3] != 0, [False, True, False])
-    assert found[2][1] == np.inf
+    np.testing.assert_array_equal(found[4] != 0, [False, True, False])
+    assert found[3][1] == np.inf
     clean = cholesky_qr2(phi[::2])
     assert_same_bits(tuple(a[::2] for a in found), clean)
 

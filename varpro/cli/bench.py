@@ -23,6 +23,7 @@ STEMS = (
     "gauss_newton",
     "projector",
     "gram",
+    "few_rows",
     "small_fits",
     "class_moments",
     "inward_scale",

@@ -98,9 +98,9 @@ def checked_linear(linear: Linear, n_amplitudes: int) -> Linear:
 
 def require_start_inside(u0: Array, parameters: Any) -> None:
     """Raise ConfigError where a free start (B, F) lies outside its bounds."""
-    outside = np.argwhere((u0 < parameters.lower) | (u0 > parameters.upper))
-    if len(outside):
-        b, f = outside[0]
+    outside = (u0 < parameters.lower) | (u0 > parameters.upper)
+    if outside.any():
+        b, f = np.argwhere(outside)[0]
         name = parameters.names[parameters.free[f]]
         raise ConfigError(
             f"w0 of {name} is {u0[b, f]:g}, outside its bounds {parameters.lower[f]:g} to {parameters.upper[f]:g}"
@@ -115,7 +115,7 @@ def require_fittable(spec: Spec) -> None:
     """One problem that cannot be fitted is the caller's mistake."""
     if spec.complex_data and spec.linear.lower is not None:
         raise ConfigError("bounds on amplitudes need real ones; y or the model is complex")
-    if spec.data.status[0] == Status.INVALID_DATA:
+    if spec.data.status[0] == Status.INVALID_DATA.value:
         raise DataError("y holds an infinite value; mask it or set it to NaN")
     values = int(spec.data.valid[0]) * (2 if spec.complex_data else 1)
     regularised = spec.linear.ridge > 0 or spec.linear.ridge_matrix is not None

@@ -134,7 +134,7 @@ def _evaluator(small: SmallProblem, problems: Array) -> Callable[[Array, Array],
 
 def _record(numbers: list[float], problem: int, states: States) -> IterationRecord:
     """From the numbers of a state after a trial, in the order of SearchNumber."""
-    status, cost, iterations, used, gain, accepted = (numbers[i] for i in (0, 1, 8, 10, 11, 12))
+    status, cost, *_, iterations, _, used, gain, accepted = numbers[:13]
     return IterationRecord(
         problem=problem,
         iteration=int(iterations) - (1 if accepted and status == 0 else 0),  # the next one has begun already
@@ -142,5 +142,5 @@ def _record(numbers: list[float], problem: int, states: States) -> IterationReco
         damping=used,
         gain=gain,
         accepted=bool(accepted),
-        rank=states.a.shape[1],
+        rank=states.n_columns,
     )

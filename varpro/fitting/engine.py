@@ -238,18 +238,18 @@ def run(
         if advance is not None:
             advance(len(problems))
 
-    @one_blas_pool()
     def search_rest(problems: Array) -> None:
-        found = search(
-            built.problem,
-            u0[problems],
-            step,
-            damping=spec.damping,
-            termination=spec.termination,
-            observe=observe,
-            keep_history=keep_history,
-            problems=problems,
-        )
+        with one_blas_pool():
+            found = search(
+                built.problem,
+                u0[problems],
+                step,
+                damping=spec.damping,
+                termination=spec.termination,
+                observe=observe,
+                keep_history=keep_history,
+                problems=problems,
+            )
         _store(out, problems, found)
 
     if spec.threads > 1 and len(chunks) > 1:

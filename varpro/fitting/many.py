@@ -15,15 +15,13 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
 from varpro.gauss_newton import NormalEquations, linearise
+from varpro.kernels.few_rows import few_rows
 from varpro.linalg.projector import Factor
 from varpro.problem import Evaluation, SeparableProblem
 
 LEAVES_RANGE = (1e-13, 1e-10)
 """A column whose part outside Q is larger, relative to the column, extends Q: a thousandth of the tolerance on the
 cost, since that is what it changes in the cost at most, within these limits."""
-
-FEW = 5
-"""Rows up to which a product with Y is done row by row."""
 
 
 @dataclass
@@ -35,6 +33,7 @@ class Range:
     outside: float = 0.0
     """||Y||^2 - ||Q^T Y||^2; its error, eps ||Y||^2, is the same for every w, so differences of costs do not see it"""
     q: Array = field(default_factory=lambda: np.empty((0, 0)))
+    """Q^T (s, N): a basis vector a row"""
     projected: Array = field(default_factory=lambda: np.empty((0, 0)))
     """Q^T Y (s, K)"""
     triangle: Array = field(default_factory=lambda: np.empty((0, 0)))
@@ -42,45 +41,41 @@ class Range:
 
     def __post_init__(self) -> None:
         self.outside = float(np.vdot(self.y, self.y))
-        self.q, self.projected = np.empty((len(self.y), 0)), np.empty((0, self.y.shape[1]))
+        self.q, self.projected = np.empty((0, len(self.y))), np.empty((0, self.y.shape[1]))
 
     def include(self, columns: Array) -> None:
         """Extend Q so that columns (N, J) lie in it."""
         new = self._outside(columns)
-        if not new.shape[1]:
+        if not len(new):
             return
-        added = _few_rows(new.T, self.y)
+        added = few_rows(new, self.y)
         self.outside = max(self.outside - float(np.vdot(added, added)), 0.0)
-        self.q = np.concatenate([self.q, new], axis=1)
+        self.q = np.concatenate([self.q, new])
         self.projected = np.concatenate([self.projected, added])
         self.triangle = np.asarray(np.linalg.qr(self.projected.T, mode="r")).T
 
     def _outside(self, columns: Array) -> Array:
-        """Orthonormal basis of what columns have outside Q."""
-        size = np.sqrt(np.einsum("nj,nj->j", columns, columns))
+        """Orthonormal rows that span what columns (N, J) have outside Q."""
+        rest = np.ascontiguousarray(columns.T)
+        size = np.sqrt(np.einsum("jn,jn->j", rest, rest))
         keep = np.isfinite(size) & (size > 0)
-        rest = columns[:, keep] / size[keep]
+        rest = rest[keep] / size[keep, None]
         for _ in range(2):
-            rest -= self.q @ (self.q.T @ rest)
-        rest = rest[:, np.einsum("nj,nj->j", rest, rest) > self.tolerance**2]
-        if not rest.shape[1]:
-            return rest
-        new, r = np.linalg.qr(rest)
+            rest -= (rest @ self.q.T) @ self.q
+            rest = rest[np.einsum("jn,jn->j", rest, rest) > self.tolerance**2]
+            if not len(rest):
+                return rest
+        new, r = np.linalg.qr(rest.T)
         largest = np.abs(r).max(axis=1)
-        new = new[:, largest > self.tolerance]
+        new = new.T[largest > self.tolerance]
         if largest.min() > 1e-4:
             return new
-        new -= self.q @ (self.q.T @ new)  # dividing small columns by their norm magnified what was left of Q in them
-        return np.asarray(np.linalg.qr(new)[0])
+        new -= (new @ self.q.T) @ self.q  # dividing small columns by their norm magnified what was left of Q in them
+        return np.asarray(np.linalg.qr(new.T)[0].T)
 
     def coefficients(self, fac: Factor) -> Array:
         """A (1, I, K) of all right-hand sides for the factor of Phi in the coordinates of Q."""
         return fac.coefficients(self.projected[None])
-
-
-def _few_rows(left: Array, right: Array) -> Array:
-    """left (m, N) @ right (N, K): dgemm copies all of right first, which two or three plain passes over it undercut."""
-    return np.stack([row @ right for row in left]) if len(left) <= FEW else left @ right
 
 
 @dataclass
@@ -122,7 +117,7 @@ class ManyProblem:
         """H and g; an evaluation made before Q grew is made again, in its new coordinates."""
         phi, d = self._columns(current.w, current.problems)
         small = self._compressed(phi, d)
-        if current.residual.shape[1] != self.range.q.shape[1]:
+        if current.residual.shape[1] != len(self.range.q):
             current = small.evaluate(current.w, current.problems)
         return linearise(small, current)
 
@@ -147,7 +142,7 @@ class ManyProblem:
         q = self.range.q
         if self._small is not None and self._small[0] is phi and self._small[1] is q:
             return self._small[2]
-        fixed = _Fixed((q.T @ phi)[None], (q.T @ d)[None], self.basis.columns, self.basis.parameters)
+        fixed = _Fixed((q @ phi)[None], (q @ d)[None], self.basis.columns, self.basis.parameters)
         small = SeparableProblem(
             model=fixed,
             y=self.range.triangle[None],

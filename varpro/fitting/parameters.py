@@ -36,6 +36,8 @@ class Parameters:
     @property
     def free(self) -> Array:
         """(F,) the model parameters that are searched themselves."""
+        if self.plain:
+            return np.arange(self.n_free)
         first = [
             int(np.flatnonzero((self.source == f) & (self.factor == 1) & (self.offset == 0))[0])
             for f in range(self.n_free)

@@ -48,12 +48,12 @@ class Solution:
         return a
 
     @cached_property
-    @one_blas_pool()
     def amplitudes(self) -> Array:
         """(B, I', K): a compressed fit has searched without them."""
         if self.built.form != "compressed":
             return self.outcome.a
-        coefficients: Array = self.built.problem.coefficients(self.outcome.u)
+        with one_blas_pool():
+            coefficients: Array = self.built.problem.coefficients(self.outcome.u)
         return coefficients
 
     @property

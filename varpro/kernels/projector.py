@@ -7,27 +7,27 @@ from varpro.arrays import Array
 from varpro.kernels._checks import doubles, require
 
 
-def cholesky_qr2(phi: Array, ridge: float = 0.0) -> tuple[Array, Array, Array, Array]:
-    """q (B, N, I), the top block of Q; r (B, I, I) upper; condition (B,), kappa_1 of r; info (B,).
+def cholesky_qr2(phi: Array, ridge: float = 0.0) -> tuple[Array, Array, Array, Array, Array]:
+    """q (B, N, I), the top block of Q; r and its inverse (B, I, I) upper; condition (B,), kappa_1 of r; info (B,).
 
     phi : (B, N, I) float64, not modified.  ridge : mu >= 0.
-    info != 0: a Gram matrix was not positive definite; that problem's q and r are not to be used.
+    info != 0: a Gram matrix was not positive definite; that problem's q, r and inverse are not to be used.
     """
     require(phi.ndim == 3, f"phi has shape {phi.shape}; it needs (B, N, I)")
     require(ridge >= 0, f"ridge is {ridge}; it needs 0 or more")
     n_problems, _, columns = phi.shape
-    q, r = np.empty(phi.shape), np.zeros((n_problems, columns, columns))
+    q, (r, inverse) = np.empty(phi.shape), np.zeros((2, n_problems, columns, columns))
     condition, info = np.empty(n_problems), np.zeros(n_problems, dtype=np.int64)
-    _cpu.cholesky_qr2(doubles(phi), float(ridge), q, r, condition, info)
-    return q, r, condition, info
+    _cpu.cholesky_qr2(doubles(phi), float(ridge), q, r, inverse, condition, info)
+    return q, r, inverse, condition, info
 
 
-def cholesky_qr2_reference(phi: Array, ridge: float = 0.0) -> tuple[Array, Array, Array, Array]:
+def cholesky_qr2_reference(phi: Array, ridge: float = 0.0) -> tuple[Array, Array, Array, Array, Array]:
     """Householder QR with a positive diagonal of R: what CholeskyQR2 gives where it is valid."""
     n_problems, rows, columns = phi.shape
     eye = np.broadcast_to(np.sqrt(ridge) * np.eye(columns), (n_problems, columns, columns))
     q, r = np.linalg.qr(np.concatenate([phi, eye], axis=1))
     sign = np.where(np.einsum("bii->bi", r) < 0, -1.0, 1.0)
     r = r * sign[:, :, None]
-    condition = np.linalg.cond(r, 1)
-    return q[:, :rows] * sign[:, None], r, np.atleast_1d(condition), np.zeros(n_problems, dtype=np.int64)
+    condition, info = np.atleast_1d(np.linalg.cond(r, 1)), np.zeros(n_problems, dtype=np.int64)
+    return q[:, :rows] * sign[:, None], r, np.linalg.inv(r), condition, info

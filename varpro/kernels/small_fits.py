@@ -189,7 +189,7 @@ class States:
     def __init__(self, w0: Array, n_columns: int, n_right: int) -> None:
         count, self.p = w0.shape
         require(self.p <= MOST_PARAMETERS, f"w0 has shape {w0.shape}; at most {MOST_PARAMETERS} parameters")
-        self._shape = (n_columns, n_right)
+        self._shape, self.n_columns = (n_columns, n_right), n_columns
         self._end = 5 * self.p + self.p**2 + n_columns * n_right
         self.rows = np.zeros((count, self._end + _cpu.small_state_numbers))
         self.trial[:] = w0

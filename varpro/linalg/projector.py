@@ -67,18 +67,14 @@ def factor(phi: Array, *, ridge: float = 0.0, rank_tolerance: float | None = Non
     finite = np.isfinite(phi.sum(axis=(1, 2))) if n_problems else np.zeros(0, dtype=bool)
     limit = min(CHOLESKY_QR2_LIMIT, 0.1 / tolerance) if tolerance > 0 else CHOLESKY_QR2_LIMIT
     if n_rows >= n_columns or ridge > 0:
-        u, r, condition, info = kernel.cholesky_qr2(phi, ridge)
+        u, _, back, condition, info = kernel.cholesky_qr2(phi, ridge)
         gated = (info == 0) & (condition < limit) & finite
     else:
-        u, r = np.empty_like(phi), np.empty((n_problems, n_columns, n_columns))
+        u, back = np.empty_like(phi), np.empty((n_problems, n_columns, n_columns))
         condition, gated = np.full(n_problems, np.inf), np.zeros(n_problems, dtype=bool)
-    back = np.empty((n_problems, n_columns, n_columns))
     rank = np.full(n_problems, n_columns)
-    identity = np.eye(n_columns)
-    for b in range(n_problems):
-        if gated[b]:
-            back[b] = scipy.linalg.solve_triangular(r[b], identity, check_finite=False)
-        elif finite[b]:
+    for b in np.flatnonzero(~gated):
+        if finite[b]:
             u[b], back[b], rank[b], condition[b] = _truncated(phi[b], ridge, tolerance, rank_tolerance is None)
         else:
             u[b], back[b], rank[b], condition[b] = np.nan, np.nan, 0, np.inf

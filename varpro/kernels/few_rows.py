@@ -1,0 +1,26 @@
+"""A few rows times a large matrix, which is read once."""
+
+import numpy as np
+
+from varpro import _cpu
+from varpro.arrays import Array
+from varpro.kernels._checks import doubles, require
+
+
+def few_rows(left: Array, right: Array) -> Array:
+    """left (m, N) @ right (N, K), float64; a row of the result depends on its own row of left alone.
+
+    For m up to a dozen: a BLAS copies all of right into its own order first, which only many rows repay.
+    """
+    require(
+        left.ndim == right.ndim == 2 and left.shape[1] == right.shape[0],
+        f"left has shape {left.shape}, right {right.shape}; they need (m, N) and (N, K)",
+    )
+    out = np.empty((left.shape[0], right.shape[1]))
+    _cpu.few_rows(doubles(left), doubles(right), out)
+    return out
+
+
+def few_rows_reference(left: Array, right: Array) -> Array:
+    """The formula."""
+    return left.astype(np.float64) @ right.astype(np.float64)
