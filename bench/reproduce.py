@@ -204,11 +204,16 @@ def all_runs(folder: Path, seeds: int, quick: bool) -> list[Run]:
     ]
 
 
+def seeds_kept(folder: Path) -> int:
+    """One more than the largest seed with a run in the folder."""
+    return 1 + max((int(run.name) for run in folder.glob("*/*") if run.name.isdigit()), default=-1)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="names and commands, then stop")
     parser.add_argument("--only", action="append", metavar="NAME", help="experiments whose name begins so; repeatable")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="how many to run; the tables count all that are kept")
     parser.add_argument("--data", help="folder of the data sets")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "reproductions", help="where runs are kept")
     parser.add_argument("--processes", type=int, default=2)
@@ -233,7 +238,7 @@ def main() -> int:
                 failed += "FAILED" in line
     if not chosen.quick:
         stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        results = collect(runs, stored)
+        results = collect(all_runs(folder, seeds_kept(folder), quick=False), stored)
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         fill_document(DOCUMENT, results)

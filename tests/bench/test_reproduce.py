@@ -45,9 +45,9 @@ def test_a_run_counts_only_with_metrics_of_the_same_command(bench, tmp_path):
 
 def test_a_summary_has_mean_and_ends_over_seeds_and_no_lists(bench, tmp_path):
     experiment = bench[0].EXPERIMENTS[0]
-    runs = [bench[0].Run(experiment, seed, tmp_path / str(seed)) for seed in range(3)]
+    runs = [bench[0].Run(experiment, seed, tmp_path / experiment.name / str(seed)) for seed in range(3)]
     for run, value in zip(runs[:2], (0.25, 0.75), strict=True):
-        run.folder.mkdir()
+        run.folder.mkdir(parents=True)
         metrics = {"seed": run.seed, "test": {"accuracy": value, "eigenvalues": [1.0]}, "control": None}
         (run.folder / "metrics.json").write_text(json.dumps(metrics))
         (run.folder / "command.json").write_text(json.dumps(run.arguments))
@@ -55,6 +55,8 @@ def test_a_summary_has_mean_and_ends_over_seeds_and_no_lists(bench, tmp_path):
     assert found["seeds"] == [0, 1]
     assert found["figures"] == {"test.accuracy": {"mean": 0.5, "min": 0.25, "max": 0.75}}
     assert bench[1].Source({"it": found}, "it")("test.accuracy") == "50.0 (25.0..75.0)"
+    assert bench[0].seeds_kept(tmp_path) == 2, "a run that was never begun has no folder"
+    assert bench[0].seeds_kept(tmp_path / "none") == 0
     kept = bench[0].collect([], {experiment.name: found, "gone": found})
     assert kept == {experiment.name: found}
     assert bench[0].collect([], {experiment.name: found | {"command": ["varpro-train", "other"]}}) == {}
