@@ -8,8 +8,8 @@ set(VARPRO_LOOPS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast)
 set(VARPRO_SIMD_SOURCES csrc/cpu/scalarize.cpp csrc/cpu/windows.cpp csrc/cpu/weigh.cpp
                         csrc/cpu/small_fits.cpp csrc/cpu/class_moments.cpp csrc/cpu/inward_scale.cpp
                         csrc/cpu/softmax_divergence.cpp csrc/cpu/few_rows.cpp)
-set(VARPRO_PLAIN_SOURCES csrc/cpu/gauss_newton.cpp csrc/cpu/projector.cpp csrc/bindings/cpu.cpp
-                         csrc/bindings/small_fits.cpp csrc/bindings/losses.cpp)
+set(VARPRO_PLAIN_SOURCES csrc/cpu/gauss_newton.cpp csrc/cpu/projector.cpp csrc/cpu/search.cpp csrc/bindings/cpu.cpp
+                         csrc/bindings/small_fits.cpp csrc/bindings/search.cpp csrc/bindings/losses.cpp)
 
 function(varpro_variant name)
   add_library(varpro_${name} OBJECT ${VARPRO_SIMD_SOURCES})

@@ -15,10 +15,10 @@ from varpro.arrays import Array, beside, is_device_array, namespace, to_host
 from varpro.kernels import gauss_newton as kernel
 from varpro.kernels import jacobian_products
 from varpro.linalg.damped import damped_step
-from varpro.problem import Evaluation, SeparableProblem
+from varpro.problem import DIAGONAL_FLOOR, Evaluation, SeparableProblem
 
-DIAGONAL_FLOOR = 1e-8
-"""Floor under diag(H), relative to its maximum: pixels that never light up give zero columns."""
+NO_COLUMN = float(np.finfo(np.float64).tiny)
+"""Scaling of a parameter whose column is zero: it stays where it is, whatever its damping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,15 @@ class NormalEquations:
     """(b, P)"""
     diagonal: Array
     """(b, P) scaling of the damping: max(diag H, floor)"""
+    natural: Array | None = None
+    """(b, P) the change of each parameter that changes its columns by their own size; None where not asked for"""
     single: bool = False
     """H was made in single precision, so its factor may be too"""
+
+    @property
+    def effects(self) -> Array:
+        """(b, P) of the parameters on the fit."""
+        return effects(self.h, self.natural)
 
     def solve(self, damping: Array) -> Step:
         """(H + lambda diag(d)) s = -g for damping (b,)."""
@@ -53,12 +60,39 @@ class NormalEquations:
         return Step(delta, to_host(0.5 * np.einsum("bp,bp->b", delta, damped - self.gradient)), solved)
 
 
-def scaling(diagonal: Array) -> Array:
-    """max(diag H, floor), (b, P); ones where the whole diagonal is zero."""
+def effects(h: Array, natural: Array | None) -> Array:
+    """(b, P) what changing each parameter by its natural scale does to the residual: sqrt(H_pp) natural_p; infinite
+    where natural scales were not asked for."""
+    diagonal = np.diagonal(h, axis1=1, axis2=2)
+    if natural is None:
+        return np.full(diagonal.shape, np.inf)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.nan_to_num(np.sqrt(np.maximum(diagonal, 0.0)) * natural, nan=0.0, posinf=np.inf)
+
+
+def scaling(diagonal: Array, floor: float = DIAGONAL_FLOOR) -> Array:
+    """max(diag H, floor of the largest), (b, P), above 0: search.hpp's measure_scaling for matrices that are large or on
+    a device."""
     if not diagonal.size:
         return np.ones_like(diagonal)
-    largest = diagonal.max(axis=-1, keepdims=True)
-    return np.where(largest > 0, np.maximum(diagonal, DIAGONAL_FLOOR * largest), 1.0)  # type: ignore[no-any-return]
+    wide = np.maximum(diagonal, floor * diagonal.max(axis=-1, keepdims=True))
+    return np.maximum(wide, NO_COLUMN)  # type: ignore[no-any-return]
+
+
+def natural_scales(phi_squares: Array, d_squares: Array, columns: Array, parameters: Array, count: int) -> Array:
+    """The change of each of `count` parameters that changes its columns by their own size, (b, P).
+
+        1 / sqrt(sum over the pairs m of a parameter of ||D_m||^2 / ||phi_j(m)||^2)
+
+    phi_squares (b, I) and d_squares (b, M) are squared norms of columns.  Infinite where none of its columns changes.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        size = phi_squares[:, columns]
+        share = np.where(size > 0, d_squares / size, 0.0)
+        total = np.zeros((len(share), count))
+        for m, p in enumerate(parameters):
+            total[:, p] += share[:, m]
+        return 1.0 / np.sqrt(total)  # type: ignore[no-any-return]
 
 
 def linearise(problem: SeparableProblem, current: Evaluation) -> NormalEquations:
@@ -76,7 +110,14 @@ def linearise(problem: SeparableProblem, current: Evaluation) -> NormalEquations
     gradient = -np.einsum("bmk,bmk->bm", products, current.a[:, model.columns])
     if model.parameters is not None:
         h, gradient = _sum_by_parameter(h, gradient, model.parameters, current.w.shape[1])
-    return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2)), problem.gn_precision != "float64")
+    natural = None
+    if problem.column_scales:
+        assert current.squares is not None
+        assert model.parameters is not None
+        squares = np.einsum("bnm,bnm->bm", d, d)
+        natural = natural_scales(current.squares, squares, model.columns, model.parameters, current.w.shape[1])
+    diagonal = scaling(np.diagonal(h, axis1=1, axis2=2), problem.diagonal_floor)
+    return NormalEquations(h, gradient, diagonal, natural, problem.gn_precision != "float64")
 
 
 def _sum_by_parameter(h: Array, gradient: Array, parameters: Array, n_parameters: int) -> tuple[Array, Array]:

@@ -34,6 +34,14 @@ class Basis(Protocol):
         """D (b, N, M): column m is d phi_j(m) / d w_p(m)."""
 
 
+def size_of_terms(squares: Array, a: Array) -> Array:
+    """1/2 (sum_j ||phi_j|| ||a_j||)^2, (b,), from squared norms of columns (b, I) and a (b, I, K): the model has the
+    rounding of what it is summed of, however its terms cancel."""
+    with np.errstate(all="ignore"):
+        total = np.sqrt(squares * np.einsum("bik,bik->bi", a, a)).sum(axis=1)
+        return to_host(np.where(np.isfinite(total), 0.5 * total * total, 0.0))
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """Everything the search needs to know at w, for b problems."""
@@ -49,11 +57,20 @@ class Evaluation:
     """(b, N, K) = Y - Phi A"""
     cost: Array
     """(b,), infinite where the model is not finite"""
+    terms: Array
+    """(b,) 1/2 (sum_j ||phi_j|| ||a_j||)^2, what the model is summed of; 0 where it is not asked for"""
+    squares: Array | None = None
+    """(b, I) squared norms of the columns of Phi, where they are asked for"""
 
     @property
     def rank(self) -> Array:
         """Numerical rank of Phi, (b,)."""
         return self.factor.rank
+
+
+DIAGONAL_FLOOR = 1e-8
+"""Floor under diag(H) of a network, relative to its maximum: pixels that hardly ever light up would be sent far away.
+The parameters of a fit differ in their units, so nothing can be said of one from another: it has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +87,10 @@ class SeparableProblem:
     gn_precision: str = "float64"
     """dtype of D and of D^T D; Phi, residual and acceptance test stay in float64.  On a device also "tf32": D in
     float32, the factors of D^T D rounded to ten bits."""
+    diagonal_floor: float = DIAGONAL_FLOOR
+    """Floor under the scaling of the damping, relative to its largest entry."""
+    column_scales: bool = False
+    """Whether the natural scales of the parameters are wanted: for bounds on the first steps."""
 
     def evaluate(self, w: Array, problems: Array) -> Evaluation:
         """Solve for the linear parameters at w (b, P); a model that is not finite gets an infinite cost."""
@@ -81,7 +102,16 @@ class SeparableProblem:
         a = fac.coefficients(y)
         residual = y - phi @ a
         cost = to_host(0.5 * (np.einsum("bnk,bnk->b", residual, residual) + self.ridge * np.einsum("bik,bik->b", a, a)))
-        return Evaluation(problems, w, fac, a, residual, np.where(np.isfinite(cost), cost, np.inf))
+        squares, terms = None, np.zeros(len(problems))
+        if self.column_scales:
+            squares = np.einsum("bni,bni->bi", phi, phi)
+            terms = size_of_terms(squares, a)
+        return Evaluation(problems, w, fac, a, residual, np.where(np.isfinite(cost), cost, np.inf), terms, squares)
+
+    def size(self, problems: Array) -> Array:
+        """1/2 ||Y||_F^2 of problems, (b,)."""
+        y = self.y if len(problems) == len(self.y) else self.y[beside(problems, self.y)]
+        return to_host(0.5 * np.einsum("bnk,bnk->b", y, y))
 
     def renew(self, current: Evaluation) -> Evaluation:
         """Fixed data: nothing to draw afresh between iterations."""

@@ -16,6 +16,7 @@ using namespace varpro;
 
 void bind_small_fits(py::module_& m, const std::string& instruction_set);
 void bind_losses(py::module_& m, const std::string& instruction_set);
+void bind_search(py::module_& m);
 
 template <typename T>
 using Dense = py::array_t<T, py::array::c_style>;
@@ -262,6 +263,7 @@ PYBIND11_MODULE(_cpu, m) {
             codes[b] = cholesky_qr2(phi.data() + b * n * i, ridge, q_data + b * n * i, r_data + b * i * i,
                                     inverse_data + b * i * i, kappa + b, n, i);
     });
+    bind_search(m);
     bind_small_fits(m, variant.name);
     bind_losses(m, variant.name);
 }

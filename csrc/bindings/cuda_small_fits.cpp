@@ -1,19 +1,16 @@
 // The small-problem kernels of varpro._cuda.
 #include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "cuda.hpp"
+#include "search.hpp"
 
 namespace py = pybind11;
 using namespace varpro::cuda;
 
 namespace {
-
-constexpr std::size_t kRules = 14;
 
 Arithmetic arithmetic_of(const std::string& name) {
     if (name == "double") return Arithmetic::full;
@@ -26,10 +23,8 @@ Arithmetic arithmetic_of(const std::string& name) {
 SmallLaunch small_launch(std::uintptr_t y, std::uintptr_t weights, std::uintptr_t problems, std::uintptr_t columns,
                          std::uintptr_t parameters, std::uintptr_t states, std::uintptr_t rows, std::int64_t count,
                          std::int64_t n, std::int64_t n_columns, std::int64_t n_right, std::int64_t n_pairs,
-                         std::int64_t n_parameters, std::int64_t stride, const std::vector<double>& rules, double ridge,
+                         std::int64_t n_parameters, std::int64_t stride, const py::dict& rules, double ridge,
                          bool kaufman, bool own_weights, bool y_is_float) {
-    if (rules.size() != kRules)
-        throw py::value_error(std::to_string(rules.size()) + " rules; there are " + std::to_string(kRules));
     SmallLaunch call{};
     call.y = at(y), call.weights = at(weights);
     call.problems = at<const std::int64_t>(problems), call.rows = at<const std::int64_t>(rows);
@@ -37,7 +32,7 @@ SmallLaunch small_launch(std::uintptr_t y, std::uintptr_t weights, std::uintptr_
     call.states = at<double>(states), call.stride = stride;
     call.count = count, call.n = n, call.i = n_columns, call.k = n_right, call.m = n_pairs, call.p = n_parameters;
     call.y_stride = n * n_right, call.weights_stride = own_weights ? n : 0;
-    call.rules = varpro::search_rules(rules.data());
+    call.rules = varpro::search_rules(rules);
     call.ridge = ridge, call.kaufman = kaufman, call.y_is_float = y_is_float;
     return call;
 }
@@ -48,7 +43,7 @@ void bind_searches(py::module_& m) {
         [](std::uintptr_t program, std::uintptr_t t, std::uintptr_t y, std::uintptr_t weights, std::uintptr_t problems,
            std::uintptr_t columns, std::uintptr_t parameters, std::uintptr_t states, std::uintptr_t rows,
            std::int64_t count, std::int64_t n, std::int64_t n_columns, std::int64_t n_right, std::int64_t n_pairs,
-           std::int64_t n_parameters, std::int64_t stride, const std::vector<double>& rules, double ridge, bool kaufman,
+           std::int64_t n_parameters, std::int64_t stride, const py::dict& rules, double ridge, bool kaufman,
            bool own_t, bool own_weights, bool y_is_float, const std::string& arithmetic, int device,
            std::uintptr_t stream) {
             SmallLaunch call =
@@ -72,7 +67,7 @@ void bind_advance(py::module_& m) {
         [](std::uintptr_t phi, std::uintptr_t d, std::uintptr_t y, std::uintptr_t weights, std::uintptr_t problems,
            std::uintptr_t columns, std::uintptr_t parameters, std::uintptr_t states, std::uintptr_t rows,
            std::int64_t count, std::int64_t n, std::int64_t n_columns, std::int64_t n_right, std::int64_t n_pairs,
-           std::int64_t n_parameters, std::int64_t stride, const std::vector<double>& rules, double ridge, bool kaufman,
+           std::int64_t n_parameters, std::int64_t stride, const py::dict& rules, double ridge, bool kaufman,
            bool own_weights, bool y_is_float, bool phi_is_float, int device, std::uintptr_t stream) {
             SmallLaunch call =
                 small_launch(y, weights, problems, columns, parameters, states, rows, count, n, n_columns, n_right,

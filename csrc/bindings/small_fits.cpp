@@ -77,29 +77,31 @@ void bind_small_fits(py::module_& m, const std::string& instruction_set) {
           [](const Dense<std::int32_t>& program, py::object t, const Dense<double>& w, py::object phi, py::object d,
              const Dense<double>& y, py::object weights, const Dense<std::int64_t>& problems,
              const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters, Dense<double>& a,
-             Dense<double>& cost, Dense<double>& h, Dense<double>& gradient, Dense<double>& condition, double ridge,
-             bool kaufman, bool derivatives) {
+             Dense<double>& cost, Dense<double>& terms, Dense<double>& h, Dense<double>& gradient, Dense<double>& natural,
+             Dense<double>& condition, double ridge, bool kaufman, bool derivatives) {
               SmallFitsCall call = small_call(program, t, phi, d, y, weights, problems, columns, parameters, a.shape(1),
                                               w.shape(1), ridge, kaufman);
               call.w = w.data();
               call.a = a.mutable_data();
               call.cost = cost.mutable_data();
+              call.terms = terms.mutable_data();
               call.h = h.mutable_data();
               call.gradient = gradient.mutable_data();
+              call.natural = natural.mutable_data();
               call.condition = condition.mutable_data();
               call.derivatives = derivatives;
               py::gil_scoped_release free;
               variant.small_fits(call);
           });
-    m.attr("small_state_numbers") = static_cast<int>(kNumbers);
+    m.attr("gram_limit") = kGramLimit;
     m.def("small_advance", [](const Dense<double>& phi, const Dense<double>& d, const Dense<double>& y,
                               py::object weights, const Dense<std::int64_t>& problems,
                               const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters,
                               Dense<double>& states, const Dense<std::int64_t>& rows, std::int64_t n_parameters,
-                              const Dense<double>& rules, double ridge, bool kaufman) {
+                              const SearchRules& rules, double ridge, bool kaufman) {
         const SmallAdvanceCall call{small_call({}, py::none(), phi, d, y, weights, problems, columns, parameters,
                                                phi.shape(2), n_parameters, ridge, kaufman),
-                                    search_rules(rules.data()), states.mutable_data(), rows.data(), states.shape(1)};
+                                    rules, states.mutable_data(), rows.data(), states.shape(1)};
         py::gil_scoped_release free;
         variant.small_advance(call);
     });
@@ -107,14 +109,14 @@ void bind_small_fits(py::module_& m, const std::string& instruction_set) {
           [](const Dense<std::int32_t>& program, const Dense<double>& t, const Dense<double>& y, py::object weights,
              const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
              const Dense<std::int32_t>& parameters, Dense<double>& states, std::int64_t n_parameters,
-             const Dense<double>& rules, double ridge, bool kaufman, Dense<double>& log) {
+             const SearchRules& rules, double ridge, bool kaufman, Dense<double>& log) {
               std::int64_t logged = 0;
               const SmallSearchCall call{small_call(program, t, py::none(), py::none(), y, weights, problems, columns,
                                                     parameters, program.shape(0), n_parameters, ridge, kaufman),
-                                         search_rules(rules.data()),
+                                         rules,
                                          states.mutable_data(),
                                          states.shape(1),
-                                         log.shape(0) ? log.mutable_data() : nullptr,
+                                         log.shape(0) ? reinterpret_cast<SearchNumbers*>(log.mutable_data()) : nullptr,
                                          log.shape(0),
                                          &logged};
               {

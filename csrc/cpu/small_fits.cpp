@@ -6,20 +6,20 @@
 #include <vector>
 
 #include "small_problem.hpp"
-#include "tiny_cholesky.hpp"
 
 namespace varpro::VARPRO_ISA {
 namespace {
 
 /// What is known at the trial w, and the search that looks at it.
 struct Searching {
-    std::vector<double> a, h, gradient, factor, rhs;
+    std::vector<double> a, h, gradient, natural, factor, rhs;
     Search search;
 
     Searching(const SmallFitsCall& c, const SearchRules& rules)
         : a(c.i * c.k),
           h(c.p * c.p),
           gradient(c.p),
+          natural(c.p),
           factor(c.p * c.p),
           rhs(c.p),
           search{rules,      static_cast<int>(c.p), static_cast<int>(c.i * c.k), factor.data(),
@@ -28,9 +28,9 @@ struct Searching {
     State state(double* row) const { return State(row, search.p, search.n_linear); }
 
     void advance(Problem& problem, std::int64_t b, const State& s) {
-        Point point{a.data(), h.data(), gradient.data(), 0.0, 0.0};
+        Point point{a.data(), h.data(), gradient.data(), natural.data(), 0.0, 0.0, 0.0, true};
         problem.evaluate(s.trial, b, point);
-        search.advance(point, s);
+        search.advance(point, problem.size, s);
     }
 };
 
@@ -58,8 +58,8 @@ void small_searches(const SmallSearchCall& call) {
         const State state = search.state(call.states + b * call.stride);
         while (state.running()) {
             search.advance(problem, b, state);
-            if (call.log && *call.logged < call.most && state[kEvaluations] > 1.0)
-                std::copy_n(state.numbers, kNumbers, call.log + (*call.logged)++ * kNumbers);
+            if (call.log && *call.logged < call.most && state.numbers->evaluations > 1.0)
+                call.log[(*call.logged)++] = *state.numbers;
         }
     }
 }

@@ -16,6 +16,8 @@
 namespace varpro::VARPRO_ISA {
 namespace {
 
+constexpr double kNearlyExact = 1e-8;  // |r|^2 / |y|^2 below which r shows the rounding of the Gram matrix
+
 /// Sizes and options, as yet without places.
 inline Tiny tiny_of(const SmallFitsCall& c) {
     Tiny s{};
@@ -30,7 +32,9 @@ struct Problem {
     const SmallFitsCall& c;
     std::int64_t rows;
     Aligned<double> phi, d, y, t, residual, right, correction, held;  // held: what `tiny` points to
+    Aligned<double> q, triangle;  // orthonormal columns and R^-1, where they are needed
     Tiny tiny;
+    double size = 0.0;  // 1/2 |y|^2
 
     explicit Problem(const SmallFitsCall& call)
         : c(call),
@@ -64,7 +68,12 @@ struct Problem {
     void make_basis(const double* w, std::int64_t b);
     double factor();
     double coefficients(double* a, double condition);
-    void assemble(const double* a, double* h, double* gradient);
+    void assemble(const Point& out);
+    bool finite_basis() const;
+    bool orthonormalise();
+    double project_out(double* column, int count, double* part, int stride);
+    double orthogonal_coefficients(double* a);
+    void orthogonal_assemble(const Point& out);
 };
 
 /// (n, count) row-major into columns, times the weights.
@@ -82,6 +91,14 @@ void Problem::load_data(std::int64_t b) {
     const std::int64_t number = c.problems[b];
     weights = c.weights ? c.weights + number * c.weights_stride : nullptr;
     gather(c.y + number * c.y_stride, c.k, y.data());
+    double square = 0.0;
+    dots(y.data(), y.data(), rows, 1, rows, &square);
+    for (std::int64_t column = 1; column < c.k; ++column) {
+        double next = 0.0;
+        dots(y.data() + column * rows, y.data() + column * rows, rows, 1, rows, &next);
+        square += next;
+    }
+    size = 0.5 * square;
     if (c.phi || (loaded && c.t_stride == 0)) return;
     std::copy_n(c.t + number * c.t_stride, c.n, t.begin());
     step = equidistant_step(t.data(), c.n);
@@ -142,35 +159,61 @@ double Problem::coefficients(double* a, double condition) {
 }
 
 /// The scalar products with D, and what follows from them.
-void Problem::assemble(const double* a, double* h, double* gradient) {
+void Problem::assemble(const Point& out) {
     for (std::int64_t s = 0; s < c.m; ++s) {
         const double* column = d.data() + s * rows;
         dots(column, d.data(), rows, s + 1, rows, tiny.pairs + lower_place(s, 0));
         dots(column, phi.data(), rows, c.i, rows, tiny.cross + s * c.i);
         dots(column, residual.data(), rows, c.k, rows, tiny.moment + s * c.k);
     }
-    assemble_normal(Alone{}, tiny, a, h, gradient);
+    natural_scales(tiny, out.natural);
+    assemble_normal(Alone{}, tiny, out.a, out.h, out.gradient);
 }
 
-/// False where the Gram matrix could not be factored: only the condition is then set.
+/// Only false where a scalar product overflows or is not a number, which is looked at first.
+bool Problem::finite_basis() const {
+    double total = 0.0;
+    for (std::int64_t j = 0; j < c.i; ++j) total += tiny.products[lower_place(j, j)];
+    if (std::isfinite(total)) return true;
+    return std::all_of(phi.begin(), phi.end(), [](double x) { return std::isfinite(x); });
+}
+
+/// What is known at w; returns whether there is anything: Phi is finite, and of full rank to rounding.
 bool Problem::evaluate(const double* w, std::int64_t b, Point& out) {
     make_basis(w, b);
     out.condition = factor();
-    if (!std::isfinite(out.condition)) return false;
-    double cost = coefficients(out.a, out.condition);
+    out.finite = finite_basis();
+    bool by_products = out.condition < kGramLimit;
+    double cost = 0.0;
+    if (out.finite && by_products) {
+        cost = coefficients(out.a, out.condition);
+        by_products = cost > kNearlyExact * 2.0 * size || c.ridge > 0.0;
+    }
+    if (!out.finite || (!by_products && !orthonormalise())) {
+        out.condition = kInfinite;
+        return false;
+    }
+    if (!by_products) cost = orthogonal_coefficients(out.a);
     for (std::int64_t j = 0; j < c.i * c.k; ++j) cost += c.ridge * out.a[j] * out.a[j];
     out.cost = 0.5 * cost;
-    if (c.derivatives) assemble(out.a, out.h, out.gradient);
+    out.terms = size_of_terms(tiny, out.a);
+    if (!c.derivatives) return true;
+    if (by_products)
+        assemble(out);
+    else
+        orthogonal_assemble(out);
     return true;
 }
 
 void Problem::solve(std::int64_t b) {
     load_data(b);
     const std::int64_t made = c.derivatives ? b : 0;
-    Point point{c.a + b * c.i * c.k, c.h + made * c.p * c.p, c.gradient + made * c.p, 0.0, 0.0};
-    if (evaluate(c.w + b * c.p, b, point)) c.cost[b] = point.cost;
+    Point point{c.a + b * c.i * c.k, c.h + made * c.p * c.p, c.gradient + made * c.p, c.natural + made * c.p, 0, 0, 0, true};
+    if (evaluate(c.w + b * c.p, b, point)) c.cost[b] = point.cost, c.terms[b] = point.terms;
     c.condition[b] = point.condition;
 }
 
 }  // namespace
 }  // namespace varpro::VARPRO_ISA
+
+#include "small_orthogonal.hpp"

@@ -36,7 +36,7 @@ constexpr unsigned kAll = 0xffffffffu;
 struct Plan {
     int lanes, teams, chunk, width;  // teams of a block; width: a row of the stage, in numbers
     int n_right, n_products, n_sums, n_state;
-    int matrices, correction, a, h, gradient, state, constants, stage, numbers;
+    int matrices, correction, a, h, gradient, natural, state, constants, stage, numbers;
     int table_bytes;
     std::int64_t in_turn;
 };
@@ -51,12 +51,13 @@ __device__ __forceinline__ double number_at(const void* from, bool is_float, std
                     : __ldg(static_cast<const double*>(from) + at);
 }
 
-/// The products in the order of their sums: right-hand sides, Phi^T Phi; D^T D, D^T Phi, D^T R, R_q^T R_q.  A row of
-/// the stage is [Phi | R | D].
+/// The products in the order of their sums: right-hand sides, their squares, Phi^T Phi; D^T D, D^T Phi, D^T R, R_q^T R_q.
+/// A row of the stage is [Phi | R | D].
 __device__ void make_table(const SmallLaunch& call, const Plan& plan, Product* table) {
     const int i = static_cast<int>(call.i), k = static_cast<int>(call.k), m = static_cast<int>(call.m);
     const int r = i, d = i + k, threads = blockDim.x;
-    Product* const products = table + plan.n_right;
+    Product* const squares = table + plan.n_right;
+    Product* const products = squares + k;
     Product* const pairs = products + plan.n_products;
     Product* const cross = pairs + lower_place(m, 0);
     Product* const moment = cross + m * i;
@@ -72,7 +73,7 @@ __device__ void make_table(const SmallLaunch& call, const Plan& plan, Product* t
         for (int j = 0; j < i; ++j) cross[s * i + j] = product(d + s, j);
         for (int q = 0; q < k; ++q) moment[s * k + q] = product(d + s, r + q);
     }
-    for (int q = threadIdx.x; q < k; q += threads) moment[m * k + q] = product(r + q, r + q);
+    for (int q = threadIdx.x; q < k; q += threads) squares[q] = moment[m * k + q] = product(r + q, r + q);
 }
 
 /// A team at work on one problem.
@@ -103,7 +104,7 @@ struct Worker {
         tiny.m = static_cast<int>(call.m), tiny.p = static_cast<int>(call.p);
         tiny.ridge = call.ridge, tiny.kaufman = call.kaufman;
         tiny.columns = call.columns, tiny.parameters = call.parameters;
-        place_sums(tiny, own + plan.n_right);
+        place_sums(tiny, own + plan.n_right + tiny.k);
         place_matrices(tiny, own + plan.matrices);
         tiny.projected = own + plan.stage;  // the stage is free when these are made, and again when they have been used
     }
@@ -115,7 +116,7 @@ struct Worker {
 
     /// The next problem from number `from` on, `every` apart, that runs.
     __device__ void take(std::int64_t from, std::int64_t every) {
-        const int status = plan.n_state - kNumbers + kStatus;
+        const int status = plan.n_state - kNumbers;  // the first of the numbers
         for (b = from; b < call.count && state_outside()[status] != 0.0;) b += every;
         active = b < call.count;
         if (!active) return;
@@ -281,38 +282,46 @@ struct Worker {
         team.sync();  // a is there
     }
 
-    /// All that is known at the trial of the state; the cost is told to the first lane.
-    __device__ Point evaluate() const {
+    /// All that is known at the trial of the state; the cost is told to the first lane.  size: 1/2 |y|^2.
+    __device__ Point evaluate(double& size) const {
         constexpr double accurate = std::is_same_v<Real, float> ? 1.0 : kAccurate;
         make_constants();
         for (int e = team.rank; e < tiny.i * tiny.k; e += team.size) a()[e] = 0.0;
         team.sync();  // the constants and a are there
-        sum_products(0, plan.n_right + plan.n_products, false);
-        Point point{a(), own + plan.h, own + plan.gradient, 0.0, invert_gram(team, tiny)};
+        sum_products(0, plan.n_right + tiny.k + plan.n_products, false);
+        size = 0.0;  // R is Y as yet
+        for (int q = 0; q < tiny.k; ++q) size += 0.5 * own[plan.n_right + q];
+        Point point{a(), own + plan.h, own + plan.gradient, own + plan.natural, 0.0, invert_gram(team, tiny), 0.0, true};
         const bool rough = active && !(point.condition < accurate), again = __any_sync(kAll, rough);
         improve(true);
         if (again) {
             sum_products(0, plan.n_right, false);
             improve(rough);
         }
-        sum_products(plan.n_right + plan.n_products, plan.n_sums, true);
+        sum_products(plan.n_right + tiny.k + plan.n_products, plan.n_sums, true);
         assemble_normal(team, tiny, a(), point.h, point.gradient);
         const double* const squares = own + plan.n_sums - tiny.k;
         for (int q = 0; q < tiny.k; ++q) point.cost += squares[q];
         for (int e = 0; e < tiny.i * tiny.k; ++e) point.cost += tiny.ridge * a()[e] * a()[e];
         point.cost *= 0.5;
+        double basis = 0.0;
+        for (int j = 0; j < tiny.i; ++j) basis += tiny.products[lower_place(j, j)];
+        point.finite = is_finite(basis);
+        point.terms = size_of_terms(tiny, a());
+        if (team.rank == 0) natural_scales(tiny, point.natural);
         team.sync();  // h and the gradient are there, and the projected columns have been used
         return point;
     }
 
     /// One trial.
     __device__ void advance() const {
-        const Point point = evaluate();
+        double size = 0.0;
+        const Point point = evaluate(size);
         if (team.rank != 0 || !active) return;
         double* const scratch = own + plan.stage;
         const int p = tiny.p;
         const Search search{call.rules, p, tiny.i * tiny.k, scratch, scratch + p * p, p};
-        search.advance(point, state());
+        search.advance(point, size, state());
     }
 };
 
@@ -348,12 +357,12 @@ __global__ void __launch_bounds__(kMostWarps* kWarp) resume_kernel(SmallLaunch c
     if (b >= call.count) return;
     const int p = static_cast<int>(call.p);
     const State s(call.states + (call.rows ? call.rows[b] : b) * call.stride, p, static_cast<int>(call.i * call.k));
-    const auto status = static_cast<SearchStatus>(static_cast<std::int64_t>(s[kStatus]));
-    if (s[kGrowth] != 0.0) copy_numbers(s.w, p, s.trial);
+    SearchNumbers& numbers = *s.numbers;
+    const auto status = static_cast<SearchStatus>(static_cast<std::int64_t>(numbers.status));
+    if (numbers.growth != 0.0) copy_numbers(s.w, p, s.trial);
     if (status != SearchStatus::cost && status != SearchStatus::step && status != SearchStatus::gradient)
-        s[kDamping] = 0.0;
-    s[kGrowth] = 0.0;
-    s.stop(SearchStatus::running);
+        numbers.damping = 0.0;
+    numbers.growth = numbers.status = 0.0;
 }
 
 int larger_of(int a, int b) { return a < b ? b : a; }
@@ -368,14 +377,15 @@ Plan plan_of(const SmallLaunch& call, int lanes, int chunk) {
     plan.lanes = lanes, plan.chunk = chunk;
     plan.width = (s.i + s.k + s.m) | 1;  // odd: lanes that write rows beside each other meet different banks
     plan.n_right = s.i * s.k, plan.n_products = lower_place(s.i, 0);
-    plan.n_sums = plan.n_right + count_sums(s) + s.k;
-    plan.n_state = 5 * s.p + s.p * s.p + s.i * s.k + kNumbers;
+    plan.n_sums = plan.n_right + s.k + count_sums(s) + s.k;
+    plan.n_state = state_length(s.p, s.i * s.k);
     plan.matrices = plan.n_sums;
     plan.correction = plan.matrices + count_matrices(s);
     plan.a = plan.correction + s.i;
     plan.h = plan.a + s.i * s.k;
     plan.gradient = plan.h + s.p * s.p;
-    plan.state = plan.gradient + s.p;
+    plan.natural = plan.gradient + s.p;
+    plan.state = plan.natural + s.p;
     plan.constants = plan.state + plan.n_state;
     plan.stage = plan.constants + kConstants * s.i;
     const int staged = ceil_div<int>(chunk * plan.width * static_cast<int>(sizeof(Real)), sizeof(double));
@@ -425,6 +435,7 @@ SearchRules in_single(SearchRules rules) {
     rules.step_tolerance = larger(rules.step_tolerance, eps);
     rules.gradient_tolerance = larger(rules.gradient_tolerance, eps);
     rules.rounding = larger(rules.rounding, 16.0 * eps);
+    rules.undamped = larger(rules.undamped, 1e-3);  // about the root of eps: less is lost in the rounding of H
     if (rules.condition_limit > 1e5) rules.condition_limit = 1e5;
     return rules;
 }

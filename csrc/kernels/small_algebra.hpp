@@ -147,6 +147,28 @@ VARPRO_PORTABLE void correct(const Team& team, const Tiny& s, int q, double* rig
     }
 }
 
+/// 1/2 (sum_j |phi_j| |a_j|)^2: what the model is summed of, whose rounding it has, however its terms cancel.
+VARPRO_PORTABLE double size_of_terms(const Tiny& s, const double* a) {
+    double total = 0.0;
+    for (int j = 0; j < s.i; ++j) {
+        double square = 0.0;
+        for (int q = 0; q < s.k; ++q) square += a[j * s.k + q] * a[j * s.k + q];
+        total += sqrt(s.products[lower_place(j, j)] * square);
+    }
+    return 0.5 * total * total;
+}
+
+/// natural (p): the change of each parameter that changes its columns by their own size, from the squares of the columns
+/// in products and pairs; infinite where it changes none.
+VARPRO_PORTABLE void natural_scales(const Tiny& s, double* natural) {
+    for (int j = 0; j < s.p; ++j) natural[j] = 0.0;
+    for (int c = 0; c < s.m; ++c) {
+        const double size = s.products[lower_place(s.columns[c], s.columns[c])];
+        if (size > 0.0) natural[s.parameters[c]] += s.pairs[lower_place(c, c)] / size;
+    }
+    for (int j = 0; j < s.p; ++j) natural[j] = 1.0 / sqrt(natural[j]);
+}
+
 /// The entry of the Gauss-Newton matrix that belongs to two columns of D.
 VARPRO_PORTABLE double curvature(const Tiny& s, const double* a, int one, int other) {
     const int n = s.i, k = s.k, j = s.columns[one], l = s.columns[other];

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "search.hpp"
+
 namespace varpro {
 
 /// A column of a ready model: t^constant, exp(-t/w), exp(-w t), a Gaussian or Lorentzian of centre and width.
@@ -13,14 +15,23 @@ struct ProgramColumn {
     std::int32_t exponent;       // of a power
 };
 
+/// kappa_1 of the scaled Gram matrix, the square of Phi's, up to which scalar products of columns keep what a search
+/// needs: beyond, D^T P D = D^T D - (Phi^T D)^T (Phi^T Phi)^-1 (Phi^T D) loses digits that decide the step.  Of 450 fits
+/// with close decay times none ends above the minimum with 1e6 to 1e7, 31 do with 1e10.
+constexpr double kGramLimit = 1e6;
+
 /// Problem b of `count` is number problems[b] of the data; outputs are indexed by b, data by the number.
 ///   Phi   from the program and t, w; or given in phi (count, n, i).  D alike, in d (count, n, m); may be null.
 ///   y (problems, n, k), weights (problems, n) or null, t (n) shared or (problems, n): strides of 0 share.
 ///   a (count, i, k) = (Phi^T Phi + ridge I)^-1 Phi^T y with one step of refinement; cost = 1/2 |R|^2 + ridge/2 |a|^2
+///   terms (count): 1/2 (sum_j |phi_j| |a_j|)^2
 ///   h (count, p, p), both triangles, and gradient (count, p): sums over pairs of a parameter of
 ///       aat[j,j'] (D^T P D)[m,m'] + inverse[j,j'] (G G^T)[m,m'],     -sum_k G[m,k] a[j,k];     untouched without D
-///   condition (count): kappa_1 of the Gram matrix of Phi with columns scaled to unit norm; infinite on breakdown, and
-///       nothing else of that problem is then to be used.
+///   natural (count, p): the change of a parameter that changes its columns by their own size, one over the root of
+///       sum over its pairs of |D_m|^2 / |phi_j|^2; infinite for one that moves none
+///   condition (count): kappa_1 of the Gram matrix of Phi with columns scaled to unit norm.  Beyond kGramLimit the CPU
+///       goes on by orthogonal factorisation of Phi, to the rank tolerance.  Infinite where Phi is not finite or not of
+///       full rank: nothing else of that problem is then to be used.
 /// Sums in double.  About n ((i + m)^2 + 2 (i + m) k) operations a problem, all in the first-level cache.
 struct SmallFitsCall {
     const ProgramColumn* program;
@@ -29,54 +40,20 @@ struct SmallFitsCall {
     const double *y, *weights;
     const std::int64_t* problems;
     const std::int32_t *columns, *parameters;  // of the m pairs
-    double *a, *cost, *h, *gradient, *condition;
+    double *a, *cost, *terms, *h, *gradient, *natural, *condition;
     std::int64_t count, n, i, k, m, p;
     std::int64_t t_stride, y_stride, weights_stride;
     double ridge;
     bool kaufman, derivatives;
 };
 
-/// The rules of the search: solvers/damping.py and solvers/termination.py say what each means.
-struct SearchRules {
-    double initial, smallest, largest, least_gain;
-    double cost_tolerance, step_tolerance, gradient_tolerance, rounding, diagonal_floor;
-    std::int64_t max_iterations;
-    double condition_limit, step_bound, sure_shrink, sure;
-};
+/// One problem's search between two evaluations is a row of doubles, so that Python can hold it:
+///   w (p), trial (p), step (p), gradient (p), diagonal (p), natural (p), h (p, p), a (i, k), then its SearchNumbers.
 
-/// From the 14 numbers of varpro.kernels.small_fits.rules, which are in this order.
-inline SearchRules search_rules(const double* r) {
-    return {r[0],  r[1],  r[2],  r[3], r[4], r[5], r[6], r[7], r[8], static_cast<std::int64_t>(r[9]),
-            r[10], r[11], r[12], r[13]};
-}
-
-/// Numbers as in result.py; `beyond` = a Gram matrix past condition_limit was met, and the problem is left to the
-/// orthogonal route, from its start.
-enum class SearchStatus : std::int64_t { running, cost, step, gradient, iterations, stalled, nonfinite, beyond = -1 };
-
-/// One problem's search between two evaluations, all double so that Python can hold it as rows of one array:
-///   w (p), trial (p), step (p), gradient (p), diagonal (p), h (p, p), a (i, k), then the numbers of SearchNumber.
-enum SearchNumber {
-    kStatus,
-    kCost,
-    kDamping,
-    kGrowth,
-    kStartCost,
-    kPredicted,
-    kSolved,
-    kFresh,
-    kIterations,
-    kEvaluations,
-    kUsedDamping,
-    kGain,
-    kAccepted,
-    kNumbers
-};
-
-/// One step of Levenberg-Marquardt for each of `fits.count` problems, whose Phi and D at the trial w are given; the
-/// first call of a problem (no evaluations yet) takes them at its start.  The step is solvers/loop.py's, which is its
-/// reference.  states (count of all, stride): row rows[b] belongs to problem b of this call; `trial` is the next w to
-/// evaluate while the status is running.  At most 16 parameters.
+/// One trial of each of `fits.count` problems, whose Phi and D at the trial w are given; the first call of a problem (no
+/// evaluations yet) takes them at its start.  solvers/loop.py is the reference.  states (count of all, stride): row
+/// rows[b] belongs to problem b of this call; `trial` is the next w to evaluate while the status is running.  At most 16
+/// parameters.
 struct SmallAdvanceCall {
     SmallFitsCall fits;
     SearchRules rules;
@@ -91,7 +68,7 @@ struct SmallSearchCall {
     SearchRules rules;
     double* states;
     std::int64_t stride;
-    double* log;  // (most, kNumbers): the numbers after each trial of the one problem; or null
+    SearchNumbers* log;  // (most): the numbers after each trial of the one problem; or null
     std::int64_t most, *logged;
 };
 

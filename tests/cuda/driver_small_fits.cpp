@@ -1,4 +1,6 @@
 // Small problems; the states go out as they are after the call.
+#include <cstring>
+
 #include "driver.hpp"
 
 namespace {
@@ -20,8 +22,8 @@ varpro::cuda::SmallLaunch small_launch(Arguments& a) {
     call.t_stride = a.number("own_t") * call.n, call.y_stride = call.n * call.k;
     call.weights_stride = a.number("own_weights") * call.n, call.stride = a.number("stride");
     const double* const rules = a.doubles("rules");  // and the ridge behind them
-    call.rules = varpro::search_rules(rules);
-    call.ridge = rules[14];
+    std::memcpy(&call.rules, rules, sizeof call.rules);
+    call.ridge = rules[sizeof call.rules / sizeof(double)];
     call.kaufman = a.number("kaufman"), call.y_is_float = a.number("y_is_float");
     call.phi_is_float = a.number("phi_is_float"), call.in_turn = a.number("in_turn");
     return call;

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from varpro import _cpu
 from varpro.fitting import engine
-from varpro.fitting.api import INITIAL_DAMPING, STEP_BOUND, SURE, SURE_SHRINK
-from varpro.fitting.small import CONDITION_LIMIT
-from varpro.gauss_newton import DIAGONAL_FLOOR
+from varpro.fitting.api import INITIAL_DAMPING, STEP_BOUND, fit_damping
 from varpro.kernels import small_fits
+from varpro.kernels.search import Rules
 from varpro.models import Constant, Exponentials, Gaussians, Lorentzians, Polynomial
-from varpro.solvers.termination import ROUNDING
+from varpro.solvers.termination import Termination, rules_of
 
 MODELS = {
     "decays": (Exponentials(2, offset=True), [0.9, 4.0]),
@@ -27,15 +27,19 @@ DOUBLE, SINGLE, POLISHED = 0, 1, 2
 MOST = engine.SMALL_COLUMNS, engine.SMALL_RIGHT, engine.SMALL_PAIRS
 
 
-def rules(**changed: float) -> np.ndarray:
-    """Those of a batch."""
-    values = {
-        "initial": INITIAL_DAMPING, "smallest": 1e-12, "largest": 1e12, "least_gain": 1e-4, "cost": 1e-8, "step": 1e-10,
-        "gradient": 1e-14, "rounding": ROUNDING, "floor": DIAGONAL_FLOOR, "iterations": 100,
-        "condition": CONDITION_LIMIT, "bound": STEP_BOUND, "shrink": SURE_SHRINK, "sure": SURE,
-    }  # fmt: skip
+def rules(**changed: float) -> Rules:
+    """Those of a batch, with the limit of the device, changed by name."""
+    values = rules_of(
+        fit_damping(INITIAL_DAMPING, STEP_BOUND), Termination(), condition_limit=small_fits.GRAM_LIMIT
+    ).by_name()
     assert not changed.keys() - values.keys()
-    return small_fits.rules(*(values | changed).values())
+    return Rules(**values | changed)
+
+
+def in_order(the_rules: Rules) -> list[float]:
+    """As the struct of search.hpp has them."""
+    named = the_rules.by_name()
+    return [named[name] for name in _cpu.search_rules]
 
 
 @dataclass
@@ -114,7 +118,7 @@ def launch(driver, kernel, given, the_rules, states, **more):
         **shape, "m": len(given.pairs.columns), "p": states.p, "stride": states.rows.shape[1], "n_states": n_states,
         "y": given.y, "weights": given.weights, "columns": given.pairs.columns, "parameters": given.pairs.parameters,
         "own_t": len(given.t) > 1, "own_weights": given.weights is not None and len(given.weights) > 1,
-        "states": states.rows, "rules": np.append(the_rules, given.options.get("ridge", 0.0)),
+        "states": states.rows, "rules": np.append(in_order(the_rules), given.options.get("ridge", 0.0)),
         "kaufman": given.options.get("kaufman", False), "y_is_float": given.y.dtype == np.float32,
         "phi_is_float": False, "in_turn": 0,
     } | more  # fmt: skip

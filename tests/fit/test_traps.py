@@ -78,8 +78,8 @@ def test_e2_kaufmans_gradient_is_exact_and_both_matrices_end_alike(monkeypatch, 
     built = varpro.functional(decays, t, y, W0, derivative=DECAY_DERIVATIVE)._built
     models = []
     for kaufman in (False, True):
-        problem = replace(built.problem, kaufman=kaufman)
-        models.append(built.linearise(problem, problem.evaluate(np.array([W0]), np.zeros(1, dtype=int))))
+        problem = replace(built.problem, inner=replace(built.problem.inner, kaufman=kaufman))
+        models.append(problem.linearise(problem.evaluate(np.array([W0]), np.zeros(1, dtype=int))))
     full, part = models
     np.testing.assert_allclose(part.gradient, full.gradient, rtol=1e-12, atol=1e-12 * np.abs(full.gradient).max())
     more = _whole(full.h[0]) - _whole(part.h[0])
@@ -192,7 +192,7 @@ def test_e8_the_jacobian_of_many_right_hand_sides_is_never_made():
     t, y = decay_data(n=31, right=5)
     f = varpro.functional(decays, t, y, W0, derivative=DECAY_DERIVATIVE)
     current = f._built.problem.evaluate(np.array([W0]), np.zeros(1, dtype=int))
-    model = f._built.linearise(f._built.problem, current)
+    model = f._built.problem.linearise(current)
     jacobian = f.jacobian(W0)
     np.testing.assert_allclose(_whole(model.h[0]), jacobian.T @ jacobian, rtol=1e-9)
 

@@ -161,7 +161,7 @@ def _linear_errors(u: Any, solution: Any, chunk: Array) -> Array:
     """(b, I, K) before sigma."""
     if solution.built.mixing is None and not solution.spec.linear.pinned:
         deviation = np.sqrt(u.linear_variance())
-        if solution.built.form == "separate":
+        if solution.built.problem.kind == "separate":
             free = np.moveaxis(solution._passive(solution.amplitudes[chunk]), 1, 2)
             deviation = np.where(free, deviation, np.nan)
         return deviation

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.gauss_newton import NormalEquations, Step
+from varpro.gauss_newton import NormalEquations, Step, effects
 from varpro.linalg.damped import damped_step
 
 
@@ -25,6 +25,12 @@ class BoundedEquations:
     w: Array
     lower: Array
     upper: Array
+    natural: Array | None = None
+
+    @property
+    def effects(self) -> Array:
+        """(b, P)"""
+        return effects(self.h, self.natural)
 
     @property
     def gradient(self) -> Array:
@@ -33,9 +39,8 @@ class BoundedEquations:
 
     @property
     def _held(self) -> Array:
-        tiny = 1e-14 * np.maximum(1.0, np.abs(self.w))
-        outward_low = (self.w <= self.lower + tiny) & (self.full_gradient > 0)
-        outward_high = (self.w >= self.upper - tiny) & (self.full_gradient < 0)
+        outward_low = (self.w <= self.lower) & (self.full_gradient > 0)
+        outward_high = (self.w >= self.upper) & (self.full_gradient < 0)
         return outward_low | outward_high  # type: ignore[no-any-return]
 
     def solve(self, damping: Array) -> Step:
@@ -68,4 +73,4 @@ def inside(model: NormalEquations, w: Array, lower: Array, upper: Array) -> Boun
     """Normal equations at w (b, P) with bounds (P,)."""
     h = np.tril(model.h) + np.tril(model.h, -1).mT
     wide = [np.broadcast_to(bound, w.shape) for bound in (lower, upper)]
-    return BoundedEquations(h, model.gradient, model.diagonal, w, *wide)
+    return BoundedEquations(h, model.gradient, model.diagonal, w, wide[0], wide[1], model.natural)

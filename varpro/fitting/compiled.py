@@ -1,6 +1,6 @@
 """The search of small problems in compiled code: to the end for a ready model, one step a call for the user's own.
 
-It is solvers.loop trial by trial, and checked against it; what it saves is the interpreter between evaluations, which
+The decisions are those of solvers.loop, by the same code; what this saves is the interpreter between evaluations, which
 costs more than the arithmetic of a curve.
 """
 
@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.fitting.small import CONDITION_LIMIT, SmallProblem
-from varpro.gauss_newton import DIAGONAL_FLOOR
+from varpro.fitting.small import SmallProblem
+from varpro.gauss_newton import effects
 from varpro.kernels import small_fits
+from varpro.kernels.search import Rules
 from varpro.kernels.small_fits import States
 from varpro.result import IterationRecord
-from varpro.solvers.termination import ROUNDING
+from varpro.solvers.termination import rules_of
 
 Observer = Callable[[IterationRecord], None] | None
+RECORDED = ("status", "cost", "used_damping", "gain", "accepted", "iterations")
 
 
 def search_compiled(
@@ -25,7 +27,7 @@ def search_compiled(
 ) -> tuple[Array, list[IterationRecord]]:
     """Search problems (b,) from u0 (b, F) and store what is found in `out`.
 
-    Returns the problems left to the orthogonal route, whose basis was too ill-conditioned somewhere, and the records.
+    Returns the problems left to the truncated factorisation, whose basis was not of full rank somewhere, and the records.
     """
     states = States(u0, small.basis.n_columns, small.y.shape[2])
     records = _run(small, spec, problems, states, observe, keep_history)
@@ -34,77 +36,59 @@ def search_compiled(
 
 
 def store_states(states: States, problems: Array, n_columns: int, out: Any) -> Array:
-    """Store what was found for problems (b,) in `out`; returns those left to the orthogonal route."""
-    done = states.status != small_fits.BEYOND
+    """Store what was found for problems (b,) in `out`; returns those left to the truncated factorisation."""
+    numbers = states.numbers
+    done = numbers["status"] != small_fits.BEYOND
     here, rows = problems[done], slice(None) if done.all() else done
-    out.u[here], out.a[here], out.cost[here] = states.w[rows], states.a[rows], states.cost[rows]
-    out.status[here] = states.status[rows].astype(int)
-    out.iterations[here], out.evaluations[here] = states.iterations[rows], states.evaluations[rows]
+    out.u[here], out.a[here], out.cost[here] = states.w[rows], states.a[rows], numbers["cost"][rows]
+    out.status[here] = numbers["status"][rows].astype(int)
+    out.iterations[here], out.evaluations[here] = numbers["iterations"][rows], numbers["evaluations"][rows]
     out.rank[here] = n_columns
+    out.effects[here] = effects(states.h, states.natural)[rows]
     return problems[~done]
-
-
-def rules_of(spec: Any) -> Array:
-    """The rules of a specification's search, as the kernel reads them."""
-    damping, stop = spec.damping, spec.termination
-    return small_fits.rules(
-        damping.initial,
-        damping.smallest,
-        damping.largest,
-        damping.least_gain,
-        stop.cost_tolerance,
-        stop.step_tolerance,
-        stop.gradient_tolerance,
-        ROUNDING,
-        DIAGONAL_FLOOR,
-        stop.max_iterations,
-        CONDITION_LIMIT,
-        damping.step_bound,
-        damping.sure_shrink,
-        damping.sure,
-    )
 
 
 def _run(
     small: SmallProblem, spec: Any, problems: Array, states: States, observe: Observer, keep_history: bool
 ) -> list[IterationRecord]:
     """Evaluate where the states ask for it until none runs; a ready model by itself, unless each trial is told."""
-    rules = rules_of(spec)
+    rules = rules_of(spec.damping, spec.termination)
     if small.program is not None and observe is None:
         t = spec.data.t if spec.data.own_t else spec.data.t[None]
         most = 20 * spec.termination.max_iterations if keep_history and len(problems) == 1 else 0
         log = small_fits.search_program(
             small.program, t, small.y, problems, small.pairs, states, rules, n_logged=most, **small.options
         )
-        return [_record(line, int(problems[0]), states) for line in log.tolist()]
+        return [_record(line, int(problems[0]), states) for line in log]
     with np.errstate(all="ignore"):  # what is not finite is told by the status
         return _step_by_step(small, problems, states, rules, observe, keep_history)
 
 
 def _step_by_step(
-    small: SmallProblem, problems: Array, states: States, rules: Array, observe: Observer, keep_history: bool
+    small: SmallProblem, problems: Array, states: States, rules: Rules, observe: Observer, keep_history: bool
 ) -> list[IterationRecord]:
     """The model evaluated by its own function; a step of all problems a call of the kernel."""
-    evaluate, rows, y = _evaluator(small, problems), np.arange(len(problems)), small.general.y
-    ridge, kaufman = small.general.ridge, small.general.kaufman
-    status, numbers = states.status, states.numbers
-    recording, lines, first = keep_history or observe is not None, list[list[float]](), True
+    inner, numbers = small.general.inner, states.numbers
+    evaluate, rows, status = _evaluator(small, problems), np.arange(len(problems)), numbers["status"]
+    recording, records, first = keep_history or observe is not None, list[IterationRecord](), True
     here, whole = problems, True
     while len(rows):
         w = states.trial if whole else states.trial[rows]
         phi, d = evaluate(w, here)
-        small_fits.advance(phi, d, y, here, small.pairs, states, rows, rules, ridge=ridge, kaufman=kaufman)
+        small_fits.advance(
+            phi, d, inner.y, here, small.pairs, states, rows, rules, ridge=inner.ridge, kaufman=inner.kaufman
+        )
         if recording and not first:
-            new = [[float(problems[row]), *numbers[row].tolist()] for row in rows]
-            lines.extend(new)
-            for line in new if observe is not None else ():
-                observe(_record(line[1:], int(line[0]), states))  # type: ignore[misc]
+            new = [_record(numbers[row], int(problems[row]), states) for row in rows]
+            records.extend(new)
+            for record in new if observe is not None else ():
+                observe(record)  # type: ignore[misc]
         first = False
         running = status[rows] == 0
         if not running.all():
             rows, whole = rows[running], False
             here = problems[rows]
-    return [_record(line[1:], int(line[0]), states) for line in lines]
+    return records
 
 
 def _evaluator(small: SmallProblem, problems: Array) -> Callable[[Array, Array], tuple[Array, Array]]:
@@ -132,9 +116,9 @@ def _evaluator(small: SmallProblem, problems: Array) -> Callable[[Array, Array],
     return evaluate
 
 
-def _record(numbers: list[float], problem: int, states: States) -> IterationRecord:
-    """From the numbers of a state after a trial, in the order of SearchNumber."""
-    status, cost, *_, iterations, _, used, gain, accepted = numbers[:13]
+def _record(numbers: Any, problem: int, states: States) -> IterationRecord:
+    """From what a state holds after a trial."""
+    status, cost, used, gain, accepted, iterations = numbers[list(RECORDED)].tolist()
     return IterationRecord(
         problem=problem,
         iteration=int(iterations) - (1 if accepted and status == 0 else 0),  # the next one has begun already

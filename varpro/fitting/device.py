@@ -10,10 +10,12 @@ import numpy as np
 
 from varpro.arrays import Array, Device, to_host
 from varpro.errors import BackendError, ShapeError
-from varpro.fitting.compiled import rules_of, store_states
+from varpro.fitting.compiled import store_states
 from varpro.fitting.small import SmallProblem
-from varpro.kernels import on_device, small_fits
-from varpro.kernels.small_fits import States
+from varpro.kernels import on_device
+from varpro.kernels.search import NUMBERS, Rules
+from varpro.kernels.small_fits import GRAM_LIMIT, States
+from varpro.solvers.termination import rules_of
 
 SHARE_OF_FREE = 0.7
 """Of the free memory: the user's function makes arrays of its own."""
@@ -53,7 +55,8 @@ class DeviceSearch:
     def search(self, small: SmallProblem, spec: Any, u0: Array, problems: Array, out: Any) -> Array:
         """Search problems (b,) from u0 (b, F) and store what is found; returns those left to the orthogonal route."""
         states = States(u0, small.basis.n_columns, small.y.shape[2])
-        rows, rules = self.device.put(states.rows), rules_of(spec)
+        rows = self.device.put(states.rows)
+        rules = rules_of(spec.damping, spec.termination, condition_limit=GRAM_LIMIT)
         if small.program is not None:
             self._ready(small, rows, rules, problems)
         else:
@@ -61,7 +64,7 @@ class DeviceSearch:
         states.rows[:] = to_host(rows)
         return store_states(states, problems, small.basis.n_columns, out)
 
-    def _ready(self, small: SmallProblem, rows: Array, rules: Array, problems: Array) -> None:
+    def _ready(self, small: SmallProblem, rows: Array, rules: Rules, problems: Array) -> None:
         model, dtype = small.basis.model, np.float32 if self.single else np.float64
         weights = small.options.get("weights")
         t = model.t[problems] if model.own_t else model.t[None]
@@ -71,16 +74,16 @@ class DeviceSearch:
         put = self.device.put
         on_device.small_searches(
             put(small.program), put(t), put(small.y[problems].astype(dtype)), weights, put(small.pairs.columns),
-            put(small.pairs.parameters), rows, rules.tolist(), small.basis.names.n_free, ridge=small.options["ridge"],
+            put(small.pairs.parameters), rows, rules.by_name(), small.basis.names.n_free, ridge=small.options["ridge"],
             kaufman=small.options["kaufman"], arithmetic=self.arithmetic,
         )  # fmt: skip
 
-    def _called(self, small: SmallProblem, rows: Array, rules: Array, problems: Array, states: States) -> None:
+    def _called(self, small: SmallProblem, rows: Array, rules: Rules, problems: Array, states: States) -> None:
         xp, basis, model = self.device.xp, small.basis, small.basis.model
-        n_parameters, end = states.p, rows.shape[1] - states.numbers.shape[1]
+        n_parameters, end = states.p, rows.shape[1] - len(NUMBERS)
         columns, parameters = self.device.put(small.pairs.columns), self.device.put(small.pairs.parameters)
         assert model.columns_function is not None
-        y = self.device.put(small.general.y[problems])
+        y = self.device.put(small.general.inner.y[problems])
         t = self.device.put(model.t[problems] if model.own_t else model.t[None])
         weights = None
         if basis.weights is not None:
@@ -101,10 +104,10 @@ class DeviceSearch:
                 own = (weights if len(weights) == 1 else weights[here])[:, :, None]
                 phi, d = phi * own, d * own
             on_device.small_advance(
-                phi, d, y, here, columns, parameters, rows, rules.tolist(), n_parameters,
+                phi, d, y, here, columns, parameters, rows, rules.by_name(), n_parameters,
                 ridge=small.options["ridge"], kaufman=small.options["kaufman"],
             )  # fmt: skip
-            running = running[to_host(rows[here, end]) == 0]
+            running = running[to_host(rows[here, end]) == 0]  # status comes first
 
     def _checked(self, result: Any, wanted: tuple[int, ...], what: str) -> Any:
         if not hasattr(result, "device") or tuple(result.shape) != wanted:
@@ -120,10 +123,8 @@ def require_device_form(built: Any, spec: Any) -> SmallProblem:
     model = spec.model
     reasons = {
         "bounds on parameters": spec.names.bounded,
-        "a bounded, constrained or fixed linear part, a robust loss, or weights of single right-hand sides": built.form
-        == "separate",
-        "so many columns, right-hand sides or parameters": built.form in ("general", "compressed")
-        or spec.names.n_free > small_fits.MOST_PARAMETERS,
+        "a bounded, constrained or fixed linear part, a robust loss, weights of single right-hand sides, a rank "
+        "tolerance, or so many columns, right-hand sides or parameters": not built.problem.compiled,
         "complex, fixed or tied parameters, or a ridge matrix": not built.basis.plain,
         "a model without derivative=(pairs, columns)": model.derivative != "analytic",
         "a function that does not take all problems at once, t (b, N) and w (P, b, 1)": not model.together

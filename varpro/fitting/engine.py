@@ -15,15 +15,14 @@ from varpro.fitting.bounded import inside
 from varpro.fitting.compiled import search_compiled
 from varpro.fitting.data import Data
 from varpro.fitting.device import DeviceSearch, require_device_form
+from varpro.fitting.general import FitProblem, GeneralProblem, fit_problem
 from varpro.fitting.many import ManyProblem
 from varpro.fitting.model import UserModel
 from varpro.fitting.parameters import Parameters
 from varpro.fitting.separate import SeparateProblem
-from varpro.fitting.small import SmallProblem, linearise_small
-from varpro.gauss_newton import linearise
-from varpro.kernels.small_fits import MOST_PARAMETERS
+from varpro.fitting.small import SmallProblem
+from varpro.kernels.search import ROUNDING
 from varpro.linalg.one_pool import one_blas_pool
-from varpro.problem import SeparableProblem
 from varpro.result import IterationRecord, SearchResult, Status
 from varpro.solvers.damping import DampingRule
 from varpro.solvers.loop import search
@@ -33,6 +32,7 @@ SMALL_COLUMNS, SMALL_PAIRS, SMALL_RIGHT = 16, 48, 8
 """Above these the matrix products of a problem are large enough for BLAS."""
 MANY_RIGHT, MANY_VALUES = 32, 20_000
 """From here on reading Y at every evaluation costs more than keeping the range of the basis."""
+CONVERGED = [status.value for status in Status if status.converged]
 CACHED = 1 << 19
 """Numbers of Phi and D that a chunk of problems may hold, about what a second-level cache keeps."""
 
@@ -77,19 +77,16 @@ class Spec:
 class Built:
     """The problem in the form that the search takes, and the way back to the user's amplitudes."""
 
-    problem: Any
-    linearise: Callable[[Any, Any], Any]
+    problem: FitProblem
     basis: FitBasis
     y: Array
     """(B, N', K) weighted and real"""
     mixing: Array | None
     """(I, I'): a = mixing a'"""
-    form: str
-    """small, general, separate or compressed"""
 
 
 def build(spec: Spec) -> Built:
-    """Choose the form.  Raises ConfigError for options that exclude each other."""
+    """Choose the kind of problem.  Raises ConfigError for options that exclude each other."""
     data, linear = spec.data, spec.linear
     y, weights = _real(data.y, spec.complex_data), data.weights
     if weights is not None and spec.complex_data:
@@ -114,31 +111,34 @@ def build(spec: Spec) -> Built:
     weighted = y if weights is None else y * (weights if data.separate else weights[:, :, None])
     if rows is not None:
         weighted = np.concatenate([weighted, np.zeros((len(y), len(rows), y.shape[2]))], axis=1)
-    shared = {"kaufman": spec.kaufman, "rank_tolerance": spec.rank_tolerance}
-    problem: Any
     if separate:
         own = weights if data.separate else None
         if own is not None and rows is not None:
             own = np.concatenate([own, np.ones((len(own), len(rows), own.shape[2]))], axis=1)
         free = basis.n_columns - pinned
         lower, upper = (np.full(free, -np.inf), np.full(free, np.inf)) if not bounded else (linear.lower, linear.upper)
-        problem = SeparateProblem(basis, weighted, own, pinned, lower, upper, **shared)  # type: ignore[arg-type]
-        return Built(problem, _own_linearise, basis, weighted, mixing, "separate")
+        problem = SeparateProblem(
+            basis, weighted, own, pinned, lower, upper, kaufman=spec.kaufman, rank_tolerance=spec.rank_tolerance
+        )  # type: ignore[arg-type]
+        return Built(problem, basis, weighted, mixing)
     ridge = 0.0 if rows is not None else linear.ridge
-    general = SeparableProblem(model=basis, y=weighted, ridge=ridge, **shared)  # type: ignore[arg-type]
     k = y.shape[2]
     if k >= MANY_RIGHT and len(y) == 1 and y.size >= MANY_VALUES:
         many = ManyProblem(basis, weighted, ridge, spec.rank_tolerance, spec.kaufman, spec.termination.cost_tolerance)
-        return Built(many, _own_linearise, basis, weighted, mixing, "compressed")
-    wide_enough = weighted.shape[1] >= basis.n_columns or ridge > 0
-    if basis.n_columns <= SMALL_COLUMNS and len(basis.columns) <= SMALL_PAIRS and k <= SMALL_RIGHT and wide_enough:
-        small = SmallProblem.of(basis, general, y)
-        return Built(small, linearise_small, basis, weighted, mixing, "small")
-    return Built(general, linearise, basis, weighted, mixing, "general")
+        return Built(many, basis, weighted, mixing)
+    inner = fit_problem(
+        basis, weighted, ridge=ridge, rank_tolerance=spec.rank_tolerance, kaufman=spec.kaufman
+    )
+    general = GeneralProblem(basis, inner)
+    return Built(SmallProblem.of(general, y) if _is_small(spec, basis, inner) else general, basis, weighted, mixing)
 
 
-def _own_linearise(problem: Any, current: Any) -> Any:
-    return problem.linearise(current)
+def _is_small(spec: Spec, basis: FitBasis, inner: Any) -> bool:
+    """Whether the one-pass kernel serves: few columns of full rank; a tolerance of the user's own needs the singular
+    values."""
+    n_rows, k = inner.y.shape[1:]
+    few = basis.n_columns <= SMALL_COLUMNS and len(basis.columns) <= SMALL_PAIRS and k <= SMALL_RIGHT
+    return few and spec.rank_tolerance is None and (n_rows >= basis.n_columns or inner.ridge > 0)
 
 
 def _real(y: Array, split: bool) -> Array:
@@ -201,6 +201,8 @@ class Outcome:
     iterations: Array
     evaluations: Array
     rank: Array
+    effects: Array
+    """(B, F) of the free parameters on the fit"""
     history: list[IterationRecord]
 
 
@@ -219,36 +221,38 @@ def run(
     built = build(spec)
     if spec.device is not None:
         require_device_form(built, spec)
-    step = _in_bounds(built.linearise, spec.names) if spec.names.bounded else built.linearise
+    names, problem = spec.names, built.problem
+    linearise = _in_bounds(names) if names.bounded else _linearise
+    box = (names.lower, names.upper) if names.bounded else None
     ready = np.flatnonzero(spec.data.status == Status.RUNNING.value)
     chunks = [c for c in np.array_split(ready, max(1, -(-len(ready) // _chunk(spec, built)))) if len(c)]
     out = _empty(spec, built)
 
-    compiled = is_compiled(spec, built)
-
     def search_chunk(problems: Array) -> None:
         left = problems
         if spec.device is not None:
-            left = spec.device.search(built.problem, spec, u0[problems], problems, out)
-        elif compiled:
-            left, records = search_compiled(built.problem, spec, u0[problems], problems, out, observe, keep_history)
+            left = spec.device.search(problem, spec, u0[problems], problems, out)
+        if problem.compiled and len(left):
+            left, records = search_compiled(problem, spec, u0[left], left, out, observe, keep_history)
             out.history.extend(records)
         if len(left):
             search_rest(left)
+        _flag_undetermined(problem, problems, out)
         if advance is not None:
             advance(len(problems))
 
     def search_rest(problems: Array) -> None:
         with one_blas_pool():
             found = search(
-                built.problem,
+                problem,
                 u0[problems],
-                step,
+                linearise,
                 damping=spec.damping,
                 termination=spec.termination,
                 observe=observe,
                 keep_history=keep_history,
                 problems=problems,
+                box=box,
             )
         _store(out, problems, found)
 
@@ -261,9 +265,13 @@ def run(
     return out, built
 
 
-def is_compiled(spec: Spec, built: Built) -> bool:
-    """Whether the search itself runs in the kernel: few columns, right-hand sides and parameters, and no bounds."""
-    return built.form == "small" and not spec.names.bounded and spec.names.n_free <= MOST_PARAMETERS
+def _flag_undetermined(problem: FitProblem, problems: Array, out: Outcome) -> None:
+    """Where a search has converged though a parameter has no effect on the fit, beyond rounding of the data: anything
+    was its minimum."""
+    size = np.sqrt(2.0 * problem.size(problems))
+    seen = out.effects[problems] > ROUNDING * size[:, None]
+    converged = np.isin(out.status[problems], CONVERGED)
+    out.status[problems[converged & ~seen.all(axis=1)]] = Status.UNDETERMINED.value
 
 
 def _empty(spec: Spec, built: Built) -> Outcome:
@@ -276,6 +284,7 @@ def _empty(spec: Spec, built: Built) -> Outcome:
         iterations=np.zeros(count, dtype=int),
         evaluations=np.zeros(count, dtype=int),
         rank=np.zeros(count, dtype=int),
+        effects=np.full((count, spec.names.n_free), np.nan),
         history=[],
     )
 
@@ -283,24 +292,21 @@ def _empty(spec: Spec, built: Built) -> Outcome:
 def _store(out: Outcome, problems: Array, found: SearchResult) -> None:
     out.u[problems], out.cost[problems], out.status[problems] = found.w, found.cost, found.status
     out.iterations[problems], out.evaluations[problems] = found.iterations, found.evaluations
-    out.rank[problems] = found.evaluation.rank
+    out.rank[problems], out.effects[problems] = found.evaluation.rank, found.effects
     if found.evaluation.a.shape[2] == out.a.shape[2]:
         out.a[problems] = found.evaluation.a
     out.history.extend(found.history)
 
 
-def _in_bounds(linearise_free: Callable[[Any, Any], Any], names: Parameters) -> Callable[[Any, Any], Any]:
-    return lambda problem, current: inside(linearise_free(problem, current), current.w, names.lower, names.upper)
+def _linearise(problem: FitProblem, current: Any) -> Any:
+    return problem.linearise(current)
+
+
+def _in_bounds(names: Parameters) -> Callable[[FitProblem, Any], Any]:
+    return lambda problem, current: inside(problem.linearise(current), current.w, names.lower, names.upper)
 
 
 def _chunk(spec: Spec, built: Built) -> int:
     if spec.device is not None:
         return spec.device.chunk(built.problem, spec.names.n_free)
-    if built.form == "small" and built.problem.program is not None:
-        return 2048
-    each = (
-        built.y.shape[1]
-        * (built.basis.n_columns + len(built.basis.columns))
-        * max(1, spec.data.y.shape[2] if built.form == "separate" else 1)
-    )
-    return max(1, CACHED // each)
+    return max(1, CACHED // built.problem.numbers)

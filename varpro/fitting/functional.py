@@ -49,15 +49,13 @@ class Functional:
         current = self._evaluate(w)
         if not np.isfinite(current.cost[0]):
             return np.inf, np.full(self._count, np.nan)
-        return float(current.cost[0]), self._built.linearise(self._built.problem, current).gradient[0]
+        return float(current.cost[0]), self._built.problem.linearise(current).gradient[0]
 
     def residual(self, w: Any) -> Array:
         """(N K,) Y - Phi A, weighted, as (N, K) flattened; with a ridge its rows follow.  f = 1/2 ||residual||^2."""
         phi, y, a, _ = self._solution(w)
         rows = [_misfit(phi, y, a)]
-        ridge = getattr(self._built.problem, "ridge", None) or getattr(
-            getattr(self._built.problem, "general", None), "ridge", 0.0
-        )
+        ridge = getattr(self._built.problem, "ridge", 0.0)
         if ridge:
             rows.append(-np.sqrt(ridge) * a)
         return np.concatenate([r.ravel() for r in rows])
@@ -70,7 +68,7 @@ class Functional:
         phi, y, a, current = self._solution(w)
         basis, residual = self._built.basis, _misfit(phi, y, a)
         d = self._own(basis.jacobian(np.asarray(w, dtype=float)[None], self._one))
-        if self._built.form == "separate":
+        if self._built.problem.kind == "separate":
             u, pinv_t = current.u[0], phi @ current.inverse_gram[0]
         else:
             fac = factor(phi)
@@ -91,7 +89,7 @@ class Functional:
         """Phi (1 or K, N, I), y (N, K), a (I, K), and the evaluation."""
         current = self._evaluate(w)
         phi, y = self._built.basis.basis(np.asarray(w, dtype=float)[None], self._one), self._built.y[0]
-        if self._built.form != "compressed":
+        if self._built.problem.kind != "compressed":
             return self._own(phi), y, current.a[0], current
         from varpro.linalg.projector import factor
 
@@ -101,7 +99,7 @@ class Functional:
 
     def _own(self, columns: Array) -> Array:
         """Columns (1, N, J) with the weights of each right-hand side, (1 or K, N, J)."""
-        separate = self._built.form == "separate"
+        separate = self._built.problem.kind == "separate"
         return self._built.problem._own(columns, self._one) if separate else columns  # type: ignore[no-any-return]
 
 

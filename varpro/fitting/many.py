@@ -14,6 +14,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
+from varpro.fitting.general import fit_problem, half_square
 from varpro.gauss_newton import NormalEquations, linearise
 from varpro.kernels.few_rows import few_rows
 from varpro.linalg.projector import Factor
@@ -88,6 +89,8 @@ class ManyProblem:
     rank_tolerance: float | None = None
     kaufman: bool = False
     cost_tolerance: float = 0.0
+    kind = "compressed"
+    compiled = False
     range: Range = field(init=False)
     _small: tuple[Array, Array, SeparableProblem] | None = field(init=False, default=None)
     """Phi, Q and the compressed problem made of them"""
@@ -111,6 +114,8 @@ class ManyProblem:
             a=evaluation.a,
             residual=evaluation.residual,
             cost=evaluation.cost + 0.5 * self.range.outside,
+            terms=evaluation.terms,
+            squares=evaluation.squares,
         )
 
     def linearise(self, current: Evaluation) -> NormalEquations:
@@ -121,12 +126,23 @@ class ManyProblem:
             current = small.evaluate(current.w, current.problems)
         return linearise(small, current)
 
-    def coefficients(self, w: Array) -> Array:
-        """A (1, I, K) of all right-hand sides at w (1, F)."""
-        phi, d = self._columns(w, np.zeros(1, dtype=int))
+    @property
+    def numbers(self) -> int:
+        """Phi and D."""
+        return self.y.shape[1] * (self.basis.n_columns + len(self.basis.columns))
+
+    def size(self, problems: Array) -> Array:
+        """(1,) 1/2 ||y||^2, weighted."""
+        return half_square(self.y)
+
+    def amplitudes(self, found: Array, u: Array) -> Array:
+        """A (1, I, K) of all right-hand sides at u (1, F): the search goes without them."""
+        if not np.isfinite(u).all():
+            return np.full((1, self.basis.n_columns, self.y.shape[2]), np.nan)
+        phi, d = self._columns(u, np.zeros(1, dtype=int))
         self.range.include(phi)
         small = self._compressed(phi, d)
-        return self.range.coefficients(small.evaluate(w, np.zeros(1, dtype=int)).factor)
+        return self.range.coefficients(small.evaluate(u, np.zeros(1, dtype=int)).factor)
 
     def renew(self, current: Evaluation) -> Evaluation:
         """Fixed data."""
@@ -143,12 +159,8 @@ class ManyProblem:
         if self._small is not None and self._small[0] is phi and self._small[1] is q:
             return self._small[2]
         fixed = _Fixed((q @ phi)[None], (q @ d)[None], self.basis.columns, self.basis.parameters)
-        small = SeparableProblem(
-            model=fixed,
-            y=self.range.triangle[None],
-            ridge=self.ridge,
-            rank_tolerance=self.rank_tolerance,
-            kaufman=self.kaufman,
+        small: SeparableProblem = fit_problem(
+            fixed, self.range.triangle[None], ridge=self.ridge, rank_tolerance=self.rank_tolerance, kaufman=self.kaufman
         )
         self._small = (phi, q, small)
         return small

@@ -9,7 +9,6 @@ import scipy
 from varpro.arrays import Array
 from varpro.errors import ConfigError
 from varpro.fitting.engine import Built, Spec, build, run
-from varpro.fitting.rounding import settled
 from varpro.fitting.solution import Solution
 from varpro.result import Status
 
@@ -26,7 +25,7 @@ def solve(spec: Spec, u0: Array, *, loss: str, loss_scale: float | None, **optio
     if loss_scale is not None and not loss_scale > 0:
         raise ConfigError(f"loss_scale is {loss_scale}; it needs a number above 0, in units of the weighted residual")
     outcome, built = run(spec, u0, **options)
-    found = Solution(spec, settled(spec, built, outcome), built)
+    found = Solution(spec, outcome, built)
     return found if loss == "linear" else _robust(spec, u0, found, loss, loss_scale, options)
 
 
@@ -64,7 +63,7 @@ def _chosen(yes: Array, one: Solution, other: Solution) -> Solution:
     def pick(a: Array, b: Array) -> Array:
         return np.where(yes.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
-    names = ("u", "a", "cost", "status", "iterations", "evaluations", "rank")
+    names = ("u", "a", "cost", "status", "iterations", "evaluations", "rank", "effects")
     arrays: dict[str, Any] = {name: pick(getattr(one.outcome, name), getattr(other.outcome, name)) for name in names}
     assert one.robust_weights is not None
     assert other.robust_weights is not None
@@ -101,7 +100,7 @@ def _reweighted(
         done = (moved | ~np.isfinite(outcome.u)).all()
         evaluations = found.outcome.evaluations + outcome.evaluations
         iterations = found.outcome.iterations + outcome.iterations
-        outcome = replace(settled(again, built, outcome), evaluations=evaluations, iterations=iterations)
+        outcome = replace(outcome, evaluations=evaluations, iterations=iterations)
         found = Solution(again, outcome, built, robust)
         if done:
             break

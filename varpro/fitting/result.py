@@ -54,7 +54,7 @@ class FitResult:
         """a record for each trial step"""
         self.derivative = solution.spec.model.derivative
         """where the derivative came from: analytic, complex-step or differences"""
-        self.form = solution.built.form
+        self.form = solution.built.problem.kind
         """small, general, separate (a linear problem a right-hand side), or compressed (many right-hand sides)"""
         self.ridge: Any = solution.spec.linear.ridge
 
@@ -100,7 +100,7 @@ class FitResult:
             slope = mixing @ u.slopes[0, k]
             base = mixing @ u.base[0, k if len(u.base[0]) > 1 else 0] @ mixing.T
             out[:, k] = np.sqrt(np.diagonal(base) + np.einsum("if,if->i", mixing @ spread[k], slope))
-        free = solution._passive(solution.amplitudes)[0] if solution.built.form == "separate" else None
+        free = solution._passive(solution.amplitudes)[0] if solution.built.problem.kind == "separate" else None
         if free is not None and solution.built.mixing is None:
             out = np.where(free[:, : len(out)].T, out, np.nan)
         if solution.built.mixing is None:
@@ -277,12 +277,23 @@ def portable(solution: Solution) -> Solution:
     _ = solution.amplitudes, solution.coefficients, solution.nonlinear, solution.rss
     travelling = replace(model, **kept)
     spec = replace(solution.spec, model=travelling)
-    built = replace(solution.built, problem=None, linearise=None, basis=replace(solution.built.basis, model=travelling))  # type: ignore[arg-type]
+    built = replace(solution.built, problem=Travelled(solution.built.problem.kind), basis=replace(solution.built.basis, model=travelling))  # type: ignore[arg-type]
     copy = Solution(spec, solution.outcome, built, solution.robust_weights)
     copy.__dict__.update(
         {k: v for k, v in solution.__dict__.items() if k in ("amplitudes", "coefficients", "nonlinear", "rss")}
     )
     return copy
+
+
+class Travelled:
+    """What is left of a problem that was pickled."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def amplitudes(self, found: Array, u: Array) -> Array:
+        """As found: a solution that travels has computed its own."""
+        return found
 
 
 def _or_none(function: Any) -> Any:

@@ -16,10 +16,12 @@ import scipy
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
-from varpro.gauss_newton import NormalEquations, scaling
+from varpro.fitting.general import half_square
+from varpro.gauss_newton import NormalEquations, natural_scales, scaling
 from varpro.kernels import gauss_newton as kernel
 from varpro.kernels import jacobian_products
 from varpro.linalg.projector import factor
+from varpro.problem import size_of_terms
 
 AT_BOUND = 1e-10
 """A coefficient this close to its bound, relative to the largest one, is on it."""
@@ -42,6 +44,10 @@ class SeparateEvaluation:
     """(b, K, I, I)"""
     residual: Array
     """(b, N, K)"""
+    terms: Array
+    """(b,) 1/2 (sum_j ||phi_j|| |a_j|)^2, all right-hand sides"""
+    squares: Array
+    """(b, K, I) squared norms of the columns"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,8 @@ class SeparateProblem:
     upper: Array
     kaufman: bool = False
     rank_tolerance: float | None = None
+    kind = "separate"
+    compiled = False
 
     @property
     def _bounded(self) -> bool:
@@ -79,6 +87,8 @@ class SeparateProblem:
         u, inverse, rank, a = self._project(phi, right, a, passive)
         residual = right - np.einsum("bni,bi->bn", phi, a)
         cost = 0.5 * np.einsum("bn,bn->b", residual, residual).reshape(-1, k).sum(axis=1)
+        squares = np.einsum("bni,bni->bi", phi, phi)
+        terms = size_of_terms(squares, a[:, :, None]).reshape(-1, k).sum(axis=1)
         return SeparateEvaluation(
             problems=problems,
             w=w,
@@ -88,6 +98,8 @@ class SeparateProblem:
             u=u.reshape(-1, k, n_rows, n_columns),
             inverse_gram=inverse.reshape(-1, k, n_columns, n_columns),
             residual=np.moveaxis(residual.reshape(-1, k, n_rows), 1, 2),
+            terms=terms,
+            squares=squares.reshape(-1, k, n_columns),
         )
 
     def linearise(self, current: SeparateEvaluation) -> NormalEquations:
@@ -110,11 +122,28 @@ class SeparateProblem:
         incidence[np.arange(len(columns)), parameters] = 1.0
         full = np.tril(h) + np.tril(h, -1).mT
         h, gradient = incidence.T @ full @ incidence, gradient @ incidence
-        return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2)))
+        phi_squares = current.squares.reshape(-1, n_columns)
+        squares = np.einsum("bnm,bnm->bm", d, d)
+        natural = natural_scales(phi_squares, squares, columns, parameters, current.w.shape[1])
+        natural = natural.reshape(b, k, -1).min(axis=1)
+        return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2), 0.0), natural)
 
     def renew(self, current: SeparateEvaluation) -> SeparateEvaluation:
         """Fixed data."""
         return current
+
+    @property
+    def numbers(self) -> int:
+        """Phi and D of every right-hand side."""
+        return self.y.shape[1] * self.y.shape[2] * (self.basis.n_columns + len(self.basis.columns))
+
+    def size(self, problems: Array) -> Array:
+        """(b,) 1/2 ||y||^2, weighted."""
+        return half_square(self.y[problems])
+
+    def amplitudes(self, found: Array, u: Array) -> Array:
+        """As found."""
+        return found
 
     def _own(self, array: Array, problems: Array) -> Array:
         """(b, N, J) repeated for each right-hand side with its weights: (b K, N, J)."""

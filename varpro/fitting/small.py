@@ -1,6 +1,6 @@
 """Problems of few columns and right-hand sides, many at a time: the compiled one-pass kernel behind the search.
 
-A problem whose Gram matrix is too ill-conditioned goes, for that evaluation, to the orthogonal factorisation.
+A problem whose basis is not finite or not of full rank goes, for that evaluation, to the truncated factorisation.
 """
 
 from dataclasses import dataclass, field
@@ -10,12 +10,9 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
-from varpro.gauss_newton import NormalEquations, linearise, scaling
+from varpro.fitting.general import GeneralProblem, half_square
+from varpro.gauss_newton import NormalEquations, scaling
 from varpro.kernels import small_fits
-from varpro.problem import SeparableProblem
-
-CONDITION_LIMIT = 1e10
-"""kappa_1 of the scaled Gram matrix, the square of Phi's: refined once, a is then as good as from QR."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +24,15 @@ class SmallEvaluation:
     a: Array
     """(b, I, K)"""
     cost: Array
+    terms: Array
     rank: Array
     """(b,)"""
     phi: Array
     """(b, N, I) where the derivatives are still to be made, else (b, 0, 0)"""
     h: Array
-    """(b, F, F) and (b, F) where they are made with the values, else (b, 0, 0)"""
+    """(b, F, F), and (b, F) below, where they are made with the values, else (b, 0, 0)"""
     gradient: Array
+    natural: Array
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class SmallProblem:
     """B problems; y (B, N, K).  `general` is the same by orthogonal factorisation."""
 
     basis: FitBasis
-    general: SeparableProblem
+    general: GeneralProblem
     """with weights multiplied into y"""
     y: Array
     """(B, N, K) as the kernel gets it: not weighted where it makes the columns, and weights them, itself"""
@@ -49,20 +48,38 @@ class SmallProblem:
     """columns of a compiled model; None where the model is called"""
     pairs: small_fits.Pairs
     options: dict[str, Any] = field(default_factory=dict)
+    kind = "small"
 
     @classmethod
-    def of(cls, basis: FitBasis, general: SeparableProblem, raw: Array) -> "SmallProblem":
+    def of(cls, general: GeneralProblem, raw: Array) -> "SmallProblem":
         """From the general form; compiled columns where the model has them and nothing changes them.
 
         raw : y before the weights.
         """
-        model = basis.model
-        program = small_fits.encode(model.program) if model.program is not None and basis.plain else None
+        basis, inner = general.basis, general.inner
+        own = basis.model.program if basis.plain and basis.names.plain else None
+        program = None if own is None else small_fits.encode(own)
         pairs = small_fits.Pairs(basis.columns, basis.parameters)
-        options: dict[str, Any] = {"ridge": general.ridge, "kaufman": general.kaufman}
+        options: dict[str, Any] = {"ridge": inner.ridge, "kaufman": inner.kaufman}
         if program is not None:
             options["weights"] = basis.weights
-        return cls(basis, general, general.y if program is None else raw, program, pairs, options)
+        return cls(basis, general, inner.y if program is None else raw, program, pairs, options)
+
+    @property
+    def compiled(self) -> bool:
+        """Unless a step has bounds to keep, or the parameters are too many for the kernel."""
+        names = self.basis.names
+        return not names.bounded and names.n_free <= small_fits.MOST_PARAMETERS
+
+    @property
+    def ridge(self) -> float:
+        """mu"""
+        return self.general.ridge
+
+    @property
+    def numbers(self) -> int:
+        """Of the kernel's scratch, where nothing is made outside it."""
+        return 256 if self.program is not None else self.general.numbers
 
     @property
     def ahead(self) -> bool:
@@ -77,54 +94,61 @@ class SmallProblem:
             t = self.basis.model.t
             grid = t if self.basis.model.own_t else t[None]
             out = small_fits.from_program(self.program, grid, self.basis.w(w), y, problems, self.pairs, **self.options)
-            phi, h, gradient = np.empty((count, 0, 0)), out.h, out.gradient
+            phi = np.empty((count, 0, 0))
         elif self.ahead:
             phi, d = self.basis.basis(w, problems), self.basis.jacobian(w, problems)
             out = small_fits.from_arrays(phi, d, y, problems, self.pairs, w.shape[1], **self.options)
-            phi, h, gradient = np.empty((count, 0, 0)), out.h, out.gradient
+            phi = np.empty((count, 0, 0))
         else:
             phi = self.basis.basis(w, problems)
             out = small_fits.from_arrays(phi, None, y, problems, self.pairs, w.shape[1], **self.options)
-            h, gradient = np.empty((count, 0, 0)), np.empty((count, 0))
         rank = np.full(count, out.a.shape[1])
-        hard = ~(out.condition < CONDITION_LIMIT)
+        hard = ~np.isfinite(out.condition)
         if hard.any():
             slow = self.general.evaluate(w[hard], problems[hard])
             out.a[hard], out.cost[hard], rank[hard] = slow.a, slow.cost, slow.rank
+            out.terms[hard] = slow.terms
             if self.ahead:
-                part = self._equations(slow)
-                h[hard], gradient[hard] = _symmetric(part.h), part.gradient
+                _replace(out, hard, self.general.linearise(slow))
         cost = np.where(np.isfinite(out.cost), out.cost, np.inf)
-        return SmallEvaluation(problems, w, out.a, cost, rank, phi, h, gradient)
-
-    def _equations(self, slow: Any) -> NormalEquations:
-        """H and g of problems by the orthogonal route; those that are not finite get ones that no step is made with."""
-        return linearise(self.general, slow)
+        made = (out.h, out.gradient, out.natural) if self.ahead else _nothing(count)
+        return SmallEvaluation(problems, w, out.a, cost, out.terms, rank, phi, *made)
 
     def linearise(self, current: SmallEvaluation) -> NormalEquations:
         """H and g, made now or with the values."""
-        h, gradient = current.h, current.gradient
+        h, gradient, natural = current.h, current.gradient, current.natural
         if not self.ahead:
             d = self.basis.jacobian(current.w, current.problems)
             size = current.w.shape[1]
             out = small_fits.from_arrays(current.phi, d, self.y, current.problems, self.pairs, size, **self.options)
-            h, gradient = out.h, out.gradient
-            hard = ~(out.condition < CONDITION_LIMIT)
+            hard = ~np.isfinite(out.condition)
             if hard.any():
-                part = self._equations(self.general.evaluate(current.w[hard], current.problems[hard]))
-                h[hard], gradient[hard] = _symmetric(part.h), part.gradient
-        return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2)))
+                slow = self.general.evaluate(current.w[hard], current.problems[hard])
+                _replace(out, hard, self.general.linearise(slow))
+            h, gradient, natural = out.h, out.gradient, out.natural
+        return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2), 0.0), natural)
 
     def renew(self, current: SmallEvaluation) -> SmallEvaluation:
         """Fixed data."""
         return current
 
+    def size(self, problems: Array) -> Array:
+        """(b,) 1/2 ||y||^2, weighted."""
+        return half_square(self.general.inner.y[problems])
 
-def linearise_small(problem: SmallProblem, current: SmallEvaluation) -> NormalEquations:
-    """As gauss_newton.linearise, for the search loop."""
-    return problem.linearise(current)
+    def amplitudes(self, found: Array, u: Array) -> Array:
+        """As found."""
+        return found
 
 
-def _symmetric(h: Array) -> Array:
-    lower: Array = np.tril(h) + np.tril(h, -1).mT
-    return lower
+def _nothing(count: int) -> tuple[Array, Array, Array]:
+    return np.empty((count, 0, 0)), np.empty((count, 0)), np.empty((count, 0))
+
+
+def _replace(out: small_fits.SmallFits, hard: Array, part: NormalEquations) -> None:
+    """H, g and natural scales of problems `hard` (b,) by the orthogonal route; those that are not finite get ones that
+    no step is made with."""
+    out.h[hard] = np.tril(part.h) + np.tril(part.h, -1).mT
+    out.gradient[hard] = part.gradient
+    assert part.natural is not None
+    out.natural[hard] = part.natural

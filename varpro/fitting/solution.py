@@ -50,11 +50,8 @@ class Solution:
     @cached_property
     def amplitudes(self) -> Array:
         """(B, I', K): a compressed fit has searched without them."""
-        if self.built.form != "compressed":
-            return self.outcome.a
         with one_blas_pool():
-            coefficients: Array = self.built.problem.coefficients(self.outcome.u)
-        return coefficients
+            return self.built.problem.amplitudes(self.outcome.a, self.outcome.u)
 
     @property
     def linear(self) -> Array:
@@ -108,7 +105,7 @@ class Solution:
         if own is not None:
             phi, d = phi * own, d * own
         a = self.amplitudes[problems]
-        if self.built.form == "separate":
+        if self.built.problem.kind == "separate":
             phi = phi * self._passive(a)[:, :, None, :]
         elif self.spec.linear.ridge > 0 and basis.extra_rows is None:  # the rows that the projector works with
             rows = np.sqrt(self.spec.linear.ridge) * np.eye(phi.shape[3])
@@ -169,7 +166,7 @@ class Solution:
         spec = replace(self.spec, data=own, model=replace(model, t=t, own_t=False, together=False))
         arrays: dict[str, Any] = {
             name: getattr(self.outcome, name)[one]
-            for name in ("u", "a", "cost", "status", "iterations", "evaluations", "rank")
+            for name in ("u", "a", "cost", "status", "iterations", "evaluations", "rank", "effects")
         }
         from varpro.fitting.engine import build
 

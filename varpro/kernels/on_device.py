@@ -114,7 +114,7 @@ def projector(phi: Array, *, ridge: float, tolerance: float, rescale: bool) -> t
 
 def small_searches(
     program: Array, t: Array, y: Array, weights: Array | None, columns: Array, parameters: Array, states: Array,
-    rules: list[float], n_parameters: int, *, ridge: float, kaufman: bool, arithmetic: str,
+    rules: dict[str, float], n_parameters: int, *, ridge: float, kaufman: bool, arithmetic: str,
 ) -> None:  # fmt: skip
     """The searches of kernels.small_fits.search_program, in place in `states` (B, stride).
 
@@ -133,7 +133,7 @@ def small_searches(
 
 def small_advance(
     phi: Array, d: Array, y: Array, problems: Array, columns: Array, parameters: Array, states: Array,
-    rules: list[float], n_parameters: int, *, ridge: float, kaufman: bool,
+    rules: dict[str, float], n_parameters: int, *, ridge: float, kaufman: bool,
 ) -> None:  # fmt: skip
     """One trial step as kernels.small_fits.advance, in place; problems (b,) int64 are rows of y and of the states."""
     count, n, n_columns = phi.shape

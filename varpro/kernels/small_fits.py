@@ -2,7 +2,7 @@
 
 The columns of Phi come from a ready model compiled in (a program), or from arrays.  Everything is summed from scalar
 products of columns; the Gram matrix of unit columns is factored by Cholesky and its condition reported, so that the
-caller can take problems beyond a limit to the orthogonal factorisation instead.
+kernel can go on by orthogonal factorisation beyond a limit.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from varpro import _cpu
 from varpro.arrays import Array
 from varpro.errors import ShapeError
 from varpro.kernels._checks import doubles, require
+from varpro.kernels.search import NUMBERS, Rules
 
 KINDS = ("power", "decay", "rate", "gaussian", "lorentzian")
 
@@ -25,12 +26,17 @@ class SmallFits:
     """(b, I, K)"""
     cost: Array
     """(b,)"""
+    terms: Array
+    """(b,) 1/2 (sum_j ||phi_j|| ||a_j||)^2, what the model is summed of"""
     condition: Array
-    """(b,) kappa_1 of the scaled Gram matrix, about the square of Phi's; infinite where Phi is not usable"""
+    """(b,) kappa_1 of the scaled Gram matrix, about the square of Phi's; infinite where Phi is not finite or not of full
+    rank to rounding, and nothing else of that problem is to be used"""
     h: Array
     """(b, P, P), both triangles"""
     gradient: Array
     """(b, P)"""
+    natural: Array
+    """(b, P) change of a parameter that changes its columns by their own size; infinite where it changes none"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +146,20 @@ def from_arrays_reference(
         gradient = -np.sum(moment * a[pairs.columns], axis=1)
         scale = 1.0 / np.linalg.norm(rows, axis=0)
         condition = np.linalg.cond(scale[:, None] * (rows.T @ rows) * scale, 1)
-        parts.append((a, 0.5 * np.sum(residual**2), condition, incidence.T @ h @ incidence, gradient @ incidence))
+        squares = np.sum(weight[:, None] ** 2 * d[b] ** 2, axis=0) / np.sum((weight[:, None] * phi[b]) ** 2, axis=0)[pairs.columns]
+        with np.errstate(divide="ignore"):
+            natural = 1.0 / np.sqrt(squares @ incidence)
+        whole, slope = incidence.T @ h @ incidence, gradient @ incidence
+        norms = np.linalg.norm(weight[:, None] * phi[b], axis=0)
+        terms = 0.5 * float(norms @ np.linalg.norm(a, axis=1)) ** 2
+        parts.append((a, 0.5 * np.sum(residual**2), terms, condition, whole, slope, natural))
     return SmallFits(*(np.array(column) for column in zip(*parts, strict=True)))
 
 
 def _outputs(b: int, i: int, k: int, p: int, derivatives: bool) -> SmallFits:
     made = b if derivatives else 0
-    return SmallFits(np.empty((b, i, k)), np.empty(b), np.empty(b), np.empty((made, p, p)), np.empty((made, p)))
+    h, gradient, natural = np.empty((made, p, p)), np.empty((made, p)), np.empty((made, p))
+    return SmallFits(np.empty((b, i, k)), np.empty(b), np.empty(b), np.empty(b), h, gradient, natural)
 
 
 def _run(
@@ -170,17 +183,20 @@ def _run(
         f"weights have shape {None if weights is None else weights.shape}; they need (1 or {len(y)}, {y.shape[1]})",
     )
     scale = None if weights is None else doubles(weights)
-    results = (out.a, out.cost, out.h, out.gradient, out.condition)
+    results = (out.a, out.cost, out.terms, out.h, out.gradient, out.natural, out.condition)
     _cpu.small_fits(
         program, t, doubles(w), phi, d, doubles(y), scale, problems, pairs.columns, pairs.parameters, *results,
         ridge, kaufman, derivatives,
     )  # fmt: skip
 
 
+GRAM_LIMIT = _cpu.gram_limit
+"""kappa_1 of the scaled Gram matrix up to which scalar products of columns serve a search; small_fits.hpp."""
 MOST_PARAMETERS = 16
 """Of a problem whose search is compiled."""
 BEYOND = -1
-"""Status of a problem whose Gram matrix passed the limit: it is left to the orthogonal route, from its start."""
+"""Status of a problem whose basis was not of full rank somewhere, to rounding or, on a GPU, to what scalar products of
+columns show: it is left to the truncated factorisation, from its start."""
 
 
 class States:
@@ -190,8 +206,8 @@ class States:
         count, self.p = w0.shape
         require(self.p <= MOST_PARAMETERS, f"w0 has shape {w0.shape}; at most {MOST_PARAMETERS} parameters")
         self._shape, self.n_columns = (n_columns, n_right), n_columns
-        self._end = 5 * self.p + self.p**2 + n_columns * n_right
-        self.rows = np.zeros((count, self._end + _cpu.small_state_numbers))
+        self._end = 6 * self.p + self.p**2 + n_columns * n_right
+        self.rows = np.zeros((count, self._end + len(NUMBERS)))
         self.trial[:] = w0
 
     @property
@@ -209,41 +225,47 @@ class States:
         """(b, I, K)"""
         return self.rows[:, self._end - self._shape[0] * self._shape[1] : self._end].reshape(-1, *self._shape)
 
-    def number(self, place: int) -> Array:
-        """(b,) one of the numbers at the end."""
-        return self.rows[:, self._end + place]
+    @property
+    def natural(self) -> Array:
+        """(b, P)"""
+        return self.rows[:, 5 * self.p : 6 * self.p]
+
+    @property
+    def h(self) -> Array:
+        """(b, P, P)"""
+        return self.rows[:, 6 * self.p : 6 * self.p + self.p**2].reshape(-1, self.p, self.p)
+
+    @property
+    def gradient(self) -> Array:
+        """(b, P)"""
+        return self.rows[:, 3 * self.p : 4 * self.p]
+
+    @property
+    def numbers(self) -> Array:
+        """(b,) of search.NUMBERS, a view"""
+        tail = self.rows[:, self._end :]
+        strides = self.rows.strides[:1]
+        return np.ndarray(len(tail), NUMBERS, buffer=self.rows, offset=self._end * self.rows.itemsize, strides=strides)
 
     @property
     def status(self) -> Array:
         """(b,) as result.Status, or BEYOND"""
-        return self.number(0)
+        return self.numbers["status"]  # type: ignore[no-any-return]
 
     @property
     def cost(self) -> Array:
         """(b,)"""
-        return self.number(1)
+        return self.numbers["cost"]  # type: ignore[no-any-return]
 
     @property
     def iterations(self) -> Array:
         """(b,)"""
-        return self.number(8)
+        return self.numbers["iterations"]  # type: ignore[no-any-return]
 
     @property
     def evaluations(self) -> Array:
         """(b,)"""
-        return self.number(9)
-
-    @property
-    def numbers(self) -> Array:
-        """(b, numbers): SearchNumber of small_fits.hpp"""
-        return self.rows[:, self._end :]
-
-
-def rules(*values: float) -> Array:
-    """(14,) damping initial, smallest, largest, least gain; tolerances of cost, step, gradient; rounding; floor of the
-    scaling; most iterations; limit of the condition; bound on the step; factor after a sure step, and how sure."""
-    require(len(values) == 14, f"{len(values)} rules; there are 14")
-    return np.array(values, dtype=np.float64)
+        return self.numbers["evaluations"]  # type: ignore[no-any-return]
 
 
 def search_program(
@@ -253,7 +275,7 @@ def search_program(
     problems: Array,
     pairs: Pairs,
     states: States,
-    rules: Array,
+    rules: Rules,
     *,
     weights: Array | None = None,
     ridge: float = 0.0,
@@ -262,7 +284,7 @@ def search_program(
 ) -> Array:
     """The search of solvers.loop for problems of a program, from their states to the end, in place.
 
-    n_logged : of a single problem, how many trials to log; the log (n, numbers) is returned.
+    n_logged : of a single problem, how many trials to log; the log (n,) of search.NUMBERS is returned.
     Other arguments as from_program.  The reference is the search loop itself.
     """
     require(
@@ -273,12 +295,13 @@ def search_program(
     require(highest < states.p, f"the program reads parameter {highest}; w has {states.p}")
     require(len(states.rows) == len(problems), f"{len(states.rows)} states for {len(problems)} problems")
     scale = None if weights is None else doubles(weights)
-    log = np.empty((n_logged, _cpu.small_state_numbers))
+    log = np.empty((n_logged, len(NUMBERS)))
     logged = _cpu.small_searches(
-        program, doubles(t), doubles(y), scale, problems, pairs.columns, pairs.parameters, states.rows, states.p, rules,
-        ridge, kaufman, log,
+        program, doubles(t), doubles(y), scale, problems, pairs.columns, pairs.parameters, states.rows, states.p,
+        rules.compiled, ridge, kaufman, log,
     )  # fmt: skip
-    return log[:logged]
+    records: Array = log[:logged].view(NUMBERS)[:, 0]
+    return records
 
 
 def advance(
@@ -289,7 +312,7 @@ def advance(
     pairs: Pairs,
     states: States,
     rows: Array,
-    rules: Array,
+    rules: Rules,
     *,
     ridge: float = 0.0,
     kaufman: bool = False,
@@ -305,5 +328,5 @@ def advance(
         )
     _cpu.small_advance(
         doubles(phi), doubles(d), y, None, problems, pairs.columns, pairs.parameters, states.rows, rows, states.p,
-        rules, ridge, kaufman,
+        rules.compiled, ridge, kaufman,
     )  # fmt: skip

@@ -1,16 +1,21 @@
-"""How far to trust the Gauss-Newton model: one damping parameter a problem, moved by the gain ratio."""
+"""How far to trust the Gauss-Newton model: one damping parameter a problem, moved by the gain ratio.
 
-from dataclasses import dataclass, replace
+The rule itself stands in csrc/kernels/search.hpp, once for every carrier; these are its numbers.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from varpro.arrays import Array, to_host
 from varpro.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DampingRule:
-    """Nielsen's rule.  H. B. Nielsen, report IMM-REP-1999-05, Technical University of Denmark (1999)."""
+    """Nielsen's rule: lambda times max(1/3, 1 - (2 gain - 1)^3) after success; times 2, 4, 8, ... after failures.
+
+    H. B. Nielsen, report IMM-REP-1999-05, Technical University of Denmark (1999).
+    """
 
     initial: float = 1e-2
     """lambda of the first step, in units of the scaled diagonal of H."""
@@ -22,8 +27,12 @@ class DampingRule:
     """factor on lambda after a step whose gain is within `sure` of 1: the model is nearly exact, damping only delays"""
     sure: float = 0.05
     step_bound: float = np.inf
-    """||s||_d <= step_bound ||w||_d, the norms scaled by d: a longer step is damped more before it is tried.  A model
-    with few parameters can run away in one step (More, LNM 630 (1978) 105-116); a network of thousands does not."""
+    """||s||_d <= step_bound ||scale of w||_d: a longer first step is damped more before it is tried.  A model with few
+    parameters can run away in one step (More, LNM 630 (1978) 105-116); a network of thousands does not.  The bound
+    doubles whenever it has held back a step that then did what it promised, so that a parameter can change its sign."""
+    diagonal_memory: float = 0.0
+    """d = max(diag H, diagonal_memory times d before): 1 keeps the largest so far, as More does, so that the parameter
+    of a term that fades is not set free; 0 takes H as it is, for networks, whose parameters are alike."""
     least_gain: float = 1e-4
     """A step is accepted when actual / predicted reduction exceeds this."""
 
@@ -36,44 +45,3 @@ class DampingRule:
             raise ConfigError(
                 f"damping needs 0 < smallest <= initial <= largest; got {self.smallest}, {self.initial}, {self.largest}"
             )
-
-    def start(self, n_problems: int) -> "Damping":
-        """The state of n problems before their first step."""
-        return Damping(self, np.full(n_problems, self.initial), np.full(n_problems, 2.0))
-
-
-@dataclass(frozen=True, slots=True)
-class Damping:
-    """lambda and its growth factor for each problem; both (b,)."""
-
-    rule: DampingRule
-    value: Array
-    growth: Array
-
-    def too_long(self, step: Array, w: Array, diagonal: Array) -> Array:
-        """(b,) True where a step (b, P) from w breaks the bound; never where w is zero."""
-        if np.isinf(self.rule.step_bound):
-            return np.zeros(len(step), dtype=bool)
-        length = to_host(np.einsum("bp,bp,bp->b", step, step, diagonal))
-        limit = self.rule.step_bound**2 * to_host(np.einsum("bp,bp,bp->b", w, w, diagonal))
-        return (length > limit) & (limit > 0) & (self.value < self.rule.largest)  # type: ignore[no-any-return]
-
-    def accepts(self, gain: Array) -> Array:
-        """Which trials to keep; a gain that is not a number is refused."""
-        return gain > self.rule.least_gain
-
-    def after(self, gain: Array, accepted: Array) -> "Damping":
-        """lambda max(1/3, 1 - (2 gain - 1)^3), or sure_shrink, after success; times growth, doubled, after failure."""
-        bounded = np.where(accepted, np.minimum(gain, 1.0), 0.0)
-        factor = np.maximum(1.0 / 3.0, 1.0 - (2.0 * bounded - 1.0) ** 3)
-        shrunk = self.value * np.where(np.abs(gain - 1.0) <= self.rule.sure, self.rule.sure_shrink, factor)
-        value = np.where(accepted, shrunk, self.value * self.growth)
-        return replace(
-            self,
-            value=np.maximum(value, self.rule.smallest),
-            growth=np.where(accepted, 2.0, 2.0 * self.growth),
-        )
-
-    def exhausted(self) -> Array:
-        """Where lambda has passed its maximum, (b,) bool."""
-        return self.value > self.rule.largest

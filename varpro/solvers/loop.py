@@ -2,7 +2,8 @@
 
 B problems of one shape advance together, each with its own damping, acceptance and status; a problem that has finished
 leaves the batch, so that the slowest one does not set the cost of all.  The step may come from a Cholesky factorisation
-of the Gauss-Newton matrix or from conjugate gradients on matrix-free products: the loop knows neither.
+of the Gauss-Newton matrix or from conjugate gradients on matrix-free products: the loop knows neither.  What is accepted,
+how a step is damped and when a search ends is decided by kernels.search, as in the compiled searches.
 """
 
 from collections.abc import Callable
@@ -11,11 +12,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from varpro.arrays import Array, choose, join, namespace, scatter, take
+from varpro.arrays import Array, choose, join, namespace, scatter, take, to_host
 from varpro.gauss_newton import Step
-from varpro.result import IterationRecord, SearchResult, Status
-from varpro.solvers.damping import Damping, DampingRule
-from varpro.solvers.termination import Termination
+from varpro.kernels.search import Decision, Rules, asking
+from varpro.result import IterationRecord, SearchResult
+from varpro.solvers.damping import DampingRule
+from varpro.solvers.termination import Termination, rules_of
 
 
 class Linearisation(Protocol):
@@ -29,19 +31,34 @@ class Linearisation(Protocol):
     def diagonal(self) -> Array:
         """(b, P) scaling of the damping"""
 
+    @property
+    def natural(self) -> Array | None:
+        """(b, P) the change of each parameter that changes its columns by their own size; None where not known"""
+
+    @property
+    def effects(self) -> Array:
+        """(b, P) what such a change does to the residual; infinite where not known"""
+
     def solve(self, damping: Array) -> Step:
         """The damped step for damping (b,)."""
 
 
 class Problem(Protocol):
-    """Where a cost comes from; `renew` may draw fresh data between iterations."""
+    """Where a cost comes from; `renew` may draw fresh data between iterations.
+
+    An evaluation holds problems, w, cost and rank, and terms: 1/2 (sum_j ||phi_j|| ||a_j||)^2, or 0 where not known.
+    """
 
     def evaluate(self, w: Array, problems: Array) -> Any: ...
 
     def renew(self, current: Any) -> Any: ...
 
+    def size(self, problems: Array) -> Array:
+        """(b,) 1/2 ||Y||^2, in the units of the cost."""
+
 
 Observer = Callable[[IterationRecord], None]
+Box = tuple[Array, Array]
 
 
 def search(
@@ -54,137 +71,142 @@ def search(
     observe: Observer | None = None,
     keep_history: bool = True,
     problems: Array | None = None,
+    box: Box | None = None,
+    decision: Decision | None = None,
 ) -> SearchResult:
     """Minimise B costs from w0 (B, P) float64; the best iterate of each is kept.
 
     linearise(problem, evaluation) -> Linearisation.  observe is called with every trial of every problem.
-    keep_history : False leaves the records out of the result; a record a trial is much for a million problems.
+    keep_history : False leaves the records out of the result; one record per trial adds up for a million problems.
     problems : their numbers (B,), ascending, in a problem that holds more; 0, 1, ..., B - 1 by default.
+    box : lower and upper (P,), which the steps respect but for their rounding.
+    decision : another carrier of the rules, for tests.
     """
     numbers = np.arange(len(w0)) if problems is None else problems
-    state = _start(problem, namespace(w0).array(w0, dtype=np.float64), numbers, damping, termination)
+    rules, decide = rules_of(damping, termination), decision or Decision()
+    current = problem.evaluate(namespace(w0).array(w0, dtype=np.float64), numbers)
+    opened = decide.begin(rules, current.cost, current.terms, problem.size(numbers))
+    state = _State(current, opened, np.full(w0.shape, np.nan))
     model: Any = None
     finished: list[_State] = []
     history: list[IterationRecord] = []
     while True:
-        running = state.status == Status.RUNNING.value
-        if not running.any():
+        if not state.running.any():
             return _result([*finished, state], history)
-        if not running.all():
-            finished.append(take(~running, state))
-            state, model = take(running, state), take(running, model)
-        if state.fresh.any():
-            model = _linearise(problem, linearise, state, model)
-            state = _test_gradient(state, model, termination)
-            if not (state.status == Status.RUNNING.value).all():
-                continue
-        state, step = _step(state, model)
-        trial = problem.evaluate(state.current.w + step.delta, state.current.problems)
-        gain = _gain(state.current.cost, trial.cost, step)
-        used, state = state.damping.value, _advance(state, termination, step, trial, gain)
+        state, model, _ = _part(state, finished, model, None)
+        model, curvature = _linearise(problem, linearise, state, model, rules.diagonal_memory)
+        state = replace(state, effects=to_host(model.effects))
+        step = _step(decide, rules, state, model, curvature)
+        if not state.running.any():
+            return _result([*finished, state], history)
+        state, model, step = _part(state, finished, model, step)
+        w = state.current.w + step.delta
+        trial = problem.evaluate(w if box is None else np.clip(w, *box), state.current.problems)
+        decide.judge(rules, state.numbers, trial.cost, trial.terms)
+        state = replace(state, current=choose(state.fresh, trial, state.current))
         if keep_history or observe is not None:
-            records = _records(state, used, gain)
+            records = _records(state)
             history.extend(records if keep_history else ())
             for record in records if observe is not None else ():
                 observe(record)  # type: ignore[misc]
-        if state.fresh.any() and (state.status == Status.RUNNING.value).any():
+        if (state.fresh & state.running).any():
             state = replace(state, current=problem.renew(state.current))
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """The problems still in the batch; every array leads with their number b."""
+    """The problems still in the batch; everything leads with their number b."""
 
     current: Any
-    damping: Damping
-    status: Array
-    start_cost: Array
-    iterations: Array
-    evaluations: Array
-    fresh: Array
-    """The iterate has moved and needs a new linearisation; after a rejected step the old one serves again."""
+    numbers: Array
+    """(b,) of kernels.search.NUMBERS"""
+    effects: Array
+    """(b, P) of the parameters on the fit, at the latest linearisation; NaN before the first"""
+
+    @property
+    def fresh(self) -> Array:
+        """(b,) The iterate has moved and needs a new linearisation; after a rejected step the old one serves again."""
+        return self.numbers["fresh"] != 0  # type: ignore[no-any-return]
+
+    @property
+    def running(self) -> Array:
+        """(b,)"""
+        return self.numbers["status"] == 0  # type: ignore[no-any-return]
 
 
-def _start(problem: Problem, w0: Array, numbers: Array, rule: DampingRule, termination: Termination) -> _State:
-    count = len(w0)
-    current = problem.evaluate(w0, numbers)
-    status = termination.at_start(current.cost)
-    zeros = np.zeros(count, dtype=int)
-    return _State(current, rule.start(count), status, current.cost, zeros, zeros + 1, np.ones(count, dtype=bool))
+def _part(state: _State, finished: list[_State], model: Any, step: Any) -> tuple[_State, Any, Any]:
+    """The problems that still run, of which there are some; the others are put with those that have finished."""
+    running = state.running
+    if running.all():
+        return state, model, step
+    finished.append(take(~running, state))
+    return take(running, state), take(running, model), take(running, step)
 
 
-def _linearise(problem: Problem, linearise: Callable[[Any, Any], Any], state: _State, model: Any) -> Any:
-    """A new quadratic model for the problems that have moved."""
-    part = linearise(problem, take(state.fresh, state.current))
-    return part if model is None else scatter(state.fresh, model, part)
+def _linearise(
+    problem: Problem, linearise: Callable[[Any, Any], Any], state: _State, model: Any, memory: float
+) -> tuple[Any, Array]:
+    """A new quadratic model for the problems that have moved, and the diagonal of H (b, P) where it is new.
+
+    Its scaling remembers the one before.
+    """
+    fresh = state.fresh
+    if not fresh.any():
+        return model, model.diagonal
+    part = linearise(problem, take(fresh, state.current))
+    if model is None:
+        return part, part.diagonal
+    whole = scatter(fresh, model, part)
+    if memory == 0:
+        return whole, whole.diagonal
+    return replace(whole, diagonal=np.maximum(whole.diagonal, memory * model.diagonal)), whole.diagonal
 
 
-def _test_gradient(state: _State, model: Linearisation, termination: Termination) -> _State:
-    flat = termination.at_gradient(model.gradient, model.diagonal, state.start_cost)
-    status = np.where(flat, Status.GRADIENT_TOLERANCE.value, state.status)
-    return replace(state, status=status, iterations=state.iterations + state.fresh)
+def _step(decide: Decision, rules: Rules, state: _State, model: Any, curvature: Array) -> Step | None:
+    """The steps to try (b, P), each solved for as often, and with the damping, that the decision asks for."""
+    numbers, diagonal = state.numbers, to_host(model.diagonal)
+    decide.open(rules, numbers, to_host(model.gradient), to_host(curvature))
+    w, natural = to_host(state.current.w), None if model.natural is None else to_host(model.natural)
+    step: Step | None = None
+    while len(rows := asking(numbers)):
+        whole = len(rows) == len(numbers)
+        some = np.isin(np.arange(len(numbers)), rows)
+        part = (model if whole else take(some, model)).solve(numbers["trial_damping"][rows])
+        if step is None and not whole:
+            step = Step(namespace(part.delta).zeros(w.shape), np.zeros(len(w)), np.zeros(len(w), dtype=bool))
+        step = part if whole else scatter(some, step, part)
+        on_host = Step(to_host(part.delta), to_host(part.predicted), to_host(part.solved))
+        decide.look(rules, numbers, rows, w, natural, diagonal, on_host)
+    return step
 
 
-def _step(state: _State, model: Linearisation) -> tuple[_State, Step]:
-    """The damped step, damped more where it breaks the rule's bound on its length."""
-    while True:
-        step = model.solve(state.damping.value)
-        long = state.damping.too_long(step.delta, state.current.w, model.diagonal)
-        if not long.any():
-            return state, step
-        state = replace(state, damping=replace(state.damping, value=state.damping.value * np.where(long, 4.0, 1.0)))
-
-
-def _gain(old: Array, new: Array, step: Step) -> Array:
-    """Actual over predicted reduction, (b,); NaN where the step or the trial is unusable."""
-    usable = step.solved & (step.predicted > 0) & np.isfinite(new)
-    return np.divide(old - new, step.predicted, out=np.full(len(old), np.nan), where=usable)
-
-
-def _advance(state: _State, termination: Termination, step: Step, trial: Any, gain: Array) -> _State:
-    """Accept or reject each trial, move its damping, test whether the problem has finished."""
-    old, w = state.current.cost, state.current.w
-    first = state.fresh & step.solved  # a step made small by raised damping promises little, and says nothing
-    last = first & termination.at_rounding(old, step.predicted)
-    accepted = state.damping.accepts(gain) | (last & termination.harmless(old, trial.cost))
-    damping = state.damping.after(np.where(last, 1.0, gain), accepted)
-    moved = termination.after_step(old, trial.cost, step.predicted, step.delta, w, state.iterations)
-    stuck = np.where(damping.exhausted(), Status.STALLED.value, Status.RUNNING.value)
-    return replace(
-        state,
-        current=choose(accepted, trial, state.current),
-        damping=damping,
-        status=np.where(last, Status.COST_TOLERANCE.value, np.where(accepted, moved, stuck)),
-        evaluations=state.evaluations + 1,
-        fresh=accepted,
-    )
-
-
-def _records(state: _State, used: Array, gain: Array) -> list[IterationRecord]:
+def _records(state: _State) -> list[IterationRecord]:
     current = state.current
     return [
         IterationRecord(
             problem=int(problem),
-            iteration=int(state.iterations[i]),
-            cost=float(current.cost[i]),
-            damping=float(used[i]),
-            gain=float(gain[i]),
-            accepted=bool(state.fresh[i]),
-            rank=int(current.rank[i]),
+            iteration=int(numbers["iterations"]),
+            cost=float(numbers["cost"]),
+            damping=float(numbers["used_damping"]),
+            gain=float(numbers["gain"]),
+            accepted=bool(numbers["accepted"]),
+            rank=int(rank),
         )
-        for i, problem in enumerate(current.problems)
+        for problem, numbers, rank in zip(current.problems, state.numbers, current.rank, strict=True)
     ]
 
 
 def _result(finished: list[_State], history: list[IterationRecord]) -> SearchResult:
     order = np.argsort(np.concatenate([part.current.problems for part in finished]))
     whole = join(finished, order)
+    numbers = whole.numbers
     return SearchResult(
         w=whole.current.w,
         cost=whole.current.cost,
-        status=whole.status,
-        iterations=whole.iterations,
-        evaluations=whole.evaluations,
+        status=numbers["status"].astype(int),
+        iterations=numbers["iterations"].astype(int),
+        evaluations=numbers["evaluations"].astype(int),
         evaluation=whole.current,
+        effects=whole.effects,
         history=history,
     )

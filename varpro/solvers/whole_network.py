@@ -58,6 +58,11 @@ class NetworkEvaluation:
     residual: list[Array]
     """R of each block of this rank"""
 
+    @property
+    def terms(self) -> Array:
+        """Not known: the data's own size serves."""
+        return np.zeros(1)
+
 
 @dataclass
 class WholeNetwork:
@@ -219,6 +224,11 @@ class WholeNetwork:
         self.products += 1
         return self.contract(evaluation, weights) / self.rows
 
+    def size(self, problems: Array) -> Array:
+        """1/2 ||Y||^2 / rows of the present sample, (1,)."""
+        y = self.y[self.order[: self.rows]]
+        return np.array([0.5 * float(np.vdot(y, y)) / self.rows])
+
     def renew(self, current: NetworkEvaluation) -> NetworkEvaluation:
         """Report the iterate, then take more rows, if there are any, and evaluate it on them.  Collective."""
         if self.observe_iterate is not None:
@@ -244,6 +254,12 @@ class MatrixFree:
     """indices (units, size) and blocks (units, size, size) of J^T J, without the projection"""
     products: Array | None
     """G (P, K), or None for Kaufman's matrix"""
+    natural: None = None
+
+    @property
+    def effects(self) -> Array:
+        """Not known."""
+        return np.full(self.gradient.shape, np.inf)
 
     def apply(self, v: Array) -> Array:
         """J^T J v (P,).  Collective."""

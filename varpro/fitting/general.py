@@ -1,0 +1,101 @@
+"""The kinds of problem that a fit may become, behind one interface, and the plainest of them."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.fitting.basis import FitBasis
+from varpro.gauss_newton import NormalEquations, linearise
+from varpro.problem import Evaluation, SeparableProblem
+
+
+class FitProblem(Protocol):
+    """B problems of one shape, as the search and everything after it see them; u (b, F) are the free parameters."""
+
+    @property
+    def kind(self) -> str:
+        """A word for people; nothing is decided by it."""
+
+    @property
+    def basis(self) -> FitBasis: ...
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the search itself may run in the kernel."""
+
+    @property
+    def numbers(self) -> int:
+        """Numbers that an evaluation of one problem makes, which decides how many go side by side."""
+
+    def evaluate(self, w: Array, problems: Array) -> Any: ...
+
+    def linearise(self, current: Any) -> NormalEquations: ...
+
+    def renew(self, current: Any) -> Any: ...
+
+    def size(self, problems: Array) -> Array:
+        """(b,) 1/2 ||y||^2, weighted."""
+
+    def amplitudes(self, found: Array, u: Array) -> Array:
+        """(B, I', K) at u (B, F), where the search found `found` (B, I', K)."""
+
+
+def half_square(y: Array) -> Array:
+    """1/2 ||y||^2 of each problem, (b,), for y (b, N, K)."""
+    out: Array = 0.5 * np.einsum("bnk,bnk->b", y, y)
+    return out
+
+
+def fit_problem(basis: FitBasis, y: Array, *, ridge: float, rank_tolerance: float | None, kaufman: bool) -> Any:
+    """The separable problem of a fit: no floor under the scaling, natural scales for the first steps."""
+    return SeparableProblem(
+        model=basis,
+        y=y,
+        ridge=ridge,
+        rank_tolerance=rank_tolerance,
+        kaufman=kaufman,
+        diagonal_floor=0.0,
+        column_scales=True,
+    )
+
+
+@dataclass(frozen=True)
+class GeneralProblem:
+    """Any number of columns and right-hand sides, by orthogonal factorisation."""
+
+    basis: FitBasis
+    inner: SeparableProblem
+    kind = "general"
+    compiled = False
+
+    @property
+    def ridge(self) -> float:
+        """mu"""
+        return self.inner.ridge
+
+    @property
+    def numbers(self) -> int:
+        """Phi and D."""
+        return self.inner.y.shape[1] * (self.basis.n_columns + len(self.basis.columns))
+
+    def evaluate(self, w: Array, problems: Array) -> Evaluation:
+        """Linear parameters and cost at w (b, F)."""
+        return self.inner.evaluate(w, problems)
+
+    def linearise(self, current: Evaluation) -> NormalEquations:
+        """H and g."""
+        return linearise(self.inner, current)
+
+    def renew(self, current: Evaluation) -> Evaluation:
+        """Fixed data."""
+        return current
+
+    def size(self, problems: Array) -> Array:
+        """(b,) 1/2 ||y||^2"""
+        return half_square(self.inner.y[problems])
+
+    def amplitudes(self, found: Array, u: Array) -> Array:
+        """As found."""
+        return found
