@@ -71,8 +71,8 @@ def effects(h: Array, natural: Array | None) -> Array:
 
 
 def scaling(diagonal: Array, floor: float = DIAGONAL_FLOOR) -> Array:
-    """max(diag H, floor of the largest), (b, P), above 0: search.hpp's measure_scaling for matrices that are large or on
-    a device."""
+    """max(diag H, floor of the largest), (b, P), above 0: search.hpp's measure_scaling for matrices that are large or
+    on a device."""
     if not diagonal.size:
         return np.ones_like(diagonal)
     wide = np.maximum(diagonal, floor * diagonal.max(axis=-1, keepdims=True))

@@ -49,8 +49,8 @@ _MESSAGES = {
     Status.STALLED: "Damping reached its maximum without a decrease; rescale w or relax cost_tolerance.",
     Status.NONFINITE: "The model is not finite at the starting point; choose another w.",
     Status.INVALID_DATA: "The data hold an infinite value; mask it or set it to NaN.",
-    Status.UNDETERMINED: "A parameter has no effect on the fit: its column has no amplitude, or is zero; take a smaller "
-    "model, another start, or fix it.",
+    Status.UNDETERMINED: "A parameter has no effect on the fit: its column has no amplitude, or is zero; take a "
+    "smaller model, another start, or fix it.",
     Status.TOO_FEW_POINTS: "Fewer valid points than parameters; fix or tie parameters, or take a smaller model.",
 }
 
@@ -87,6 +87,6 @@ class SearchResult:
     evaluation: Any
     """The evaluation at w, as the problem made it."""
     effects: Array
-    """(B, P) what a change of each parameter by its natural scale does to the residual, at the latest linearisation; NaN
-    where there was none, infinite where it is not known"""
+    """(B, P) what a change of each parameter by its natural scale does to the residual, at the latest linearisation;
+    NaN where there was none, infinite where it is not known"""
     history: list[IterationRecord] = field(default_factory=list)

@@ -51,8 +51,8 @@ void bind_search(py::module_& m) {
         at.p = step.shape(1);
         search_look(rules, numbers(states), rows.data(), rows.shape(0), at, solved.data(), predicted.data());
     });
-    m.def("search_judge", [](const SearchRules& rules, Dense<double>& states, const Dense<double>& cost,
-                             const Dense<double>& terms) {
-        search_judge(rules, numbers(states), states.shape(0), cost.data(), terms.data());
-    });
+    m.def("search_judge",
+          [](const SearchRules& rules, Dense<double>& states, const Dense<double>& cost, const Dense<double>& terms) {
+              search_judge(rules, numbers(states), states.shape(0), cost.data(), terms.data());
+          });
 }

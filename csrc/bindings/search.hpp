@@ -13,9 +13,9 @@ namespace varpro {
 inline SearchRules search_rules(const pybind11::dict& given) {
     SearchRules rules{};
     std::size_t count = 0;
-#define VARPRO_RULE(name)                                                          \
+#define VARPRO_RULE(name)                                                                 \
     if (!given.contains(#name)) throw pybind11::value_error("rule " #name " is missing"); \
-    rules.name = given[#name].cast<double>();                                      \
+    rules.name = given[#name].cast<double>();                                             \
     ++count;
     VARPRO_SEARCH_RULES(VARPRO_RULE)
 #undef VARPRO_RULE

@@ -77,8 +77,8 @@ void bind_small_fits(py::module_& m, const std::string& instruction_set) {
           [](const Dense<std::int32_t>& program, py::object t, const Dense<double>& w, py::object phi, py::object d,
              const Dense<double>& y, py::object weights, const Dense<std::int64_t>& problems,
              const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters, Dense<double>& a,
-             Dense<double>& cost, Dense<double>& terms, Dense<double>& h, Dense<double>& gradient, Dense<double>& natural,
-             Dense<double>& condition, double ridge, bool kaufman, bool derivatives) {
+             Dense<double>& cost, Dense<double>& terms, Dense<double>& h, Dense<double>& gradient,
+             Dense<double>& natural, Dense<double>& condition, double ridge, bool kaufman, bool derivatives) {
               SmallFitsCall call = small_call(program, t, phi, d, y, weights, problems, columns, parameters, a.shape(1),
                                               w.shape(1), ridge, kaufman);
               call.w = w.data();
@@ -94,17 +94,17 @@ void bind_small_fits(py::module_& m, const std::string& instruction_set) {
               variant.small_fits(call);
           });
     m.attr("gram_limit") = kGramLimit;
-    m.def("small_advance", [](const Dense<double>& phi, const Dense<double>& d, const Dense<double>& y,
-                              py::object weights, const Dense<std::int64_t>& problems,
-                              const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters,
-                              Dense<double>& states, const Dense<std::int64_t>& rows, std::int64_t n_parameters,
-                              const SearchRules& rules, double ridge, bool kaufman) {
-        const SmallAdvanceCall call{small_call({}, py::none(), phi, d, y, weights, problems, columns, parameters,
-                                               phi.shape(2), n_parameters, ridge, kaufman),
-                                    rules, states.mutable_data(), rows.data(), states.shape(1)};
-        py::gil_scoped_release free;
-        variant.small_advance(call);
-    });
+    m.def("small_advance",
+          [](const Dense<double>& phi, const Dense<double>& d, const Dense<double>& y, py::object weights,
+             const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
+             const Dense<std::int32_t>& parameters, Dense<double>& states, const Dense<std::int64_t>& rows,
+             std::int64_t n_parameters, const SearchRules& rules, double ridge, bool kaufman) {
+              const SmallAdvanceCall call{small_call({}, py::none(), phi, d, y, weights, problems, columns, parameters,
+                                                     phi.shape(2), n_parameters, ridge, kaufman),
+                                          rules, states.mutable_data(), rows.data(), states.shape(1)};
+              py::gil_scoped_release free;
+              variant.small_advance(call);
+          });
     m.def("small_searches",
           [](const Dense<std::int32_t>& program, const Dense<double>& t, const Dense<double>& y, py::object weights,
              const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,

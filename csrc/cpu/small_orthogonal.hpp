@@ -1,7 +1,8 @@
 /// A small problem whose Gram matrix is too ill-conditioned: orthonormal columns in place of scalar products.
 ///
-///     Phi S = Q R, S the reciprocal norms, by Gram and Schmidt, each column twice: orthogonal to rounding for any Phi of
-///     full numerical rank.    A = S R^-1 Q^T y,   r = y - Q Q^T y,   and D becomes P_perp D: D^T P_perp D loses nothing
+///     Phi S = Q R, S the reciprocal norms, by Gram and Schmidt, each column twice: orthogonal to rounding for any Phi
+///     of full numerical rank.    A = S R^-1 Q^T y,   r = y - Q Q^T y,   and D becomes P_perp D: D^T P_perp D loses
+///     nothing
 ///
 /// Giraud, Langou, Rozloznik, van den Eshof, Numer. Math. 101 (2005) 87-100: twice is enough.
 #pragma once
@@ -23,8 +24,8 @@ inline double Problem::project_out(double* column, int count, double* part, int 
     return square;
 }
 
-/// Q in q, R^-1 in `triangle`, (Phi^T Phi)^-1 in tiny.inverse.  False where a column is nothing but rounding beside those
-/// before it.
+/// Q in q, R^-1 in `triangle`, (Phi^T Phi)^-1 in tiny.inverse.  False where a column is nothing but rounding beside
+/// those before it.
 inline bool Problem::orthonormalise() {
     if (c.ridge > 0.0 || c.n < c.i) return false;
     const int n = tiny.i;

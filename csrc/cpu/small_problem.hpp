@@ -208,7 +208,8 @@ bool Problem::evaluate(const double* w, std::int64_t b, Point& out) {
 void Problem::solve(std::int64_t b) {
     load_data(b);
     const std::int64_t made = c.derivatives ? b : 0;
-    Point point{c.a + b * c.i * c.k, c.h + made * c.p * c.p, c.gradient + made * c.p, c.natural + made * c.p, 0, 0, 0, true};
+    Point point{
+        c.a + b * c.i * c.k, c.h + made * c.p * c.p, c.gradient + made * c.p, c.natural + made * c.p, 0, 0, 0, true};
     if (evaluate(c.w + b * c.p, b, point)) c.cost[b] = point.cost, c.terms[b] = point.terms;
     c.condition[b] = point.condition;
 }

@@ -51,8 +51,8 @@ __device__ __forceinline__ double number_at(const void* from, bool is_float, std
                     : __ldg(static_cast<const double*>(from) + at);
 }
 
-/// The products in the order of their sums: right-hand sides, their squares, Phi^T Phi; D^T D, D^T Phi, D^T R, R_q^T R_q.
-/// A row of the stage is [Phi | R | D].
+/// The products in the order of their sums: right-hand sides, their squares, Phi^T Phi; D^T D, D^T Phi, D^T R, R_q^T
+/// R_q. A row of the stage is [Phi | R | D].
 __device__ void make_table(const SmallLaunch& call, const Plan& plan, Product* table) {
     const int i = static_cast<int>(call.i), k = static_cast<int>(call.k), m = static_cast<int>(call.m);
     const int r = i, d = i + k, threads = blockDim.x;
@@ -291,7 +291,8 @@ struct Worker {
         sum_products(0, plan.n_right + tiny.k + plan.n_products, false);
         size = 0.0;  // R is Y as yet
         for (int q = 0; q < tiny.k; ++q) size += 0.5 * own[plan.n_right + q];
-        Point point{a(), own + plan.h, own + plan.gradient, own + plan.natural, 0.0, invert_gram(team, tiny), 0.0, true};
+        Point point{a(), own + plan.h, own + plan.gradient, own + plan.natural, 0.0, invert_gram(team, tiny),
+                    0.0, true};
         const bool rough = active && !(point.condition < accurate), again = __any_sync(kAll, rough);
         improve(true);
         if (again) {

@@ -10,17 +10,19 @@
 /// Every test is relative to something that the problem brings along, so a fit in other units is the same fit:
 ///     steps       by d, the largest diag(J^T J) so far, which is in the units of w (More, LNM 630 (1978) 105-116): the
 ///                 column of an amplitude that fades must not set its parameter free
-///     size        of the data, 1/2 |y|^2; cost is 1/2 |r|^2; terms, of what the model is summed of, which is more where
+///     size        of the data, 1/2 |y|^2; cost is 1/2 |r|^2; terms, of what the model is summed of, which is more
+///     where
 ///                 its columns cancel
-///     rounding    costs are known to rounding 2 sqrt(terms cost), that is eps |y| |r| with room: a smaller decrease can
+///     rounding    costs are known to rounding 2 sqrt(terms cost), that is eps |y| |r| with room: a smaller decrease
+///     can
 ///                 be neither confirmed nor refuted.  A promise is known far better, to the square of the gradient's
 ///                 rounding, so below what costs show it is the promise that must go on falling
 ///     scale       of a parameter, which bounds the first steps: |w|, or the change that changes its columns by
 ///                 themselves where that is less (a centre in Unix seconds moves by its width)
 ///
 /// Converged means that the UNDAMPED step promises next to nothing: damping shortens steps, and a step that damping has
-/// shortened says nothing about the distance to the minimum.  So when a damped step of a new iterate promises little, the
-/// undamped one is asked for.  If it promises little, too, it is the last trial; else damping is taken back.
+/// shortened says nothing about the distance to the minimum.  So when a damped step of a new iterate promises little,
+/// the undamped one is asked for.  If it promises little, too, it is the last trial; else damping is taken back.
 #pragma once
 
 #include <cmath>
@@ -39,41 +41,44 @@ struct SearchRules {
 };
 
 /// X(name) for each rule: what the boundary to Python is made of.
-#define VARPRO_SEARCH_RULES(X)                                                                                       \
-    X(initial) X(smallest) X(largest) X(least_gain) X(sure) X(sure_shrink) X(step_bound) X(diagonal_floor)           \
-    X(diagonal_memory) X(cost_tolerance) X(step_tolerance) X(gradient_tolerance) X(rounding) X(undamped) X(max_iterations)              \
-    X(condition_limit)
+#define VARPRO_SEARCH_RULES(X)                                                                                     \
+    X(initial)                                                                                                     \
+    X(smallest) X(largest) X(least_gain) X(sure) X(sure_shrink) X(step_bound) X(diagonal_floor) X(diagonal_memory) \
+        X(cost_tolerance) X(step_tolerance) X(gradient_tolerance) X(rounding) X(undamped) X(max_iterations)        \
+            X(condition_limit)
 
-/// Numbers as in result.py; `beyond` = the basis was too ill-conditioned for a compiled search somewhere, and the problem
-/// is left to the truncated factorisation, from its start.
+/// Numbers as in result.py; `beyond` = the basis was too ill-conditioned for a compiled search somewhere, and the
+/// problem is left to the truncated factorisation, from its start.
 enum class SearchStatus : std::int64_t { running, cost, step, gradient, iterations, stalled, nonfinite, beyond = -1 };
 
 /// What a search knows between two calls; all double, so that Python can hold problems as rows of one array.
 struct SearchNumbers {
     double status;
-    double cost;          // of the iterate
-    double size;          // of the data, 1/2 |y|^2
-    double terms;         // of the model's terms at the iterate, 1/2 (sum_j |phi_j| |a_j|)^2, or size where that is larger
-    double damping;       // 0 before the start; a state may bring its own along
-    double growth;        // factor on damping after the next failure; 0 before the start
-    double reach;         // bound on a step, relative to the scale of the parameters
-    double asks;          // SearchAsks
-    double stage;         // SearchStage
-    double trial_damping; // to solve with
-    double predicted;     // decrease that the trial promises
-    double solved;        // 0: the damped matrix was not positive definite, and there is no step
-    double effect;        // of the step on the model, at most, in units of |y|
-    double shortened;     // 1: the bound has raised the damping at this iterate
-    double last;          // 1: the trial is undamped and promises next to nothing
-    double promised;      // by the latest such trial since a damped one; infinite where there was none
-    double fresh;         // 1: the iterate has moved, and needs a new linearisation
+    double cost;     // of the iterate
+    double size;     // of the data, 1/2 |y|^2
+    double terms;    // of the model's terms at the iterate, 1/2 (sum_j |phi_j| |a_j|)^2, or size where that is larger
+    double damping;  // 0 before the start; a state may bring its own along
+    double growth;   // factor on damping after the next failure; 0 before the start
+    double reach;    // bound on a step, relative to the scale of the parameters
+    double asks;     // SearchAsks
+    double stage;    // SearchStage
+    double trial_damping;  // to solve with
+    double predicted;      // decrease that the trial promises
+    double solved;         // 0: the damped matrix was not positive definite, and there is no step
+    double effect;         // of the step on the model, at most, in units of |y|
+    double shortened;      // 1: the bound has raised the damping at this iterate
+    double last;           // 1: the trial is undamped and promises next to nothing
+    double promised;       // by the latest such trial since a damped one; infinite where there was none
+    double fresh;          // 1: the iterate has moved, and needs a new linearisation
     double iterations, evaluations;
     double used_damping, gain, accepted;  // of the latest trial, for the record
 };
 
-#define VARPRO_SEARCH_NUMBERS(X)                                                                                     \
-    X(status) X(cost) X(size) X(terms) X(damping) X(growth) X(reach) X(asks) X(stage) X(trial_damping) X(predicted) X(solved) \
-    X(effect) X(shortened) X(last) X(promised) X(fresh) X(iterations) X(evaluations) X(used_damping) X(gain) X(accepted)
+#define VARPRO_SEARCH_NUMBERS(X)                                                                                    \
+    X(status)                                                                                                       \
+    X(cost) X(size) X(terms) X(damping) X(growth) X(reach) X(asks) X(stage) X(trial_damping) X(predicted) X(solved) \
+        X(effect) X(shortened) X(last) X(promised) X(fresh) X(iterations) X(evaluations) X(used_damping) X(gain)    \
+            X(accepted)
 
 constexpr int kNumbers = sizeof(SearchNumbers) / sizeof(double);
 
@@ -92,11 +97,12 @@ struct StepMeasures {
 namespace {
 
 constexpr double kNoColumn = std::numeric_limits<double>::min();  // in place of the square of nothing
-constexpr double kScaleOfColumns = 4.0;  // columns may change by so many times themselves: a peak's start is off by widths
-constexpr double kRaise = 4.0;           // on damping, where a step is too long
-constexpr double kRelax = 1.0 / 64.0;    // on damping, where it hides what is left
-constexpr double kTrusted = 0.75;        // gain from which a bound that has held a step back is doubled
-constexpr double kFalls = 0.5;          // of the promise before, for undamped steps that go on though costs show nothing
+constexpr double kScaleOfColumns =
+    4.0;                        // columns may change by so many times themselves: a peak's start is off by widths
+constexpr double kRaise = 4.0;  // on damping, where a step is too long
+constexpr double kRelax = 1.0 / 64.0;  // on damping, where it hides what is left
+constexpr double kTrusted = 0.75;      // gain from which a bound that has held a step back is doubled
+constexpr double kFalls = 0.5;         // of the promise before, for undamped steps that go on though costs show nothing
 
 VARPRO_PORTABLE bool is_finite(double x) { return fabs(x) <= kLargest; }
 VARPRO_PORTABLE double larger(double a, double b) { return a < b ? b : a; }
@@ -133,8 +139,8 @@ VARPRO_PORTABLE double measure_gradient(int p, const double* gradient, const dou
     return steepest;
 }
 
-/// d = max(diag H, floor of its largest, memory of d before), in place; h is the diagonal, with `stride`.  Where a column
-/// is zero its parameter stays where it is, whatever d; it only has to be above 0.
+/// d = max(diag H, floor of its largest, memory of d before), in place; h is the diagonal, with `stride`.  Where a
+/// column is zero its parameter stays where it is, whatever d; it only has to be above 0.
 VARPRO_PORTABLE void measure_scaling(const SearchRules& rules, int p, const double* h, int stride, double* diagonal) {
     double largest = 0.0;
     for (int j = 0; j < p; ++j) largest = larger(largest, h[j * stride]);

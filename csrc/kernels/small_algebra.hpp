@@ -158,8 +158,8 @@ VARPRO_PORTABLE double size_of_terms(const Tiny& s, const double* a) {
     return 0.5 * total * total;
 }
 
-/// natural (p): the change of each parameter that changes its columns by their own size, from the squares of the columns
-/// in products and pairs; infinite where it changes none.
+/// natural (p): the change of each parameter that changes its columns by their own size, from the squares of the
+/// columns in products and pairs; infinite where it changes none.
 VARPRO_PORTABLE void natural_scales(const Tiny& s, double* natural) {
     for (int j = 0; j < s.p; ++j) natural[j] = 0.0;
     for (int c = 0; c < s.m; ++c) {

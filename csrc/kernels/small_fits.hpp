@@ -16,8 +16,8 @@ struct ProgramColumn {
 };
 
 /// kappa_1 of the scaled Gram matrix, the square of Phi's, up to which scalar products of columns keep what a search
-/// needs: beyond, D^T P D = D^T D - (Phi^T D)^T (Phi^T Phi)^-1 (Phi^T D) loses digits that decide the step.  Of 450 fits
-/// with close decay times none ends above the minimum with 1e6 to 1e7, 31 do with 1e10.
+/// needs: beyond, D^T P D = D^T D - (Phi^T D)^T (Phi^T Phi)^-1 (Phi^T D) loses digits that decide the step.  Of 450
+/// fits with close decay times none ends above the minimum with 1e6 to 1e7, 31 do with 1e10.
 constexpr double kGramLimit = 1e6;
 
 /// Problem b of `count` is number problems[b] of the data; outputs are indexed by b, data by the number.
@@ -50,10 +50,10 @@ struct SmallFitsCall {
 /// One problem's search between two evaluations is a row of doubles, so that Python can hold it:
 ///   w (p), trial (p), step (p), gradient (p), diagonal (p), natural (p), h (p, p), a (i, k), then its SearchNumbers.
 
-/// One trial of each of `fits.count` problems, whose Phi and D at the trial w are given; the first call of a problem (no
-/// evaluations yet) takes them at its start.  solvers/loop.py is the reference.  states (count of all, stride): row
-/// rows[b] belongs to problem b of this call; `trial` is the next w to evaluate while the status is running.  At most 16
-/// parameters.
+/// One trial of each of `fits.count` problems, whose Phi and D at the trial w are given; the first call of a problem
+/// (no evaluations yet) takes them at its start.  solvers/loop.py is the reference.  states (count of all, stride): row
+/// rows[b] belongs to problem b of this call; `trial` is the next w to evaluate while the status is running.  At most
+/// 16 parameters.
 struct SmallAdvanceCall {
     SmallFitsCall fits;
     SearchRules rules;

@@ -1,5 +1,5 @@
-/// The search of one small problem, from evaluation to evaluation, for a thread of a CPU or of a GPU: the carrier of the
-/// decision in search.hpp.
+/// The search of one small problem, from evaluation to evaluation, for a thread of a CPU or of a GPU: the carrier of
+/// the decision in search.hpp.
 #pragma once
 
 #include <cmath>

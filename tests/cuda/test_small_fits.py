@@ -59,7 +59,7 @@ def assert_same_search(found, expected, given):
     for name in ("status", "evaluations", "iterations"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
     rounding = 64 * given.y.shape[1] * EPS
-    bound, p = rounding * conditions(given, expected.w), expected.p
+    bound = rounding * conditions(given, expected.w)
     size, h = np.linalg.norm(given.y, axis=(1, 2)), expected.h
     with np.errstate(all="ignore"):
         flat = rounding * size * np.sqrt(np.trace(h, axis1=1, axis2=2)) / np.linalg.eigvalsh(h)[:, 0]
@@ -126,7 +126,8 @@ def one_trial(driver, size, phi, d, y, pairs, *, weights=None, precision=np.floa
             columns=pairs.columns, parameters=pairs.parameters, states=states.rows, n_states=b, count=b, n=n, i=i, k=k,
             m=m, p=p, stride=states.rows.shape[1], own_t=False, own_weights=weights is not None and len(weights) > 1,
             rules=np.append(in_order(rules(max_iterations=0)), options.get("ridge", 0.0)),
-            kaufman=options.get("kaufman", False), y_is_float=precision == np.float32, phi_is_float=precision == np.float32, in_turn=0,
+            kaufman=options.get("kaufman", False), y_is_float=precision == np.float32,
+            phi_is_float=precision == np.float32, in_turn=0,
         )
     )  # fmt: skip
     states.rows = np.frombuffer(written).reshape(states.rows.shape)

@@ -27,7 +27,7 @@ def search_compiled(
 ) -> tuple[Array, list[IterationRecord]]:
     """Search problems (b,) from u0 (b, F) and store what is found in `out`.
 
-    Returns the problems left to the truncated factorisation, whose basis was not of full rank somewhere, and the records.
+    Returns the records, and the problems left to the truncated factorisation: the basis was not of full rank somewhere.
     """
     states = States(u0, small.basis.n_columns, small.y.shape[2])
     records = _run(small, spec, problems, states, observe, keep_history)

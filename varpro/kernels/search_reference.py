@@ -1,4 +1,4 @@
-"""The decision of csrc/kernels/search.hpp in plain Python, one problem after another: what the kernel is compared with."""
+"""The decision of csrc/kernels/search.hpp in plain Python, one problem after another: what the kernel must equal."""
 
 import math
 from collections.abc import Iterator

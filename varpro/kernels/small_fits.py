@@ -29,8 +29,8 @@ class SmallFits:
     terms: Array
     """(b,) 1/2 (sum_j ||phi_j|| ||a_j||)^2, what the model is summed of"""
     condition: Array
-    """(b,) kappa_1 of the scaled Gram matrix, about the square of Phi's; infinite where Phi is not finite or not of full
-    rank to rounding, and nothing else of that problem is to be used"""
+    """(b,) kappa_1 of the scaled Gram matrix, about the square of Phi's; infinite where Phi is not finite or not of
+    full rank to rounding, and nothing else of that problem is to be used"""
     h: Array
     """(b, P, P), both triangles"""
     gradient: Array
@@ -146,7 +146,8 @@ def from_arrays_reference(
         gradient = -np.sum(moment * a[pairs.columns], axis=1)
         scale = 1.0 / np.linalg.norm(rows, axis=0)
         condition = np.linalg.cond(scale[:, None] * (rows.T @ rows) * scale, 1)
-        squares = np.sum(weight[:, None] ** 2 * d[b] ** 2, axis=0) / np.sum((weight[:, None] * phi[b]) ** 2, axis=0)[pairs.columns]
+        of_d, of_phi = (np.sum((weight[:, None] * columns) ** 2, axis=0) for columns in (d[b], phi[b]))
+        squares = of_d / of_phi[pairs.columns]
         with np.errstate(divide="ignore"):
             natural = 1.0 / np.sqrt(squares @ incidence)
         whole, slope = incidence.T @ h @ incidence, gradient @ incidence

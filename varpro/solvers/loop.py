@@ -2,8 +2,8 @@
 
 B problems of one shape advance together, each with its own damping, acceptance and status; a problem that has finished
 leaves the batch, so that the slowest one does not set the cost of all.  The step may come from a Cholesky factorisation
-of the Gauss-Newton matrix or from conjugate gradients on matrix-free products: the loop knows neither.  What is accepted,
-how a step is damped and when a search ends is decided by kernels.search, as in the compiled searches.
+of the Gauss-Newton matrix or from conjugate gradients on matrix-free products: the loop knows neither.  What is
+accepted, how a step is damped and when a search ends is decided by kernels.search, as in the compiled searches.
 """
 
 from collections.abc import Callable
