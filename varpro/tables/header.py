@@ -1,0 +1,248 @@
+"""The lines around the rows of a table: names, units, preamble, footer; what is told, and what is refused."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from varpro.errors import DataError
+from varpro.tables.cells import MISSING, NUMBER, STAMP, TEXT, comment_mark, make_kind, split
+from varpro.tables.layout import Body, Row
+from varpro.tables.options import TextOptions
+
+HEADER_ROWS = 4
+"""Names, units, comments and one more: Origin and plate readers write so many."""
+SMALL_BLOCK = 3
+"""So few rows of numbers before a line of text are a preamble, not a table."""
+SHOWN = 40
+_SYMBOL = (
+    r"(?:da|[afpnuµμmcdhkKMGT])?(?:s|V|A|m|Hz|Pa|W|J|K|F|H|Ω|S|g|mol|M|[lL]|eV|T|N|rad|sr|B|bar|Torr|C|cd|lm|lx|Bq|Gy|"
+    r"ohms?|volts?|amp(?:ere)?s?|hertz|met(?:er|re)s?|watts?|joules?|kelvin|pascals?)"
+)
+_WORD = (
+    r"s(?:ec(?:ond)?s?)?|sekunden?|sek|min(?:ute)?s?|h(?:r|our)?s?|d(?:ay)?s?|°\s?[CFK]?|deg(?:[CFK]|rees?)?|celsius|"
+    r"c(?:oun)?ts?|cps|kcps|hits|photons?|a\.?\s?u\.?|arb\.?\s?(?:u(?:nits?)?\.?)?|abs|OD|RFU|RLU|%|‰|ppm|ppb|pH|"
+    r"dB[mVµ]?|px|pixels?|points?|samples?|sequence|channels?|index|1|-|none|unitless|volts?|Å|angstroms?|milli\w+|micro\w+|"
+    r"nano\w+|pico\w+|kilo\w+|mega\w+"
+)
+_FACTOR = rf"(?:1|(?:{_SYMBOL}|{_WORD})(?:\^?[-−+]?\d|[²³⁻¹]+)?)"
+_UNIT = re.compile(rf"[\[(]?\s*{_FACTOR}(?:\s?[/·*.]\s?{_FACTOR}|\s{_FACTOR})*\s*[\])]?|[\[(].*[\])]", re.IGNORECASE)
+
+
+@dataclass
+class Header:
+    """What a table's lines of text say."""
+
+    names: list[str] = field(default_factory=list)
+    """One for each column, or none"""
+    rows: list[list[str]] = field(default_factory=list)
+    """Every line that names columns, the lowest first: names, units, comments"""
+    notes: list[str] = field(default_factory=list)
+    breaks: list[int] = field(default_factory=list)
+    """Lines among the rows where the header is repeated"""
+    narrow: Row | None = None
+    """A line above the rows with fewer names than there are columns"""
+
+
+def read_header(path: Path, body: Body, options: TextOptions) -> Header:
+    """Names and notes; takes rows of a preamble out of the body.  Raises DataError for a line that is no clear text."""
+    if not body.rows:
+        raise DataError(f"{path}: holds a header, but no data; it needs lines of numbers")
+    _drop_first_blocks(path, body)
+    header = _names(body, options)
+    _check_edges(path, body, options, header)
+    _check_between(path, body, options, header)
+    _tell(body, header)
+    return header
+
+
+def _names(body: Body, options: TextOptions) -> Header:
+    first = body.rows[0][0]
+    above = [(line, cells, False) for line, cells in body.others if line < first]
+    for line, text in body.comments:
+        if line < first:
+            words = text.lstrip().removeprefix(comment_mark(text, body.delimiter, options) or "").lstrip("#%/!; ")
+            above.append((line, _comment_words(words, body), True))
+    found: list[Row] = []
+    header = Header()
+    below = first
+    for line, cells, comment in sorted(above, key=lambda entry: -entry[0]):
+        named = _as_wide(cells, body)
+        if named is None and not comment and body.delimiter is None:
+            named = _as_wide(_comment_words("  ".join(cells), body), body)
+        if named is None:
+            if comment:
+                continue
+            if not found and 1 < len(_trimmed(cells)) < body.width and not any(_is_number(c, options) for c in cells):
+                header.narrow = (line, _trimmed(cells))
+            break
+        if found and below - line > 1:
+            break
+        found.append((line, named))
+        below = line
+        if comment or len(found) == HEADER_ROWS:
+            break
+    header.rows = [cells for _, cells in found]
+    typed = [j for j, k in enumerate(body.kinds) if k in (NUMBER, STAMP)]
+    units = next((i for i, cells in enumerate(header.rows) if _are_units(cells, typed)), None)
+    if units is not None and units + 1 < len(header.rows):
+        header.names = header.rows[units + 1]
+        shown = ", ".join(header.rows[units][j] or "-" for j in typed[:6])
+        header.notes.append(f"line {found[units][0]} holds units ({shown})")
+    elif header.rows:
+        header.names = header.rows[0]
+    return header
+
+
+def _comment_words(words: str, body: Body) -> list[str]:
+    """A comment's words, by the delimiter of the rows or the one that gives as many words as there are columns."""
+    tries = [split(words, body.delimiter), split(words, ","), split(words, "\t"), re.split(r"\s{2,}", words.strip())]
+    return next((t for t in [*tries, split(words, None)] if _as_wide(t, body) is not None), tries[0])
+
+
+def _trimmed(cells: list[str]) -> list[str]:
+    while cells and not cells[-1]:
+        cells = cells[:-1]
+    return cells
+
+
+def _as_wide(cells: list[str], body: Body) -> list[str] | None:
+    """A name for each column where the line has as many cells, or lacks or exceeds them by empty columns only."""
+    count = len(_trimmed(cells))
+    full = max((j + 1 for j, k in enumerate(body.kinds) if k != MISSING), default=0)
+    if count < 1 or count < full or (count > body.width and body.delimiter is None):
+        if len(cells) != body.width or not any(cells[j] for j in range(len(cells))):
+            return None
+    return (cells + [""] * body.width)[: body.width]
+
+
+def _are_units(cells: list[str], typed: list[int]) -> bool:
+    given = [cells[j] for j in typed if cells[j]]
+    return bool(given) and all(_UNIT.fullmatch(cell) is not None for cell in given)
+
+
+def _is_number(cell: str, options: TextOptions) -> bool:
+    return make_kind(options, "\t")(cell) == NUMBER
+
+
+def _drop_first_blocks(path: Path, body: Body) -> None:
+    """Take few rows of numbers above a line of text, or of comments, for what they are: a preamble, or a riddle."""
+    first, total = body.rows[0][0], len(body.rows)
+    for line, _ in body.others:
+        rows = [row for row in body.rows if row[0] < line]
+        if line > first and rows and len(rows) <= SMALL_BLOCK and 20 * len(rows) < total:
+            body.others = sorted([*body.others, *rows])
+            body.rows = body.rows[len(rows) :]
+            return
+    for line, _ in body.comments:
+        rows = [row for row in body.rows if row[0] < line]
+        if line > first and rows and len(rows) <= SMALL_BLOCK and 20 * len(rows) < total:
+            raise DataError(
+                f"{path}: line {rows[0][0]} ({shown(rows[0][1])}) may be a first row of the table or belong to the "
+                f"comments around it; set skip_rows: {body.rows[len(rows)][0] - 1}, or take the comment in line {line} out"
+            )
+
+
+def _check_edges(path: Path, body: Body, options: TextOptions, header: Header) -> None:
+    """Raise DataError for a line above or below the rows that is one of them with a fault."""
+    kind = make_kind(options, body.delimiter)
+    first, last = body.rows[0][0], body.rows[-1][0]
+    key = next(j for j, k in enumerate(body.kinds) if k in (NUMBER, STAMP))
+    above = [(line, cells) for line, cells in body.others if line < first]
+    for line, cells in body.others:
+        if first < line < last:
+            continue
+        kinds = [kind(cell) for cell in cells]
+        numbers = kinds.count(NUMBER)
+        if len(cells) > 1 and numbers and all(k in (NUMBER, MISSING) for k in kinds) and line not in _preamble(body):
+            raise _ragged(path, line, cells, body)
+        if len(cells) != body.width or cells in header.rows[:1] or not numbers:
+            continue
+        begins = kinds[key] == body.kinds[key]
+        if not begins and len(above) > 1 and (line, cells) == above[-1] and not _has_numbers(above[-2][1], kind):
+            begins = kinds[key] == TEXT and sum(map(str.isalpha, cells[key])) < 3
+        if not begins and line > last:
+            begins = sum(map(str.isalpha, cells[key])) < 3 and any(map(str.isdigit, cells[key]))
+        if begins:
+            raise bad_cell(path, line, cells, kinds, body)
+
+
+def _preamble(body: Body) -> set[int]:
+    """Lines of numbers that were taken out of the body."""
+    return {line for line, cells in body.others if line < body.rows[0][0] and len(cells) == body.width}
+
+
+def _has_numbers(cells: list[str], kind: object) -> bool:
+    return any(kind(cell) == NUMBER for cell in cells)  # type: ignore[operator]
+
+
+def _check_between(path: Path, body: Body, options: TextOptions, header: Header) -> None:
+    """Raise DataError for a line among the rows that is no repeated header."""
+    kind = make_kind(options, body.delimiter)
+    first, last = body.rows[0][0], body.rows[-1][0]
+    for line, cells in body.others:
+        if not first < line < last:
+            continue
+        if _as_wide(cells, body) in header.rows:
+            header.breaks.append(line)
+            continue
+        kinds = [kind(cell) for cell in cells]
+        if NUMBER not in kinds and STAMP not in kinds:
+            raise DataError(
+                f"{path}, line {line}: {shown(cells)} stands between rows of numbers; if a second table begins there, "
+                f"leave it out with skip_rows: ['{line}-'], else the line with skip_rows: [{line}]"
+            )
+        raise bad_cell(path, line, cells, kinds, body) if len(cells) == body.width else _ragged(path, line, cells, body)
+
+
+def _ragged(path: Path, line: int, cells: list[str], body: Body) -> DataError:
+    hint = ""
+    if body.delimiter == "," and len(cells) > body.width:
+        hint = "; numbers with commas in them must stand in quotes"
+    return DataError(
+        f"{path}, line {line}: {len(cells)} cells, {body.width} expected; mend the line or leave it out with "
+        f"skip_rows: [{line}]{hint}"
+    )
+
+
+def bad_cell(path: Path, line: int, cells: list[str], kinds: list[str], body: Body) -> DataError:
+    """The error for the first cell that is no number in a column of numbers."""
+    place = next(
+        (j for j, k in enumerate(body.kinds) if k in (NUMBER, STAMP) and kinds[j] not in (k, MISSING)), 0
+    )
+    return no_number(path, line, place, cells[place])
+
+
+def no_number(path: Path, line: int, column: int, cell: str) -> DataError:
+    """The error for a cell that is no number."""
+    return DataError(
+        f"{path}, line {line}, column {column}: {cell!r} is no number; mend it, leave it empty, or set "
+        f"missing: [{cell!r}] if it stands for no value"
+    )
+
+
+def shown(cells: list[str]) -> str:
+    """A line in a message."""
+    text = " ".join(cell for cell in cells if cell)
+    return repr(text if len(text) <= SHOWN else text[: SHOWN - 3] + "...")
+
+
+def _tell(body: Body, header: Header) -> None:
+    """Notes on what is not read."""
+    first, last = body.rows[0][0], body.rows[-1][0]
+    used = [cells for cells in header.rows]
+    above = [row for row in body.others if row[0] < first and _as_wide(row[1], body) not in used]
+    below = [row for row in body.others if row[0] > last]
+    for rows, where in ((above, "before"), (below, "behind")):
+        if rows:
+            lines = f"line {rows[0][0]}" if len(rows) == 1 else f"{len(rows)} lines, {rows[0][0]} to {rows[-1][0]},"
+            header.notes.append(f"{lines} {where} the table not read, such as {shown(rows[-1 if rows is above else 0][1])}")
+    if header.breaks:
+        header.notes.append(f"header repeated in line {', '.join(map(str, header.breaks))}, skipped")
+    if body.empty:
+        lines = f"line {body.empty[0]}" if len(body.empty) == 1 else f"{len(body.empty)} lines, first line {body.empty[0]},"
+        header.notes.append(f"{lines} of empty cells skipped")
+    among = [line for line, _ in body.comments if first < line < last]
+    if among:
+        header.notes.append(f"{len(among)} comment lines among the rows skipped, first line {among[0]}")
+    if body.inline:
+        header.notes.append(f"comments behind the numbers of {body.inline} rows skipped")
