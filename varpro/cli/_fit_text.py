@@ -75,7 +75,7 @@ def _time_column(table: Table, config: FitConfig, weights: list[int]) -> _Time:
         table.notes.append(f"{table.label(free[0])} counts the rows, not read; set columns.t to use it")
         free = free[1:]
     if not free:
-        raise DataError(f"{table.path}: no column of numbers is left for t; name it with columns.t")
+        raise DataError(f"{table.path}: no column of numbers is left for t; check delimiter and columns")
     first = free[0]
     if len(free) > 1 and table.kind(first) == table.kind(free[1]) == STAMP and ":" in table.body.rows[0][1][free[1]]:
         return _Time(first, free[1])
@@ -117,9 +117,11 @@ def _y_columns(table: Table, config: FitConfig, time: _Time, weights: list[int])
     if empty:
         table.notes.append(f"not read, as they are empty: {', '.join(empty[:SHOWN])}")
     if not y:
-        raise DataError(
-            f"{table.path}: has {table.width} columns, none of numbers is left for y; check delimiter and columns"
-        )
+        held = ""
+        for j in free:
+            line, cell = next(((n, row[j]) for n, row in table.body.rows if row[j]), (0, ""))
+            held = held or (f" ({table.label(j)} holds {cell!r} in line {line})" if cell else f" ({table.label(j)} is empty)")
+        raise DataError(f"{table.path}: no column of numbers is left for y{held}; check delimiter, decimal and columns")
     return y
 
 

@@ -1,12 +1,15 @@
 """The lines around the rows of a table: names, units, preamble, footer; what is told, and what is refused."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from varpro.errors import DataError
 from varpro.tables.cells import MISSING, NUMBER, STAMP, TEXT, comment_mark, make_kind, split
 from varpro.tables.layout import Body, Row
+from varpro.tables.notation import readings
 from varpro.tables.options import TextOptions
 
 HEADER_ROWS = 4
@@ -21,7 +24,7 @@ _SYMBOL = (
 _WORD = (
     r"s(?:ec(?:ond)?s?)?|sekunden?|sek|min(?:ute)?s?|h(?:r|our)?s?|d(?:ay)?s?|°\s?[CFK]?|deg(?:[CFK]|rees?)?|celsius|"
     r"c(?:oun)?ts?|cps|kcps|hits|photons?|a\.?\s?u\.?|arb\.?\s?(?:u(?:nits?)?\.?)?|abs|OD|RFU|RLU|%|‰|ppm|ppb|pH|"
-    r"dB[mVµ]?|px|pixels?|points?|samples?|sequence|channels?|index|1|-|none|unitless|volts?|Å|angstroms?|milli\w+|micro\w+|"
+    r"dB[mVµ]?|px|pixels?|sequence|1|-|none|unitless|volts?|Å|angstroms?|milli\w+|micro\w+|"
     r"nano\w+|pico\w+|kilo\w+|mega\w+"
 )
 _FACTOR = rf"(?:1|(?:{_SYMBOL}|{_WORD})(?:\^?[-−+]?\d|[²³⁻¹]+)?)"
@@ -39,6 +42,8 @@ class Header:
     notes: list[str] = field(default_factory=list)
     breaks: list[int] = field(default_factory=list)
     """Lines among the rows where the header is repeated"""
+    used: list[int] = field(default_factory=list)
+    """Lines of names and units"""
     narrow: Row | None = None
     """A line above the rows with fewer names than there are columns"""
 
@@ -48,8 +53,9 @@ def read_header(path: Path, body: Body, options: TextOptions) -> Header:
     if not body.rows:
         raise DataError(f"{path}: holds a header, but no data; it needs lines of numbers")
     _drop_first_blocks(path, body)
+    _refuse_counts(path, body)
+    _check_edges(path, body, options)
     header = _names(body, options)
-    _check_edges(path, body, options, header)
     _check_between(path, body, options, header)
     _tell(body, header)
     return header
@@ -68,7 +74,7 @@ def _names(body: Body, options: TextOptions) -> Header:
     for line, cells, comment in sorted(above, key=lambda entry: -entry[0]):
         named = _as_wide(cells, body)
         if named is None and not comment and body.delimiter is None:
-            named = _as_wide(_comment_words("  ".join(cells), body), body)
+            named = _as_wide(_comment_words(body.texts.get(line, ""), body), body)
         if named is None:
             if comment:
                 continue
@@ -84,13 +90,29 @@ def _names(body: Body, options: TextOptions) -> Header:
     header.rows = [cells for _, cells in found]
     typed = [j for j, k in enumerate(body.kinds) if k in (NUMBER, STAMP)]
     units = next((i for i, cells in enumerate(header.rows) if _are_units(cells, typed)), None)
+    used = [found[0][0]] if found else []
     if units is not None and units + 1 < len(header.rows):
         header.names = header.rows[units + 1]
+        used = [found[units][0], found[units + 1][0]]
         shown = ", ".join(header.rows[units][j] or "-" for j in typed[:6])
         header.notes.append(f"line {found[units][0]} holds units ({shown})")
     elif header.rows:
         header.names = header.rows[0]
+    else:
+        _names_of_numbers(body, header)
+    header.used = used
     return header
+
+
+def _names_of_numbers(body: Body, header: Header) -> None:
+    """Take a first row with an empty corner and an axis of numbers for the names: wavelengths above spectra."""
+    line, cells = body.rows[0]
+    values = [readings(cell)[0] for cell in cells[1:]]
+    known = [value for value in values if value is not None]
+    rising = all(b > a for a, b in pairwise(known)) or all(b < a for a, b in pairwise(known))
+    if not cells[0] and body.rows[1:] and body.rows[1][1][0] and len(known) == len(values) > 1 and rising:
+        header.names, header.rows, body.rows = cells, [cells], body.rows[1:]
+        header.notes.append(f"line {line} ({shown(cells)}) read as names, its first cell being empty")
 
 
 def _comment_words(words: str, body: Body) -> list[str]:
@@ -142,7 +164,18 @@ def _drop_first_blocks(path: Path, body: Body) -> None:
             )
 
 
-def _check_edges(path: Path, body: Body, options: TextOptions, header: Header) -> None:
+def _refuse_counts(path: Path, body: Body) -> None:
+    """Raise DataError for a first row that holds the numbers of rows and columns, as some programs begin a table."""
+    (line, cells), *rest = body.rows
+    counts = [cell for cell in cells if cell.isdigit()]
+    if len(counts) == len(cells) > 1 and int(counts[0]) == len(rest) and int(counts[1]) in (body.width, body.width - 1):
+        raise DataError(
+            f"{path}, line {line}: {shown(cells)} may be a row of the table or its size; set skip_rows: {line} to leave it "
+            "out, or put a line of names above it"
+        )
+
+
+def _check_edges(path: Path, body: Body, options: TextOptions) -> None:
     """Raise DataError for a line above or below the rows that is one of them with a fault."""
     kind = make_kind(options, body.delimiter)
     first, last = body.rows[0][0], body.rows[-1][0]
@@ -155,10 +188,10 @@ def _check_edges(path: Path, body: Body, options: TextOptions, header: Header) -
         numbers = kinds.count(NUMBER)
         if len(cells) > 1 and numbers and all(k in (NUMBER, MISSING) for k in kinds) and line not in _preamble(body):
             raise _ragged(path, line, cells, body)
-        if len(cells) != body.width or cells in header.rows[:1] or not numbers:
+        if len(cells) != body.width or not numbers:
             continue
         begins = kinds[key] == body.kinds[key]
-        if not begins and len(above) > 1 and (line, cells) == above[-1] and not _has_numbers(above[-2][1], kind):
+        if not begins and len(above) > 1 and (line, cells) == above[-1] and _full(above[-2][1], body, kind):
             begins = kinds[key] == TEXT and sum(map(str.isalpha, cells[key])) < 3
         if not begins and line > last:
             begins = sum(map(str.isalpha, cells[key])) < 3 and any(map(str.isdigit, cells[key]))
@@ -171,8 +204,10 @@ def _preamble(body: Body) -> set[int]:
     return {line for line, cells in body.others if line < body.rows[0][0] and len(cells) == body.width}
 
 
-def _has_numbers(cells: list[str], kind: object) -> bool:
-    return any(kind(cell) == NUMBER for cell in cells)  # type: ignore[operator]
+def _full(cells: list[str], body: Body, kind: Callable[[str], str]) -> bool:
+    """Whether a line has text above every column of numbers: it is the header."""
+    typed = [j for j, k in enumerate(body.kinds) if k in (NUMBER, STAMP)]
+    return len(cells) == body.width and all(kind(cells[j]) == TEXT for j in typed)
 
 
 def _check_between(path: Path, body: Body, options: TextOptions, header: Header) -> None:
@@ -229,8 +264,7 @@ def shown(cells: list[str]) -> str:
 def _tell(body: Body, header: Header) -> None:
     """Notes on what is not read."""
     first, last = body.rows[0][0], body.rows[-1][0]
-    used = [cells for cells in header.rows]
-    above = [row for row in body.others if row[0] < first and _as_wide(row[1], body) not in used]
+    above = [row for row in body.others if row[0] < first and row[0] not in header.used]
     below = [row for row in body.others if row[0] > last]
     for rows, where in ((above, "before"), (below, "behind")):
         if rows:
@@ -243,6 +277,6 @@ def _tell(body: Body, header: Header) -> None:
         header.notes.append(f"{lines} of empty cells skipped")
     among = [line for line, _ in body.comments if first < line < last]
     if among:
-        header.notes.append(f"{len(among)} comment lines among the rows skipped, first line {among[0]}")
+        header.notes.append(f"comments among the rows skipped: {len(among)}, the first in line {among[0]}")
     if body.inline:
         header.notes.append(f"comments behind the numbers of {body.inline} rows skipped")

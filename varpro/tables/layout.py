@@ -32,6 +32,8 @@ class Body:
     comments: list[tuple[int, str]] = field(default_factory=list)
     others: list[Row] = field(default_factory=list)
     """Lines that are no rows: text above, in between and below."""
+    texts: dict[int, str] = field(default_factory=dict)
+    """The whole line of each of `others`."""
     inline: int = 0
     """Rows with a comment behind the numbers."""
 
@@ -78,6 +80,7 @@ def _sort_in(
         body.rows.append((line, fitted))
     else:
         body.others.append((line, cells))
+        body.texts[line] = text
 
 
 def _fitted(cells: list[str], kinds: list[str], body: Body, typed: list[int]) -> list[str] | None:
@@ -97,15 +100,16 @@ def _best_delimiter(lines: Lines, options: TextOptions) -> tuple[str | None] | N
     middle = max(SAMPLE_LINES, len(lines) // 2)
     sample = lines[:SAMPLE_LINES] + lines[middle : middle + SAMPLE_LINES]
     best: tuple[str | None] | None = None
-    most = 0.0
+    most = (False, 0.0)
     for delimiter in options.separators():
         run = _longest_run(sample, delimiter, options)
         if run is None:
             continue
         signature, length = run
         told = [k for k in signature if k != MISSING]
-        score = length * sum(k != TEXT for k in told) / len(told)
-        if sum(k != TEXT for k in told) > 1 and score > most:
+        typed = sum(k != TEXT for k in told)
+        score = (typed > 1, length * typed / len(told))
+        if len(signature) > 1 and score > most:
             best, most = (delimiter,), score
     return best
 
@@ -125,6 +129,9 @@ def _longest_run(lines: Lines, delimiter: str | None, options: TextOptions) -> t
         if not text.strip() or comment_mark(text, delimiter, options):
             continue
         kinds = [kind(cell) for cell in split(text, delimiter)]
+        if TEXT in kinds and INLINE_COMMENT.search(text):
+            bare = [kind(cell) for cell in split(INLINE_COMMENT.sub("", text), delimiter)]
+            kinds = bare if bare.count(NUMBER) > 1 else kinds
         if all(k == MISSING for k in kinds):
             continue
         merged = _merged(signature, kinds)
