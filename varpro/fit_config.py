@@ -70,7 +70,7 @@ Fixed = Annotated[Any, _one_of(_Fixed, "a list of names, or a mapping name: valu
 _Skip = Annotated[Int, Field(ge=0)] | list[Int | str]
 SkipRows = Annotated[Any, _one_of(_Skip, "a number of lines, or a list of lines from 1 and ranges such as '40-99'")]
 Texts = tuple[Annotated[str, Field(min_length=1)], ...]
-_Missing = tuple[Annotated[float, BeforeValidator(_no_text)] | str, ...]
+_Missing = tuple[Annotated[float, BeforeValidator(_no_text)] | str, ...] | None
 Missing = Annotated[Any, _one_of(_Missing, "a list of words or numbers")]
 
 
@@ -175,11 +175,11 @@ class FitConfig(Section):
     """Decimal sign of a text file; the other one then separates thousands; null = found in the file."""
     delimiter: Delimiter | None = None
     """Between the columns: one character, or tab, semicolon, comma, bar, space; null = found in the file."""
-    comment: Texts = ()
+    comment: Texts | None = None
     """How lines that are not read begin, beside # % // ! and ;."""
     encoding: Annotated[str, Field(min_length=1)] | None = None
     """Of a text file, such as utf-8, latin-1, utf-16; null = found in the file."""
-    missing: Missing = ()
+    missing: Missing = None
     """Further cells or numbers that stand for no value, such as [-999, LOW]."""
     time_format: Annotated[str, Field(min_length=1)] | None = None
     """How time stamps are written, in the letters of strftime; null = found where there is no doubt."""
@@ -189,8 +189,8 @@ class FitConfig(Section):
     @field_validator("comment", "missing", mode="before")
     @classmethod
     def _several(cls, value: Any) -> Any:
-        """One may stand without the list; none is an empty list."""
-        return value if isinstance(value, list | tuple) else () if value is None else [value]
+        """One may stand without the list."""
+        return value if value is None or isinstance(value, list | tuple) else [value]
 
     @field_validator("model", mode="before")
     @classmethod
@@ -216,8 +216,8 @@ class FitConfig(Section):
         """How a text file is to be read."""
         skip = tuple(self.skip_rows) if isinstance(self.skip_rows, list) else self.skip_rows
         return TextOptions(
-            skip_rows=skip, decimal=self.decimal, encoding=self.encoding, missing=tuple(self.missing),
-            delimiter=self.delimiter, comment=self.comment, time_format=self.time_format,
+            skip_rows=skip, decimal=self.decimal, encoding=self.encoding, missing=tuple(self.missing or ()),
+            delimiter=self.delimiter, comment=self.comment or (), time_format=self.time_format,
         )  # fmt: skip
 
     def build(self) -> models.Model:

@@ -28,7 +28,7 @@ def read_arrays(path: Path, config: FitConfig) -> Found:
         if array is not None and array.dtype.kind not in ("fiub" if name == "t" else "fciub"):
             raise DataError(f"{path}: {name} has dtype {array.dtype}; {'real ' if name == 't' else ''}numbers are needed")
     t, y = _numbers(t), _numbers(y)
-    marks = [float(mark) for mark in config.missing if not isinstance(mark, str)]
+    marks = [float(mark) for mark in config.missing or () if not isinstance(mark, str)]
     if marks:
         y = np.where(np.isin(y, marks), np.nan, y)
     if weights is not None:
@@ -134,9 +134,9 @@ def _aligned(path: Path, t: Array, y: Array, config: FitConfig) -> tuple[Array, 
     axis = -2 if config.shared else -1
     if t.ndim == 0:
         raise DataError(f"{path}: t is a single number, y has shape {y.shape}; t needs (N,)")
-    if t.ndim == 2 and 1 in t.shape and t.shape != y.shape[: t.ndim]:
+    if t.ndim == 2 and 1 in t.shape and (t.shape != y.shape[: t.ndim] or t.shape[0] > 1):
         t = t.ravel()
-    if y.ndim == 2 and 1 in y.shape and not config.shared and t.shape == (y.size,) and len(t) > 1:
+    if y.ndim == 2 and y.shape[1] == 1 and not config.shared and t.shape == (len(y),) and len(t) > 1:
         y = y.ravel()
     if t.ndim == 1 and y.ndim >= -axis and y.shape[axis] != len(t):
         where = [i for i, n in enumerate(y.shape) if n == len(t)]
@@ -167,9 +167,9 @@ def _with_t(
     elif not np.isfinite(t).all():
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(t))[0])
         raise DataError(f"{path}: t[{', '.join(map(str, place))}] is {t[place]:g}; give every point a t, and y NaN there")
+    if not np.isfinite(y).any():
+        raise DataError(f"{path}: y holds no value, all {y.size} are NaN or infinite; name another array with columns.y")
     if axis == 0:
-        if np.isnan(y).all():
-            raise DataError(f"{path}: y holds no value, all {y.size} are NaN; name another array with columns.y")
         bad = np.argwhere(np.isinf(y))
         if len(bad):
             place = ", ".join(map(str, bad[0]))

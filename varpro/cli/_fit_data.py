@@ -50,7 +50,7 @@ def read_data(source: str, config: FitConfig) -> FitData:
     if suffix in TEXT:
         found = read_text(path, config)
     else:
-        given = [key for key in TEXT_KEYS if getattr(config, key) not in (None, 0, ())]
+        given = [key for key in TEXT_KEYS if getattr(config, key) not in (None, 0)]
         if given:
             raise ConfigError(f"{given[0]} is for text files, {source} holds arrays; remove the key")
         found = read_arrays(path, config)

@@ -23,8 +23,10 @@ SCPI = frozenset((9.9e37, -9.9e37, 9.91e37))
 """Overflow and not-a-number of instruments that speak SCPI (SCPI-1999, volume 1, 7.2.1.4 and 7.2.1.5)."""
 _MARKS = re.compile(r"[-‐-―−_*.…]+")
 _FLOAT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
+COMMA_FLOAT = re.compile(r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d{1,3})?")
 INLINE_COMMENT = re.compile(r"\s(?:#(?!N/A|NA\b|DIV|REF|NUM|VALUE|NAME|NULL)|//).*$")
 COMMENTS = ("#", "%", "//", "!")
+_FIRST_OF_MARKS = frozenset("#%/!;")
 
 
 def make_kind(options: TextOptions, delimiter: str | None) -> Callable[[str], str]:
@@ -35,7 +37,7 @@ def make_kind(options: TextOptions, delimiter: str | None) -> Callable[[str], st
     def kind(cell: str) -> str:
         if cell in words:
             return MISSING
-        if options.decimal != "," and _FLOAT.fullmatch(cell):
+        if options.decimal != "," and _FLOAT.fullmatch(cell) or options.decimal != "." and COMMA_FLOAT.fullmatch(cell):
             return NUMBER
         if is_missing_word(cell):
             return MISSING
@@ -80,6 +82,8 @@ def split(line: str, delimiter: str | None) -> list[str]:
 def comment_mark(line: str, delimiter: str | None, options: TextOptions) -> str | None:
     """The mark that makes a line a comment, or None.  #N/A, a missing value, makes none."""
     text = line.lstrip()
+    if not options.comment and text[:1] not in _FIRST_OF_MARKS:
+        return None
     marks = (*options.comment, *COMMENTS, *(() if delimiter == ";" else (";",)))
     mark = next((m for m in marks if text.startswith(m)), None)
     if mark == "#":

@@ -14,6 +14,8 @@ from varpro.tables.options import TextOptions
 
 SAMPLE_LINES = 300
 """The delimiter is found from so many lines at the head and in the middle of a file."""
+WHOLE_LINES = 3000
+"""Longer files are judged by that sample; every line is still checked against what was found."""
 Lines = list[tuple[int, str]]
 Row = tuple[int, list[str]]
 
@@ -47,13 +49,16 @@ def find_body(path: Path, lines: Lines, options: TextOptions) -> Body:
         raise _no_table(path, lines, options)
     (delimiter,) = found
     kind = make_kind(options, delimiter)
-    run = _longest_run(lines, delimiter, options)
+    run = _longest_run(lines if len(lines) <= WHOLE_LINES else _sample(lines), delimiter, options)
     assert run is not None
     signature, _ = run
     body = Body(delimiter, len(signature), signature)
     typed = [j for j, k in enumerate(signature) if k in (NUMBER, STAMP)]
     for line, text in lines:
         _sort_in(body, line, text, typed, kind, options)
+    for j, k in enumerate(body.kinds):
+        if k == MISSING:  # the longest run may end before a column begins
+            body.kinds[j] = next((found for _, cells in body.rows if (found := kind(cells[j])) != MISSING), MISSING)
     return body
 
 
@@ -65,7 +70,7 @@ def _sort_in(
     kinds = [kind(cell) for cell in cells]
     if not text.strip():
         return
-    if not any(cells):
+    if not any(cells) or (len(cells) == body.width and all(k == MISSING for k in kinds)):
         body.empty.append(line)
         return
     if comment_mark(text, body.delimiter, options) is not None:
@@ -97,8 +102,7 @@ def _fitted(cells: list[str], kinds: list[str], body: Body, typed: list[int]) ->
 
 def _best_delimiter(lines: Lines, options: TextOptions) -> tuple[str | None] | None:
     """The delimiter, None for blanks, that makes most lines rows with most columns of numbers; in a tuple if any does."""
-    middle = max(SAMPLE_LINES, len(lines) // 2)
-    sample = lines[:SAMPLE_LINES] + lines[middle : middle + SAMPLE_LINES]
+    sample = _sample(lines)
     best: tuple[str | None] | None = None
     most = (False, 0.0)
     for delimiter in options.separators():
@@ -112,6 +116,11 @@ def _best_delimiter(lines: Lines, options: TextOptions) -> tuple[str | None] | N
         if len(signature) > 1 and score > most:
             best, most = (delimiter,), score
     return best
+
+
+def _sample(lines: Lines) -> Lines:
+    middle = max(SAMPLE_LINES, len(lines) // 2)
+    return lines[:SAMPLE_LINES] + lines[middle : middle + SAMPLE_LINES]
 
 
 def _longest_run(lines: Lines, delimiter: str | None, options: TextOptions) -> tuple[list[str], int] | None:

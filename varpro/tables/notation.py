@@ -5,7 +5,7 @@ once for all cells of a file, from those that leave no choice; where none does, 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from varpro.errors import DataError
@@ -13,6 +13,7 @@ from varpro.errors import DataError
 _SPACES = re.compile(r"(?<=\d)[\u00a0\u2007\u2009\u202f'’](?=\d{3}(?:\D|$))")
 _PLAIN_SPACES = re.compile(r"(?<=\d) (?=\d{3}(?:\D|$))")
 _DASHED = str.maketrans({"−": "-", "–": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-", "\u00a0": " ", "＋": "+"})
+_SIMPLE = re.compile(r"[\d.,+\-eE]*")
 _WHOLE = re.compile(r"([+-]?)\s?([\d.,]+)(?:[eEdD]([+-]?\d{1,3}))?")
 _PLAIN = {".": re.compile(r"\d+\.?\d*|\.\d+"), ",": re.compile(r"\d+(?:,\d+)?|,\d+")}
 _GROUPED = {".": re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?"), ",": re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?")}
@@ -32,8 +33,10 @@ def readings(cell: str, *, blanks: bool = False) -> tuple[float | None, float | 
 
     blanks : an ordinary blank may separate thousands, as "1 234,5" does between tabs or semicolons.
     """
-    text = _SPACES.sub("", cell)
-    text = (_PLAIN_SPACES.sub("", text) if blanks else text).translate(_DASHED)
+    text = cell
+    if not _SIMPLE.fullmatch(cell):
+        text = _SPACES.sub("", cell)
+        text = (_PLAIN_SPACES.sub("", text) if blanks else text).translate(_DASHED)
     found = _WHOLE.fullmatch(text)
     if found is None:
         return None, None
@@ -138,7 +141,3 @@ def _told(cell: Cell | None, sign: str) -> list[str]:
     words = {".": "the decimal sign is a point, commas separate", ",": "the decimal sign is a comma, points separate"}
     return [f"{words[sign]} thousands (line {cell.line}: {cell.text!r} is {value:.12g})"]
 
-
-def rows_of(cells: Iterable[Cell]) -> Iterator[int]:
-    """The lines of cells."""
-    return (cell.line for cell in cells)

@@ -8,7 +8,16 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import DataError
-from varpro.tables.cells import MISSING, NUMBER, STAMP, TEXT, is_missing_word, make_kind, missing_numbers, missing_words
+from varpro.tables.cells import (
+    COMMA_FLOAT,
+    NUMBER,
+    STAMP,
+    TEXT,
+    is_missing_word,
+    make_kind,
+    missing_numbers,
+    missing_words,
+)
 from varpro.tables.decode import read_lines
 from varpro.tables.header import Header, no_number, read_header
 from varpro.tables.layout import Body, find_body
@@ -80,7 +89,7 @@ class Table:
         out = np.empty(len(self.body.rows))
         for row, (line, cells) in enumerate(self.body.rows):
             cell = cells[column]
-            value = _quick(cell) if not place and cell not in words else None
+            value = _quick(cell, self.decimal) if cell not in words else None
             if value is None and cell not in words:
                 value = readings(cell, blanks=blanks)[place]
             if value is None and (cell in words or is_missing_word(cell)):
@@ -145,8 +154,10 @@ def read_table(path: Path, options: TextOptions) -> Table:
     return Table(path, options, body, header, decimal, [*header.notes, *notes])
 
 
-def _quick(cell: str) -> float | None:
+def _quick(cell: str, decimal: str) -> float | None:
     """A number in plain notation, None for anything else."""
+    if decimal == ",":
+        return float(cell.replace(",", ".")) if COMMA_FLOAT.fullmatch(cell) and cell.isascii() else None
     try:
         return float(cell) if cell[-1:].isdigit() and "_" not in cell and cell.isascii() else None
     except ValueError:
