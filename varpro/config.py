@@ -290,8 +290,10 @@ def check_partition(config: RunConfig, n_train: int, n_classes: int, shape: tupl
     """
     _, rows, columns = shape
     if config.subnetworks and config.samples > n_train:
-        remedy = f"set samples <= {n_train}" if n_train > config.units else (
-            f"use more images, or fewer units: units < {n_train}, and samples <= {n_train}"
+        remedy = (
+            f"set samples <= {n_train}"
+            if n_train > config.units
+            else (f"use more images, or fewer units: units < {n_train}, and samples <= {n_train}")
         )
         raise ConfigError(f"samples is {config.samples}, but there are {n_train} training images; {remedy}")
     if config.subnetworks and config.samples < n_classes:

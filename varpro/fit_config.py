@@ -170,7 +170,7 @@ class FitConfig(Section):
     shared: Bool = False
     """Several y share the nonlinear parameters (one fit of y (N, K)); false = each is a fit of its own."""
     skip_rows: SkipRows = 0
-    """Lines of a text file that are not read: the first so many, or a list of numbers from 1 and ranges as 40-99, 40-."""
+    """Lines of a text file not to read: the first so many, or a list of numbers from 1 and ranges as 40-99, 40-."""
     decimal: Literal[".", ","] | None = None
     """Decimal sign of a text file; the other one then separates thousands; null = found in the file."""
     delimiter: Delimiter | None = None

@@ -128,7 +128,10 @@ def test_notes_stand_on_the_screen_in_the_dry_run_and_in_the_result(folder, caps
 
 
 def test_a_shared_fit_where_every_row_misses_a_value(folder, capsys):
-    lines = [f"{t:g},{'' if i % 2 else f'{y:.6g}'},{f'{2 * y:.6g}' if i % 2 else ''}\n" for i, (t, y) in enumerate(zip(T, Y))]
+    lines = [
+        f"{t:g},{'' if i % 2 else f'{y:.6g}'},{f'{2 * y:.6g}' if i % 2 else ''}\n"
+        for i, (t, y) in enumerate(zip(T, Y, strict=True))
+    ]
     (folder / "a.csv").write_text("t,a,b\n" + "".join(lines))
     assert fit.main(["c.yaml", "a.csv", "--set", "shared=true", "--dry-run"]) == 0
     assert "tau_1 = " in capsys.readouterr().out
@@ -139,7 +142,11 @@ def test_pixels_without_a_value_keep_their_place_and_a_status(folder, capsys):
     np.savez("a.npz", t=T, y=y)
     assert fit.main(["c.yaml", "a.npz", "--quiet"]) == 0
     rows = list(csv.DictReader((folder / "runs/c/table.csv").open()))
-    assert [row["status"] in ("cost_tolerance", "step_tolerance", "gradient_tolerance") for row in rows] == [True, False, True]
+    assert [row["status"] in ("cost_tolerance", "step_tolerance", "gradient_tolerance") for row in rows] == [
+        True,
+        False,
+        True,
+    ]
     np.savez("b.npz", t=T, y=np.full((3, 31), np.nan))
     assert fit.main(["c.yaml", "b.npz", "--quiet", "--output", "b"]) == 2
     assert "y holds no value, all 93 are NaN or infinite" in capsys.readouterr().err

@@ -63,7 +63,8 @@ SAME = {
     "comments among and behind": "t,y\n0.0,3.5 # first\n# pause\n0.2,3.25\n0.4,3.05 // dip\n0.6,2.81\n",
     "bars": "| t | y |\n|---|---|\n" + "".join(f"| {t} | {y} |\n" for t, y in zip(T, Y, strict=True)),
     "quoted": '"t","y"\n' + "".join(f'"{t}","{y}"\n' for t, y in zip(T, Y, strict=True)),
-    "quoted decimal commas": '"t","y"\n' + "".join(f'"{t}","{y}"\n'.replace(".", ",") for t, y in zip(T, Y, strict=True)),
+    "quoted decimal commas": '"t","y"\n'
+    + "".join(f'"{t}","{y}"\n'.replace(".", ",") for t, y in zip(T, Y, strict=True)),
     "a quoted name over two lines": '"Time\n(s)","U\n(V)"\n' + ROWS,
     "a stray quote": 'Pipe: 5" wide\nt,y\n' + ROWS,
     "text beside": "sample,t,y\n" + "".join(f"A{i},{line}\n" for i, line in enumerate(ROWS.split())),
@@ -300,7 +301,7 @@ def test_nanoseconds_survive_and_dates_beside_times_are_joined(tmp_path):
 
 
 @pytest.mark.parametrize(("stamps", "words", "time_format", "step"), [
-    (["3/1/2024 10:00:00", "3/2/2024 10:00:00"], "may begin with the day or with the month", "%m/%d/%Y %H:%M:%S", 86400),
+    (["3/1/2024 10:00:00", "3/2/2024 10:00:00"], "may begin with the day or with the", "%m/%d/%Y %H:%M:%S", 86400),
     (["10:05", "10:06"], "may be hours and minutes, or minutes and seconds", "%M:%S", 1),
     (["Mon 1 10h", "Mon 1 11h"], "no column of numbers is left|holds no table", "Mon %d %Hh", 3600),
 ])  # fmt: skip

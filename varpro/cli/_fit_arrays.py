@@ -26,7 +26,9 @@ def read_arrays(path: Path, config: FitConfig) -> Found:
     notes += told
     for name, array in (("t", t), ("y", y), ("the weights", weights)):
         if array is not None and array.dtype.kind not in ("fiub" if name == "t" else "fciub"):
-            raise DataError(f"{path}: {name} has dtype {array.dtype}; {'real ' if name == 't' else ''}numbers are needed")
+            raise DataError(
+                f"{path}: {name} has dtype {array.dtype}; {'real ' if name == 't' else ''}numbers are needed"
+            )
     t, y = _numbers(t), _numbers(y)
     marks = [float(mark) for mark in config.missing or () if not isinstance(mark, str)]
     if marks:
@@ -122,7 +124,9 @@ def _times(path: Path, t: Array) -> tuple[Array, list[str]]:
         texts = [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in t.ravel().tolist()]
         bad = next((text for text in texts if text and not is_stamp(text.strip(), None)), None)
         if t.ndim != 1 or bad is not None or not any(texts):
-            raise DataError(f"{path}: t holds text ({bad!r}); save it as numbers, datetime64, or time stamps in ISO form")
+            raise DataError(
+                f"{path}: t holds text ({bad!r}); save it as numbers, datetime64, or time stamps in ISO form"
+            )
         cells = [Cell(i, 0, text.strip()) if text else None for i, text in enumerate(texts)]
         stamps = seconds_from_first(f"{path}, t", cells, None)
         return stamps.seconds, [f"t in seconds since {stamps.origin}", *stamps.notes]
@@ -145,15 +149,13 @@ def _aligned(path: Path, t: Array, y: Array, config: FitConfig) -> tuple[Array, 
             hint = f"axis {where[0]} has the length of t: save np.moveaxis(y, {where[0]}, {axis})"
             hint += ", or set shared: true for one fit of all columns" if y.ndim == 2 and not config.shared else ""
         raise DataError(
-            f"{path}: y has shape {y.shape}, t {t.shape}; the {'last' if axis == -1 else 'second last'} axis of y must be "
-            f"that of t; {hint}"
+            f"{path}: y has shape {y.shape}, t {t.shape}; the {'last' if axis == -1 else 'second last'} axis of y "
+            f"must be that of t; {hint}"
         )
     return t, y
 
 
-def _with_t(
-    path: Path, t: Array, y: Array, weights: Array | None, config: FitConfig, notes: list[str]
-) -> Found:
+def _with_t(path: Path, t: Array, y: Array, weights: Array | None, config: FitConfig, notes: list[str]) -> Found:
     """Points without t left out where y has no value in any problem; an infinite y of a single fit refused."""
     axis = y.ndim - (2 if config.shared else 1)
     if t.ndim == 1 and not np.isfinite(t).all():
@@ -166,9 +168,13 @@ def _with_t(
         t, y = t[kept], np.compress(kept, y, axis=axis)
     elif not np.isfinite(t).all():
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(t))[0])
-        raise DataError(f"{path}: t[{', '.join(map(str, place))}] is {t[place]:g}; give every point a t, and y NaN there")
+        raise DataError(
+            f"{path}: t[{', '.join(map(str, place))}] is {t[place]:g}; give every point a t, and y NaN there"
+        )
     if not np.isfinite(y).any():
-        raise DataError(f"{path}: y holds no value, all {y.size} are NaN or infinite; name another array with columns.y")
+        raise DataError(
+            f"{path}: y holds no value, all {y.size} are NaN or infinite; name another array with columns.y"
+        )
     if axis == 0:
         bad = np.argwhere(np.isinf(y))
         if len(bad):
@@ -189,6 +195,6 @@ def _check_weights(path: Path, weights: Array, y: Array) -> None:
     if bad.any():
         place = tuple(int(i) for i in np.argwhere(bad)[0])
         raise DataError(
-            f"{path}: the weight [{', '.join(map(str, place))}] is {weights[place]:g}; weights are 1 / error, 0 to leave a "
-            "value out"
+            f"{path}: the weight [{', '.join(map(str, place))}] is {weights[place]:g}; weights are 1 / error, 0 to "
+            "leave a value out"
         )

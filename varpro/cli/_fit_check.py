@@ -17,7 +17,9 @@ def check_t(t: Array, without_y: Array, where: Callable[[int], str]) -> tuple[Ar
     bad = np.flatnonzero(gone & ~without_y)
     if bad.size:
         more = f" ({bad.size} such points)" if bad.size > 1 else ""
-        raise DataError(f"{where(int(bad[0]))}: t is {_said(t[bad[0]])}, but y has a value{more}; give t or take the point out")
+        raise DataError(
+            f"{where(int(bad[0]))}: t is {_said(t[bad[0]])}, but y has a value{more}; give t or take the point out"
+        )
     if gone.all():
         raise DataError(f"{where(0)}: t has no value at all; name another column or array with columns.t")
     return ~gone, np.flatnonzero(gone)

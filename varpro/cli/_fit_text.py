@@ -8,7 +8,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.cli._fit_check import check_t
 from varpro.errors import DataError
-from varpro.fit_config import Column, FitConfig
+from varpro.fit_config import FitConfig
 from varpro.tables import Table, read_table
 from varpro.tables.cells import MISSING, NUMBER, STAMP, TEXT
 
@@ -68,9 +68,7 @@ def _time_column(table: Table, config: FitConfig, weights: list[int]) -> _Time:
         return _Time(table.find(key, "columns.t"))
     asked = [] if config.columns.y is None else [table.find(part, "columns.y") for part in config.columns.y]
     _refuse_narrow_header(table)
-    free = [
-        j for j in range(table.width) if table.kind(j) in (NUMBER, STAMP) and j not in asked and j not in weights
-    ]
+    free = [j for j in range(table.width) if table.kind(j) in (NUMBER, STAMP) and j not in asked and j not in weights]
     if free and _is_index(table, free[0]) and len(free) > 1 and (len(free) > 2 or asked):
         table.notes.append(f"{table.label(free[0])} counts the rows, not read; set columns.t to use it")
         free = free[1:]
@@ -96,8 +94,8 @@ def _refuse_narrow_header(table: Table) -> None:
     narrow = table.header.narrow
     if narrow is not None and table.body.delimiter is not None and len(narrow[1]) == table.width - 1:
         raise DataError(
-            f"{table.path}, line {narrow[0]}: {len(narrow[1])} names above rows of {table.width} cells; name the columns "
-            f"by number, such as columns: {{t: 1, y: [2]}}"
+            f"{table.path}, line {narrow[0]}: {len(narrow[1])} names above rows of {table.width} cells; name the "
+            f"columns by number, such as columns: {{t: 1, y: [2]}}"
         )
 
 
@@ -120,7 +118,9 @@ def _y_columns(table: Table, config: FitConfig, time: _Time, weights: list[int])
         held = ""
         for j in free:
             line, cell = next(((n, row[j]) for n, row in table.body.rows if row[j]), (0, ""))
-            held = held or (f" ({table.label(j)} holds {cell!r} in line {line})" if cell else f" ({table.label(j)} is empty)")
+            held = held or (
+                f" ({table.label(j)} holds {cell!r} in line {line})" if cell else f" ({table.label(j)} is empty)"
+            )
         raise DataError(f"{table.path}: no column of numbers is left for y{held}; check delimiter, decimal and columns")
     return y
 
@@ -152,8 +152,8 @@ def _check_weights(table: Table, weights: list[int], spread: Array, values: Arra
             value = spread[bad[0], place]
             what = "no value" if np.isnan(value) else f"{value:g}"
             raise DataError(
-                f"{table.path}, line {lines[bad[0]]}: the weight in {table.label(column)} is {what}; weights are 1 / error, "
-                "0 to leave a value out"
+                f"{table.path}, line {lines[bad[0]]}: the weight in {table.label(column)} is {what}; weights are 1 / "
+                "error, 0 to leave a value out"
             )
         spread[~used, place] = 0.0
 
@@ -164,8 +164,8 @@ def _check_breaks(table: Table, t: Array, lines: Array) -> None:
         before, behind = t[lines < line], t[lines > line]
         if len(before) > 1 and behind.size and (np.diff(before) >= 0).all() and behind[0] < before[-1]:
             raise DataError(
-                f"{table.path}, line {line}: a second table begins there, with t = {behind[0]:g} again; leave it out with "
-                f"skip_rows: ['{line}-'], or the first with skip_rows: {line - 1}"
+                f"{table.path}, line {line}: a second table begins there, with t = {behind[0]:g} again; leave it out "
+                f"with skip_rows: ['{line}-'], or the first with skip_rows: {line - 1}"
             )
 
 

@@ -1,6 +1,6 @@
 """Tables of numbers in text files, as instruments, loggers and office programs write them.
 
-bytes -> lines (`decode`) -> cells (`cells`) -> where the table is (`layout`) -> numbers (`notation`, `stamps`) -> `table`.
+bytes -> lines (`decode`) -> cells (`cells`) -> rows and header (`layout`, `header`) -> numbers (`notation`, `stamps`).
 What is unambiguous is read, and what was left out is told in `Table.notes`; what is not is refused with the line, the
 cell and the option that settles it.
 """

@@ -10,13 +10,69 @@ from varpro.tables.stamps import is_stamp
 
 NUMBER, MISSING, STAMP, TEXT = "N", "M", "T", "X"
 EMPTY_WORDS = frozenset(
-    "nan na n/a null none nil nd n.d. n.a. ? #n/a #na #div/0! #value! #ref! #num! #name? #null! nonumber".split()
+    [
+        "nan",
+        "na",
+        "n/a",
+        "null",
+        "none",
+        "nil",
+        "nd",
+        "n.d.",
+        "n.a.",
+        "?",
+        "#n/a",
+        "#na",
+        "#div/0!",
+        "#value!",
+        "#ref!",
+        "#num!",
+        "#name?",
+        "#null!",
+        "nonumber",
+    ]
 )
 """What spreadsheets and programs write for no value, in lower case."""
 OVERFLOW_WORDS = frozenset(
-    "inf +inf -inf infinity +infinity -infinity overflow overflw ovrflw ovflw over overrange ovrng overload ovld ovl ol "
-    "o.l. o.l +ol -ol oor saturated sat lod bdl 1.#qnan -1.#qnan 1.#ind -1.#ind 1.#inf -1.#inf 1.#qnan0 -1.#ind00 "
-    "1.#qnb 1.#j -1.#j".split()
+    [
+        "inf",
+        "+inf",
+        "-inf",
+        "infinity",
+        "+infinity",
+        "-infinity",
+        "overflow",
+        "overflw",
+        "ovrflw",
+        "ovflw",
+        "over",
+        "overrange",
+        "ovrng",
+        "overload",
+        "ovld",
+        "ovl",
+        "ol",
+        "o.l.",
+        "o.l",
+        "+ol",
+        "-ol",
+        "oor",
+        "saturated",
+        "sat",
+        "lod",
+        "bdl",
+        "1.#qnan",
+        "-1.#qnan",
+        "1.#ind",
+        "-1.#ind",
+        "1.#inf",
+        "-1.#inf",
+        "1.#qnan0",
+        "-1.#ind00",
+        "1.#qnb",
+        "1.#j",
+        "-1.#j",
+    ]
 )
 """What instruments write for a value beyond their range, in lower case."""
 SCPI = frozenset((9.9e37, -9.9e37, 9.91e37))
@@ -37,7 +93,9 @@ def make_kind(options: TextOptions, delimiter: str | None) -> Callable[[str], st
     def kind(cell: str) -> str:
         if cell in words:
             return MISSING
-        if options.decimal != "," and _FLOAT.fullmatch(cell) or options.decimal != "." and COMMA_FLOAT.fullmatch(cell):
+        if (options.decimal != "," and _FLOAT.fullmatch(cell)) or (
+            options.decimal != "." and COMMA_FLOAT.fullmatch(cell)
+        ):
             return NUMBER
         if is_missing_word(cell):
             return MISSING

@@ -40,7 +40,9 @@ def _decoded(path: Path, content: bytes, encoding: str | None) -> tuple[str, lis
         try:
             return content.decode(encoding).removeprefix("\ufeff"), []
         except LookupError:
-            raise ConfigError(f"encoding is {encoding!r}; no such encoding, take one as utf-8, latin-1, cp1252") from None
+            raise ConfigError(
+                f"encoding is {encoding!r}; no such encoding, take one as utf-8, latin-1, cp1252"
+            ) from None
         except UnicodeError as error:
             raise DataError(f"{path}: is no text in {encoding} ({error}); set another encoding") from None
     for mark, what in OTHER_FILES:
@@ -81,7 +83,9 @@ def _logical_lines(lines: list[str]) -> list[tuple[int, str]]:
         if text.count('"') % 2:
             for more in range(1, min(JOINED_LINES, len(lines) - first)):
                 joined = " ".join(lines[first : first + more + 1])
-                if joined.count('"') % 2 == 0 and not any(_numeric_row(line) for line in lines[first + 1 : place + more]):
+                if joined.count('"') % 2 == 0 and not any(
+                    _numeric_row(line) for line in lines[first + 1 : place + more]
+                ):
                     text, place = joined, first + more + 1
                     break
         out.append((first + 1, text))

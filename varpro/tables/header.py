@@ -131,9 +131,9 @@ def _as_wide(cells: list[str], body: Body) -> list[str] | None:
     """A name for each column where the line has as many cells, or lacks or exceeds them by empty columns only."""
     count = len(_trimmed(cells))
     full = max((j + 1 for j, k in enumerate(body.kinds) if k != MISSING), default=0)
-    if count < 1 or count < full or (count > body.width and body.delimiter is None):
-        if len(cells) != body.width or not any(cells[j] for j in range(len(cells))):
-            return None
+    fits = full <= count <= (body.width if body.delimiter is None else count)
+    if count < 1 or not (fits or len(cells) == body.width):
+        return None
     return (cells + [""] * body.width)[: body.width]
 
 
@@ -170,8 +170,8 @@ def _refuse_counts(path: Path, body: Body) -> None:
     counts = [cell for cell in cells if cell.isdigit()]
     if len(counts) == len(cells) > 1 and int(counts[0]) == len(rest) and int(counts[1]) in (body.width, body.width - 1):
         raise DataError(
-            f"{path}, line {line}: {shown(cells)} may be a row of the table or its size; set skip_rows: {line} to leave it "
-            "out, or put a line of names above it"
+            f"{path}, line {line}: {shown(cells)} may be a row of the table or its size; set skip_rows: {line} to "
+            "leave it out, or put a line of names above it"
         )
 
 
@@ -241,9 +241,7 @@ def _ragged(path: Path, line: int, cells: list[str], body: Body) -> DataError:
 
 def bad_cell(path: Path, line: int, cells: list[str], kinds: list[str], body: Body) -> DataError:
     """The error for the first cell that is no number in a column of numbers."""
-    place = next(
-        (j for j, k in enumerate(body.kinds) if k in (NUMBER, STAMP) and kinds[j] not in (k, MISSING)), 0
-    )
+    place = next((j for j, k in enumerate(body.kinds) if k in (NUMBER, STAMP) and kinds[j] not in (k, MISSING)), 0)
     return no_number(path, line, place, cells[place])
 
 
@@ -269,11 +267,15 @@ def _tell(body: Body, header: Header) -> None:
     for rows, where in ((above, "before"), (below, "behind")):
         if rows:
             lines = f"line {rows[0][0]}" if len(rows) == 1 else f"{len(rows)} lines, {rows[0][0]} to {rows[-1][0]},"
-            header.notes.append(f"{lines} {where} the table not read, such as {shown(rows[-1 if rows is above else 0][1])}")
+            header.notes.append(
+                f"{lines} {where} the table not read, such as {shown(rows[-1 if rows is above else 0][1])}"
+            )
     if header.breaks:
         header.notes.append(f"header repeated in line {', '.join(map(str, header.breaks))}, skipped")
     if body.empty:
-        lines = f"line {body.empty[0]}" if len(body.empty) == 1 else f"{len(body.empty)} lines, first line {body.empty[0]},"
+        lines = (
+            f"line {body.empty[0]}" if len(body.empty) == 1 else f"{len(body.empty)} lines, first line {body.empty[0]},"
+        )
         header.notes.append(f"{lines} of empty cells skipped")
     among = [line for line, _ in body.comments if first < line < last]
     if among:

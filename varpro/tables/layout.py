@@ -1,7 +1,8 @@
 """Where in a text file the table is: its delimiter, its rows of numbers, its header; what stands around it.
 
-The body is found from the longest run of lines with the same kinds of cells.  Lines of text before it are a preamble or a
-header, behind it a footer.  A line that begins as a row of numbers and does not go on as one is an error, never left out.
+The body is found from the longest run of lines with the same kinds of cells.  Lines of text before it are a preamble or
+a header, behind it a footer.  A line that begins as a row of numbers and does not go on as one is an error, never left
+out.
 """
 
 from collections.abc import Callable
@@ -44,10 +45,10 @@ def find_body(path: Path, lines: Lines, options: TextOptions) -> Body:
     """The table.  Raises DataError where there is none."""
     if not lines:
         raise DataError(f"{path}: holds no data; it needs lines of numbers")
-    found = _best_delimiter(lines, options)
-    if found is None:
+    best = _best_delimiter(lines, options)
+    if best is None:
         raise _no_table(path, lines, options)
-    (delimiter,) = found
+    (delimiter,) = best
     kind = make_kind(options, delimiter)
     run = _longest_run(lines if len(lines) <= WHOLE_LINES else _sample(lines), delimiter, options)
     assert run is not None
@@ -101,7 +102,7 @@ def _fitted(cells: list[str], kinds: list[str], body: Body, typed: list[int]) ->
 
 
 def _best_delimiter(lines: Lines, options: TextOptions) -> tuple[str | None] | None:
-    """The delimiter, None for blanks, that makes most lines rows with most columns of numbers; in a tuple if any does."""
+    """The delimiter, None for blanks, that makes most lines rows of most numbers; in a tuple, None where none does."""
     sample = _sample(lines)
     best: tuple[str | None] | None = None
     most = (False, 0.0)

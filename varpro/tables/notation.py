@@ -1,7 +1,7 @@
 """Which number a cell means: the decimal sign, groups of thousands, exponents.
 
-"1,5" and "1.234,5" have a decimal comma, "1.5" and "1,234.5" a decimal point; "6,408" may be either.  The sign is decided
-once for all cells of a file, from those that leave no choice; where none does, the file is refused.
+"1,5" and "1.234,5" have a decimal comma, "1.5" and "1,234.5" a decimal point; "6,408" may be either.  The sign is
+decided once for all cells of a file, from those that leave no choice; where none does, the file is refused.
 """
 
 import re
@@ -16,7 +16,10 @@ _DASHED = str.maketrans({"−": "-", "–": "-", "‐": "-", "‑": "-", "﹣": 
 _SIMPLE = re.compile(r"[\d.,+\-eE]*")
 _WHOLE = re.compile(r"([+-]?)\s?([\d.,]+)(?:[eEdD]([+-]?\d{1,3}))?")
 _PLAIN = {".": re.compile(r"\d+\.?\d*|\.\d+"), ",": re.compile(r"\d+(?:,\d+)?|,\d+")}
-_GROUPED = {".": re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?"), ",": re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?")}
+_GROUPED = {
+    ".": re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?"),
+    ",": re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?"),
+}
 _LONG = re.compile(r"[+-]?\d{4,}")
 
 
@@ -140,4 +143,3 @@ def _told(cell: Cell | None, sign: str) -> list[str]:
     value = readings(cell.text)[0 if sign == "." else 1]
     words = {".": "the decimal sign is a point, commas separate", ",": "the decimal sign is a comma, points separate"}
     return [f"{words[sign]} thousands (line {cell.line}: {cell.text!r} is {value:.12g})"]
-

@@ -12,7 +12,12 @@ from varpro.errors import DataError
 from varpro.tables.notation import Cell
 
 DAY = 86_400
-_MONTHS = {name: k for k, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)}
+_MONTHS = {
+    name: k
+    for k, name in enumerate(
+        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], start=1
+    )
+}
 _YEAR_FIRST = r"(?P<year>\d{4})(?P<s>[-/.])(?P<month>\d{1,2})(?P=s)(?P<day>\d{1,2})"
 _DAY_FIRST = r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4})"
 _EITHER = r"(?P<a>\d{1,2})(?P<z>[-/])(?P<b>\d{1,2})(?P=z)(?P<either>\d{4})"
@@ -106,7 +111,7 @@ def _parsed(path: object, cell: Cell, month_first: bool) -> _Parsed:
             )
     if part["half"]:
         hour = hour % 12 + (12 if part["half"] in "pP" else 0)
-    if minute > 59 and part["second"] is not None or second > 60 or (days and hour > 24):
+    if (minute > 59 and part["second"] is not None) or second > 60 or (days and hour > 24):
         raise DataError(f"{path}, line {cell.line}: {cell.text!r} is no time of day; mend it or {REMEDY}")
     whole = days * DAY + hour * 3600 + minute * 60 + second - _offset(part["zone"])
     return _Parsed(whole, float(f"0.{part['fraction'] or 0}"), days > 0, part["zone"] is not None)
@@ -167,8 +172,12 @@ def _formatted(cell: str, time_format: str) -> datetime | None:
 def _by_format(path: object, cell: Cell, time_format: str) -> _Parsed:
     found = _formatted(cell.text, time_format)
     if found is None:
-        raise DataError(f"{path}, line {cell.line}: {cell.text!r} does not fit time_format {time_format!r}; mend either")
+        raise DataError(
+            f"{path}, line {cell.line}: {cell.text!r} does not fit time_format {time_format!r}; mend either"
+        )
     whole = found.toordinal() * DAY + found.hour * 3600 + found.minute * 60 + found.second
     shift = found.utcoffset()
     dated = any(letter in time_format for letter in ("%d", "%j", "%x", "%c", "%D", "%F"))
-    return _Parsed(whole - int(shift.total_seconds() if shift else 0), found.microsecond * 1e-6, dated, shift is not None)
+    return _Parsed(
+        whole - int(shift.total_seconds() if shift else 0), found.microsecond * 1e-6, dated, shift is not None
+    )

@@ -208,4 +208,3 @@ def _refuse_torn_numbers(path: Path, body: Body, header: Header, columns: list[i
                     f"{path}, line {line}, column {j}: {cell!r} looks like a part of a number with a comma; save the "
                     "file with another delimiter, such as a semicolon or tab"
                 )
-

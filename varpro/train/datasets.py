@@ -113,14 +113,15 @@ class DataSet:
         trained, validated = (Part(self.train.images[rows], self.train.labels[rows]) for rows in parts)
         return Split(trained, validated, Part(self.test.images[:tested], self.test.labels[:tested]))
 
-
     def _where_else(self, label: int, first_held: int) -> str:
         """Where the images of a class are that the training lacks, for a message."""
         held = np.flatnonzero(self.train.labels[first_held:] == label) + first_held
         if not held.size or self.numbers is None:
             return ""
         listed = ", ".join(map(str, np.sort(self.numbers[held])[:3])) + (" ..." if held.size > 3 else "")
-        which = f"its only image, number {listed} of the file," if held.size == 1 else f"its images ({listed} of the file)"
+        which = (
+            f"its only image, number {listed} of the file," if held.size == 1 else f"its images ({listed} of the file)"
+        )
         return f": {which} fell into the validation part"
 
 
@@ -133,8 +134,9 @@ def load_dataset(
 ) -> DataSet:
     """A data set by name, or the user's own by the path of a .npz or .h5.  Collective where comm is given.
 
-    classes : labels of the user's own data in the order of the classes; None = all that occur, sorted.  Rank 0 downloads what is missing, then the first rank of every machine that cannot see it; the others wait.
-    Raises DataError.
+    classes : labels of the user's own data in the order of the classes; None = all that occur, sorted.
+    Rank 0 downloads what is missing, then the first rank of every machine that cannot see it; the others wait.
+    Raises DataError; ConfigError for classes of a set by name.
     """
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"--data {data_dir}: no such folder; name the one that holds mnist/, cifar10/, ...")
@@ -256,7 +258,9 @@ def check_dataset(dataset: DataSet) -> DataSet:
             "they must agree"
         )
     if n_classes < 2:
-        raise DataError(f"{name}: every label is {dataset.class_names[train.labels[0]]}; there must be two classes or more to tell apart")
+        raise DataError(
+            f"{name}: every label is {dataset.class_names[train.labels[0]]}; there must be two classes or more to tell apart"
+        )
     missing = np.flatnonzero(np.bincount(train.labels, minlength=n_classes) == 0)
     if missing.size:
         hint = "; subtract 1 if they count from 1" if missing[0] == 0 else ""

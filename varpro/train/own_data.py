@@ -119,11 +119,11 @@ def _pair(path: Path, images: Array, labels: Array, prefix: str) -> tuple[Array,
             raise DataError(
                 f"{path}: the {prefix}label of image {bad[0]} is {labels[bad[0]]}; labels must be text or whole numbers"
             )
-    empty = np.flatnonzero(np.isin(np.char.lower(texts), ("", "nan", "none"))) if labels.dtype.kind in "USO" else []
-    if len(empty):
+    empty = np.flatnonzero(np.isin(np.char.lower(texts), ("", "nan")))
+    if empty.size:
         raise DataError(
-            f"{path}: the {prefix}label of image {empty[0]} is {str(texts[empty[0]])!r} ({len(empty)} such); give it a label "
-            "or leave the image out"
+            f"{path}: the {prefix}label of image {empty[0]} is {str(texts[empty[0]])!r} ({len(empty)} such); give it "
+            "a label or leave the image out"
         )
     if images.dtype.kind == "b":
         images = images.astype(np.float32)
@@ -140,7 +140,11 @@ def _class_names(path: Path, labels: Array, test_labels: Array, classes: Sequenc
     if classes is not None:
         odd = next((name for name in found if name not in classes), None)
         if odd is not None or len(set(classes)) < len(classes):
-            what = f"{odd!r} is a label, but not in data.classes" if odd is not None else "data.classes names a class twice"
+            what = (
+                f"{odd!r} is a label, but not in data.classes"
+                if odd is not None
+                else "data.classes names a class twice"
+            )
             raise DataError(f"{path}: {what} ({_listed(classes)}); mend data.classes, or leave it out")
         return tuple(classes)
     found.sort(key=(lambda name: (int(name), name)) if numbers else None)
@@ -152,8 +156,8 @@ def _class_names(path: Path, labels: Array, test_labels: Array, classes: Sequenc
         )
     if len(found) > max(2, len(labels) // 2):
         raise DataError(
-            f"{path}: {len(labels)} images have {len(found)} different labels ({_listed(found)}); a class needs an example "
-            "for training and more to test"
+            f"{path}: {len(labels)} images have {len(found)} different labels ({_listed(found)}); a class needs an "
+            "example for training and more to test"
         )
     return tuple(found)
 
@@ -182,10 +186,14 @@ def _require_examples(
     label = missing[0]
     places = np.sort(held[labels[held] == label])
     if places.size:
-        images = f"its only image, number {places[0]}," if places.size == 1 else f"all its {places.size} images ({_listed([str(n) for n in places])})"
+        images = (
+            f"its only image, number {places[0]},"
+            if places.size == 1
+            else f"all its {places.size} images ({_listed([str(n) for n in places])})"
+        )
         raise DataError(
-            f"{path}: class {names[label]}: {images} fell into the sixth that is held out for the test; add images of the "
-            "class, leave it out, or save a test part of your own as test_images and test_labels"
+            f"{path}: class {names[label]}: {images} fell into the sixth that is held out for the test; add images "
+            "of the class, leave it out, or save a test part of your own as test_images and test_labels"
         )
     where = np.flatnonzero(tested == label)
     said = f"test image {where[0]} is of it" if where.size else "it stands in data.classes"

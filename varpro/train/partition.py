@@ -69,7 +69,8 @@ def require_classes(
 ) -> None:
     """Raise DataError if a class is missing from the mini-batch of one of `count` sub-networks.
 
-    labels : (N,), of all images; class_names : (K,).  Told before anything is trained: an output without an example could not be fitted.
+    labels : (N,), of all images; class_names : (K,).
+    Told before anything is trained: an output without an example could not be fitted.
     """
     for index in range(count):
         batch = labels[drawn_rows(generator(seed, stream, index), len(labels), samples)]
@@ -77,9 +78,9 @@ def require_classes(
         if missing.size:
             have = int((labels == missing[0]).sum())
             raise DataError(
-                f"sub-network {index}: none of its {len(batch)} images is of class {class_names[missing[0]]}, of which the "
-                f"{len(labels)} training images hold {have}; raise samples, take fewer sub-networks, add images of the "
-                f"class, or leave it out ({len(class_names)} classes are in the labels)"
+                f"sub-network {index}: none of its {len(batch)} images is of class {class_names[missing[0]]}, of which "
+                f"the {len(labels)} training images hold {have}; raise samples, take fewer sub-networks, add images of "
+                f"the class, or leave it out ({len(class_names)} classes are in the labels)"
             )
 
 

@@ -29,6 +29,10 @@ def _write_h5(path: Path, labels: Array, scores: Array, classes: Array) -> None:
             file[name] = values if values.dtype.kind != "U" else values.astype(h5py.string_dtype())
 
 
-WRITERS: dict[str, Callable[[Path, Array, Array, Array], None]] = {".csv": _write_csv, ".npz": _write_npz, ".h5": _write_h5}
-"""By the ending of the file: write(path, labels (N,), scores (N, K), classes (K,)), labels and classes as in the user's files.
-Raise OSError."""
+WRITERS: dict[str, Callable[[Path, Array, Array, Array], None]] = {
+    ".csv": _write_csv,
+    ".npz": _write_npz,
+    ".h5": _write_h5,
+}
+"""By the ending of the file: write(path, labels (N,), scores (N, K), classes (K,)); labels as they stand in the user's
+files.  Raise OSError."""
