@@ -260,7 +260,7 @@ def test_columns_that_nobody_asked_for_are_left_out_and_told(tmp_path):
     assert all(words in told for words in ("column 3 (note)", "column 0 (date)", "column 4 (empty)"))
     with pytest.raises(DataError, match=r"column 3 \(note\) holds text \('ok' in line 2\); name a column of numbers"):
         read(tmp_path, text, columns={"t": "t", "y": ["note"]})
-    with pytest.raises(DataError, match=r"column 4 \(empty\) holds no value in all 2 rows; leave it out of columns.y"):
+    with pytest.raises(DataError, match=r"column 4 \(empty\) holds no value in all 2 rows; leave it out"):
         read(tmp_path, text, columns={"t": "t", "y": ["y", "empty"]})
 
 

@@ -160,17 +160,15 @@ def _with_t(path: Path, t: Array, y: Array, weights: Array | None, config: FitCo
     axis = y.ndim - (2 if config.shared else 1)
     if t.ndim == 1 and not np.isfinite(t).all():
         others = tuple(i for i in range(y.ndim) if i != axis)
-        kept, dropped = check_t(t, np.isnan(y).all(axis=others), lambda i: f"{path}: t[{i}]")
+        kept, dropped = check_t(t, np.asarray(np.isnan(y).all(axis=others)), lambda i: f"{path}: t[{i}]")
         notes.append(f"{len(dropped)} points without t and y left out, the first is number {dropped[0]}")
         if weights is not None and weights.ndim:
             place = weights.ndim - 1 if weights.shape[-1] == len(t) else weights.ndim - 2
             weights = np.compress(kept, weights, axis=place)
         t, y = t[kept], np.compress(kept, y, axis=axis)
     elif not np.isfinite(t).all():
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(t))[0])
-        raise DataError(
-            f"{path}: t[{', '.join(map(str, place))}] is {t[place]:g}; give every point a t, and y NaN there"
-        )
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(t))[0])
+        raise DataError(f"{path}: t[{', '.join(map(str, at))}] is {t[at]:g}; give every point a t, and y NaN there")
     if not np.isfinite(y).any():
         raise DataError(
             f"{path}: y holds no value, all {y.size} are NaN or infinite; name another array with columns.y"
@@ -178,9 +176,9 @@ def _with_t(path: Path, t: Array, y: Array, weights: Array | None, config: FitCo
     if axis == 0:
         bad = np.argwhere(np.isinf(y))
         if len(bad):
-            place = ", ".join(map(str, bad[0]))
+            where = ", ".join(map(str, bad[0]))
             more = f" ({len(bad)} such values)" if len(bad) > 1 else ""
-            raise DataError(f"{path}: y[{place}] is infinite{more}; set it to NaN to leave it out")
+            raise DataError(f"{path}: y[{where}] is infinite{more}; set it to NaN to leave it out")
         if y.ndim == 2:
             empty = np.flatnonzero(np.isnan(y).all(axis=0))
             if empty.size:

@@ -138,7 +138,7 @@ def _check_columns(table: Table, y: list[int], values: Array) -> None:
     for place, column in enumerate(y):
         if not np.isfinite(values[:, place]).any():
             raise DataError(
-                f"{table.path}: {table.label(column)} holds no value in all {len(values)} rows; leave it out of columns.y"
+                f"{table.path}: {table.label(column)} holds no value in all {len(values)} rows; leave it out"
             )
 
 

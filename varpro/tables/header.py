@@ -160,7 +160,7 @@ def _drop_first_blocks(path: Path, body: Body) -> None:
         if line > first and rows and len(rows) <= SMALL_BLOCK and 20 * len(rows) < total:
             raise DataError(
                 f"{path}: line {rows[0][0]} ({shown(rows[0][1])}) may be a first row of the table or belong to the "
-                f"comments around it; set skip_rows: {body.rows[len(rows)][0] - 1}, or take the comment in line {line} out"
+                f"comments around it; set skip_rows: {body.rows[len(rows)][0] - 1}, or take out line {line}"
             )
 
 

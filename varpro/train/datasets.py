@@ -259,7 +259,7 @@ def check_dataset(dataset: DataSet) -> DataSet:
         )
     if n_classes < 2:
         raise DataError(
-            f"{name}: every label is {dataset.class_names[train.labels[0]]}; there must be two classes or more to tell apart"
+            f"{name}: every label is {dataset.class_names[train.labels[0]]}; there must be two classes or more"
         )
     missing = np.flatnonzero(np.bincount(train.labels, minlength=n_classes) == 0)
     if missing.size:
