@@ -163,7 +163,7 @@ def test_numbers_torn_by_their_own_commas_are_refused(tmp_path, text):
 
 @pytest.mark.parametrize("word", [
     "", "---", "--", "-", "#N/A", "N/A", "NaN", "null", "OVRFLW", "Overflow", "OL", "Inf", "-inf", "#DIV/0!", "1.#QNAN",
-    "*****", "?", "9.9E+37", "9.91E37", "—",
+    "*****", "?", "9.9E+37", "9.91E37", "—", "∞", "-∞",
 ])  # fmt: skip
 def test_words_for_no_value(tmp_path, word):
     found = read(tmp_path, f"t,y\n0.0,3.5\n0.2,{word}\n0.4,3.05\n")
@@ -200,6 +200,16 @@ REFUSED = {
     "line 4: 3 cells, 2 expected; mend the line or leave it out with skip_rows: [4]": "t,y\n0,5\n1,4\n2,3,9\n3,2\n",
     "line 5: 'Channel B' stands between rows of numbers": "t,y\n0,5.5\n1,4\n\nChannel B\n0,9\n1,8\n",
     "line 5: a second table begins there, with t = 0 again": "t,y\n0,5.5\n1,4\n2,3\nt,y\n0,9\n1,8\n",
+    "line 4: a second table begins there, with t = 0 again": "0 5.5\n1 4\n\n0 9\n1 8\n",
+    "line 2: '20240301100000' in column 0 (t) may be a date; set time_format: '%Y%m%d%H%M%S'": (
+        "t,y\n20240301100000,1.5\n20240301100100,1\n"
+    ),
+    "holds '01.03.24 10h' in line 2); check delimiter, decimal and columns; set time_format if": (
+        "t,y\n01.03.24 10h,1.5\n01.03.24 11h,1\n"
+    ),
+    "line 3: each row begins with a name ('Cycle', 'Time [s]') and none stands above the columns": (
+        "Device: reader\n\nCycle;1;2;3\nTime [s];0;60;120\nA1;0,101;0,12;0,15\n"
+    ),
     "line 1: '3 2' may be a row of the table or its size; set skip_rows: 1": "3 2\n0.0 1.5\n0.1 1.2\n0.2 1\n",
     "line 1: 2 names above rows of 3 cells; name the columns by number": '"t","y"\n"1",0.5,3.5\n"2",0.2,3.1\n',
     "no column of numbers is left for y (column 1 (y) is empty)": "t,y\n0,\n1,\n2,\n",
@@ -250,6 +260,8 @@ def test_names_numbers_above_the_columns_and_names_given_twice(tmp_path):
         read(tmp_path, "t,y,y\n0,1.5,2\n1,2,3\n", columns={"y": ["y"]})
     units = "Time\tSignal\nns\tcounts\n0.0\t10\n0.5\t8\n"
     assert_array_equal(read(tmp_path, units, columns={"t": "ns", "y": ["Signal"]}).y, [10, 8])
+    remarks = "% run 7\n% t U\n% s V\n0 1.5\n1 1.2\n"
+    assert_array_equal(read(tmp_path, remarks, columns={"t": "t", "y": ["U"]}).y, [1.5, 1.2])
 
 
 def test_columns_that_nobody_asked_for_are_left_out_and_told(tmp_path):
@@ -303,6 +315,7 @@ def test_nanoseconds_survive_and_dates_beside_times_are_joined(tmp_path):
 @pytest.mark.parametrize(("stamps", "words", "time_format", "step"), [
     (["3/1/2024 10:00:00", "3/2/2024 10:00:00"], "may begin with the day or with the", "%m/%d/%Y %H:%M:%S", 86400),
     (["10:05", "10:06"], "may be hours and minutes, or minutes and seconds", "%M:%S", 1),
+    (["20240301", "20240302"], "may be a date; set", "%Y%m%d", 86400),
     (["Mon 1 10h", "Mon 1 11h"], "no column of numbers is left|holds no table", "Mon %d %Hh", 3600),
 ])  # fmt: skip
 def test_doubtful_time_stamps_need_their_format(tmp_path, stamps, words, time_format, step):

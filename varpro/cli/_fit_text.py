@@ -11,6 +11,7 @@ from varpro.errors import DataError
 from varpro.fit_config import FitConfig
 from varpro.tables import Table, read_table
 from varpro.tables.cells import MISSING, NUMBER, STAMP, TEXT
+from varpro.tables.stamps import is_stamp
 
 SHOWN = 6
 
@@ -68,12 +69,17 @@ def _time_column(table: Table, config: FitConfig, weights: list[int]) -> _Time:
         return _Time(table.find(key, "columns.t"))
     asked = [] if config.columns.y is None else [table.find(part, "columns.y") for part in config.columns.y]
     _refuse_narrow_header(table)
+    _refuse_series_in_rows(table)
     free = [j for j in range(table.width) if table.kind(j) in (NUMBER, STAMP) and j not in asked and j not in weights]
     if free and _is_index(table, free[0]) and len(free) > 1 and (len(free) > 2 or asked):
         table.notes.append(f"{table.label(free[0])} counts the rows, not read; set columns.t to use it")
         free = free[1:]
     if not free:
-        raise DataError(f"{table.path}: no column of numbers is left for t; check delimiter and columns")
+        line, cells = table.body.rows[0]
+        raise DataError(
+            f"{table.path}: no column of numbers is left for t ({table.label(0)} holds {cells[0]!r} in line {line}); "
+            "check delimiter and columns, or set time_format if these are time stamps"
+        )
     first = free[0]
     if len(free) > 1 and table.kind(first) == table.kind(free[1]) == STAMP and ":" in table.body.rows[0][1][free[1]]:
         return _Time(first, free[1])
@@ -99,6 +105,16 @@ def _refuse_narrow_header(table: Table) -> None:
         )
 
 
+def _refuse_series_in_rows(table: Table) -> None:
+    """Raise DataError for a table that lies on its side: no names above, but a name at the head of each row."""
+    heads = [cells[0] for _, cells in table.body.rows]
+    if not table.names and table.kind(0) == TEXT and len(set(heads)) == len(heads) > 1 and all(heads):
+        raise DataError(
+            f"{table.path}, line {table.lines[0]}: each row begins with a name ({heads[0]!r}, {heads[1]!r}) and none "
+            "stands above the columns; save the table transposed if its rows are the curves, else name the columns by number"
+        )
+
+
 def _y_columns(table: Table, config: FitConfig, time: _Time, weights: list[int]) -> list[int]:
     if config.columns.y is not None:
         return [table.find(key, "columns.y") for key in config.columns.y]
@@ -121,17 +137,34 @@ def _y_columns(table: Table, config: FitConfig, time: _Time, weights: list[int])
             held = held or (
                 f" ({table.label(j)} holds {cell!r} in line {line})" if cell else f" ({table.label(j)} is empty)"
             )
-        raise DataError(f"{table.path}: no column of numbers is left for y{held}; check delimiter, decimal and columns")
+        stamps = "; set time_format if these are time stamps" if any(table.kind(j) == TEXT for j in free) else ""
+        raise DataError(
+            f"{table.path}: no column of numbers is left for y{held}; check delimiter, decimal and columns{stamps}"
+        )
     return y
 
 
 def _times(table: Table, time: _Time) -> tuple[Array, list[str]]:
     """t, and a note where it was converted."""
     if time.clock is None and table.kind(time.column) != STAMP and table.options.time_format is None:
+        _refuse_dates_as_numbers(table, time.column)
         return table.numbers(time.column, "columns.t"), []
     stamps = table.stamps(*time)
     told = f"t in seconds since {stamps.origin} ({table.label(time.column)}, line {table.lines[0]})"
     return stamps.seconds, [told, *stamps.notes]
+
+
+def _refuse_dates_as_numbers(table: Table, column: int) -> None:
+    """Raise DataError for 20240301 and 20240301100000, which are no numbers of days or seconds."""
+    cells = [cells[column] for _, cells in table.body.rows if cells[column]]
+    for digits, time_format in ((8, "%Y%m%d"), (14, "%Y%m%d%H%M%S")):
+        if len(cells) > 1 and all(
+            len(c) == digits and c[:2] in ("19", "20") and is_stamp(c, time_format) for c in cells
+        ):
+            raise DataError(
+                f"{table.path}, line {table.lines[0]}: {cells[0]!r} in {table.label(column)} may be a date; "
+                f"set time_format: '{time_format}', or take another column for t"
+            )
 
 
 def _check_columns(table: Table, y: list[int], values: Array) -> None:
@@ -159,14 +192,24 @@ def _check_weights(table: Table, weights: list[int], spread: Array, values: Arra
 
 
 def _check_breaks(table: Table, t: Array, lines: Array) -> None:
-    """Raise DataError where t begins anew behind a repeated header: that is a second table."""
+    """Raise DataError where t begins anew behind a repeated header or a blank line: that is a second table."""
     for line in table.header.breaks:
         before, behind = t[lines < line], t[lines > line]
         if len(before) > 1 and behind.size and (np.diff(before) >= 0).all() and behind[0] < before[-1]:
-            raise DataError(
-                f"{table.path}, line {line}: a second table begins there, with t = {behind[0]:g} again; leave it out "
-                f"with skip_rows: ['{line}-'], or the first with skip_rows: {line - 1}"
-            )
+            raise _second_table(table, line, behind[0])
+    starts = np.flatnonzero(np.diff(lines) > 1) + 1
+    blocks = np.split(t, starts)
+    if len(blocks) > 1 and all(len(block) > 1 and (np.diff(block) > 0).all() for block in blocks):
+        anew = next((i for i in range(1, len(blocks)) if blocks[i][0] < blocks[i - 1][-1]), None)
+        if anew is not None:
+            raise _second_table(table, int(lines[starts[anew - 1]]), blocks[anew][0])
+
+
+def _second_table(table: Table, line: int, first: float) -> DataError:
+    return DataError(
+        f"{table.path}, line {line}: a second table begins there, with t = {first:g} again; leave it out with "
+        f"skip_rows: ['{line}-'], or the first with skip_rows: {line - 1}"
+    )
 
 
 def _missing_words(table: Table) -> list[str]:

@@ -9,71 +9,17 @@ from varpro.tables.options import TextOptions
 from varpro.tables.stamps import is_stamp
 
 NUMBER, MISSING, STAMP, TEXT = "N", "M", "T", "X"
-EMPTY_WORDS = frozenset(
-    [
-        "nan",
-        "na",
-        "n/a",
-        "null",
-        "none",
-        "nil",
-        "nd",
-        "n.d.",
-        "n.a.",
-        "?",
-        "#n/a",
-        "#na",
-        "#div/0!",
-        "#value!",
-        "#ref!",
-        "#num!",
-        "#name?",
-        "#null!",
-        "nonumber",
-    ]
-)
+EMPTY_WORDS = frozenset((
+    "nan", "na", "n/a", "null", "none", "nil", "nd", "n.d.", "n.a.", "?", "#n/a", "#na", "#div/0!", "#value!",
+    "#ref!", "#num!", "#name?", "#null!", "nonumber",
+))  # fmt: skip
 """What spreadsheets and programs write for no value, in lower case."""
-OVERFLOW_WORDS = frozenset(
-    [
-        "inf",
-        "+inf",
-        "-inf",
-        "infinity",
-        "+infinity",
-        "-infinity",
-        "overflow",
-        "overflw",
-        "ovrflw",
-        "ovflw",
-        "over",
-        "overrange",
-        "ovrng",
-        "overload",
-        "ovld",
-        "ovl",
-        "ol",
-        "o.l.",
-        "o.l",
-        "+ol",
-        "-ol",
-        "oor",
-        "saturated",
-        "sat",
-        "lod",
-        "bdl",
-        "1.#qnan",
-        "-1.#qnan",
-        "1.#ind",
-        "-1.#ind",
-        "1.#inf",
-        "-1.#inf",
-        "1.#qnan0",
-        "-1.#ind00",
-        "1.#qnb",
-        "1.#j",
-        "-1.#j",
-    ]
-)
+OVERFLOW_WORDS = frozenset((
+    "inf", "∞", "-∞", "+∞", "+inf", "-inf", "infinity", "+infinity", "-infinity", "overflow", "overflw", "ovrflw",
+    "ovflw", "over", "overrange", "ovrng", "overload", "ovld", "ovl", "ol", "o.l.", "o.l", "+ol", "-ol", "oor",
+    "saturated", "sat", "lod", "bdl", "1.#qnan", "-1.#qnan", "1.#ind", "-1.#ind", "1.#inf", "-1.#inf", "1.#qnan0",
+    "-1.#ind00", "1.#qnb", "1.#j", "-1.#j",
+))  # fmt: skip
 """What instruments write for a value beyond their range, in lower case."""
 SCPI = frozenset((9.9e37, -9.9e37, 9.91e37))
 """Overflow and not-a-number of instruments that speak SCPI (SCPI-1999, volume 1, 7.2.1.4 and 7.2.1.5)."""

@@ -85,7 +85,7 @@ def _names(body: Body, options: TextOptions) -> Header:
             break
         found.append((line, named))
         below = line
-        if comment or len(found) == HEADER_ROWS:
+        if len(found) == HEADER_ROWS:
             break
     header.rows = [cells for _, cells in found]
     typed = [j for j, k in enumerate(body.kinds) if k in (NUMBER, STAMP)]
@@ -167,6 +167,8 @@ def _drop_first_blocks(path: Path, body: Body) -> None:
 def _refuse_counts(path: Path, body: Body) -> None:
     """Raise DataError for a first row that holds the numbers of rows and columns, as some programs begin a table."""
     (line, cells), *rest = body.rows
+    if any(above < line for above, _ in (*body.others, *body.comments)):
+        return
     counts = [cell for cell in cells if cell.isdigit()]
     if len(counts) == len(cells) > 1 and int(counts[0]) == len(rest) and int(counts[1]) in (body.width, body.width - 1):
         raise DataError(

@@ -1,6 +1,7 @@
 """What a caller may say about a text file; everything else is found in it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from varpro.errors import ConfigError
 
@@ -37,7 +38,11 @@ class TextOptions:
         """Whether a line, counted from 1, is to be left out."""
         if isinstance(self.skip_rows, int):
             return line <= self.skip_rows
-        return any(first <= line <= last for first, last in map(line_range, self.skip_rows))
+        return any(first <= line <= last for first, last in self._ranges)
+
+    @cached_property
+    def _ranges(self) -> tuple[tuple[int, float], ...]:
+        return () if isinstance(self.skip_rows, int) else tuple(map(line_range, self.skip_rows))
 
 
 def line_range(entry: int | str) -> tuple[int, float]:
