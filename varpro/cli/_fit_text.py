@@ -111,7 +111,7 @@ def _refuse_series_in_rows(table: Table) -> None:
     if not table.names and table.kind(0) == TEXT and len(set(heads)) == len(heads) > 1 and all(heads):
         raise DataError(
             f"{table.path}, line {table.lines[0]}: each row begins with a name ({heads[0]!r}, {heads[1]!r}) and none "
-            "stands above the columns; save the table transposed if its rows are the curves, else name the columns by number"
+            "stands above the columns; save the table transposed if its rows are curves, else name columns by number"
         )
 
 

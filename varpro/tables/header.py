@@ -167,7 +167,7 @@ def _drop_first_blocks(path: Path, body: Body) -> None:
 def _refuse_counts(path: Path, body: Body) -> None:
     """Raise DataError for a first row that holds the numbers of rows and columns, as some programs begin a table."""
     (line, cells), *rest = body.rows
-    if any(above < line for above, _ in (*body.others, *body.comments)):
+    if len(rest) < 2 or any(above < line for above, _ in (*body.others, *body.comments)):
         return
     counts = [cell for cell in cells if cell.isdigit()]
     if len(counts) == len(cells) > 1 and int(counts[0]) == len(rest) and int(counts[1]) in (body.width, body.width - 1):
