@@ -17,6 +17,7 @@ __all__ = ["RunConfig", "check_partition", "find_config", "list_configs", "load_
 
 
 M = TypeVar("M", bound=BaseModel)
+C = TypeVar("C", bound="HasData")
 
 
 class Section(BaseModel):
@@ -53,6 +54,14 @@ Int = Annotated[int, BeforeValidator(_strict_int)]
 Float = Annotated[float, BeforeValidator(_strict_float)]
 
 
+def _label(value: Any) -> Any:
+    """A label as text: 3 may stand for '3'."""
+    return str(value) if isinstance(value, int) else value
+
+
+Label = Annotated[str, BeforeValidator(_label), Field(min_length=1)]
+
+
 class Data(Section):
     """Which images."""
 
@@ -64,6 +73,14 @@ class Data(Section):
     """At most so many training images, from the beginning; null = all."""
     test: Annotated[Int, Field(ge=1)] | None = None
     """At most so many test images, from the beginning; null = all."""
+    classes: Annotated[list[Label], Field(min_length=2)] | None = None
+    """Labels of your own data in the order of the classes; null = all that occur, sorted."""
+
+
+class HasData(Section):
+    """Any config of a training."""
+
+    data: Data
 
 
 class Model(Section):
@@ -158,10 +175,9 @@ class Refine(Section):
     """lambda never falls below: without a floor each step on a sample fits that sample."""
 
 
-class RunConfig(Section):
+class RunConfig(HasData):
     """A whole run.  `subnetworks` x (`units`, `samples`) is the partition."""
 
-    data: Data
     model: Model = Model()
     subnetworks: Annotated[Int, Field(ge=0)] = 104
     """Independent networks, trained, then glued; 0 = one network of `units` random units, which needs `refine`."""
@@ -247,6 +263,13 @@ def validated(model: type[M], tree: dict[str, Any], where: str, origins: Mapping
         raise ConfigError(f"{heads[-1] if heads else where}: {complaint}") from None
 
 
+def with_classes(config: C, class_names: Sequence[str]) -> C:
+    """The config with the labels that were found in the user's own data; unchanged where they are 0..K-1."""
+    if list(class_names) == [str(k) for k in range(len(class_names))]:
+        return config
+    return config.model_copy(update={"data": config.data.model_copy(update={"classes": list(class_names)})})
+
+
 def check_without_data(config: RunConfig) -> None:
     """Contradictions that show before any data are read.  Raises ConfigError."""
     if config.subnetworks == 0 and not config.refine.enabled:
@@ -267,7 +290,11 @@ def check_partition(config: RunConfig, n_train: int, n_classes: int, shape: tupl
     """
     _, rows, columns = shape
     if config.subnetworks and config.samples > n_train:
-        remedy = f"set samples <= {n_train}" if n_train > config.units else "use more images"
+        remedy = (
+            f"set samples <= {n_train}"
+            if n_train > config.units
+            else (f"use more images, or fewer units: units < {n_train}, and samples <= {n_train}")
+        )
         raise ConfigError(f"samples is {config.samples}, but there are {n_train} training images; {remedy}")
     if config.subnetworks and config.samples < n_classes:
         raise ConfigError(

@@ -12,6 +12,7 @@ from varpro.config import Bool, Float, Int, Section
 from varpro.config_errors import explain
 from varpro.config_file import apply_override, read_tree
 from varpro.errors import ConfigError
+from varpro.tables.options import DELIMITERS, TextOptions, line_range
 
 MODELS: dict[str, tuple[Callable[..., models.Model], tuple[str, ...]]] = {
     "exponentials": (models.Exponentials, ("n", "offset", "rates")),
@@ -42,6 +43,19 @@ def _one_of(kinds: Any, words: str) -> Any:
     return BeforeValidator(check)
 
 
+def _no_text(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise ValueError("must be a number")
+    return value
+
+
+def _delimiter(value: Any) -> Any:
+    if not isinstance(value, str) or not (len(value) == 1 or value in DELIMITERS):
+        raise ValueError(f"must be one character, or one of {', '.join(DELIMITERS)}")
+    return value
+
+
+Delimiter = Annotated[str, BeforeValidator(_delimiter)]
 Column = Int | Annotated[str, Field(min_length=1)]
 _End = Float | list[Float] | None
 _Tie = str | tuple[str, Float] | tuple[str, Float, Float]
@@ -53,6 +67,11 @@ Tie = Annotated[Any, _one_of(_Tie, "the other's name, [name, factor] or [name, f
 Linear = Annotated[Any, _one_of(_Linear, "free, nonnegative or [lower, upper]")]
 Ridge = Annotated[Any, _one_of(_Ridge, "gcv or a number >= 0")]
 Fixed = Annotated[Any, _one_of(_Fixed, "a list of names, or a mapping name: value")]
+_Skip = Annotated[Int, Field(ge=0)] | list[Int | str]
+SkipRows = Annotated[Any, _one_of(_Skip, "a number of lines, or a list of lines from 1 and ranges such as '40-99'")]
+Texts = tuple[Annotated[str, Field(min_length=1)], ...]
+_Missing = tuple[Annotated[float, BeforeValidator(_no_text)] | str, ...] | None
+Missing = Annotated[Any, _one_of(_Missing, "a list of words or numbers")]
 
 
 class Part(Section):
@@ -103,8 +122,8 @@ class Part(Section):
 class Columns(Section):
     """Where t and y are: columns of a text file by name or number from 0, arrays of a .npz or .h5 by name."""
 
-    t: Column | None = None
-    """null = the first column, or the array t."""
+    t: Column | Annotated[list[Column], Field(min_length=2, max_length=2)] | None = None
+    """null = the first column of numbers or time stamps, or the array t; two columns: a date and a time of day."""
     y: list[Column] | None = None
     """null = all columns but t and the weights', or the array y."""
 
@@ -150,8 +169,28 @@ class FitConfig(Section):
     """The weights are 1 / known errors: standard errors are not scaled with the residual."""
     shared: Bool = False
     """Several y share the nonlinear parameters (one fit of y (N, K)); false = each is a fit of its own."""
+    skip_rows: SkipRows = 0
+    """Lines of a text file not to read: the first so many, or a list of numbers from 1 and ranges as 40-99, 40-."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal sign of a text file; the other one then separates thousands; null = found in the file."""
+    delimiter: Delimiter | None = None
+    """Between the columns: one character, or tab, semicolon, comma, bar, space; null = found in the file."""
+    comment: Texts | None = None
+    """How lines that are not read begin, beside # % // ! and ;."""
+    encoding: Annotated[str, Field(min_length=1)] | None = None
+    """Of a text file, such as utf-8, latin-1, utf-16; null = found in the file."""
+    missing: Missing = None
+    """Further cells or numbers that stand for no value, such as [-999, LOW]."""
+    time_format: Annotated[str, Field(min_length=1)] | None = None
+    """How time stamps are written, in the letters of strftime; null = found where there is no doubt."""
     output: str | None = None
     """Output folder; null = runs/<name of the config>."""
+
+    @field_validator("comment", "missing", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        """One may stand without the list."""
+        return value if value is None or isinstance(value, list | tuple) else [value]
 
     @field_validator("model", mode="before")
     @classmethod
@@ -165,6 +204,21 @@ class FitConfig(Section):
         tree = self.model_dump(mode="json")
         tree["model"] = [{"kind": part.kind, **part.given} for part in self.model]
         return tree
+
+    @field_validator("skip_rows")
+    @classmethod
+    def _ranges(cls, value: Any) -> Any:
+        for entry in value if isinstance(value, list) else ():
+            line_range(entry)
+        return value
+
+    def text_options(self) -> TextOptions:
+        """How a text file is to be read."""
+        skip = tuple(self.skip_rows) if isinstance(self.skip_rows, list) else self.skip_rows
+        return TextOptions(
+            skip_rows=skip, decimal=self.decimal, encoding=self.encoding, missing=tuple(self.missing or ()),
+            delimiter=self.delimiter, comment=self.comment or (), time_format=self.time_format,
+        )  # fmt: skip
 
     def build(self) -> models.Model:
         """The model, a sum where there are several summands."""

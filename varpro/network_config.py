@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from varpro.config import Bool, Data, Float, Int, Section, read_overridden, validated
+from varpro.config import Bool, Float, HasData, Int, Section, read_overridden, validated
 from varpro.config_file import find_config, read_tree, shown_path
 from varpro.errors import ConfigError
 from varpro.train.architectures import Plan, plan_network
@@ -173,10 +173,9 @@ class Baseline(Section):
     """Another network for it; null = the same one with a last layer, and without xi where xi is all that differs."""
 
 
-class NetworkConfig(Section):
+class NetworkConfig(HasData):
     """A whole run of a network."""
 
-    data: Data
     network: NetworkKind
     objective: Objective = Objective()
     optimiser: Optimiser = Optimiser()

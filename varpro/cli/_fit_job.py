@@ -51,12 +51,30 @@ def _start(config: FitConfig, model: Model, data: FitData) -> Array | None:
         return np.array(config.start)
     if data.single:
         return None
-    with np.errstate(all="ignore"):
-        finite = np.where(np.isfinite(data.y), data.y, 0.0)
-        mean = finite.sum(axis=0) / np.isfinite(data.y).sum(axis=0)
     t = data.t if data.t.ndim == 1 or data.t.shape != data.y.shape[:2] else data.t[0]
-    good = np.isfinite(mean) if mean.ndim == 1 else np.isfinite(mean).all(axis=1)
-    return np.asarray(model.guess(t[good], mean[good])) if len(t) == len(mean) else None
+    return _guessed(model, t, _mean(data.y))
+
+
+def _mean(values: Array) -> Array:
+    """Over the first axis, of the finite values; NaN where there are none."""
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(values)
+        mean: Array = np.where(finite, values, 0.0).sum(axis=0) / finite.sum(axis=0)
+    return mean
+
+
+def _guessed(model: Model, t: Array, y: Array) -> Array | None:
+    """The model's guess from the points where all columns of y (N,) or (N, K) have a value, else from their mean.
+
+    None where t does not fit y or y has no value: `varpro.fit` has the words for both.
+    """
+    if t.ndim != 1 or len(t) != len(y) or not len(y):
+        return None
+    good = np.isfinite(y) if y.ndim == 1 else np.isfinite(y).all(axis=1)
+    if y.ndim > 1 and good.sum() <= len(model.parameter_names):
+        y = _mean(y.T)
+        good = np.isfinite(y)
+    return np.asarray(model.guess(t[good], y[good])) if good.any() else None
 
 
 def _fit_single(config: FitConfig, model: Model, data: FitData, output: Path, options: Namespace) -> None:
@@ -68,11 +86,17 @@ def _fit_single(config: FitConfig, model: Model, data: FitData, output: Path, op
         )  # fmt: skip
         display.advance(fit.cost)
     try:
-        write_single(fit, config, repr(model), options.data, output)
+        write_single(fit, config, repr(model), options.data, output, data.notes)
     except OSError as error:
         raise unwritable(output, error) from error
     if not options.quiet:
-        print(f"{fit}\n\n{model!r} -> {output}")
+        outcome = "" if fit.success else f"not converged: {fit.status.message}\n\n"
+        print(f"{_told(options.data, data)}{fit}\n\n{outcome}{model!r} -> {output}")
+
+
+def _told(source: str, data: FitData) -> str:
+    """What was left out or converted on reading, a line each and an empty one."""
+    return "".join(f"{source}: {note}\n" for note in data.notes) + ("\n" if data.notes else "")
 
 
 def _fit_batch(
@@ -101,13 +125,13 @@ def _fit_batch(
     if gathered is None or data is None:
         return
     everything = Rows.joined([part for part in gathered if part is not None])
-    summary = {"ranks": comm.size, "elapsed_seconds": time.perf_counter() - clock}
+    summary = {"ranks": comm.size, "elapsed_seconds": time.perf_counter() - clock, "notes": list(data.notes)}
     try:
         write_batch(everything, data.shape, config, repr(model), options.data, output, summary)
     except OSError as error:
         raise unwritable(output, error) from error
     if not options.quiet:
-        print(f"{describe_batch(everything)}\n\n{model!r} -> {output}")
+        print(f"{_told(options.data, data)}{describe_batch(everything)}\n\n{model!r} -> {output}")
 
 
 def _scattered(comm: Communicator, data: FitData | None) -> FitData:
@@ -135,20 +159,23 @@ def _scattered(comm: Communicator, data: FitData | None) -> FitData:
 
 def _describe(config: FitConfig, model: Model, data: FitData, start: Array | None, ranks: int) -> str:
     """What --dry-run prints."""
-    if start is None:
-        finite = np.isfinite(data.y) if data.y.ndim == 1 else np.isfinite(data.y).all(axis=1)
-        start = np.asarray(model.guess(data.t[finite], data.y[finite]))
+    if start is None and data.single:
+        start = _guessed(model, data.t, data.y)
     count = 1 if data.single else len(data.y)
-    values = ", ".join(f"{name} = {value:.6g}" for name, value in zip(model.parameter_names, start, strict=True))
+    names = model.parameter_names
+    values = ", ".join(names)
+    if start is not None:
+        values = ", ".join(f"{name} = {value:.6g}" for name, value in zip(names, start, strict=True))
     missing = int(np.isnan(data.y).sum())
     table = [
         ("model", repr(model)),
         ("columns", ", ".join(model.column_names)),
-        ("start", values + (" (given)" if config.start is not None else " (guessed)")),
+        ("start", values + (" (given)" if config.start is not None else " (guessed)" if start is not None else "")),
         ("data", f"y {data.y.shape}, t {data.t.shape}, {missing} missing values"),
         ("problems", f"{count} on {ranks} rank{'s' if ranks > 1 else ''}"),
         ("weights", "none" if data.weights is None else str(data.weights.shape)),
         ("output", str(config.output)),
+        *(("note", note) for note in data.notes),
     ]
     resolved = yaml.safe_dump(config.as_dict(), sort_keys=False, default_flow_style=None)
     return resolved + "\n" + "\n".join(f"{name:<10}{text}" for name, text in table)

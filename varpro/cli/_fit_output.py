@@ -1,7 +1,7 @@
 """What varpro-fit leaves behind: result.json, table.csv, config.resolved.yaml and fit.png."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,12 @@ class Rows:
         return {Status(int(v)).label: int(n) for v, n in zip(values, numbers, strict=True)}
 
 
-def write_single(fit: FitResult, config: FitConfig, model: str, data: str, output: Path) -> None:
-    """The files of one fit.  Raises OSError."""
+def write_single(
+    fit: FitResult, config: FitConfig, model: str, data: str, output: Path, notes: Sequence[str] = ()
+) -> None:
+    """The files of one fit; notes : what was left out or converted on reading.  Raises OSError."""
     extra = {"r_squared": fit.r_squared, "reduced_chi2": fit.reduced_chi2, "sigma": fit.sigma, "ridge": fit.ridge}
+    extra["notes"] = list(notes)
     _write_common({"problems": 1, **fit.to_dict(), **extra}, config, model, data, output)
     _write_table(Rows.one(fit), (), output / "table.csv")
     draw_fit(fit, output / "fit.png")
@@ -163,7 +166,7 @@ def _write_table(rows: Rows, shape: tuple[int, ...], path: Path) -> None:
 
 def _lines(rows: Rows, shape: tuple[int, ...], columns: dict[str, Array]) -> Iterator[list[str]]:
     count = len(rows.rss)
-    labels = [status.label for status in Status]
+    labels = {status.value: status.label for status in Status}
     for first in range(0, count, ROWS):
         block = slice(first, min(first + ROWS, count))
         index = np.unravel_index(np.arange(block.start, block.stop), shape if len(shape) > 1 else (count,))

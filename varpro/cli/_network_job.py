@@ -6,6 +6,7 @@ from pathlib import Path
 
 from varpro.cli._network_dry_run import describe_network
 from varpro.cli._output import output_folder, unwritable
+from varpro.config import with_classes
 from varpro.distributed import Communicator
 from varpro.network_config import NetworkConfig, check_with_data, load_network_config
 from varpro.report.progress import make_display
@@ -19,7 +20,7 @@ def run_network_job(comm: Communicator, options: Namespace) -> int:
         options.config, options.set, seed=options.seed, device=options.backend, output=options.output
     )
     if options.dry_run:
-        dataset, split, plan = _checked_data(comm, config, options.data)
+        config, dataset, split, plan = _checked_data(comm, config, options.data)
         if comm.rank == 0:
             print(describe_network(config, dataset, split, plan, comm))
         return 0
@@ -28,7 +29,7 @@ def run_network_job(comm: Communicator, options: Namespace) -> int:
     require_device(config.device)
     with output_folder(comm, Path(config.output or "runs"), overwrite=options.overwrite) as output:
         clock = time.perf_counter()
-        dataset, _, _ = _checked_data(comm, config, options.data)
+        config, dataset, _, _ = _checked_data(comm, config, options.data)
         load_seconds = time.perf_counter() - clock
         with make_display(quiet=options.quiet, first_rank=comm.rank == 0) as display:
             outcome = train_network(config, comm, dataset=dataset, display=display, load_seconds=load_seconds)
@@ -49,7 +50,11 @@ def run_network_job(comm: Communicator, options: Namespace) -> int:
     return 0
 
 
-def _checked_data(comm: Communicator, config: NetworkConfig, data_dir: Path | None) -> tuple[DataSet, Split, Plan]:
-    dataset = load_dataset(config.data.source, data_dir, comm=comm)
+def _checked_data(
+    comm: Communicator, config: NetworkConfig, data_dir: Path | None
+) -> tuple[NetworkConfig, DataSet, Split, Plan]:
+    """The config with the labels that were found, the data set, its parts, the network."""
+    dataset = load_dataset(config.data.source, data_dir, comm=comm, classes=config.data.classes)
     split = dataset.split(config.data.validation, config.data.train, config.data.test)
-    return dataset, split, check_with_data(config, len(split.train), dataset.n_classes, dataset.shape)
+    plan = check_with_data(config, len(split.train), dataset.n_classes, dataset.shape)
+    return with_classes(config, dataset.class_names) if dataset.own else config, dataset, split, plan

@@ -7,9 +7,10 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import DataError, OutputError
-from varpro.train.datasets import check_pixels, load_dataset
+from varpro.train.datasets import label_values, load_dataset
 from varpro.train.idx import read_cifar_batches, read_idx
-from varpro.train.own_data import read_arrays
+from varpro.train.own_data import plain_labels, read_arrays
+from varpro.train.pixels import check_pixels
 from varpro.train.predictions import WRITERS
 from varpro.train.storage import load_model
 
@@ -24,16 +25,30 @@ def predict_file(model: Path, source: str, output: str | None, data_dir: Path | 
     network = load_model(model)
     images, labels = read_images(source, data_dir)
     scores = network.scores(images)
-    predicted = np.argmax(scores, axis=1)
+    values = label_values(network.class_names, network.dataset, scores.shape[1])
+    predicted = values[np.argmax(scores, axis=1)]
     try:
-        writer(path, predicted, scores)
+        writer(path, predicted, scores, values)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise OutputError(f"{path} cannot be written ({reason}); choose another file with --output") from None
     lines = [f"{len(predicted)} images -> {path}"]
     if labels is not None and len(labels):
-        lines.append(f"accuracy against the labels of {source}: {100 * np.mean(predicted == labels):.2f} %")
+        lines.append(_accuracy(source, predicted.astype(str), labels, values.astype(str)))
     return "\n".join(lines)
+
+
+def _accuracy(source: str, predicted: Array, labels: Array, classes: Array) -> str:
+    """The share of right labels; labels that are no class of the model are told, and count as wrong."""
+    given = plain_labels(labels)
+    if given is None:
+        return f"the labels of {source} are {labels.dtype}; no accuracy"
+    unknown = np.unique(given[~np.isin(given, classes)])
+    listed = ", ".join(unknown[:6]) + (" ..." if unknown.size > 6 else "")
+    if not np.isin(given, classes).any():
+        return f"the labels of {source} ({listed}) are none of the model's ({', '.join(classes[:6])}): no accuracy"
+    more = f" (of no class of the model, counted as wrong: {listed})" if unknown.size else ""
+    return f"accuracy against the labels of {source}: {100 * np.mean(predicted == given):.2f} %{more}"
 
 
 def read_images(source: str, data_dir: Path | None) -> tuple[Array, Array | None]:
@@ -74,7 +89,7 @@ def _read_file(path: Path) -> tuple[Array, Array | None]:
     return read_idx(path), None
 
 
-def _writer(path: Path, *, overwrite: bool) -> Callable[[Path, Array, Array], None]:
+def _writer(path: Path, *, overwrite: bool) -> Callable[[Path, Array, Array, Array], None]:
     """How to write the output.  Raises OutputError for an ending that is not known, and for a file that is there."""
     if path.suffix not in WRITERS:
         ending = path.suffix or "(none)"

@@ -8,7 +8,7 @@ from pathlib import Path
 from varpro.arrays import Device
 from varpro.cli._dry_run import describe
 from varpro.cli._output import output_folder, unwritable
-from varpro.config import RunConfig, check_partition, list_configs, load_config
+from varpro.config import RunConfig, check_partition, list_configs, load_config, with_classes
 from varpro.distributed import Communicator
 from varpro.errors import ConfigError
 from varpro.network_config import is_network_config
@@ -32,21 +32,22 @@ def run_job(comm: Communicator, options: Namespace) -> int:
     config = load_config(options.config, options.set, seed=options.seed, backend=options.backend, output=options.output)
     device = choose_device(config, comm)
     if options.dry_run:
-        dataset, split = _checked_data(comm, config, options.data)
+        config, dataset, split = _checked_data(comm, config, options.data)
         if comm.rank == 0:
             print(describe(config, dataset, split, comm, device))
         return 0
     with output_folder(comm, Path(config.output or "runs"), overwrite=options.overwrite) as output:
         clock = time.perf_counter()
-        dataset, _ = _checked_data(comm, config, options.data)
+        config, dataset, _ = _checked_data(comm, config, options.data)
         return _train(comm, config, device, dataset, output, options.quiet, time.perf_counter() - clock)
 
 
-def _checked_data(comm: Communicator, config: RunConfig, data_dir: Path | None) -> tuple[DataSet, Split]:
-    dataset = load_dataset(config.data.source, data_dir, comm=comm)
+def _checked_data(comm: Communicator, config: RunConfig, data_dir: Path | None) -> tuple[RunConfig, DataSet, Split]:
+    """The config with the labels that were found, the data set and its parts."""
+    dataset = load_dataset(config.data.source, data_dir, comm=comm, classes=config.data.classes)
     split = dataset.split(config.data.validation, config.data.train, config.data.test)
     check_partition(config, len(split.train), dataset.n_classes, dataset.shape)
-    return dataset, split
+    return with_classes(config, dataset.class_names) if dataset.own else config, dataset, split
 
 
 def _train(

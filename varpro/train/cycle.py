@@ -109,7 +109,7 @@ def learning_cycle(
         task = subnetwork_task(run, rows, stream)
         if stream == TRAINING:  # guessed labels may lack a class, the user's may not
             partition = {"count": config.subnetworks, "samples": config.samples, "seed": config.seed, "stream": stream}
-            require_classes(rows.labels, run.n_classes, **partition)
+            require_classes(rows.labels, run.class_names, **partition)
         trained, ranks = _train_on_device(run, task, name) if run.device else _train_subnetworks(run, task, name)
         parts = run.comm.bcast([(t.units, t.w) for t in trained] if run.comm.rank == 0 else None)
         assert parts is not None

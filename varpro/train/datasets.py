@@ -5,16 +5,18 @@ Pixels stay bytes where the files hold bytes; floats must lie in [0, 1].  Nothin
 
 import difflib
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.errors import DataError
+from varpro.errors import ConfigError, DataError
 from varpro.train.idx import read_cifar_batches, read_idx, read_optdigits
 from varpro.train.own_data import read_own
+from varpro.train.pixels import check_pixels
 from varpro.train.sources import FILES, require_file
 
 ALIASES = {"fashion": "fashion-mnist", "fashion_mnist": "fashion-mnist", "cifar-10": "cifar10"}
@@ -73,6 +75,13 @@ class DataSet:
     class_names: tuple[str, ...]
     n_validation: int = field(default=0)
     """Held out from the end of the training part unless a config says otherwise"""
+    numbers: Array | None = None
+    """Of the training images in the user's file, which are in another order here"""
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the user's file."""
+        return self.numbers is not None
 
     @property
     def n_classes(self) -> int:
@@ -96,27 +105,49 @@ class DataSet:
         missing = np.flatnonzero(np.bincount(self.train.labels[:kept], minlength=self.n_classes) == 0)
         if missing.size:
             raise DataError(
-                f"{self.name}: none of the {kept} images left to train on is of class {missing[0]}; "
+                f"{self.name}: none of the {kept} images left to train on is of class {self.class_names[missing[0]]}"
+                f"{self._where_else(int(missing[0]), total - held)}; "
                 "raise data.train, or lower data.validation"
             )
         parts = (slice(0, kept), slice(total - held, total))
         trained, validated = (Part(self.train.images[rows], self.train.labels[rows]) for rows in parts)
         return Split(trained, validated, Part(self.test.images[:tested], self.test.labels[:tested]))
 
+    def _where_else(self, label: int, first_held: int) -> str:
+        """Where the images of a class are that the training lacks, for a message."""
+        held = np.flatnonzero(self.train.labels[first_held:] == label) + first_held
+        if not held.size or self.numbers is None:
+            return ""
+        listed = ", ".join(map(str, np.sort(self.numbers[held])[:3])) + (" ..." if held.size > 3 else "")
+        which = (
+            f"its only image, number {listed} of the file," if held.size == 1 else f"its images ({listed} of the file)"
+        )
+        return f": {which} fell into the validation part"
 
-def load_dataset(source: str, data_dir: Path | None = None, *, comm: Barrier | None = None) -> DataSet:
+
+def load_dataset(
+    source: str,
+    data_dir: Path | None = None,
+    *,
+    comm: Barrier | None = None,
+    classes: Sequence[str] | None = None,
+) -> DataSet:
     """A data set by name, or the user's own by the path of a .npz or .h5.  Collective where comm is given.
 
+    classes : labels of the user's own data in the order of the classes; None = all that occur, sorted.
     Rank 0 downloads what is missing, then the first rank of every machine that cannot see it; the others wait.
-    Raises DataError.
+    Raises DataError; ConfigError for classes of a set by name.
     """
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"--data {data_dir}: no such folder; name the one that holds mnist/, cifar10/, ...")
     name = ALIASES.get(source.lower(), source.lower())
     if Path(source).suffix in (".npz", ".h5", ".hdf5"):
-        own = read_own(Path(source) if Path(source).is_file() or data_dir is None else data_dir / source)
-        dataset = DataSet(Path(source).stem, Part(*own.train), Part(*own.test), own.class_names, len(own.train[1]) // 6)
-    elif name == "digits":
+        own = read_own(Path(source) if Path(source).is_file() or data_dir is None else data_dir / source, classes)
+        train, test = Part(*own.train), Part(*own.test)
+        return check_dataset(DataSet(Path(source).stem, train, test, own.class_names, len(train) // 6, own.numbers))
+    if classes is not None:
+        raise ConfigError(f"data.classes is for your own images, data.source is {source}; remove data.classes")
+    if name == "digits":
         dataset = _embedded_digits()
     elif name in FILES:
         dataset = _public(name, _files(name, data_dir, comm))
@@ -198,6 +229,20 @@ def _embedded_digits() -> DataSet:
     return DataSet("digits", train, test, tuple(str(d) for d in range(10)), first // 6)
 
 
+def label_values(class_names: Sequence[str], dataset: str, n_classes: int) -> Array:
+    """The label of each class as it stands in the files that a model was trained on, (K,) int64 or text.
+
+    The files of the public sets number their classes; a user's labels are numbers where all of them are.
+    """
+    published = {"fashion-mnist": FASHION, "cifar10": CIFAR}.get(dataset)
+    if not class_names or tuple(class_names) == published:
+        return np.arange(n_classes)
+    try:
+        return np.array([int(name) for name in class_names])
+    except ValueError:
+        return np.array(class_names, dtype=str)
+
+
 def check_dataset(dataset: DataSet) -> DataSet:
     """The data set with int64 labels, or DataError.
 
@@ -213,7 +258,9 @@ def check_dataset(dataset: DataSet) -> DataSet:
             "they must agree"
         )
     if n_classes < 2:
-        raise DataError(f"{name}: every label is {train.labels[0]}; there must be two classes or more to tell apart")
+        raise DataError(
+            f"{name}: every label is {dataset.class_names[train.labels[0]]}; there must be two classes or more"
+        )
     missing = np.flatnonzero(np.bincount(train.labels, minlength=n_classes) == 0)
     if missing.size:
         hint = "; subtract 1 if they count from 1" if missing[0] == 0 else ""
@@ -224,7 +271,7 @@ def check_dataset(dataset: DataSet) -> DataSet:
     if train.images.min() == train.images.max():
         value = train.images.min()
         raise DataError(f"{name}: every pixel of every training image is {value}; there is nothing to learn from")
-    return DataSet(name, train, test, dataset.class_names, dataset.n_validation)
+    return replace(dataset, train=train, test=test)
 
 
 def _checked(name: str, kind: str, part: Part, n_classes: int) -> Part:
@@ -238,22 +285,3 @@ def _checked(name: str, kind: str, part: Part, n_classes: int) -> Part:
         bad = labels[(labels < 0) | (labels >= n_classes)][0]
         raise DataError(f"{name}: a {kind} label is {bad}; labels must lie in 0..{n_classes - 1}")
     return Part(images, labels.astype(np.int64))
-
-
-def check_pixels(what: str, images: Array) -> None:
-    """Raise DataError unless images (N, ...) are bytes, or finite floats in [0, 1]; `what` heads the message."""
-    if images.dtype == np.uint8 or not images.size:
-        return
-    low, high = float(images.min()), float(images.max())  # a NaN anywhere makes both NaN
-    if not (np.isfinite(low) and np.isfinite(high)):
-        bad = np.flatnonzero([not np.isfinite(image).all() for image in images])
-        raise DataError(
-            f"{what} image {bad[0]} has a pixel that is NaN or infinite ({len(bad)} of {len(images)} images have one); "
-            "repair or remove them"
-        )
-    if low < 0 or high > 1:
-        remedy = f"divide by {255 if 16 < high <= 255 else high:g}" if low >= 0 else "shift and scale them"
-        raise DataError(
-            f"{what} pixels lie in [{low:g}, {high:g}], they must lie in [0, 1]; {remedy} "
-            "(pixels saved as uint8 are divided by 255)"
-        )

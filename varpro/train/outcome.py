@@ -67,6 +67,7 @@ def _metrics(run: Run, found: "Findings") -> dict[str, Any]:
     unset = dict.fromkeys(("ambiguous_fraction", "guess_accuracy", "agreement_with_guesses", "test_accuracy"))
     return {
         "dataset": run.dataset,
+        "class_names": list(run.class_names),
         "backend": "cuda" if run.device else "cpu",
         "device": run.device.name if run.device else None,
         "ranks": run.comm.size,

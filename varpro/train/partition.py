@@ -4,6 +4,7 @@ So the result depends neither on the number of ranks nor on which rank took whic
 very same untrained units again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,18 +64,23 @@ def draw(design: Design, images: Array, samples: int, seed: int, stream: int, in
     return Draw(rows, units, w)
 
 
-def require_classes(labels: Array, n_classes: int, *, count: int, samples: int, seed: int, stream: int) -> None:
+def require_classes(
+    labels: Array, class_names: Sequence[str], *, count: int, samples: int, seed: int, stream: int
+) -> None:
     """Raise DataError if a class is missing from the mini-batch of one of `count` sub-networks.
 
-    labels : (N,), of all images.  Told before anything is trained: an output without an example could not be fitted.
+    labels : (N,), of all images; class_names : (K,).
+    Told before anything is trained: an output without an example could not be fitted.
     """
     for index in range(count):
         batch = labels[drawn_rows(generator(seed, stream, index), len(labels), samples)]
-        missing = np.flatnonzero(np.bincount(batch, minlength=n_classes) == 0)
+        missing = np.flatnonzero(np.bincount(batch, minlength=len(class_names)) == 0)
         if missing.size:
+            have = int((labels == missing[0]).sum())
             raise DataError(
-                f"sub-network {index}: none of its {len(batch)} images is of class {missing[0]}; "
-                f"raise samples (or leave out the class: {n_classes} classes are in the labels)"
+                f"sub-network {index}: none of its {len(batch)} images is of class {class_names[missing[0]]}, of which "
+                f"the {len(labels)} training images hold {have}; raise samples, take fewer sub-networks, add images of "
+                f"the class, or leave it out ({len(class_names)} classes are in the labels)"
             )
 
 

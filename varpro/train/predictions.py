@@ -10,22 +10,29 @@ import numpy as np
 from varpro.arrays import Array
 
 
-def _write_csv(path: Path, labels: Array, scores: Array) -> None:
+def _write_csv(path: Path, labels: Array, scores: Array, classes: Array) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["index", "label", *(f"score_{k}" for k in range(scores.shape[1]))])
+        table.writerow(["index", "label", *(f"score_{name}" for name in classes)])
         for index, (label, row) in enumerate(zip(labels, scores, strict=True)):
-            table.writerow([index, int(label), *(f"{value:.9g}" for value in row)])
+            table.writerow([index, label, *(f"{value:.9g}" for value in row)])
 
 
-def _write_npz(path: Path, labels: Array, scores: Array) -> None:
-    np.savez(path, labels=labels, scores=scores)
+def _write_npz(path: Path, labels: Array, scores: Array, classes: Array) -> None:
+    np.savez(path, labels=labels, scores=scores, classes=classes)
 
 
-def _write_h5(path: Path, labels: Array, scores: Array) -> None:
+def _write_h5(path: Path, labels: Array, scores: Array, classes: Array) -> None:
     with h5py.File(path, "w") as file:
-        file["labels"], file["scores"] = labels, scores
+        file["scores"] = scores
+        for name, values in (("labels", labels), ("classes", classes)):
+            file[name] = values if values.dtype.kind != "U" else values.astype(h5py.string_dtype())
 
 
-WRITERS: dict[str, Callable[[Path, Array, Array], None]] = {".csv": _write_csv, ".npz": _write_npz, ".h5": _write_h5}
-"""By the ending of the file: write(path, labels (N,), scores (N, K)).  Raise OSError."""
+WRITERS: dict[str, Callable[[Path, Array, Array, Array], None]] = {
+    ".csv": _write_csv,
+    ".npz": _write_npz,
+    ".h5": _write_h5,
+}
+"""By the ending of the file: write(path, labels (N,), scores (N, K), classes (K,)); labels as they stand in the user's
+files.  Raise OSError."""

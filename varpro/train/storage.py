@@ -78,7 +78,7 @@ def load_network(path: str | Path) -> Network:
         with h5py.File(path, "r") as file:
             kind, shape = str(file.attrs["unit"]), tuple(int(n) for n in file.attrs["shape"])
             count, sigma = int(file.attrs["count"]), str(file.attrs["sigma"])
-            names = tuple(str(name) for name in file.attrs["class_names"])
+            names = tuple(str(name) for name in file.attrs.get("class_names", ()))
             w, a, dataset = file["w"][:], file["a"][:], str(file.attrs["dataset"])
             if kind == LocalBilinearUnits.kind:
                 units = LocalBilinearUnits(shape, count, file["windows"][:])  # type: ignore[arg-type]

@@ -52,6 +52,7 @@ def train_network(
             metrics = {
                 "kind": "network",
                 "dataset": dataset.name,
+                "class_names": list(dataset.class_names),
                 "backend": run.device.type,
                 "ranks": comm.size,
                 "threads_per_rank": threads,
