@@ -162,7 +162,7 @@ def uncertainty(
         slopes=part.slopes * free[:, None, None, :],
         cross=np.zeros_like(part.slopes),
         at_bound=~free,
-        infinite=null.any(axis=2),
+        infinite=np.asarray(null.any(axis=2)),
         scale=np.where(part.scale > 0, part.scale, 1.0),
         null=null,
         amplitude_size=part.size,
@@ -200,16 +200,6 @@ def undetermined(
     return _idle(
         part, phi, d, a, columns, parameters, y_size, phi.shape[2] * EPS if accuracy is None else accuracy
     )
-
-
-def suspects(curvature: Array, u: Array, y_size: Array) -> Array:
-    """(b,) bool: problems that `undetermined` need be asked about, from what a search has at hand.
-
-    curvature : (b, F) diagonal of its H at u (b, F).  A change of a parameter by its own size that alters the fit by a
-    thousandth of ||y|| (b,) or more has an effect: the scale delta_p is no more than 1e-11 or so below |u_p|.
-    """
-    effect = np.sqrt(np.maximum(curvature, 0.0)) * np.abs(u)
-    return (~(effect > 1e-3 * y_size[:, None])).any(axis=1)  # type: ignore[no-any-return]
 
 
 def _project(
@@ -315,7 +305,7 @@ def _inverse(part: _Projected, free: Array, live: Array, accuracy: float) -> tup
     influence = kept.sum(axis=1) - np.einsum("bfr,bfg,bgr->b", half, moments, half)
     beyond = np.where(kept[:, None, :], 0.0, v)
     least = np.where(kept, s, np.inf).min(axis=1, initial=np.inf)
-    lost = (np.linalg.norm(beyond, axis=2) > np.clip(10 * accuracy / least, *PART)[:, None]) & free
+    lost: Array = np.asarray(np.linalg.norm(beyond, axis=2) > np.clip(10 * accuracy / least, *PART)[:, None]) & free
     null = np.where(lost[:, :, None] & lost[:, None, :], beyond @ beyond.mT, 0.0)
     scaled = half / scale[:, :, None]
     gram = scaled @ scaled.mT

@@ -4,9 +4,9 @@
     S  = K / [mean psi']^2 (J^T J)^-1 [sum_n j_n j_n^T psi_n^2 / (1 - h_n)^2] (J^T J)^-1,    h_n = j_n (J^T J)^-1 j_n^T
 
 H1 is Huber's, Robust Statistics (1981), section 7.6, for errors of one distribution; S, of the jackknife's form,
-follows where the large residuals are.  A parameter that a few values carry varies more than H1 says when one of them may be an
-outlier (intervals from 60 values: 91 to 92 % for 95), and S errs to the other side on clean data (up to 97 %); their
-mean covers 94 to 97 % in either.  J is without the weights of the loss.
+follows where the large residuals are.  A parameter that a few values carry varies more than H1 says when one of them
+may be an outlier (intervals from 60 values: 91 to 92 % for 95), and S errs to the other side on clean data (up to
+97 %); their mean covers 94 to 97 % in either.  J is without the weights of the loss.
 """
 
 from dataclasses import replace

@@ -108,7 +108,7 @@ class SeparateProblem:
         if self.weights is None:
             return ranks.min(axis=1)  # type: ignore[no-any-return]
         n_data = self.weights.shape[1] - len(self.basis.extra_rows if self.basis.extra_rows is not None else ())
-        held = (self.weights[:, :n_data] > 0).any(axis=1)
+        held: Array = np.asarray((self.weights[:, :n_data] > 0).any(axis=1))
         held = held if len(held) == 1 else held[problems]
         return np.where(held, ranks, ranks.max(axis=1, keepdims=True)).min(axis=1)  # type: ignore[no-any-return]
 
