@@ -321,7 +321,7 @@ def _influence_of_columns(part: _Projected, k: int) -> Array:
 
 def _amplitude_null(part: _Projected, free: Array) -> Array:
     """(b, 1 or K, I, I) the null space of Phi in the amplitudes that are free (b, K, I)."""
-    each = free if part.null.shape[1] > 1 else free.all(axis=1, keepdims=True)
+    each: Array = free if part.null.shape[1] > 1 else np.asarray(free.all(axis=1, keepdims=True))
     return np.where(each[..., None] & each[..., None, :], part.null, 0.0)
 
 
@@ -332,4 +332,4 @@ def _moved_by_null(part: _Projected, null: Array) -> Array:
     scale = np.where(part.scale > 0, part.scale, 1.0)
     moved = np.abs((part.slopes / scale[:, None, None, :]) @ null[:, None]) * part.norms[..., None]
     most = (part.share / scale[:, None, :]) @ np.abs(null)
-    return (moved > NULL_PART * most[:, :, None, :]).any(axis=3)  # type: ignore[no-any-return]
+    return np.asarray((moved > NULL_PART * most[:, :, None, :]).any(axis=3))
