@@ -1,15 +1,23 @@
-"""Uncertainties of both blocks from the full Jacobian of the separable model.
+"""Uncertainties of both blocks from the full Jacobian of the separable model, for b problems at once.
 
     residual   r_k = y_k - Phi(w) a_k,    J_k = sum of D_m a[j(m), k] over the pairs of a parameter
-    cov(w)     = sigma^2 (sum_k J_k^T P_perp J_k)^-1
-    cov(a_k)   = sigma^2 [(Phi^T Phi)^-1 + B_k cov' B_k^T],   cov(w, a_k) = -sigma^2 cov' B_k^T,   B_k = Phi^+ J_k
-    sigma^2    = weighted residual sum of squares / degrees of freedom,  or 1 where the weights are known errors
+    cov(w)     = v (sum_k J_k^T P_perp J_k)^-1
+    cov(a_k)   = v [(Phi^T Phi)^-1 + B_k cov' B_k^T],   cov(w, a_k) = -v cov' B_k^T,   B_k = Phi^+ J_k
 
-This is sigma^2 (J^T J)^-1 of all parameters by blocks, so it costs no matrix of N K rows and I K columns.
-O'Leary and Rust, Comput. Optim. Appl. 54 (2013) 579-593.
+v is the variance of a residual of weight 1.  This is v (J^T J)^-1 of all parameters by blocks, so it costs no matrix of
+N K rows and I K columns.  O'Leary and Rust, Comput. Optim. Appl. 54 (2013) 579-593.
+
+Rows of a ridge stand below those of the data in Phi and in J, with zeros below y: v (J^T J)^-1 is then the covariance
+of the posterior for the prior that the ridge is, which also covers what the ridge draws the parameters aside.  The data
+have fitted p = tr J_data (J^T J)^-1 J_data^T parameters, the trace of the influence matrix; without a ridge that is the
+rank of J.  Wahba, J. R. Stat. Soc. B 45 (1983) 133-150.
+
+What the data do not determine has infinite variance: a parameter without effect, and every parameter or amplitude with
+a part in the null space of J.  Columns are judged at unit norm, so that units decide nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,10 +25,21 @@ from varpro.arrays import Array
 from varpro.linalg.one_pool import one_blas_pool
 from varpro.linalg.projector import factor
 
+EPS = float(np.finfo(float).eps)
+DIFFERENCES = 30 * EPS ** (2 / 3)
+"""Relative size below which the projected part of a derivative by central differences is its own error, which is
+eps^(2/3) of the change that the step makes."""
+PART = (1e-8, 1e-3)
+"""Limits of the share in a null vector, of unit norm, from which on a parameter belongs to it."""
+NULL_PART = 1e-6
+"""The same for amplitudes and for curves, relative to what the null vector moves."""
+GATHERED = 64
+"""Right-hand sides whose projected Jacobians are reduced to one triangle together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
-    """Covariances of b problems before the factor sigma^2."""
+    """Covariances of b problems before the factor v, of what is determined; zero where a bound holds."""
 
     nonlinear: Array
     """(b, F, F)"""
@@ -28,31 +47,42 @@ class Uncertainty:
     """(b, 1 or K, I, I) (Phi^T Phi)^+ of the columns that are free"""
     slopes: Array
     """(b, K, I, F) B_k"""
-    hidden: Array
-    """(b, F) bool: on a bound, or without effect on the fit; no variance can be given"""
-
+    cross: Array
+    """(b, K, I, F) cov(a_k, w) + B_k cov(w), which is 0 but for a robust loss"""
+    at_bound: Array
+    """(b, F) bool: held by a bound, so that nothing varies"""
+    infinite: Array
+    """(b, F) bool: not on a bound, and not determined by the data"""
+    scale: Array
+    """(b, F) norm of J's column before the projection; 1 where that is 0"""
+    null: Array
+    """(b, F, F) projector on the null space of the projected Jacobian of unit columns; 0 for what is determined"""
+    amplitude_size: Array
+    """(b, 1 or K, I) norm of Phi's columns; 1 where that is 0"""
+    amplitude_null: Array
+    """(b, 1 or K, I, I) projector on the null space of Phi's unit columns; pinned ones and those on bounds left out"""
     undetermined: Array
-    """(b, 1 or K, I) bool: an amplitude with a part in the null space of Phi, which the data do not determine"""
+    """(b, K, I) bool: an amplitude that is free and that the data do not determine"""
+    held: Array
+    """(b, K, I) bool: an amplitude that is pinned or on its bound"""
+    influence: Array
+    """(b,) p, the parameters that the data have fitted"""
 
-    def nonlinear_variance(self) -> Array:
-        """(b, F), NaN where hidden."""
-        return np.where(self.hidden, np.nan, np.einsum("bff->bf", self.nonlinear))
-
-    def linear_variance(self) -> Array:
-        """(b, I, K), infinite where undetermined."""
-        spread = np.einsum("bkif,bfg,bkig->bki", self.slopes, self.nonlinear, self.slopes)
-        own = np.einsum("bkii->bki", self.base)
-        return np.moveaxis(np.where(self.undetermined, np.inf, own + spread), 1, 2)
+    def rows(self, problems: Any) -> "Uncertainty":
+        """Those of some problems, by index or slice."""
+        return Uncertainty(*(getattr(self, f.name)[problems] for f in fields(self)))
 
     def full(self, problem: int) -> Array:
         """(F + I K, F + I K) of one problem: nonlinear, then linear as (I, K) flattened."""
         k, i, f = self.slopes.shape[1:]
-        nonlinear, slopes = self.nonlinear[problem], np.moveaxis(self.slopes[problem], 0, 1).reshape(i * k, f)
+        nonlinear = self.nonlinear[problem]
+        slopes, cross = (np.moveaxis(b[problem], 0, 1).reshape(i * k, f) for b in (self.slopes, self.cross))
         out = np.empty((f + i * k, f + i * k))
         out[:f, :f] = nonlinear
-        out[f:, :f] = -slopes @ nonlinear
+        out[f:, :f] = cross - slopes @ nonlinear
         out[:f, f:] = out[f:, :f].T
-        linear = (slopes @ nonlinear @ slopes.T).reshape(i, k, i, k)
+        mixed = cross @ slopes.T
+        linear = (slopes @ nonlinear @ slopes.T - mixed - mixed.T).reshape(i, k, i, k)
         base = np.broadcast_to(self.base[problem], (k, i, i))
         for q in range(k):
             linear[:, q, :, q] += base[q]
@@ -60,53 +90,246 @@ class Uncertainty:
         return out
 
 
+class _Projected(NamedTuple):
+    """J_k outside the range of Phi, and what has been met on the way."""
+
+    triangle: Array
+    """(b, <= F, F) R of the parts of all J_k outside the range of Phi"""
+    share: Array
+    """(b, K, F) norm of J's columns before the projection, for each right-hand side"""
+    scale: Array
+    """(b, F) the same for all right-hand sides together"""
+    slopes: Array
+    """(b, K, I, F)"""
+    back: Array
+    """(b, 1 or K, I, I) of Phi's columns divided by `size`"""
+    size: Array
+    """(b, 1 or K, I)"""
+    norms: Array
+    """(b, 1 or K, I) of Phi's columns"""
+    rank: Array
+    """(b, 1 or K) of Phi"""
+    null: Array
+    """(b, 1 or K, I, I) projector on the null space of Phi's columns divided by `size`"""
+    ridge_phi: Array
+    """(b, 1 or K) squares of the ridge's rows in an orthonormal basis of Phi"""
+    ridge_moments: Array
+    """(b, F, F) products of the ridge's rows of the projected J"""
+
+
+def accuracy_of(derivative: str, n_rows: int) -> float:
+    """Relative error of derivative columns of `n_rows` rows, by where they come from: see FitResult.derivative."""
+    return DIFFERENCES if derivative == "differences" else n_rows * EPS
+
+
 @one_blas_pool()
-def uncertainty(phi: Array, d: Array, a: Array, columns: Array, parameters: Array, free: Array) -> Uncertainty:
+def uncertainty(
+    phi: Array,
+    d: Array,
+    a: Array,
+    columns: Array,
+    parameters: Array,
+    *,
+    free: Array,
+    free_amplitudes: Array | None = None,
+    y_size: Array | None = None,
+    n_data: int | None = None,
+    accuracy: float | None = None,
+    rank_tolerance: float | None = None,
+) -> Uncertainty:
     """Covariances at a solution; rows are weighted already.
 
     phi : (b, 1 or K, N, I); columns without freedom are zero.  d : (b, 1 or K, N, M).  a : (b, I, K).
-    columns, parameters : (M,).  free : (b, F) bool; a parameter on a bound has NaN.
+    columns, parameters : (M,).  free : (b, F) bool, False on a bound.  free_amplitudes : (b, K, I) bool; None: all.
+    y_size : (b,) norm of the weighted data, 0 if None.  n_data : rows of the data, those of a ridge follow; None: all.
+    accuracy : relative error of d; N eps if None.  rank_tolerance : of Phi as it stands; None: N eps of unit columns.
     """
-    b, own, n_rows, n_columns = phi.shape
-    k, n_free = a.shape[2], free.shape[1]
-    size = np.linalg.norm(phi, axis=2, keepdims=True)
-    size = np.where(np.isfinite(size) & (size > 0), size, 1.0)  # unit columns: their units decide no rank
-    fac = factor((phi / size).reshape(b * own, n_rows, n_columns))
-    u, scaled = fac.u.reshape(b, own, n_rows, n_columns), fac.back.reshape(b, own, n_columns, n_columns)
-    back = scaled / size.mT
-    slopes = np.zeros((b, k, n_columns, n_free))
-    parts: list[Array] = []
+    n_rows = phi.shape[2]
+    accuracy = n_rows * EPS if accuracy is None else accuracy
+    everything: Array = np.ones((len(a), a.shape[2], a.shape[1]), dtype=bool)
+    free_a = everything if free_amplitudes is None else free_amplitudes
+    size = np.zeros(len(a)) if y_size is None else y_size
+    part = _project(phi, d, a, columns, parameters, free.shape[1], n_data, rank_tolerance)
+    idle = _idle(part, phi, d, a, columns, parameters, size, accuracy)
+    nonlinear, influence, null = _inverse(part, free, free & ~idle, accuracy)
+    back = part.back / part.size[..., None]
+    amplitude_null = _amplitude_null(part, free_a)
+    lost = np.einsum("bkii->bki", amplitude_null) > NULL_PART
+    lost = (lost | _moved_by_null(part, null)) & free_a
+    return Uncertainty(
+        nonlinear=nonlinear,
+        base=back @ back.mT,
+        slopes=part.slopes * free[:, None, None, :],
+        cross=np.zeros_like(part.slopes),
+        at_bound=~free,
+        infinite=np.asarray(null.any(axis=2)),
+        scale=np.where(part.scale > 0, part.scale, 1.0),
+        null=null,
+        amplitude_size=part.size,
+        amplitude_null=amplitude_null,
+        undetermined=lost,
+        held=~free_a,
+        influence=influence + _influence_of_columns(part, a.shape[2]),
+    )
+
+
+@one_blas_pool()
+def undetermined(
+    phi: Array,
+    d: Array,
+    a: Array,
+    columns: Array,
+    parameters: Array,
+    n_free: int,
+    *,
+    y_size: Array,
+    accuracy: float | None = None,
+    rank_tolerance: float | None = None,
+) -> Array:
+    """(b, F) bool: parameters whose effect on the fit is nil.
+
+    The effect of a parameter is ||P_perp J_p||, what the fit changes by for a unit of it.  It is nil where
+
+        ||P_perp J_p|| delta_p <= accuracy max(||y||, sum_j ||phi_j a_j||),   delta_p = min ||phi_j|| / ||D_m||
+
+    that is, where a change that alters a column by its own size alters the fit by rounding only, or where the
+    amplitudes take up all of it, ||P_perp J_p|| <= accuracy ||J_p||.  An empty pixel, a column without amplitude and a
+    column that has underflowed are so, in any unit.  Arguments as in `uncertainty`; y_size (b,) is ||y|| weighted.
+    """
+    part = _project(phi, d, a, columns, parameters, n_free, None, rank_tolerance)
+    return _idle(
+        part, phi, d, a, columns, parameters, y_size, phi.shape[2] * EPS if accuracy is None else accuracy
+    )
+
+
+def _project(
+    phi: Array,
+    d: Array,
+    a: Array,
+    columns: Array,
+    parameters: Array,
+    n_free: int,
+    n_data: int | None,
+    rank_tolerance: float | None,
+) -> _Projected:
+    """J_k of every right-hand side and its part outside the range of Phi, reduced to one triangle."""
+    b, own, _, n_columns = phi.shape
+    k, ridge = a.shape[2], slice(n_data, None) if n_data is not None else slice(0, 0)
+    norms = np.linalg.norm(phi, axis=2)
+    size = np.where(np.isfinite(norms) & (norms > 0), norms, 1.0)  # unit columns: their units decide no rank
+    if rank_tolerance is not None:
+        size = np.ones_like(norms)
+    u, back, rank, null = _orthonormal(phi / size[:, :, None, :], rank_tolerance)
+    slopes, share = np.zeros((b, k, n_columns, n_free)), np.zeros((b, k, n_free))
+    moments, parts = np.zeros((b, n_free, n_free)), list[Array]()
     for q in range(k):
         place = q if own > 1 else 0
-        slope = d[:, q if d.shape[1] > 1 else 0]
-        jacobian = np.zeros((b, n_rows, n_free))
-        for m, (j, p) in enumerate(zip(columns, parameters, strict=True)):
-            jacobian[:, :, p] += slope[:, :, m] * a[:, j, q, None]
-        jacobian *= free[:, None, :]
+        jacobian = _jacobian(d[:, q if d.shape[1] > 1 else 0], a[:, :, q], columns, parameters, n_free)
+        share[:, q] = np.linalg.norm(jacobian, axis=1)
         inside = u[:, place].mT @ jacobian
-        slopes[:, q] = back[:, place] @ inside
-        parts.append(jacobian - u[:, place] @ inside)
-        if len(parts) == 64:  # triangles of many right-hand sides, a few at a time
+        slopes[:, q] = (back[:, place] @ inside) / size[:, place, :, None]
+        outside = jacobian - u[:, place] @ inside
+        outside -= u[:, place] @ (u[:, place].mT @ outside)  # once more: what is left of a column that lies inside
+        moments += outside[:, ridge].mT @ outside[:, ridge]
+        parts.append(outside)
+        if len(parts) == GATHERED:
             parts = [np.asarray(np.linalg.qr(np.concatenate(parts, axis=1), mode="r"))]
-    triangle = np.linalg.qr(np.concatenate(parts, axis=1), mode="r")
-    scale = np.linalg.norm(triangle, axis=1)
-    scale = np.where(scale > 0, scale, 1.0)
-    usable: Array = np.asarray(np.isfinite(triangle).all(axis=(1, 2)))
-    half = np.linalg.pinv(
-        np.where(usable[:, None, None], triangle / scale[:, None, :], 0.0), rcond=n_rows * np.finfo(float).eps
-    )
-    gram = (half @ half.mT) / (scale[:, :, None] * scale[:, None, :])
-    gram[~usable] = np.nan
-    hidden = ~free | (np.linalg.norm(triangle, axis=1) == 0)
-    gram[hidden[:, :, None] | hidden[:, None, :]] = 0.0
-    base = np.broadcast_to(back @ back.mT, (b, own, n_columns, n_columns))
-    return Uncertainty(gram, base, slopes, hidden, _undetermined(phi, scaled))
+    triangle = np.asarray(np.linalg.qr(np.concatenate(parts, axis=1), mode="r"))
+    ridge_phi = np.einsum("bkni,bkni->bk", u[:, :, ridge], u[:, :, ridge])
+    scale = np.linalg.norm(share, axis=1)
+    return _Projected(triangle, share, scale, slopes, back, size, norms, rank, null, ridge_phi, moments)
 
 
-def _undetermined(phi: Array, back: Array) -> Array:
-    """(b, k, I) columns that are not zero, with a part outside the range of V, back = V S^-1 truncated at the rank."""
-    size = np.linalg.norm(back, axis=-2, keepdims=True)
-    v = np.divide(back, size, out=np.zeros_like(back), where=size > 0)
-    full = (size > 0).all(axis=(-1, -2))  # of full rank: the columns of back are no singular vectors
-    inside = np.where(full[..., None], 1.0, np.einsum("bkir,bkir->bki", v, v))
-    return (inside < 1.0 - 1e-6) & (np.abs(phi).max(axis=2) > 0)
+def _orthonormal(phi: Array, rank_tolerance: float | None) -> tuple[Array, Array, Array, Array]:
+    """U (b, k, N, I), back (b, k, I, I), rank (b, k) and the projector on the null space (b, k, I, I).
+
+    Columns that are zero in every problem, such as a pinned one, are not factored.
+    """
+    b, own, n_rows, n_columns = phi.shape
+    flat = phi.reshape(b * own, n_rows, n_columns)
+    live = np.flatnonzero((flat != 0).any(axis=(0, 1)))
+    u, back, rank = np.zeros(flat.shape), np.zeros((b * own, n_columns, n_columns)), np.zeros(b * own, dtype=int)
+    null = np.broadcast_to(np.eye(n_columns), back.shape).copy()
+    if len(live):
+        fac = factor(flat[:, :, live], rank_tolerance=rank_tolerance)
+        u[:, :, live], back[:, live[:, None], live], rank = fac.u, fac.back, fac.rank
+        size = np.linalg.norm(fac.back, axis=1, keepdims=True)  # short of rank, back is V S^-1
+        v = np.divide(fac.back, size, out=np.zeros_like(fac.back), where=size > 0)
+        short = (rank < len(live))[:, None, None]
+        null[:, live[:, None], live] = np.where(short, np.eye(len(live)) - v @ v.mT, 0.0)
+    wide = (b, own, n_columns, n_columns)
+    return u.reshape(phi.shape), back.reshape(wide), rank.reshape(b, own), null.reshape(wide)
+
+
+def _jacobian(d: Array, a: Array, columns: Array, parameters: Array, n_free: int) -> Array:
+    """J (b, N, F) of one right-hand side: d (b, N, M), a (b, I)."""
+    out = np.zeros((len(d), d.shape[1], n_free))
+    for m, (j, p) in enumerate(zip(columns, parameters, strict=True)):
+        out[:, :, p] += d[:, :, m] * a[:, None, j]
+    return out
+
+
+def _idle(
+    part: _Projected, phi: Array, d: Array, a: Array, columns: Array, parameters: Array, y_size: Array, accuracy: float
+) -> Array:
+    """(b, F) bool: see `undetermined`."""
+    effect = np.linalg.norm(part.triangle, axis=1)
+    phi_size, d_size = np.linalg.norm(phi, axis=2), np.linalg.norm(d, axis=2)
+    terms = np.sqrt(np.square(phi_size[:, :, :, None] * np.abs(np.moveaxis(a, 2, 1))[..., None]).sum(axis=(1, 3)))
+    most = np.maximum(y_size, terms.sum(axis=1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(phi_size[..., columns] > 0, phi_size[..., columns] / d_size, np.inf).min(axis=1)
+    natural = np.full(effect.shape, np.inf)
+    for m, p in enumerate(parameters):
+        natural[:, p] = np.fmin(natural[:, p], ratio[:, m])
+    natural[~np.isfinite(natural)] = 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        limit = np.where(natural > 0, accuracy * most[:, None] / natural, 0.0)
+    return effect <= np.maximum(limit, accuracy * part.scale)  # type: ignore[no-any-return]
+
+
+def _inverse(part: _Projected, free: Array, live: Array, accuracy: float) -> tuple[Array, Array, Array]:
+    """(sum_k J_k^T P_perp J_k)^+ of the live ones of the free parameters (b, F), their influence, the null space.
+
+    The singular values of unit columns are sines of angles between a parameter's effect and what the others can do;
+    they are lost below the accuracy of the columns.
+    """
+    scale = np.where(part.scale > 0, part.scale, 1.0)
+    unit = np.where(live[:, None, :], part.triangle / scale[:, None, :], 0.0)
+    usable: Array = np.asarray(np.isfinite(unit).all(axis=(1, 2)))
+    _, s, vt = np.linalg.svd(np.where(usable[:, None, None], unit, 0.0))
+    s = np.concatenate([s, np.zeros((len(s), vt.shape[1] - s.shape[1]))], axis=1)
+    kept, v = s > accuracy, vt.mT
+    half = np.divide(v, s[:, None, :], out=np.zeros_like(v), where=kept[:, None, :])
+    moments = part.ridge_moments / (scale[:, :, None] * scale[:, None, :])
+    influence = kept.sum(axis=1) - np.einsum("bfr,bfg,bgr->b", half, moments, half)
+    beyond = np.where(kept[:, None, :], 0.0, v)
+    least = np.where(kept, s, np.inf).min(axis=1, initial=np.inf)
+    lost: Array = np.asarray(np.linalg.norm(beyond, axis=2) > np.clip(10 * accuracy / least, *PART)[:, None]) & free
+    null = np.where(lost[:, :, None] & lost[:, None, :], beyond @ beyond.mT, 0.0)
+    scaled = half / scale[:, :, None]
+    gram = scaled @ scaled.mT
+    gram[~usable], influence[~usable] = np.nan, np.nan
+    return gram, influence, null
+
+
+def _influence_of_columns(part: _Projected, k: int) -> Array:
+    """(b,) squares of the data's rows in orthonormal bases of Phi, of all K right-hand sides."""
+    repeated = k if part.rank.shape[1] == 1 else 1
+    return repeated * (part.rank - part.ridge_phi).sum(axis=1)  # type: ignore[no-any-return]
+
+
+def _amplitude_null(part: _Projected, free: Array) -> Array:
+    """(b, 1 or K, I, I) the null space of Phi in the amplitudes that are free (b, K, I)."""
+    each: Array = free if part.null.shape[1] > 1 else np.asarray(free.all(axis=1, keepdims=True))
+    return np.where(each[..., None] & each[..., None, :], part.null, 0.0)
+
+
+def _moved_by_null(part: _Projected, null: Array) -> Array:
+    """(b, K, I) bool: amplitudes that change along null vectors of the nonlinear parameters, Phi da = J du."""
+    if not null.any():
+        return np.zeros(part.slopes.shape[:3], dtype=bool)
+    scale = np.where(part.scale > 0, part.scale, 1.0)
+    moved = np.abs((part.slopes / scale[:, None, None, :]) @ null[:, None]) * part.norms[..., None]
+    most = (part.share / scale[:, None, :]) @ np.abs(null)
+    return np.asarray((moved > NULL_PART * most[:, :, None, :]).any(axis=3))

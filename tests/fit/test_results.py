@@ -53,16 +53,33 @@ def test_a_result_pickles_with_its_model(options):
     assert str(back) == str(fit)
 
 
-def test_a_result_of_a_lambda_pickles_and_says_what_is_missing():
+OPTIONS = [{}, {"ridge": 0.1}, {"loss": "huber"}, {"linear": "nonnegative"}, {"weights": np.linspace(1, 2, 20)}]
+NUMBERS = ("nonlinear", "linear", "rss", "cost", "dof", "sigma", "stderr_nonlinear", "stderr_linear", "covariance")
+NUMBERS += ("correlation", "fitted", "residual", "r_squared", "aic", "bic", "reduced_chi2", "form", "status", "rank")
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_result_of_a_lambda_pickles_with_everything_but_prediction(options):
     t, y = decay_data(n=20)
-    fit = varpro.fit(lambda t, w: decays(t, w), t, y, W0)
-    back = pickle.loads(pickle.dumps(fit))
-    np.testing.assert_array_equal(back.stderr_nonlinear, fit.stderr_nonlinear)
-    np.testing.assert_array_equal(back.stderr_linear, fit.stderr_linear)
-    assert str(back) == str(fit)
-    for use in (lambda: back.predict(t), lambda: back.fitted, lambda: back.confidence_band(t)):
-        with pytest.raises(ConfigError, match="could not be pickled"):
-            use()
+    fit = varpro.fit(lambda t, w: decays(t, w), t, y, W0, **options)
+    many = varpro.fit_batch(lambda t, w: decays(t, w), t, np.stack([y, 2 * y]), W0, **options)
+    whole = pickle.loads(pickle.dumps(many))
+    for name in ("rss", "dof", "sigma", "stderr_nonlinear", "stderr_linear"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(many, name))
+    for one, back in [(fit, pickle.loads(pickle.dumps(fit))), (many[1], pickle.loads(pickle.dumps(many[1])))]:
+        for name in NUMBERS:
+            np.testing.assert_array_equal(getattr(back, name), getattr(one, name), err_msg=name)
+        assert str(back) == str(one)
+        for use in (lambda back=back: back.predict(t), lambda back=back: back.confidence_band(t), whole.predict):
+            with pytest.raises(ConfigError, match="could not be pickled"):
+                use()
+    np.testing.assert_array_equal(whole[1].covariance, many[1].covariance)
+
+
+def test_one_problem_of_many_pickles_without_the_others():
+    t, y = decay_data(n=20)
+    many = varpro.fit_batch(decays, t, np.stack([y] * 200), W0)
+    assert len(pickle.dumps(many[3])) < 0.1 * len(pickle.dumps(many))
 
 
 def test_a_data_frame_or_the_way_to_get_one():

@@ -42,13 +42,9 @@ class Rows:
     @classmethod
     def of(cls, many: BatchResult) -> "Rows":
         """Those of one rank."""
-        errors = many.stderr_linear
-        if np.iscomplexobj(many.linear):
-            half = many.linear.shape[1]
-            errors = errors[:, :half] + 1j * errors[:, half:]
         return cls(
-            many.names, many.linear_names, many.nonlinear, many.linear, many.stderr_nonlinear, errors, many.rss,
-            many.status, many.nfev,
+            many.names, many.linear_names, many.nonlinear, many.linear, many.stderr_nonlinear, many.stderr_linear,
+            many.rss, many.status, many.nfev,
         )  # fmt: skip
 
     @classmethod

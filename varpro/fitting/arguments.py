@@ -107,7 +107,8 @@ def require_start_inside(u0: Array, parameters: Any) -> None:
         )
 
 
-def _needed(spec: Spec) -> int:
+def _needed(spec: Spec) -> Array:
+    """(B,)"""
     return Solution(spec, None, None).n_parameters  # type: ignore[arg-type]
 
 
@@ -119,9 +120,10 @@ def require_fittable(spec: Spec) -> None:
         raise DataError("y holds an infinite value; mask it or set it to NaN")
     values = int(spec.data.valid[0]) * (2 if spec.complex_data else 1)
     regularised = spec.linear.ridge > 0 or spec.linear.ridge_matrix is not None
-    if values < _needed(spec) and not regularised:
+    needed = int(_needed(spec)[0])
+    if values < needed and not regularised:
         raise ShapeError(
-            f"{values} valid values for {_needed(spec)} parameters ({spec.names.n_free} nonlinear, the others linear); "
+            f"{values} valid values for {needed} parameters ({spec.names.n_free} nonlinear, the others linear); "
             "take more data, fix parameters, or give a ridge"
         )
 

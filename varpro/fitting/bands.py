@@ -1,40 +1,62 @@
 """Standard deviation of the model's value at any t, from the covariance of all parameters."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.model import make_model
 from varpro.fitting.solution import Solution
+from varpro.statistics import NULL_PART, Uncertainty
 
 
-def band_width(solution: Solution, t: Array) -> Array:
-    """(N', K) sqrt(j^T C j) with j the derivative of the value at t by all parameters; without sigma.
+def band_width(solution: Solution, u: Uncertainty, t: Array) -> Array:
+    """(N', K) sqrt(j^T C j) with j the derivative of the value at t by all parameters, C of weight 1.
 
-    Complex data: of the real part + i of the imaginary part.
+    Infinite where j has a part in what the data do not determine; parameters on a bound stay there.  Complex data: of
+    the real part + i of the imaginary part.
     """
-    spec = solution.spec
-    old = spec.model
-    derivative = old.derivative if old.columns_function is None else (old.pairs, old.columns_function)
-    w = solution.nonlinear[:1]
-    model = make_model(old.function, t, w, len(t), own_t=False, derivative=derivative, batch=False)  # type: ignore[arg-type]
-    from dataclasses import replace
+    phi, d, basis = _columns(solution, t)
+    a = solution.amplitudes[0]
+    variance = np.empty((len(phi), a.shape[1]))
+    for k in range(a.shape[1]):
+        jacobian, size = np.zeros((len(phi), u.at_bound.shape[1])), np.zeros((len(phi), u.at_bound.shape[1]))
+        for m, (j, p) in enumerate(zip(basis.columns, basis.parameters, strict=True)):
+            jacobian[:, p] += d[:, m] * a[j, k]
+            size[:, p] += np.abs(d[:, m] * a[j, k])
+        place = k if len(u.base[0]) > 1 else 0
+        rest = jacobian - phi @ u.slopes[0, k]
+        size += np.abs(phi) @ np.abs(u.slopes[0, k])
+        free = ~u.held[0, k]
+        variance[:, k] = np.einsum("ni,ij,nj->n", phi, u.base[0, place], phi)
+        variance[:, k] += np.einsum("nf,fg,ng->n", rest, u.nonlinear[0], rest)
+        variance[:, k] += 2.0 * np.einsum("ni,if,nf->n", phi, u.cross[0, k], rest)
+        lost = _reaches(rest / u.scale[0], size / u.scale[0], u.null[0])
+        unit = phi * free / u.amplitude_size[0, place]
+        variance[lost | _reaches(unit, np.abs(unit), u.amplitude_null[0, place]), k] = np.inf
+    deviation = np.sqrt(np.maximum(variance, 0.0))
+    if not solution.spec.complex_data:
+        return deviation
+    half = len(deviation) // 2
+    out: Array = np.empty((half, deviation.shape[1]), dtype=complex)
+    out.real, out.imag = deviation[:half], deviation[half:]
+    return out
 
+
+def _columns(solution: Solution, t: Array) -> tuple[Array, Array, Any]:
+    """Phi (N', I'), D (N', M') at t and the basis that they come from."""
+    old = solution.spec.model
+    derivative: Any = old.derivative if old.columns_function is None else (old.pairs, old.columns_function)
+    w = solution.nonlinear[:1]
+    model = make_model(old.function, t, w, len(t), own_t=False, derivative=derivative, batch=False)
     if old.columns_function is None:
         model.pairs = old.pairs
     basis = replace(solution.built.basis, model=model, weights=None, extra_rows=None)
     one = np.zeros(1, dtype=int)
-    phi, d = basis.basis(solution.outcome.u, one)[0], basis.jacobian(solution.outcome.u, one)[0]
-    u, a = solution.uncertainty(one), solution.amplitudes[0]
-    variance = np.empty((len(phi), a.shape[1]))
-    for k in range(a.shape[1]):
-        jacobian = np.zeros((len(phi), u.hidden.shape[1]))
-        for m, (j, p) in enumerate(zip(basis.columns, basis.parameters, strict=True)):
-            jacobian[:, p] += d[:, m] * a[j, k]
-        rest = jacobian - phi @ u.slopes[0, k]
-        base = u.base[0, k if len(u.base[0]) > 1 else 0]
-        variance[:, k] = np.einsum("ni,ij,nj->n", phi, base, phi) + np.einsum("nf,fg,ng->n", rest, u.nonlinear[0], rest)
-    if spec.complex_data:
-        half = len(variance) // 2
-        deviation = np.sqrt(np.maximum(variance, 0.0))
-        return deviation[:half] + 1j * deviation[half:]
-    return np.sqrt(np.maximum(variance, 0.0))
+    return basis.basis(solution.outcome.u, one)[0], basis.jacobian(solution.outcome.u, one)[0], basis
+
+
+def _reaches(rows: Array, size: Array, null: Array) -> Array:
+    """(N',) bool: rows (N', J) with a part in a null space (J, J), relative to the terms that they are sums of."""
+    return (np.abs(rows @ null) > NULL_PART * (size @ np.abs(null))).any(axis=1)  # type: ignore[no-any-return]

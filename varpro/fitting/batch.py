@@ -1,5 +1,6 @@
 """The result of many fits: arrays that lead with the problem."""
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -8,9 +9,12 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.fitting.result import FitResult, portable
 from varpro.fitting.solution import Solution
+from varpro.fitting.statistics import Statistics
 from varpro.result import Status
 
 STATISTICS_CHUNK = 512
+"""Problems whose statistics are made together."""
+KEPT = ("dof", "sigma", "stderr_nonlinear", "stderr_linear")
 
 
 class BatchResult:
@@ -37,7 +41,8 @@ class BatchResult:
         self.rank: Array = outcome.rank
         self.nfev, self.njev = outcome.evaluations, outcome.iterations
         """(B,) evaluations of the basis, and of its derivative"""
-        self.dof: Array = solution.dof
+        self._latest: tuple[int, Statistics] | None = None
+        self._travelled: list[Statistics] | None = None
         self.derivative = solution.spec.model.derivative
         """where the derivative came from: analytic, complex-step or differences"""
 
@@ -45,11 +50,14 @@ class BatchResult:
         return len(self.status)
 
     def __getitem__(self, problem: int) -> FitResult:
-        one = self._solution.slice(
-            int(problem) % len(self) if -len(self) <= problem < len(self) else _outside(problem, len(self))
-        )
+        b = int(problem) % len(self) if -len(self) <= problem < len(self) else _outside(problem, len(self))
         return FitResult(
-            one, self.linear_names, absolute_sigma=self.absolute_sigma, flat=self.linear.shape[2] == 1, seconds=0.0
+            self._solution.slice(b),
+            self.linear_names,
+            absolute_sigma=self.absolute_sigma,
+            flat=self.linear.shape[2] == 1,
+            seconds=0.0,
+            statistics=lambda: self._chunk(b // STATISTICS_CHUNK).row(b % STATISTICS_CHUNK),
         )
 
     @property
@@ -67,42 +75,44 @@ class BatchResult:
         values, numbers = np.unique(self.status, return_counts=True)
         return {Status(int(v)).label: int(n) for v, n in zip(values, numbers, strict=True)}
 
-    @property
-    def sigma(self) -> Array:
-        """(B,) standard deviation of a residual of weight 1."""
-        if self.absolute_sigma:
-            return np.ones(len(self))
-        with np.errstate(all="ignore"):
-            return np.sqrt(np.where(self.dof > 0, self._solution.scatter / self.dof, np.nan))
+    def _chunk(self, number: int) -> Statistics:
+        """Statistics of the problems from 512 number on; always of the same ones, so that a row is a row to the bit."""
+        if self._travelled is not None:
+            return self._travelled[number]
+        if self._latest is None or self._latest[0] != number:
+            first = number * STATISTICS_CHUNK
+            problems = np.arange(first, min(first + STATISTICS_CHUNK, len(self)))
+            self._latest = number, self._solution.statistics(problems, absolute=self.absolute_sigma)
+        return self._latest[1]
 
     @cached_property
-    def _errors(self) -> tuple[Array, Array]:
-        solution = self._solution
-        nonlinear = np.full((len(self), len(self.names)), np.nan)
-        linear = np.full((len(self), *solution.amplitude_map().shape[:1], self.linear.shape[2]), np.nan)
-        good = np.flatnonzero(np.isfinite(self.rss))
-        t, names = solution.spec.names.matrix, solution.spec.names
-        for chunk in np.array_split(good, max(1, -(-len(good) // STATISTICS_CHUNK))):
-            if not len(chunk):
-                continue
-            u = solution.uncertainty(chunk)
-            deviation = np.sqrt(u.nonlinear_variance())
-            for p in range(len(t)):
-                follows = names.source[p] >= 0
-                nonlinear[chunk, p] = abs(names.factor[p]) * deviation[:, names.source[p]] if follows else 0.0
-            linear[chunk] = _linear_errors(u, solution, chunk)
-        scale = self.sigma
-        return scale[:, None] * nonlinear, scale[:, None, None] * linear
+    def _statistics(self) -> dict[str, Array]:
+        """What is kept of all problems, by name."""
+        chunks = [{name: getattr(chunk, name) for name in KEPT} for chunk in self._chunks()]
+        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in KEPT}
+
+    def _chunks(self) -> Iterator[Statistics]:
+        return map(self._chunk, range(-(-len(self) // STATISTICS_CHUNK)))
+
+    @property
+    def dof(self) -> Array:
+        """(B,) degrees of freedom, see FitResult.dof."""
+        return self._statistics["dof"]
+
+    @property
+    def sigma(self) -> Array:
+        """(B,) standard deviation of a residual of weight 1, see FitResult.sigma."""
+        return self._statistics["sigma"]
 
     @property
     def stderr_nonlinear(self) -> Array:
-        """(B, P) standard errors; of complex parameters the real parts, then the imaginary parts (B, 2 P)."""
-        return self._errors[0]
+        """(B, P) standard errors; complex parameters have them as real part + i imaginary part."""
+        return self._statistics["stderr_nonlinear"]
 
     @property
     def stderr_linear(self) -> Array:
-        """(B, I, K) standard errors; of complex amplitudes the real parts, then the imaginary parts (B, 2 I, K)."""
-        return self._errors[1]
+        """(B, I, K) standard errors; complex amplitudes have them as real part + i imaginary part."""
+        return self._statistics["stderr_linear"]
 
     def predict(self, problems: Any = None) -> Array:
         """(b, N, K) model values at the data's t, of all problems or those given."""
@@ -147,26 +157,12 @@ class BatchResult:
         return f"<BatchResult: {len(self)} problems, {counts}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle; a model that does not travel is left behind."""
-        state = self.__dict__.copy()
-        state["_solution"] = portable(self._solution)
+        """For pickle; a model that does not travel is left behind, with all but prediction computed before."""
+        state = {**self.__dict__, "_solution": portable(self._solution)}
+        state["_travelled"], state["_latest"] = list(self._chunks()), None
         return state
 
 
 def _outside(problem: int, count: int) -> int:
     raise IndexError(f"problem {problem} of {count}")
 
-
-def _linear_errors(u: Any, solution: Any, chunk: Array) -> Array:
-    """(b, I, K) before sigma."""
-    if solution.built.mixing is None and not solution.spec.linear.pinned:
-        deviation = np.sqrt(u.linear_variance())
-        if solution.built.problem.kind == "separate":
-            free = np.moveaxis(solution._passive(solution.amplitudes[chunk]), 1, 2)
-            deviation = np.where(free, deviation, np.nan)
-        return deviation
-    mixing = solution.amplitude_map()
-    slopes = np.einsum("ij,bkjf->bkif", mixing, u.slopes)
-    own = np.einsum("ij,bkjl,il->bki", mixing, u.base, mixing)
-    spread = np.einsum("bkif,bfg,bkig->bki", slopes, u.nonlinear, slopes)
-    return np.moveaxis(np.sqrt(own + spread), 1, 2)

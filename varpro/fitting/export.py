@@ -46,7 +46,7 @@ def fit_text(fit: Any, most: int = 40) -> str:
     if len(rows) > most:
         lines.append(f"... and {len(rows) - most} more amplitudes")
     lines.append("")
-    lines.append(f"residual sum of squares {fit.rss:.8g}, {fit.dof} degrees of freedom, R^2 {fit.r_squared:.8f}")
+    lines.append(f"residual sum of squares {fit.rss:.8g}, {fit.dof:.6g} degrees of freedom, R^2 {fit.r_squared:.8f}")
     lines.append(
         f"{fit.nfev} evaluations, {fit.njev} derivatives ({fit.derivative}), rank {fit.rank}, "
         f"{1e3 * fit.elapsed_seconds:.3g} ms"
@@ -62,10 +62,10 @@ def _number(value: Any, digits: int = 8) -> str:
 
 
 def _relative(value: Any, error: Any, fit: Any, name: str) -> str:
-    if np.isnan(error):
-        return "at bound" if name in fit.names or fit.rank else ""
-    if np.isinf(error):
+    if np.isinf(error) or (np.isnan(error) and np.isnan(fit._statistics.variance[0])):
         return "unknown"
+    if np.isnan(error):
+        return "at bound"
     if error == 0:
         return "fixed" if name in fit.names else ""
     return f"{100 * abs(error) / abs(value):.2g} %" if value else ""
@@ -91,7 +91,7 @@ def batch_table(many: Any) -> Any:
     for i, name in enumerate(many.linear_names):
         for k in range(many.linear.shape[2]):
             columns[name if many.linear.shape[2] == 1 else f"{name}[{k}]"] = many.linear[:, i, k]
-    for p, name in enumerate(many.names):
+    for p, name in enumerate(_own_names(many)):
         columns[f"stderr({name})"] = many.stderr_nonlinear[:, p]
     columns["rss"] = many.rss
     columns["status"] = np.array([Status(int(s)).label for s in many.status])

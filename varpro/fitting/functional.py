@@ -68,11 +68,9 @@ class Functional:
         phi, y, a, current = self._solution(w)
         basis, residual = self._built.basis, _misfit(phi, y, a)
         d = self._own(basis.jacobian(np.asarray(w, dtype=float)[None], self._one))
-        if self._built.problem.kind == "separate":
-            u, pinv_t = current.u[0], phi @ current.inverse_gram[0]
-        else:
-            fac = factor(phi)
-            u, pinv_t = fac.u, fac.u @ fac.back.mT
+        free = self._built.problem.weighted_columns(current.w, self._one, a[None])[0][0]
+        fac = factor(free[:, : len(y)])
+        u, pinv_t = fac.u, fac.u @ fac.back.mT
         projected = d - u @ (u.mT @ d)
         moments = np.einsum("knm,nk->mk", np.broadcast_to(d, (y.shape[1], *d.shape[1:])), residual)
         out = np.zeros((*y.shape, self._count))
@@ -89,18 +87,12 @@ class Functional:
         """Phi (1 or K, N, I), y (N, K), a (I, K), and the evaluation."""
         current = self._evaluate(w)
         phi, y = self._built.basis.basis(np.asarray(w, dtype=float)[None], self._one), self._built.y[0]
-        if self._built.problem.kind != "compressed":
-            return self._own(phi), y, current.a[0], current
-        from varpro.linalg.projector import factor
-
-        problem = self._built.problem  # its evaluation is in the coordinates of the compressed right-hand sides
-        a = factor(phi, ridge=problem.ridge, rank_tolerance=problem.rank_tolerance).coefficients(y[None])[0]
-        return phi, y, a, current
+        a = self._built.problem.amplitudes(current.a, current.w)[0]
+        return self._own(phi), y, a, current
 
     def _own(self, columns: Array) -> Array:
         """Columns (1, N, J) with the weights of each right-hand side, (1 or K, N, J)."""
-        separate = self._built.problem.kind == "separate"
-        return self._built.problem._own(columns, self._one) if separate else columns  # type: ignore[no-any-return]
+        return self._built.problem.own_columns(columns, self._one)  # type: ignore[no-any-return]
 
 
 def _misfit(phi: Array, y: Array, a: Array) -> Array:

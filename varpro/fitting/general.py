@@ -7,6 +7,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
+from varpro.fitting.columns import WeightedColumns, shared_columns
 from varpro.gauss_newton import NormalEquations, linearise
 from varpro.problem import Evaluation, SeparableProblem
 
@@ -40,6 +41,15 @@ class FitProblem(Protocol):
 
     def amplitudes(self, found: Array, u: Array) -> Array:
         """(B, I', K) at u (B, F), where the search found `found` (B, I', K)."""
+
+    def weighted_columns(self, u: Array, problems: Array, a: Array) -> WeightedColumns:
+        """Columns of problems at u (b, F) with the amplitudes a (b, I', K), see WeightedColumns."""
+
+    def own_columns(self, columns: Array, problems: Array) -> Array:
+        """Columns (b, N', J) with the weights of each right-hand side, where they differ: (b K, N', J)."""
+
+    def squares(self, cost: Array, u: Array, a: Array) -> Array:
+        """(B,) residual sums of squares of a fit without a ridge, rows weighted, where its cost is (B,)."""
 
 
 def half_square(y: Array) -> Array:
@@ -99,3 +109,15 @@ class GeneralProblem:
     def amplitudes(self, found: Array, u: Array) -> Array:
         """As found."""
         return found
+
+    def weighted_columns(self, u: Array, problems: Array, a: Array) -> WeightedColumns:
+        """See columns.WeightedColumns."""
+        return shared_columns(self.basis, self.ridge, u, problems, a)
+
+    def own_columns(self, columns: Array, problems: Array) -> Array:
+        """(b, N', J): all right-hand sides share them."""
+        return columns
+
+    def squares(self, cost: Array, u: Array, a: Array) -> Array:
+        """(B,) residual sums of squares of a fit without a ridge, rows weighted."""
+        return 2.0 * cost

@@ -14,9 +14,11 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
+from varpro.fitting.columns import WeightedColumns, shared_columns, sums_of_squares
 from varpro.fitting.general import fit_problem, half_square
 from varpro.gauss_newton import NormalEquations, linearise
 from varpro.kernels.few_rows import few_rows
+from varpro.linalg.one_pool import one_blas_pool
 from varpro.linalg.projector import Factor
 from varpro.problem import Evaluation, SeparableProblem
 
@@ -135,6 +137,7 @@ class ManyProblem:
         """(1,) 1/2 ||y||^2, weighted."""
         return half_square(self.y)
 
+    @one_blas_pool()
     def amplitudes(self, found: Array, u: Array) -> Array:
         """A (1, I, K) of all right-hand sides at u (1, F): the search goes without them."""
         if not np.isfinite(u).all():
@@ -143,6 +146,22 @@ class ManyProblem:
         self.range.include(phi)
         small = self._compressed(phi, d)
         return self.range.coefficients(small.evaluate(u, np.zeros(1, dtype=int)).factor)
+
+    def weighted_columns(self, u: Array, problems: Array, a: Array) -> WeightedColumns:
+        """See columns.WeightedColumns."""
+        return shared_columns(self.basis, self.ridge, u, problems, a)
+
+    def own_columns(self, columns: Array, problems: Array) -> Array:
+        """(b, N', J): all right-hand sides share them."""
+        return columns
+
+    @one_blas_pool()
+    def squares(self, cost: Array, u: Array, a: Array) -> Array:
+        """(1,) residual sum of squares; that of the search is a difference of sums, good to eps ||Y||^2 only."""
+        if not np.isfinite(u).all():
+            return np.full(1, np.nan)
+        phi, _ = self._columns(u, np.zeros(1, dtype=int))
+        return np.array([sums_of_squares(self.y[0], phi, a[0])])
 
     def renew(self, current: Evaluation) -> Evaluation:
         """Fixed data."""

@@ -72,7 +72,7 @@ def _chosen(yes: Array, one: Solution, other: Solution) -> Solution:
     both = pick(*weights)
     data = replace(one.spec.data, weights=both[:, :, 0] if both.shape[2] == 1 else both)
     spec = replace(one.spec, data=data)
-    return Solution(spec, replace(one.outcome, **arrays), build(spec), robust)
+    return Solution(spec, replace(one.outcome, **arrays), build(spec), robust, one.loss)
 
 
 def _reweighted(
@@ -101,7 +101,7 @@ def _reweighted(
         evaluations = found.outcome.evaluations + outcome.evaluations
         iterations = found.outcome.iterations + outcome.iterations
         outcome = replace(outcome, evaluations=evaluations, iterations=iterations)
-        found = Solution(again, outcome, built, robust)
+        found = Solution(again, outcome, built, robust, loss)
         if done:
             break
     return found, sigma

@@ -1,6 +1,7 @@
 """The result of one fit: parameters, their uncertainties, predictions, and a table to read."""
 
 import pickle
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -9,8 +10,10 @@ import scipy
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError
-from varpro.fitting.solution import Solution
+from varpro.fitting.solution import COMPUTED, Solution
+from varpro.fitting.statistics import Statistics
 from varpro.result import IterationRecord, Status
+from varpro.statistics import EPS
 
 COVARIANCE_LIMIT = 4000
 """Parameters up to which the whole covariance matrix is made: 128 MB."""
@@ -20,14 +23,23 @@ class FitResult:
     """One fitted problem.
 
     Covariances are sigma^2 (J^T J)^-1 with the full Jacobian of all parameters at the solution; sigma^2 is rss / dof,
-    both with the weights of a robust loss, or 1 where `absolute_sigma` says that the weights are the reciprocals of
-    known errors.
+    or 1 where `absolute_sigma` says that the weights are the reciprocals of known errors.  A robust loss has the
+    variance of the M-estimator in its place.  What the data do not determine has infinite errors, what a bound holds
+    has NaN; what was not fitted has 0.
     """
 
     def __init__(
-        self, solution: Solution, linear_names: tuple[str, ...], *, absolute_sigma: bool, flat: bool, seconds: float
+        self,
+        solution: Solution,
+        linear_names: tuple[str, ...],
+        *,
+        absolute_sigma: bool,
+        flat: bool,
+        seconds: float,
+        statistics: Callable[[], Statistics] | None = None,
     ) -> None:
         self._solution: Any = solution
+        self._shared_statistics = statistics
         self.absolute_sigma, self._flat = absolute_sigma, flat
         self.elapsed_seconds = seconds
         """time of the fit"""
@@ -40,7 +52,7 @@ class FitResult:
         outcome = solution.outcome
         self.rss = float(solution.rss[0])
         """weighted residual sum of squares"""
-        self.cost = float(outcome.cost[0])
+        self.cost = float(solution.cost[0])
         """what was minimised: rss / 2, plus the ridge term, under the robust loss's weights"""
         self.rank = int(outcome.rank[0])
         """numerical rank of the basis at the solution"""
@@ -48,13 +60,11 @@ class FitResult:
         self.message = self.status.message
         self.nfev, self.njev = int(outcome.evaluations[0]), int(outcome.iterations[0])
         """evaluations of the basis, and of its derivative"""
-        self.dof = int(solution.dof[0])
-        """degrees of freedom: valid values less fitted numbers"""
         self.history: list[IterationRecord] = outcome.history
         """a record for each trial step"""
         self.derivative = solution.spec.model.derivative
         """where the derivative came from: analytic, complex-step or differences"""
-        self.form = solution.built.problem.kind
+        self.form = solution.kind
         """small, general, separate (a linear problem a right-hand side), or compressed (many right-hand sides)"""
         self.ridge: Any = solution.spec.linear.ridge
 
@@ -64,102 +74,97 @@ class FitResult:
         return self.status.converged
 
     @cached_property
-    def _uncertainty(self) -> Any:
-        return self._solution.uncertainty(np.zeros(1, dtype=int))
+    def _statistics(self) -> Statistics:
+        """A batch of one."""
+        if self._shared_statistics is not None:
+            return self._shared_statistics()
+        one = np.zeros(1, dtype=int)
+        return self._solution.statistics(one, absolute=self.absolute_sigma)  # type: ignore[no-any-return]
+
+    @property
+    def dof(self) -> float:
+        """Degrees of freedom: valid values less what they have fitted, the trace of the influence matrix.
+
+        An integer but for a ridge.  A parameter or amplitude on its bound counts nothing, as does one that the data do
+        not determine.
+        """
+        return self._statistics.dof[0].item()  # type: ignore[no-any-return]
 
     @property
     def sigma(self) -> float:
         """Standard deviation of a residual of weight 1: sqrt(rss / dof), or 1 with absolute_sigma.
 
-        With a robust loss the residuals count by its weights, so that outliers do not widen the errors.
+        With a robust loss 1.4826 times the median residual, sqrt(n / dof) for the parameters fitted.
         """
-        if self.absolute_sigma:
-            return 1.0
-        return float(np.sqrt(self._solution.scatter[0] / self.dof)) if self.dof else np.nan
+        return float(self._statistics.sigma[0])
 
-    @cached_property
+    @property
     def stderr_nonlinear(self) -> Array:
-        """(P,) standard errors; complex parameters have them as real part + i imaginary part; fixed ones 0."""
-        names, u = self._solution.spec.names, self._uncertainty
-        t = names.matrix
-        variance = np.where(u.hidden[0], np.nan, u.nonlinear_variance()[0])
-        out: Array = np.zeros(len(t))
-        for p in range(len(t)):
-            if names.source[p] >= 0:
-                out[p] = abs(names.factor[p]) * np.sqrt(variance[names.source[p]])
-        return self.sigma * _joined(out, self._solution.spec.complex_w)
+        """(P,) standard errors; complex parameters have them as real part + i imaginary part.
 
-    @cached_property
+        0 for fixed ones, NaN for one that ended on its bound, infinite for one that the data do not determine.
+        """
+        return self._statistics.stderr_nonlinear[0]  # type: ignore[no-any-return]
+
+    @property
     def stderr_linear(self) -> Array:
-        """(I,) or (I, K) standard errors of the amplitudes; NaN for one on its bound."""
-        solution, u = self._solution, self._uncertainty
-        mixing = solution.amplitude_map()
-        spread = np.einsum("kif,fg->kig", u.slopes[0], u.nonlinear[0])
-        out = np.empty((len(mixing), u.slopes.shape[1]))
-        for k in range(out.shape[1]):
-            slope = mixing @ u.slopes[0, k]
-            base = mixing @ u.base[0, k if len(u.base[0]) > 1 else 0] @ mixing.T
-            out[:, k] = np.sqrt(np.diagonal(base) + np.einsum("if,if->i", mixing @ spread[k], slope))
-        free = solution._passive(solution.amplitudes)[0] if solution.built.problem.kind == "separate" else None
-        if free is not None and solution.built.mixing is None:
-            out = np.where(free[:, : len(out)].T, out, np.nan)
-        if solution.built.mixing is None:
-            out = np.where(u.undetermined[0].T[: len(out)] & ~np.isnan(out), np.inf, out)
-        out = self.sigma * _joined(out, solution.spec.complex_data)
-        return out[:, 0] if self._flat else out
+        """(I,) or (I, K) standard errors of the amplitudes: NaN for one on its bound, infinite where not determined."""
+        errors: Array = self._statistics.stderr_linear[0]
+        return errors[:, 0] if self._flat else errors
 
     @cached_property
     def covariance(self) -> Array:
         """(P + I K,) squared, of the nonlinear, then the linear parameters (I, K) flattened.
 
-        Complex blocks stand as their real parts, then their imaginary parts.  Rows of fixed parameters are 0.
+        Complex blocks stand as their real parts, then their imaginary parts.  Rows of fixed parameters are 0, those of
+        parameters on a bound NaN; one that is not determined has infinite variance and NaN beside it.
         """
-        solution, u = self._solution, self._uncertainty
-        names, mixing = solution.spec.names, solution.amplitude_map()
-        k, i, f = u.slopes.shape[1:]
-        if len(names.names) + len(mixing) * k > COVARIANCE_LIMIT:
+        count = len(self.names) + self._statistics.uncertainty.slopes.shape[1] * len(self._statistics.mixing)
+        if count > COVARIANCE_LIMIT:
             raise ConfigError(
-                f"the covariance of {len(names.names) + len(mixing) * k} parameters takes too much memory "
+                f"the covariance of {count} parameters takes too much memory "
                 f"(limit {COVARIANCE_LIMIT}); stderr_nonlinear and stderr_linear need none"
             )
-        total = u.full(0)
-        move = np.zeros((len(names.names) + len(mixing) * k, f + i * k))
-        move[: len(names.names), :f] = names.matrix
-        move[len(names.names) :, f:] = np.kron(mixing, np.eye(k))
-        out: Array = self.sigma**2 * (move @ total @ move.T)
-        return out
+        return self._statistics.covariance(0)
 
     @cached_property
     def correlation(self) -> Array:
         """The covariance scaled to a unit diagonal; NaN for a parameter without variance."""
         size = np.sqrt(np.diagonal(self.covariance))
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self.covariance / np.outer(size, size)
+            return self.covariance / size[:, None] / size
+
+    @property
+    def _fitted(self) -> Array:
+        """(N, K)"""
+        kept: Array | None = self.__dict__.get("_kept_fitted")
+        return self._solution.fitted(np.zeros(1, dtype=int))[0] if kept is None else kept
 
     @property
     def fitted(self) -> Array:
         """(N,) or (N, K) model at the data's t."""
-        values = self._solution.fitted(np.zeros(1, dtype=int))[0]
+        values = self._fitted
         return values[:, 0] if self._flat else values
 
     @property
     def residual(self) -> Array:
         """y - fitted, not weighted; missing values are NaN."""
-        data = self._solution.spec.data
+        data = self._solution.own_data
         missing = data.total_weight()[0] == 0
-        values = np.where(missing, np.nan, data.y[0] - self._solution.fitted(np.zeros(1, dtype=int))[0])
+        values = np.where(missing, np.nan, data.y[0] - self._fitted)
         return values[:, 0] if self._flat else values
 
     @property
     def r_squared(self) -> float:
-        """1 - rss / sum w^2 (y - mean)^2, the mean weighted with w^2."""
-        data = self._solution.spec.data
+        """1 - rss / sum w^2 |y - mean|^2, the mean weighted with w^2; NaN for data that are constant to rounding."""
+        data = self._solution.own_data
         square = data.total_weight()[0] ** 2
         if not square.any():
             return np.nan
         mean = np.sum(square * data.y[0]) / np.sum(square)
         total = float(np.sum(square * np.abs(data.y[0] - mean) ** 2))
-        return 1.0 - self.rss / total if total > 0 else np.nan
+        rounding = EPS**2 * square.size * float(np.sum(square * np.abs(data.y[0]) ** 2))
+        return 1.0 - self.rss / total if total > rounding else np.nan
 
     @property
     def reduced_chi2(self) -> float:
@@ -168,15 +173,22 @@ class FitResult:
 
     @property
     def aic(self) -> float:
-        """n log(rss / n) + 2 p for n real values and p fitted numbers."""
-        p, n = self._solution.n_parameters, self.dof + self._solution.n_parameters
-        return float(n * np.log(self.rss / n) + 2 * p)
+        """n log(rss / n) + 2 p for n real values and p fitted numbers; -infinity where nothing is left."""
+        return self._criterion(2.0)
 
     @property
     def bic(self) -> float:
         """n log(rss / n) + p log n"""
-        p, n = self._solution.n_parameters, self.dof + self._solution.n_parameters
-        return float(n * np.log(self.rss / n) + p * np.log(n))
+        return self._criterion(float(np.log(self._n_values)))
+
+    @property
+    def _n_values(self) -> int:
+        return int(self._solution.spec.data.valid[0]) * (2 if self._solution.spec.complex_data else 1)
+
+    def _criterion(self, price: float) -> float:
+        n, p = self._n_values, float(self._statistics.parameters[0])
+        with np.errstate(divide="ignore"):
+            return float(n * np.log(self.rss / n) + price * p)
 
     def predict(self, t: Any) -> Array:
         """The model at other t: (N',) or (N', K)."""
@@ -194,7 +206,9 @@ class FitResult:
         from varpro.fitting.bands import band_width
 
         centre = self.predict(t)
-        width = self.sigma * band_width(self._solution, np.asarray(t))
+        scale = float(np.sqrt(self._statistics.variance[0]))
+        width = band_width(self._solution, self._statistics.uncertainty, np.asarray(t))
+        width = _both_parts(lambda part: scale * part, width)
         if prediction:
             width = _both_parts(lambda part: np.hypot(part, self.sigma), width)
         quantile = (
@@ -202,9 +216,9 @@ class FitResult:
             if self.absolute_sigma
             else scipy.stats.t.ppf(0.5 + level / 2, self.dof)
         )
-        half = quantile * width
+        half = _both_parts(lambda part: quantile * part, width)
         half = half[:, 0] if self._flat else half
-        return centre - half, centre + half
+        return _both_parts(np.subtract, centre, half), _both_parts(np.add, centre, half)
 
     def plot(self, path: Any = None) -> Any:
         """A matplotlib figure: data, fit, 95 % band and residuals; saved to `path` if given."""
@@ -261,10 +275,11 @@ class FitResult:
         return function
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle: a model that cannot travel is left behind, with all that needs it computed before."""
-        _ = self.stderr_nonlinear, self.stderr_linear
-        state = self.__dict__.copy()
+        """For pickle: a model that cannot travel is left behind, with all but prediction computed before."""
+        state = {**self.__dict__, "_statistics": self._statistics, "_shared_statistics": None}
         state["_solution"] = portable(self._solution)
+        if state["_solution"].spec.model.function is None:
+            state["_kept_fitted"] = self._fitted
         return state
 
 
@@ -274,26 +289,14 @@ def portable(solution: Solution) -> Solution:
 
     model = solution.spec.model
     kept = {name: _or_none(getattr(model, name)) for name in ("function", "columns_function")}
-    _ = solution.amplitudes, solution.coefficients, solution.nonlinear, solution.rss
+    computed = {name: getattr(solution, name) for name in (*COMPUTED, "kind", "own_data")}
     travelling = replace(model, **kept)
     spec = replace(solution.spec, model=travelling)
-    built = replace(solution.built, problem=Travelled(solution.built.problem.kind), basis=replace(solution.built.basis, model=travelling))  # type: ignore[arg-type]
-    copy = Solution(spec, solution.outcome, built, solution.robust_weights)
-    copy.__dict__.update(
-        {k: v for k, v in solution.__dict__.items() if k in ("amplitudes", "coefficients", "nonlinear", "rss")}
-    )
+    basis = replace(solution.built.basis, model=travelling)
+    built: Any = replace(solution.built, problem=None, y=None, basis=basis)  # type: ignore[arg-type]
+    copy = Solution(spec, solution.outcome, built, solution.robust_weights, solution.loss)
+    copy.__dict__.update(computed)
     return copy
-
-
-class Travelled:
-    """What is left of a problem that was pickled."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def amplitudes(self, found: Array, u: Array) -> Array:
-        """As found: a solution that travels has computed its own."""
-        return found
 
 
 def _or_none(function: Any) -> Any:
@@ -304,16 +307,13 @@ def _or_none(function: Any) -> Any:
     return function
 
 
-def _both_parts(function: Any, values: Array) -> Array:
-    """function of the values, or of their real and imaginary parts."""
-    out: Array = function(values.real) + 1j * function(values.imag) if np.iscomplexobj(values) else function(values)
+def _both_parts(function: Any, *values: Array) -> Array:
+    """function of the values, or of their real and imaginary parts, each with its own NaN and infinity."""
+    if not any(map(np.iscomplexobj, values)):
+        return np.asarray(function(*values))
+    out: Array = np.empty(values[0].shape, dtype=complex)
+    out.real, out.imag = function(*(v.real for v in values)), function(*(v.imag for v in values))
     return out
-
-
-def _joined(values: Array, is_complex: bool) -> Array:
-    """Real parts, then imaginary parts, as complex numbers."""
-    half = len(values) // 2
-    return values[:half] + 1j * values[half:] if is_complex else values
 
 
 def _parts(values: Array, solution: Any) -> Array:

@@ -16,6 +16,7 @@ import scipy
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
+from varpro.fitting.columns import WeightedColumns
 from varpro.fitting.general import half_square
 from varpro.gauss_newton import NormalEquations, natural_scales, scaling
 from varpro.kernels import gauss_newton as kernel
@@ -74,7 +75,7 @@ class SeparateProblem:
     def evaluate(self, w: Array, problems: Array) -> SeparateEvaluation:
         """Solve every right-hand side's linear problem at w (b, F)."""
         y, k = self.y[problems], self.y.shape[2]
-        phi = self._own(self.basis.basis(w, problems), problems)
+        phi = self.own_columns(self.basis.basis(w, problems), problems)
         count, n_rows, n_columns = phi.shape
         right = np.moveaxis(y, 2, 1).reshape(count, n_rows)
         free = n_columns - self.pinned
@@ -94,7 +95,7 @@ class SeparateProblem:
             w=w,
             a=np.moveaxis(a.reshape(-1, k, n_columns), 1, 2),
             cost=np.where(np.isfinite(cost), cost, np.inf),
-            rank=rank.reshape(-1, k).min(axis=1),
+            rank=self._least_rank(rank.reshape(-1, k), problems),
             u=u.reshape(-1, k, n_rows, n_columns),
             inverse_gram=inverse.reshape(-1, k, n_columns, n_columns),
             residual=np.moveaxis(residual.reshape(-1, k, n_rows), 1, 2),
@@ -102,9 +103,18 @@ class SeparateProblem:
             squares=squares.reshape(-1, k, n_columns),
         )
 
+    def _least_rank(self, ranks: Array, problems: Array) -> Array:
+        """(b,) over the right-hand sides that hold a value; ranks (b, K)."""
+        if self.weights is None:
+            return ranks.min(axis=1)  # type: ignore[no-any-return]
+        n_data = self.weights.shape[1] - len(self.basis.extra_rows if self.basis.extra_rows is not None else ())
+        held: Array = np.asarray((self.weights[:, :n_data] > 0).any(axis=1))
+        held = held if len(held) == 1 else held[problems]
+        return np.where(held, ranks, ranks.max(axis=1, keepdims=True)).min(axis=1)  # type: ignore[no-any-return]
+
     def linearise(self, current: SeparateEvaluation) -> NormalEquations:
         """H and g summed over the right-hand sides."""
-        d = self._own(self.basis.jacobian(current.w, current.problems), current.problems)
+        d = self.own_columns(self.basis.jacobian(current.w, current.problems), current.problems)
         b, k, n_rows, n_columns = current.u.shape
         u = current.u.reshape(-1, n_rows, n_columns)
         a = np.moveaxis(current.a, 2, 1).reshape(-1, n_columns, 1)
@@ -145,7 +155,26 @@ class SeparateProblem:
         """As found."""
         return found
 
-    def _own(self, array: Array, problems: Array) -> Array:
+    def weighted_columns(self, u: Array, problems: Array, a: Array) -> WeightedColumns:
+        """See columns.WeightedColumns; one set for all right-hand sides where nothing tells them apart."""
+        free: Array = np.ones((len(a), a.shape[2], a.shape[1]), dtype=bool)
+        inner = np.moveaxis(a, 2, 1)[:, :, : len(self.lower)]
+        free[:, :, : len(self.lower)] = (inner > self.lower) & (inner < self.upper)
+        if self.pinned:
+            free[:, :, -1] = False
+        alike = free[:, :1] if self.weights is None and (free == free[:, :1]).all() else free
+        phi, d = self.basis.basis(u, problems), self.basis.jacobian(u, problems)
+        if self.weights is None:
+            return phi[:, None] * alike[:, :, None, :], d[:, None], free
+        shape = (len(a), a.shape[2], phi.shape[1])
+        own = [self.own_columns(columns, problems).reshape(*shape, columns.shape[2]) for columns in (phi, d)]
+        return own[0] * free[:, :, None, :], own[1], free
+
+    def squares(self, cost: Array, u: Array, a: Array) -> Array:
+        """(B,) residual sums of squares of a fit without a ridge, rows weighted."""
+        return 2.0 * cost
+
+    def own_columns(self, array: Array, problems: Array) -> Array:
         """(b, N, J) repeated for each right-hand side with its weights: (b K, N, J)."""
         k = self.y.shape[2]
         if self.weights is None:

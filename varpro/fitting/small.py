@@ -10,6 +10,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
+from varpro.fitting.columns import WeightedColumns, shared_columns
 from varpro.fitting.general import GeneralProblem, half_square
 from varpro.gauss_newton import NormalEquations, scaling
 from varpro.kernels import small_fits
@@ -139,6 +140,18 @@ class SmallProblem:
     def amplitudes(self, found: Array, u: Array) -> Array:
         """As found."""
         return found
+
+    def weighted_columns(self, u: Array, problems: Array, a: Array) -> WeightedColumns:
+        """See columns.WeightedColumns."""
+        return shared_columns(self.basis, self.ridge, u, problems, a)
+
+    def own_columns(self, columns: Array, problems: Array) -> Array:
+        """(b, N', J): all right-hand sides share them."""
+        return columns
+
+    def squares(self, cost: Array, u: Array, a: Array) -> Array:
+        """(B,) residual sums of squares of a fit without a ridge, rows weighted."""
+        return 2.0 * cost
 
 
 def _nothing(count: int) -> tuple[Array, Array, Array]:

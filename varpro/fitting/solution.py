@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.fitting.engine import Built, Outcome, Spec
-from varpro.linalg.one_pool import one_blas_pool
+from varpro.fitting.data import Data
+from varpro.fitting.engine import Built, Outcome, Spec, build
+from varpro.fitting.statistics import Statistics, statistics_of
 from varpro.result import Status
-from varpro.statistics import Uncertainty, uncertainty
 
-AT_BOUND = 1e-9
-"""A parameter this close to its bound, relative to 1 + |bound|, is taken as fixed there."""
+VALUES = 1 << 20
+"""Values whose residuals are made together."""
+COMPUTED = ("nonlinear", "amplitudes", "coefficients", "rss", "cost")
+"""What a solution computes once, an array that leads with the problem."""
 
 
 @dataclass
@@ -25,6 +27,8 @@ class Solution:
     built: Built
     robust_weights: Array | None = None
     """(B, N, K) that the loss multiplied the weights with"""
+    loss: str = "linear"
+    """which one"""
 
     @property
     def n_amplitudes(self) -> int:
@@ -49,9 +53,30 @@ class Solution:
 
     @cached_property
     def amplitudes(self) -> Array:
-        """(B, I', K): a compressed fit has searched without them."""
-        with one_blas_pool():
-            return self.built.problem.amplitudes(self.outcome.a, self.outcome.u)
+        """(B, I', K) of the real, mixed columns."""
+        return self.built.problem.amplitudes(self.outcome.a, self.outcome.u)  # type: ignore[no-any-return]
+
+    @cached_property
+    def kind(self) -> str:
+        """What the problem's form is called."""
+        return str(self.built.problem.kind)
+
+    @cached_property
+    def own(self) -> tuple[Spec, Built]:
+        """The specification and its problem with the user's weights alone, without those of a robust loss."""
+        if self.robust_weights is None:
+            return self.spec, self.built
+        spec = replace(self.spec, data=self.own_data)
+        return spec, build(spec)
+
+    @cached_property
+    def own_data(self) -> Data:
+        """The data with the user's weights alone."""
+        data, robust = self.spec.data, self.robust_weights
+        if robust is None:
+            return data
+        weights = np.divide(data.total_weight(), robust, out=np.zeros(data.y.shape), where=robust > 0)
+        return replace(data, weights=weights[:, :, 0] if weights.shape[2] == 1 else weights)
 
     @property
     def linear(self) -> Array:
@@ -65,82 +90,40 @@ class Solution:
 
     @cached_property
     def rss(self) -> Array:
-        """(B,) weighted residual sum of squares, without ridge and without the weights of a robust loss."""
-        plain = self.robust_weights is None and self.spec.linear.ridge == 0 and self.spec.linear.ridge_matrix is None
-        if plain:
-            return 2.0 * self.outcome.cost
-        every = np.arange(len(self.outcome.cost))
-        weighted = self.spec.data.total_weight() * (self.spec.data.y - self.fitted(every))
-        return np.sum(np.abs(weighted) ** 2, axis=(1, 2))  # type: ignore[no-any-return]
+        """(B,) residual sum of squares in the user's weights, without a ridge and without those of a robust loss."""
+        linear = self.spec.linear
+        if self.robust_weights is None and linear.ridge == 0 and linear.ridge_matrix is None:
+            return self.built.problem.squares(self.outcome.cost, self.outcome.u, self.amplitudes)  # type: ignore[no-any-return]
+        data, out = self.own_data, np.full(len(self.outcome.cost), np.nan)
+        weights, each = data.total_weight(), max(1, VALUES // data.y[0].size)
+        good = np.flatnonzero(np.isfinite(self.outcome.u).all(axis=1))
+        for first in range(0, len(good), each):
+            part = good[first : first + each]
+            rest = np.where(weights[part] > 0, data.y[part] - self.fitted(part), 0.0)
+            out[part] = np.sum(np.abs(weights[part] * rest) ** 2, axis=(1, 2))
+        return out
 
     @cached_property
-    def scatter(self) -> Array:
-        """(B,) the sum that sigma^2 is taken from: rss, with the weights of a robust loss, if any."""
-        if self.robust_weights is None:
-            return self.rss
-        every = np.arange(len(self.outcome.cost))
-        weighted = self.spec.data.total_weight() * (self.spec.data.y - self.fitted(every))
-        return np.sum(np.abs(weighted) ** 2, axis=(1, 2))  # type: ignore[no-any-return]
+    def cost(self) -> Array:
+        """(B,) what was minimised."""
+        plain = self.robust_weights is None and self.spec.linear.ridge == 0 and self.spec.linear.ridge_matrix is None
+        return 0.5 * self.rss if plain else self.outcome.cost
 
     @property
-    def n_parameters(self) -> int:
-        """Real numbers that were fitted in a problem: free parameters and amplitudes."""
-        k = self.spec.data.y.shape[2]
-        constraints = 0 if self.spec.linear.equality is None else len(self.spec.linear.equality[1])
+    def n_parameters(self) -> Array:
+        """(B,) real numbers that are asked for in a problem: free parameters, and amplitudes of right-hand sides that
+        hold a value."""
+        data, equality = self.spec.data, self.spec.linear.equality
+        k: Any = data.y.shape[2]
+        if data.separate and data.weights is not None:
+            k = (data.weights > 0).any(axis=1).sum(axis=1)
+        constraints = 0 if equality is None else independent_rows(equality[0])
         each = self.n_amplitudes * (2 if self.spec.complex_data else 1) - constraints
-        return self.spec.names.n_free + each * k
+        return np.broadcast_to(self.spec.names.n_free + each * k, data.y.shape[:1])
 
-    @property
-    def dof(self) -> Array:
-        """(B,) valid values (a complex one counts twice) less fitted numbers."""
-        values = self.spec.data.valid * (2 if self.spec.complex_data else 1)
-        return np.maximum(values - self.n_parameters, 0)
-
-    def uncertainty(self, problems: Array) -> Uncertainty:
-        """Covariances of some problems, in the real, mixed amplitudes and the free parameters, without sigma^2."""
-        u, k = self.outcome.u[problems], self.spec.data.y.shape[2]
-        basis = self.built.basis
-        phi, d = basis.basis(u, problems)[:, None], basis.jacobian(u, problems)[:, None]
-        own = self._own_weights(problems)
-        if own is not None:
-            phi, d = phi * own, d * own
-        a = self.amplitudes[problems]
-        if self.built.problem.kind == "separate":
-            phi = phi * self._passive(a)[:, :, None, :]
-        elif self.spec.linear.ridge > 0 and basis.extra_rows is None:  # the rows that the projector works with
-            rows = np.sqrt(self.spec.linear.ridge) * np.eye(phi.shape[3])
-            phi = np.concatenate([phi, np.broadcast_to(rows, (*phi.shape[:2], *rows.shape))], axis=2)
-            d = np.concatenate([d, np.zeros((*d.shape[:2], len(rows), d.shape[3]))], axis=2)
-        lower, upper = self.spec.names.lower, self.spec.names.upper
-        below, above = (np.where(np.isfinite(bound), AT_BOUND * (1 + np.abs(bound)), 0.0) for bound in (lower, upper))
-        free = (u > lower + below) & (u < upper - above)
-        assert phi.shape[1] in (1, k)
-        return uncertainty(phi, d, a, basis.columns, basis.parameters, free)
-
-    def _own_weights(self, problems: Array) -> Array | None:
-        """(b, K, N', 1) weights that differ between right-hand sides."""
-        data = self.spec.data
-        if not data.separate:
-            return None
-        assert data.weights is not None
-        weights = np.broadcast_to(data.weights, data.y.shape)[problems]
-        own = np.moveaxis(weights, 2, 1)
-        if self.spec.complex_data:
-            own = np.concatenate([own, own], axis=2)
-        extra = self.built.y.shape[1] - own.shape[2]
-        return np.concatenate([own, np.ones((*own.shape[:2], extra))], axis=2)[..., None]
-
-    def _passive(self, a: Array) -> Array:
-        """(b, K, I') 1 where an amplitude is free, 0 on a bound or pinned."""
-        linear = self.spec.linear
-        pinned = bool(linear.pinned or linear.equality is not None)
-        free = np.ones(a.shape, dtype=bool)
-        if linear.lower is not None and linear.upper is not None:
-            inner = a[:, : len(linear.lower)]
-            free[:, : len(linear.lower)] = (inner > linear.lower[:, None]) & (inner < linear.upper[:, None])
-        if pinned:
-            free[:, -1] = False
-        return np.moveaxis(free, 2, 1)
+    def statistics(self, problems: Array, *, absolute: bool) -> Statistics:
+        """Errors and degrees of freedom of some problems; absolute: the weights are known errors."""
+        return statistics_of(self, problems, absolute=absolute)
 
     def amplitude_map(self) -> Array:
         """(I, I') from mixed to the user's real amplitudes (complex: real, then imaginary parts), pinned left out."""
@@ -155,7 +138,7 @@ class Solution:
         return mixing[keep]
 
     def slice(self, problem: int) -> "Solution":
-        """One problem by itself."""
+        """One problem by itself, for reading: what was computed for all goes with it."""
         one = slice(problem, problem + 1)
         data, model = self.spec.data, self.spec.model
         weights = None if data.weights is None else data.weights[one if len(data.weights) > 1 else slice(None)]
@@ -168,13 +151,19 @@ class Solution:
             name: getattr(self.outcome, name)[one]
             for name in ("u", "a", "cost", "status", "iterations", "evaluations", "rank", "effects")
         }
-        from varpro.fitting.engine import build
-
         robust = None if self.robust_weights is None else self.robust_weights[one]
-        solution = Solution(spec, Outcome(**arrays, history=[]), build(spec), robust)
-        solution.__dict__.update({name: getattr(self, name)[one] for name in ("rss", "scatter")})
+        solution = Solution(spec, Outcome(**arrays, history=[]), self.built, robust, self.loss)
+        solution.__dict__.update({name: getattr(self, name)[one] for name in COMPUTED}, kind=self.kind)
         return solution
 
     def status(self, problem: int = 0) -> Status:
         """Why a problem stopped."""
         return Status(int(self.outcome.status[problem]))
+
+
+def independent_rows(c: Array) -> int:
+    """Rank of C (Q, I), whose rows and columns may have units of their own."""
+    for axis in (0, 1):
+        size = np.abs(c).max(axis=axis, keepdims=True)
+        c = c / np.where(size > 0, size, 1.0)
+    return int(np.linalg.matrix_rank(c))

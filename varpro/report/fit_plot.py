@@ -77,7 +77,7 @@ def _curve(fit: Any, x: Array, t: Array, shown: Array) -> Curve:
 def _values(fit: Any, t: Array, shown: Array) -> tuple[Array, Array, Array]:
     with np.errstate(all="ignore"):
         values = _wide(fit.predict(t))
-        lower, upper = map(_wide, fit.confidence_band(t))
+        lower, upper = (np.where(np.isfinite(edge), edge, np.nan) for edge in map(_wide, fit.confidence_band(t)))
     return values[:, shown], lower[:, shown], upper[:, shown]
 
 
@@ -152,7 +152,7 @@ def _headline(fit: Any) -> str:
     words += [f"and {len(pairs) - NAMED_PARAMETERS} more"] if len(pairs) > NAMED_PARAMETERS else []
     lines = [",   ".join(words[i : i + 3]) for i in range(0, len(words), 3)]
     state = "converged" if fit.success else f"not converged ({fit.status.label.replace('_', ' ')})"
-    return f"{state}, rss {fit.rss:.4g}, {fit.dof} degrees of freedom\n" + ",\n".join(lines)
+    return f"{state}, rss {fit.rss:.4g}, {fit.dof:.6g} degrees of freedom\n" + ",\n".join(lines)
 
 
 def _with_error(name: str, value: float, error: float) -> str:

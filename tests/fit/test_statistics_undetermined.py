@@ -1,0 +1,193 @@
+"""What the data do not determine has infinite errors, in any unit; what a bound holds has NaN; nothing has 0 +- 0."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import varpro
+from tests.fit.problems import TAU, decay_columns, decay_data, decays
+from varpro.statistics import uncertainty, undetermined
+
+T = np.linspace(0.0, 12.0, 61)
+
+
+def single(t, w):
+    first = np.exp(-t / w[0])
+    return np.stack([first, np.ones_like(first)], axis=-1)
+
+
+def product(t, w):
+    return single(t, [w[0] * w[1]])
+
+
+def scaled(t, w):
+    return single(t, w) * np.stack([w[1] + 0 * t, np.ones_like(t)], axis=-1)
+
+
+@pytest.fixture
+def y():
+    return single(T, [2.0]) @ [3.0, 0.5] + 0.01 * np.random.default_rng(0).standard_normal(61)
+
+
+@pytest.mark.parametrize("derivative", [None, "differences"])
+def test_factors_of_which_only_the_product_acts_are_unknown_and_the_rest_is_known(y, derivative):
+    fit = varpro.fit(product, T, y, [1.0, 1.5], derivative=derivative)
+    alone = varpro.fit(single, T, y, [1.5])
+    assert np.isposinf(fit.stderr_nonlinear).all()
+    np.testing.assert_allclose(fit.stderr_linear, alone.stderr_linear, rtol=1e-5)
+    assert fit.dof == alone.dof == 58
+    assert fit.sigma == pytest.approx(alone.sigma, rel=1e-8)
+    np.testing.assert_array_equal(np.isinf(fit.covariance), np.diag([True, True, False, False]))
+    assert np.isnan(fit.covariance[:2, 2:]).all()
+    assert np.isnan(fit.covariance[0, 1])
+    np.testing.assert_allclose(fit.covariance[2:, 2:], alone.covariance[1:, 1:], rtol=1e-5)
+    np.testing.assert_allclose(fit.confidence_band(T), alone.confidence_band(T), rtol=1e-6)  # the curve is known
+    assert "unknown" in str(fit)
+
+
+def test_a_factor_that_an_amplitude_takes_up_leaves_both_unknown(y):
+    fit = varpro.fit(scaled, T, y, [1.5, 2.0])
+    alone = varpro.fit(single, T, y, [1.5])
+    np.testing.assert_allclose(fit.stderr_nonlinear, [alone.stderr_nonlinear[0], np.inf], rtol=1e-6)
+    np.testing.assert_allclose(fit.stderr_linear, [np.inf, alone.stderr_linear[1]], rtol=1e-6)
+    np.testing.assert_allclose(fit.confidence_band(T), alone.confidence_band(T), rtol=1e-6)
+
+
+def test_a_curve_is_unknown_where_only_what_is_unknown_acts(y):
+    """The third column is 0 at every point of the data."""
+
+    def beyond(t, w):
+        return np.concatenate([single(t, w), np.maximum(t - 12.0, 0.0)[..., None]], axis=-1)
+
+    fit = varpro.fit(beyond, T, y, [1.5], derivative="differences")
+    np.testing.assert_array_equal(np.isinf(fit.stderr_linear), [False, False, True])
+    lower, upper = fit.confidence_band(np.array([1.0, 12.0, 13.0]))
+    np.testing.assert_array_equal(np.isinf(upper - lower), [False, False, True])
+    assert fit.dof == 61 - 3
+
+
+def test_an_empty_pixel_has_no_finite_error(y):
+    many = varpro.fit_batch(single, T, np.stack([y, 0 * y, y]), [1.5])
+    assert many.status[1] == varpro.Status.UNDETERMINED
+    np.testing.assert_array_equal(many.success, [True, False, True])
+    assert np.isposinf(many.stderr_nonlinear[1]).all()
+    assert np.isposinf(many.stderr_linear[1]).all()
+    assert np.isfinite(many.stderr_nonlinear[[0, 2]]).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert many[1].aic == -np.inf
+        assert np.isnan(many[1].r_squared)
+        assert "at bound" not in str(many[1])
+        assert not (many[1].covariance == 0).any()
+
+
+def test_a_parameter_on_its_bound_has_neither_error_nor_covariance(y):
+    fit = varpro.fit(single, T, y, [2.5], bounds=(2.2, 10.0))
+    assert fit.nonlinear[0] == 2.2
+    assert np.isnan(fit.stderr_nonlinear).all()
+    assert np.isnan(fit.covariance[0]).all()
+    assert np.isnan(fit.covariance[:, 0]).all()
+    phi = single(T, [2.2])
+    np.testing.assert_allclose(fit.covariance[1:, 1:], fit.sigma**2 * np.linalg.inv(phi.T @ phi), rtol=1e-8)
+    assert fit.dof == 61 - 2
+    assert str(fit).count("at bound") == 1
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1e-9, 1.0, 1e15])
+def test_a_bound_is_met_exactly_or_not_at_all(y, unit):
+    """A lifetime of nanoseconds, in seconds, is not at its bound of 0."""
+    derivative = ([[0, 0]], lambda t, w: (t / w[0] ** 2 * np.exp(-t / w[0]))[..., None])
+    fit = varpro.fit(single, T * unit, y, [2.05 * unit], bounds=(0.0, 1e16), derivative=derivative)
+    assert 0 < fit.stderr_nonlinear[0] < 0.1 * unit
+    assert fit.dof == 61 - 3
+
+
+def test_parts_of_complex_errors_keep_their_own_nan():
+    omega, a, t = np.array([-0.2 + 3.0j]), np.array([1.5 - 0.5j]), np.linspace(0, 4, 50)
+
+    def waves(t, w):
+        return np.exp(np.multiply.outer(t, w))
+
+    y = waves(t, omega) @ a + 0.05 * np.random.default_rng(1).standard_normal((2, 50)).T @ [1, 1j]
+    fit = varpro.fit(waves, t, y, omega + 0.2j, names=["p"], bounds={"p.imag": (3.1, 4.0)})
+    assert fit.nonlinear[0].imag == 3.1
+    assert np.isnan(fit.stderr_nonlinear[0].imag)
+    assert fit.stderr_nonlinear[0].real > 0
+
+
+def solved(t_unit=1.0, y_unit=1.0, powers=(1.0, 1.0, 1.0), w_unit=(1.0, 1.0)):
+    """phi, d, a, |y| of a fit in other units, one problem each; d is by w w_unit."""
+    t, y = decay_data()
+    phi, d = decays(t, TAU) * powers, decay_columns(t, TAU) * np.asarray(powers)[:2] / (t_unit * np.asarray(w_unit))
+    a = y_unit * np.linalg.lstsq(decays(t, TAU), y, rcond=None)[0] / powers
+    return phi[None, None], d[None, None], a[None, :, None], np.array([y_unit * np.linalg.norm(y)])
+
+
+PAIRS = np.array([0, 1]), np.array([0, 1])
+UNITS = [
+    {"t_unit": 1e15},
+    {"t_unit": 1e-15},
+    {"y_unit": 1e15},
+    {"y_unit": 1e-15},
+    {"powers": (1e-15, 1.0, 1e15)},
+    {"w_unit": (1e15, 1e-15)},
+    {"t_unit": 1e-12, "y_unit": 1e9, "powers": (1e7, 1e-3, 1.0)},
+]
+
+
+@pytest.mark.parametrize("units", UNITS, ids=str)
+def test_statistics_are_the_same_in_any_unit(units):
+    free = np.ones((1, 2), dtype=bool)
+    phi, d, a, size = solved()
+    plain = uncertainty(phi, d, a, *PAIRS, free=free, y_size=size)
+    phi, d, a, size = solved(**units)
+    other = uncertainty(phi, d, a, *PAIRS, free=free, y_size=size)
+    w = units.get("t_unit", 1.0) * np.asarray(units.get("w_unit", (1.0, 1.0))) / units.get("y_unit", 1.0)
+    scale = np.concatenate([w, 1 / np.asarray(units.get("powers", (1.0, 1.0, 1.0)))])
+    np.testing.assert_allclose(other.full(0) / np.outer(scale, scale), plain.full(0), rtol=1e-9)
+    assert other.influence == plain.influence == 5
+    assert not other.infinite.any()
+    assert not undetermined(phi, d, a, *PAIRS, 2, y_size=size).any()
+
+
+@pytest.mark.parametrize("units", UNITS, ids=str)
+@pytest.mark.parametrize("kind", ["no amplitude", "amplitude of rounding", "no signal", "underflow", "absorbed"])
+def test_a_parameter_without_effect_is_undetermined_in_any_unit(units, kind):
+    phi, d, a, size = solved(**units)
+    if kind == "no amplitude":
+        a[:, 1] = 0.0
+    if kind == "amplitude of rounding":
+        a[:, 1] *= 1e-16
+    if kind == "no signal":
+        a, size = 0 * a, 0 * size
+    if kind == "underflow":
+        phi[..., 1], d[..., 1], a[:, 1] = 0.0, 0.0, 0.0
+    if kind == "absorbed":
+        d[..., 1] = phi[..., 1] / units.get("t_unit", 1.0)
+    expected = [kind == "no signal", True]
+    np.testing.assert_array_equal(undetermined(phi, d, a, *PAIRS, 2, y_size=size)[0], expected)
+    found = uncertainty(phi, d, a, *PAIRS, free=np.ones((1, 2), dtype=bool), y_size=size)
+    np.testing.assert_array_equal(found.infinite[0], expected)
+
+
+def test_undetermined_problems_of_a_batch_are_told_one_by_one():
+    parts = [solved(), solved(y_unit=1e-9), solved()]
+    phi, d, a, size = (np.concatenate([part[i] for part in parts]) for i in range(4))
+    a[1, 0] = 0.0
+    np.testing.assert_array_equal(
+        undetermined(phi, d, a, *PAIRS, 2, y_size=size), [[False, False], [True, False], [False, False]]
+    )
+
+
+def test_equal_columns_leave_their_amplitudes_unknown_and_the_third_known():
+    t, y = decay_data()
+
+    def twin(t, w):
+        first = np.exp(-t / w[0])
+        return np.stack([first, 2 * first, np.exp(-t / w[1])], axis=-1)
+
+    fit = varpro.fit(twin, t, y, [2.0, 6.5])
+    np.testing.assert_array_equal(np.isinf(fit.stderr_linear), [True, True, False])
+    assert np.isfinite(fit.stderr_nonlinear).all()
+    assert fit.dof == 61 - 2 - 2

@@ -1,0 +1,30 @@
+"""Columns and derivative columns of a problem at its solution, as the statistics take them."""
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.fitting.basis import FitBasis
+
+WeightedColumns = tuple[Array, Array, Array]
+"""phi (b, 1 or K, N', I') and d (b, 1 or K, N', M'), rows weighted, rows of a ridge below, columns that are pinned or
+on a bound for that right-hand side zero; free (b, K, I') bool, the amplitudes that are neither"""
+
+
+def shared_columns(basis: FitBasis, ridge: float, u: Array, problems: Array, a: Array) -> WeightedColumns:
+    """Those of problems whose right-hand sides share them, every amplitude free."""
+    phi, d = basis.basis(u, problems)[:, None], basis.jacobian(u, problems)[:, None]
+    if ridge > 0:
+        rows = np.sqrt(ridge) * np.eye(phi.shape[3])
+        phi = np.concatenate([phi, np.broadcast_to(rows, (len(phi), 1, *rows.shape))], axis=2)
+        d = np.concatenate([d, np.zeros((len(d), 1, len(rows), d.shape[3]))], axis=2)
+    return phi, d, np.ones((len(a), a.shape[2], a.shape[1]), dtype=bool)
+
+
+def sums_of_squares(y: Array, phi: Array, a: Array, rows: int = 4096) -> float:
+    """||y - phi a||^2 of y (N, K), phi (N, I), a (I, K), a block of rows at a time; no difference of sums."""
+    total = 0.0
+    for first in range(0, len(y), rows):
+        block = slice(first, first + rows)
+        rest = y[block] - phi[block] @ a
+        total += float(np.vdot(rest, rest).real)
+    return total

@@ -1,0 +1,196 @@
+"""Errors, degrees of freedom and covariances of fitted problems in the user's terms, for a batch; a fit is a row of it.
+
+    sigma^2 = rss / dof,   dof = values - p,   p = tr of the influence matrix: see varpro.statistics
+    cov = v (J^T J)^-1,    v = sigma^2, or 1 where the weights are known errors
+
+A robust loss has the variance of the M-estimator in place of sigma^2, see m_estimator, and sigma is 1.4826 times the
+median residual, sqrt(n / dof) for the parameters fitted.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.fitting.m_estimator import robust_variance
+from varpro.statistics import EPS, NULL_PART, Uncertainty, accuracy_of, uncertainty
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is known of b problems besides their parameters; NaN for a problem that was not fitted."""
+
+    dof: Array
+    """(b,) values less the parameters that they have fitted; integers where no ridge is"""
+    parameters: Array
+    """(b,) the latter"""
+    sigma: Array
+    """(b,) standard deviation of a residual of weight 1; NaN where nothing is left to tell it from"""
+    variance: Array
+    """(b,) v; infinite where every value is 0, which says nothing of the noise"""
+    stderr_nonlinear: Array
+    """(b, P), complex where w is"""
+    stderr_linear: Array
+    """(b, I, K), complex where the amplitudes are"""
+    uncertainty: Uncertainty
+    names: Any
+    """Parameters"""
+    mixing: Array
+    """(I, I') from the amplitudes that are solved for to the user's"""
+
+    def row(self, problem: int) -> "Statistics":
+        """One problem, as a batch of one."""
+        one = slice(problem, problem + 1)
+        shared = ("uncertainty", "names", "mixing")
+        own = {f.name: getattr(self, f.name)[one] for f in fields(self) if f.name not in shared}
+        return replace(self, **own, uncertainty=self.uncertainty.rows(one))
+
+    def covariance(self, problem: int) -> Array:
+        """(P + I K,) squared; NaN for what is on a bound, infinite with NaN beside it for what is not determined."""
+        u, t = self.uncertainty.rows(slice(problem, problem + 1)), self.names.matrix
+        k, i, f = u.slopes.shape[1:]
+        move = np.zeros((len(t) + len(self.mixing) * k, f + i * k))
+        move[: len(t), :f] = t
+        move[len(t) :, f:] = np.kron(self.mixing, np.eye(k))
+        with np.errstate(invalid="ignore"):
+            out: Array = self.variance[problem] * (move @ u.full(0) @ move.T)
+        still = np.concatenate([self.names.source < 0, ~np.kron(self.mixing != 0, np.ones((k, 1), bool)).any(axis=1)])
+        lost = np.concatenate([_followers(u.infinite, t)[0], _lost_amplitudes(u, self.mixing)[0].ravel()])
+        none = np.concatenate([_followers(u.at_bound, t)[0], _held_amplitudes(u, self.mixing)[0].ravel()])
+        for blank in (lost, none):
+            out[blank], out[:, blank] = np.nan, np.nan
+        out[lost & ~none, lost & ~none] = np.inf
+        out[still], out[:, still] = 0.0, 0.0
+        return out if np.isfinite(u.influence[0]) else np.full_like(out, np.nan)
+
+
+def statistics_of(solution: Any, problems: Array, *, absolute: bool) -> Statistics:
+    """Those of some problems of a Solution."""
+    good = np.isfinite(solution.rss[problems]) & np.isfinite(solution.outcome.u[problems]).all(axis=1)
+    if good.all():
+        return _fitted(solution, problems, absolute=absolute)
+    return _spread_out(_fitted(solution, problems[good], absolute=absolute), good, solution, problems)
+
+
+def _fitted(solution: Any, problems: Array, *, absolute: bool) -> Statistics:
+    spec, built = solution.own
+    u, a = solution.outcome.u[problems], solution.amplitudes[problems]
+    columns = built.problem.weighted_columns(u, problems, a)
+    phi, d, free_a = columns
+    y_size = np.linalg.norm(np.linalg.norm(built.y[problems], axis=1), axis=1)
+    doubled = 2 if spec.complex_data else 1
+    basis = built.basis
+    found = uncertainty(
+        phi, d, a, basis.columns, basis.parameters,
+        free=(u > spec.names.lower) & (u < spec.names.upper),
+        free_amplitudes=free_a,
+        y_size=y_size,
+        n_data=spec.data.y.shape[1] * doubled,
+        accuracy=accuracy_of(spec.model.derivative, phi.shape[2]),
+        rank_tolerance=spec.rank_tolerance,
+    )  # fmt: skip
+    values = spec.data.valid[problems] * doubled
+    whole = spec.linear.ridge == 0 and spec.linear.ridge_matrix is None
+    p = np.rint(found.influence).astype(int) if whole else found.influence
+    dof = np.where(values - p > EPS * values, values - p, 0)
+    with np.errstate(all="ignore"):
+        per_dof = np.where(dof > 0, 1.0 / dof, np.nan)
+        if solution.robust_weights is None:
+            variance = np.maximum(solution.rss[problems], (EPS * y_size) ** 2) * per_dof  # rounding at least
+            sigma = np.sqrt(variance)
+            variance = np.ones(len(problems)) if absolute else np.where(variance == 0, np.inf, variance)
+        else:
+            sigma, variance, found = robust_variance(solution, problems, found, columns, values, per_dof)
+        sigma = np.ones(len(problems)) if absolute else sigma
+    return _in_users_terms(solution, found, dof, p, sigma, variance)
+
+
+def _in_users_terms(
+    solution: Any, u: Uncertainty, dof: Array, p: Array, sigma: Array, variance: Array
+) -> Statistics:
+    names, mixing, scale = solution.spec.names, solution.amplitude_map(), np.sqrt(variance)
+    t = names.matrix
+    with np.errstate(all="ignore"):
+        deviation = np.sqrt(np.einsum("bff->bf", u.nonlinear))
+        nonlinear = scale[:, None] * (deviation @ np.abs(t).T)
+        slopes = np.einsum("ij,bkjf->bkif", mixing, u.slopes)
+        own = np.einsum("ij,bkjl,il->bki", mixing, u.base, mixing)
+        spread = np.einsum("bkif,bfg,bkig->bki", slopes, u.nonlinear, slopes)
+        spread -= 2.0 * np.einsum("ij,bkjf,bkif->bki", mixing, u.cross, slopes)
+        linear = scale[:, None, None] * np.sqrt(own + spread)
+    nonlinear[_followers(u.infinite, t)] = np.inf
+    nonlinear[_followers(u.at_bound, t)] = np.nan
+    linear = np.moveaxis(linear, 1, 2)
+    linear[_lost_amplitudes(u, mixing)] = np.inf
+    linear[_held_amplitudes(u, mixing)] = np.nan
+    linear[:, ~(mixing != 0).any(axis=1)] = 0.0  # given by the equations alone
+    return Statistics(
+        dof=dof,
+        parameters=p,
+        sigma=sigma,
+        variance=variance,
+        stderr_nonlinear=joined(nonlinear, solution.spec.complex_w),
+        stderr_linear=joined(linear, solution.spec.complex_data),
+        uncertainty=u,
+        names=names,
+        mixing=mixing,
+    )
+
+
+def _followers(which: Array, t: Array) -> Array:
+    """(b, P) parameters that follow one of the free parameters `which` (b, F)."""
+    return (which[:, None, :] & (t != 0)).any(axis=2)  # type: ignore[no-any-return]
+
+
+def _held_amplitudes(u: Uncertainty, mixing: Array) -> Array:
+    """(b, I, K) the user's amplitudes on a bound; mixed ones have none, and the pinned one is left out."""
+    if not _plain(mixing):
+        return np.zeros((len(u.held), len(mixing), u.held.shape[1]), dtype=bool)
+    return np.moveaxis(u.held, 1, 2)[:, (mixing != 0).argmax(axis=1)]
+
+
+def _lost_amplitudes(u: Uncertainty, mixing: Array) -> Array:
+    """(b, I, K) the user's amplitudes with a part in what the data do not determine."""
+    if _plain(mixing):
+        return np.moveaxis(u.undetermined, 1, 2)[:, (mixing != 0).argmax(axis=1)]
+    unit = mixing[None, None] / u.amplitude_size[:, :, None, :]
+    lost = np.linalg.norm(unit @ u.amplitude_null, axis=3) > NULL_PART * np.linalg.norm(unit, axis=3)
+    moves = (u.slopes / u.scale[:, None, None, :]) @ u.null[:, None]
+    moves = np.where(u.undetermined[..., None], moves, 0.0)
+    moved = np.abs(mixing @ moves) > NULL_PART * (np.abs(mixing) @ np.abs(moves))
+    return np.moveaxis(lost | moved.any(axis=3), 1, 2)  # type: ignore[no-any-return]
+
+
+def _plain(mixing: Array) -> bool:
+    """Whether each of the user's amplitudes is one of those solved for."""
+    return bool(((mixing != 0).sum(axis=1) == 1).all() and (mixing.sum(axis=1) == 1).all())
+
+
+def joined(values: Array, is_complex: bool) -> Array:
+    """Real parts, then imaginary parts along axis 1, as complex numbers; the parts keep their own NaN and infinity."""
+    if not is_complex:
+        return values
+    half = values.shape[1] // 2
+    out: Array = np.empty((len(values), half, *values.shape[2:]), dtype=complex)
+    out.real, out.imag = values[:, :half], values[:, half:]
+    return out
+
+
+def _spread_out(some: Statistics, good: Array, solution: Any, problems: Array) -> Statistics:
+    """The statistics of `good` (b,) among all problems; the others have NaN, and count what they would have fitted."""
+    values = solution.spec.data.valid[problems] * (2 if solution.spec.complex_data else 1)
+    nominal = solution.n_parameters[problems]
+    wide = {f.name: _at(getattr(some, f.name), good) for f in fields(some) if f.name.startswith(("stderr", "sigma"))}
+    u = Uncertainty(*(_at(getattr(some.uncertainty, f.name), good) for f in fields(some.uncertainty)))
+    dof, p = np.maximum(values - nominal, 0).astype(some.dof.dtype), nominal.astype(some.parameters.dtype)
+    dof[good], p[good] = some.dof, some.parameters
+    return replace(some, dof=dof, parameters=p, variance=_at(some.variance, good), uncertainty=u, **wide)
+
+
+def _at(values: Array, good: Array) -> Array:
+    """Rows at the places of `good`, NaN or False elsewhere."""
+    missing = False if values.dtype == bool else complex(np.nan, np.nan) if np.iscomplexobj(values) else np.nan
+    out: Array = np.full((len(good), *values.shape[1:]), missing, dtype=values.dtype)
+    out[good] = values
+    return out
