@@ -21,7 +21,7 @@ def band_width(solution: Solution, t: Array) -> Array:
 
     if old.columns_function is None:
         model.pairs = old.pairs
-    basis = replace(solution.built.basis, model=model, weights=None, extra_rows=None)
+    basis = replace(solution.built.basis, model=model, weights=None, extra_rows=None, excluded=None)
     one = np.zeros(1, dtype=int)
     phi, d = basis.basis(solution.outcome.u, one)[0], basis.jacobian(solution.outcome.u, one)[0]
     u, a = solution.uncertainty(one), solution.amplitudes[0]

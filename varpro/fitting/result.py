@@ -180,7 +180,7 @@ class FitResult:
 
     def predict(self, t: Any) -> Array:
         """The model at other t: (N',) or (N', K)."""
-        values = self._model()(np.asarray(t), self._own_w()) @ self._solution.coefficients[0]
+        values = self._model()(self._solution.spec.data.on_axis(t), self._own_w()) @ self._solution.coefficients[0]
         return values[:, 0] if self._flat else values
 
     def confidence_band(self, t: Any, level: float = 0.95, *, prediction: bool = False) -> tuple[Array, Array]:
@@ -194,7 +194,7 @@ class FitResult:
         from varpro.fitting.bands import band_width
 
         centre = self.predict(t)
-        width = self.sigma * band_width(self._solution, np.asarray(t))
+        width = self.sigma * band_width(self._solution, self._solution.spec.data.on_axis(t))
         if prediction:
             width = _both_parts(lambda part: np.hypot(part, self.sigma), width)
         quantile = (

@@ -70,7 +70,7 @@ class Solution:
         if plain:
             return 2.0 * self.outcome.cost
         every = np.arange(len(self.outcome.cost))
-        weighted = self.spec.data.total_weight() * (self.spec.data.y - self.fitted(every))
+        weighted = self.spec.data.misfit(self.fitted(every))
         return np.sum(np.abs(weighted) ** 2, axis=(1, 2))  # type: ignore[no-any-return]
 
     @cached_property
@@ -79,7 +79,7 @@ class Solution:
         if self.robust_weights is None:
             return self.rss
         every = np.arange(len(self.outcome.cost))
-        weighted = self.spec.data.total_weight() * (self.spec.data.y - self.fitted(every))
+        weighted = self.spec.data.misfit(self.fitted(every))
         return np.sum(np.abs(weighted) ** 2, axis=(1, 2))  # type: ignore[no-any-return]
 
     @property
@@ -163,7 +163,8 @@ class Solution:
         own = replace(
             data, t=t, own_t=False, y=data.y[one], weights=weights, status=data.status[one], valid=data.valid[one]
         )
-        spec = replace(self.spec, data=own, model=replace(model, t=t, own_t=False, together=False))
+        model = replace(model, t=t, own_t=False, together=False)
+        spec = replace(self.spec, data=own, model=model, names=self.spec.names.of(problem))
         arrays: dict[str, Any] = {
             name: getattr(self.outcome, name)[one]
             for name in ("u", "a", "cost", "status", "iterations", "evaluations", "rank", "effects")
