@@ -138,7 +138,7 @@ def fit(
     found = solve(spec, u0, loss=loss, loss_scale=loss_scale, **options)
     labels = amplitude_names(model, linear_names, found)
     seconds = time.perf_counter() - clock
-    return FitResult(found, labels, absolute_sigma=absolute_sigma, flat=np.ndim(y) == 1, seconds=seconds)
+    return FitResult(found, labels, absolute_sigma=absolute_sigma, flat=data.flat, seconds=seconds)
 
 
 def fit_batch(

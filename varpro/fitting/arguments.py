@@ -37,7 +37,7 @@ def starting_values(model: Any, data: Data, w0: Any) -> Array:
         start = np.repeat(start[None], n_problems, axis=0)
     if start.ndim != 2 or len(start) != n_problems or start.shape[1] < 1:
         wanted = "(P,)" if n_problems == 1 else f"(P,) or ({n_problems}, P)"
-        raise ShapeError(f"w0 has shape {np.shape(w0)}; it needs {wanted} with P of 1 or more")
+        raise ShapeError(f"w0 has shape {given.shape}; it needs {wanted} with P of 1 or more")
     if absent is not None or not np.isfinite(start).all():
         raise DataError("w0 holds NaN or infinite values; every start must be finite")
     return start

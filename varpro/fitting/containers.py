@@ -40,6 +40,8 @@ def plain_array(given: Any, name: str) -> tuple[Array, Array | None]:
 def _listed(given: Any) -> Any:
     """A list with its device arrays brought to the host; a masked array where its items are masked."""
     items = [to_host(item) if is_device_array(item) else item for item in given]
+    if any(item is np.ma.masked for item in items):
+        return np.array([None if item is np.ma.masked else item for item in items], dtype=object)
     return np.ma.array(items) if any(isinstance(item, np.ma.MaskedArray) for item in items) else items
 
 

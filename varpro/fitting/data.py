@@ -32,6 +32,8 @@ class Data:
     """(B,) RUNNING, or why a problem cannot be fitted"""
     valid: Array
     """(B,) values with a weight above 0"""
+    flat: bool = False
+    """y was given without an axis of right-hand sides"""
     clock: Clock | None = None
     """How t was made from times; None where it was given as numbers"""
 
@@ -86,19 +88,18 @@ def make_data(t: Any, y: Any, *, batch: bool, weights: Any = None, mask: Any = N
 
     Raises ShapeError and, for values that cannot be, DataError.
     """
-    values, valid = _values(y, batch, dtype)
+    values, valid, flat = _values(y, batch, dtype)
     n_problems, n_rows, _ = values.shape
-    grid, own_t, known, clock = _grid(t, n_problems, n_rows, batch)
+    grid, own_t, known, masked, clock = _grid(t, n_problems, n_rows, batch)
     total, weighted = _weights(weights, values.shape, batch)
     asked = None if mask is None else _mask(mask, values.shape, batch)
-    given = [use for use in (valid, known, weighted, asked) if use is not None]
+    given = [use for use in (valid, masked, weighted, asked) if use is not None]
     running = np.full(n_problems, Status.RUNNING.value)
-    if not given and np.isfinite(values.sum()):  # nothing excluded, nothing infinite: one pass
-        return Data(grid, own_t, values, total, running, _count(total, values.shape), clock)
+    if not given and known is None and np.isfinite(values.sum()):  # nothing excluded, nothing infinite: one pass
+        return Data(grid, own_t, values, total, running, _count(total, values.shape), flat, clock)
     valid = ~np.isnan(values)
     for use in given:
-        if use is not known:
-            valid &= use
+        valid &= use
     if known is not None:
         grid, running = _without_holes(grid, own_t, known, valid, running)
         valid &= known[:, :, None]
@@ -115,7 +116,7 @@ def make_data(t: Any, y: Any, *, batch: bool, weights: Any = None, mask: Any = N
         raise DataError(
             f"y holds no value to fit: each of its {valid.size} is NaN, masked or of weight 0; give data, or mend mask"
         )
-    return Data(grid, own_t, values, total, running, valid.sum(axis=(1, 2)), clock)
+    return Data(grid, own_t, values, total, running, valid.sum(axis=(1, 2)), flat, clock)
 
 
 def _count(weights: Array | None, shape: tuple[int, ...]) -> Array:
@@ -126,8 +127,8 @@ def _count(weights: Array | None, shape: tuple[int, ...]) -> Array:
     return np.broadcast_to(each, shape[:1])
 
 
-def _values(y: Any, batch: bool, dtype: Any) -> tuple[Array, Array | None]:
-    """y (B, N, K) float64 or complex128, a copy, and where it is there; None: where it is not NaN."""
+def _values(y: Any, batch: bool, dtype: Any) -> tuple[Array, Array | None, bool]:
+    """y (B, N, K) float64 or complex128, a copy; where it is there (None: where it is not NaN); whether K was added."""
     values, absent = plain_array(y, "y")
     least = 2 if batch else 1
     if values.ndim not in (least, least + 1) or 0 in values.shape:
@@ -143,21 +144,29 @@ def _values(y: Any, batch: bool, dtype: Any) -> tuple[Array, Array | None]:
     if dtype is not None:
         values = values.astype(np.result_type(dtype, np.complex64) if np.iscomplexobj(values) else dtype)
     wide = np.array(shaped(values), dtype=np.complex128 if np.iscomplexobj(values) else np.float64, order="C")
-    return wide, None if absent is None else ~shaped(absent)
+    return wide, None if absent is None else ~shaped(absent), values.ndim == least
 
 
-def _grid(t: Any, n_problems: int, n_rows: int, batch: bool) -> tuple[Array, bool, Array | None, Clock | None]:
-    """t, whether problems have their own, (1 or B, N) where it is known (None: everywhere), and the clock of times."""
+def _grid(
+    t: Any, n_problems: int, n_rows: int, batch: bool
+) -> tuple[Array, bool, Array | None, Array | None, Clock | None]:
+    """t, whether problems have their own, and the clock of times.
+
+    Between them (1 or B, N) where t is finite, and (1 or B, N, 1) where it is not masked; None for everywhere.
+    """
     grid, absent, clock = make_axis(t)
     own = batch and grid.ndim == 2 and grid.shape == (n_problems, n_rows)
     if not own and (grid.ndim == 0 or len(grid) != n_rows):
         wanted = f"({n_rows},) or ({n_problems}, {n_rows})" if batch else f"({n_rows},)"
         raise ShapeError(f"t has shape {grid.shape}, y has {n_rows} points; t needs {wanted}")
     if grid.dtype.kind not in "fc" or (absent is None and np.isfinite(grid).all()):
-        return grid, own, None, clock
-    known = np.isfinite(grid) if absent is None else np.isfinite(grid) & ~absent
-    known = known if own else known.reshape(1, n_rows, -1).all(axis=2)
-    return grid, own, known, clock
+        return grid, own, None, None, clock
+
+    def by_row(flags: Array) -> Array:
+        return flags if own else flags.reshape(1, n_rows, -1).all(axis=2)
+
+    known = by_row(np.isfinite(grid) if absent is None else np.isfinite(grid) & ~absent)
+    return grid, own, known, None if absent is None else by_row(~absent)[:, :, None], clock
 
 
 def _without_holes(grid: Array, own_t: bool, known: Array, valid: Array, status: Array) -> tuple[Array, Array]:
