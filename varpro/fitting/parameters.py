@@ -171,9 +171,9 @@ def _free_bounds(
 ) -> tuple[Array, Array]:
     """(F,) twice: the bounds of each free parameter, and those of its followers translated to it."""
     lower, upper = limits
-    own_empty = np.flatnonzero(~(lower < upper))
-    if own_empty.size:
-        p = int(own_empty[0])
+    empty = np.flatnonzero(~(lower < upper) & (source >= 0))  # a parameter that is fixed needs no room
+    if empty.size:
+        p = int(empty[0])
         raise ConfigError(
             f"bounds of {labels[p]}: {lower[p]:g} to {upper[p]:g} is empty; the lower must be below the upper"
         )
