@@ -36,7 +36,7 @@ class Quantity:
     """A kind of parameter."""
 
     dimension: int = 0
-    """Power of the unit of t"""
+    """Power of the unit of t: 1, 0 or -1"""
     place: bool = False
     """A point on the axis of t, which moves with its zero"""
     span: tuple[float, float] | None = None
@@ -46,7 +46,7 @@ class Quantity:
 
     def at(self, value: Array, frame: Frame) -> Array:
         """The parameter of t from that of x."""
-        moved = value * frame.unit**self.dimension
+        moved = value * frame.unit if self.dimension > 0 else value / frame.unit if self.dimension < 0 else value
         return frame.origin + moved if self.place else moved
 
     def draws(self, n_points: int) -> tuple[float, float]:

@@ -283,7 +283,8 @@ class Repeated(Framed):
         return [self.quantities[re.sub(r"_\d+$", "", name)] for name in self.parameter_names]
 
     def at(self, w: Array, frame: Frame) -> Array:
-        return np.array([kind.at(value, frame) for kind, value in zip(self._kinds, w, strict=True)])
+        with np.errstate(over="ignore"):
+            return np.nan_to_num([kind.at(value, frame) for kind, value in zip(self._kinds, w, strict=True)])
 
     def draws(self, t: Array) -> tuple[Array, Array, Array] | None:
         frame = frame_of(t, np.ones(len(t)), movable=self.movable)
