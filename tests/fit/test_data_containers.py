@@ -49,7 +49,7 @@ def read_only(a):
 def on_a_device(a):
     """An array that refuses to be one of NumPy's, as CuPy's do."""
 
-    class ndarray:  # noqa: N801 (the name that it has there)
+    class ndarray:
         def __init__(self, values):
             self.values = values
 

@@ -95,5 +95,5 @@ def test_the_slope_is_one_function_on_both_sides_of_the_switch():
 def test_at_gamma_zero_the_derivative_is_the_one_from_above():
     w, h = np.array([5.0, 0.6, 0.0]), 1e-7
     model = Voigt(1)
-    rise = (model(T, w + [0, 0, h]) - model(T, w))[:, 0] / h
+    rise = (model(T, w + np.array([0, 0, h])) - model(T, w))[:, 0] / h
     np.testing.assert_allclose(model.columns(T, w)[:, 2], rise, atol=1e-5 * np.abs(rise).max())

@@ -99,7 +99,9 @@ def _numpy_time(item: Any) -> Any:
     if isinstance(item, datetime.datetime):
         at = item if item.tzinfo is None else item.astimezone(datetime.UTC).replace(tzinfo=None)
         return np.datetime64(at, "us")
-    return item if isinstance(item, np.generic) else np.datetime64(item) if isinstance(item, datetime.date) else np.timedelta64(item)
+    if isinstance(item, np.generic):
+        return item
+    return np.datetime64(item) if isinstance(item, datetime.date) else np.timedelta64(item)
 
 
 def filled(t: Array, known: Array) -> Array:

@@ -67,7 +67,7 @@ class FitBasis:
 
     @property
     def plain(self) -> bool:
-        """Whether columns and derivatives of the model, at the parameters that are searched, are used as they are."""
+        """Whether columns and derivatives of the model at the searched parameters are used as they are."""
         return self._all_pairs and self.names.plain and not self.complex_data and self.mixing is None and self.extra_rows is None
 
     @property

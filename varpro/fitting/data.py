@@ -54,8 +54,8 @@ class Data:
         """(1 or B, N) rows that no right-hand side uses; None where there is none."""
         if self.weights is None:
             return None
-        none: Array = self.weights == 0
-        none = none.all(axis=2) if self.separate else none
+        none: Array = np.asarray(self.weights == 0)
+        none = np.asarray(none.all(axis=2)) if self.separate else none
         return none if none.any() else None
 
     def used(self, problem: int) -> Array:
@@ -105,7 +105,7 @@ def make_data(t: Any, y: Any, *, batch: bool, weights: Any = None, mask: Any = N
         valid &= known[:, :, None]
     if total is not None and weighted is not None:
         total = _checked_weights(total, valid)
-    infinite: Array = (np.isinf(values) & valid).any(axis=(1, 2))
+    infinite: Array = np.asarray((np.isinf(values) & valid).any(axis=(1, 2)))
     running[infinite] = Status.INVALID_DATA.value
     if infinite.any():
         values[infinite] = 0.0
@@ -163,7 +163,7 @@ def _grid(
         return grid, own, None, None, clock
 
     def by_row(flags: Array) -> Array:
-        return flags if own else flags.reshape(1, n_rows, -1).all(axis=2)
+        return flags if own else np.asarray(flags.reshape(1, n_rows, -1).all(axis=2))
 
     known = by_row(np.isfinite(grid) if absent is None else np.isfinite(grid) & ~absent)
     return grid, own, known, None if absent is None else by_row(~absent)[:, :, None], clock

@@ -223,4 +223,5 @@ def _ends(given: Any, none: float) -> Array:
     """A number or numbers; None, alone or among them, is no limit."""
     if given is None:
         return np.array(none)
-    return np.array([none if end is None else end for end in given] if isinstance(given, (list, tuple)) else given, float)
+    ends = [none if end is None else end for end in given] if isinstance(given, (list, tuple)) else given
+    return np.array(ends, dtype=float)

@@ -54,7 +54,7 @@ def _guess(model: Any, data: Data, problem: int) -> Array:
     t = data.t[problem] if data.own_t else data.t
     y, used = data.y[problem], data.used(problem)
     if not used.all():
-        rows = used.any(axis=1)
+        rows: Array = np.asarray(used.any(axis=1))
         if not used[rows].all():
             rows, chosen = _together(used, np.sum(np.abs(y) ** 2, axis=0))
             y = y[:, chosen]
@@ -69,8 +69,8 @@ def _guess_of_mean(model: Any, data: Data, problems: Array, t: Array) -> Array:
         return _asked(model, t, y.mean(axis=0), np.ones(len(t), dtype=bool))
     weights = data.weights if len(data.weights) == 1 else data.weights[problems]
     used = weights > 0 if data.separate else (weights > 0)[:, :, None]
-    used = used.all(axis=2)
-    rows = used.all(axis=0)
+    used = np.asarray(used.all(axis=2))
+    rows: Array = np.asarray(used.all(axis=0))
     if len(used) > 1 and 2 * rows.sum() < used.sum(axis=1).max():
         rows, chosen = _together(used.T, np.sum(np.abs(y) ** 2, axis=(1, 2)))
         y = y[chosen]

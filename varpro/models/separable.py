@@ -17,7 +17,6 @@ from varpro.errors import ConfigError
 from varpro.models.guesses import amplitudes, best_start, checked_points, finite_rows
 from varpro.models.quantities import Frame, Quantity, frame_of
 
-
 Guess = Callable[[Array, Array], Array]
 """(t, y) -> w (P,)"""
 
