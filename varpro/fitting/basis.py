@@ -68,7 +68,8 @@ class FitBasis:
     @property
     def plain(self) -> bool:
         """Whether columns and derivatives of the model at the searched parameters are used as they are."""
-        return self._all_pairs and self.names.plain and not self.complex_data and self.mixing is None and self.extra_rows is None
+        as_they_are = self._all_pairs and self.names.plain and not self.complex_data
+        return as_they_are and self.mixing is None and self.extra_rows is None
 
     @property
     def n_columns(self) -> int:
