@@ -1,6 +1,6 @@
-"""Optimised dynamic mode decomposition: X ~ modes diag(exp(eigenvalues t)) amplitudes, all at once by least squares.
+"""Optimised dynamic mode decomposition, all modes at once by least squares.
 
-    X^T (time x space) = Phi(omega) A,   Phi[n, j] = exp(omega_j t_n),   omega complex
+    X^T (time x space) = Phi(omega) A,   Phi[n, j] = exp(omega_j (t_n - t_first)),   omega complex
 
 Askham and Kutz, SIAM J. Appl. Dyn. Syst. 17 (2018) 380-416.  The right-hand sides are compressed to the leading `rank`
 left singular vectors first, as theirs are, or kept whole.
@@ -14,6 +14,8 @@ import scipy.linalg
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError, DataError, ShapeError
+from varpro.fitting.axis import Clock, make_axis, on_axis
+from varpro.fitting.containers import plain_array
 from varpro.linalg.one_pool import one_blas_pool
 from varpro.models.guesses import remainder
 
@@ -28,15 +30,20 @@ class DmdResult:
     eigenvalues: Array
     """(r,) complex, continuous time: exp(eigenvalue * t)"""
     modes: Array
-    """(space, r) complex, unit columns"""
+    """(space, r) complex, unit columns, with the phase they have at `origin`"""
     amplitudes: Array
-    """(r,) real, not negative, descending"""
+    """(r,) real, not negative, descending: the sizes of the modes at `origin`"""
     fit: Any
     """the FitResult of the exponentials: status, standard errors"""
+    origin: float = 0.0
+    """the earliest time, which modes and amplitudes refer to: at t = 0 a mode of a far epoch would be 0 or infinite"""
+    clock: Clock | None = None
+    """how t was made from times, whose eigenvalues are per second; None where it was given as numbers"""
 
     def predict(self, t: Any) -> Array:
         """(space, times) the decomposition at other times, complex."""
-        return (self.modes * self.amplitudes) @ np.exp(np.outer(self.eigenvalues, np.asarray(t)))
+        times = np.asarray(on_axis(t, self.clock))
+        return (self.modes * self.amplitudes) @ np.exp(np.outer(self.eigenvalues, times - self.origin))
 
 
 class ComplexExponentials:
@@ -56,17 +63,23 @@ class ComplexExponentials:
 
 @one_blas_pool()
 def dmd(X: Any, t: Any, rank: int, *, eigenvalues: Any = None, project: bool = True, **options: Any) -> DmdResult:
-    """Optimised DMD of snapshots X (space, time) at times t (time,), which need not be equidistant.
+    """Optimised DMD of snapshots X (space, time) at times t (time,), which need not be equidistant nor begin near 0.
 
+    X ~ sum_j modes_j amplitudes_j exp(eigenvalues_j (t - origin)), origin the earliest time.
+    t : numbers, or datetime64 or timedelta64, taken in seconds.
     rank : number of modes.  eigenvalues : (rank,) start; by default from the exact DMD of finite differences.
     project : fit the projection on the leading `rank` left singular vectors, fast and less noisy; False fits all of X.
     options : of `varpro.fit`, such as max_iterations.
     """
-    snapshots, times = np.asarray(X), np.asarray(t, dtype=float)
+    snapshots, absent = plain_array(X, "X")
+    if snapshots.dtype.kind not in "fciub":
+        raise ShapeError(f"X has dtype {snapshots.dtype}; it needs real or complex numbers")
+    snapshots = snapshots.astype(complex if np.iscomplexobj(snapshots) else float)
+    times, unknown, clock = make_axis(t)
     if snapshots.ndim != 2 or times.shape != snapshots.shape[1:]:
         raise ShapeError(f"X has shape {snapshots.shape}, t {times.shape}; they need (space, time) and (time,)")
-    if not np.isfinite(snapshots).all() or not np.isfinite(times).all():
-        raise DataError("X or t holds NaN or infinite values")
+    if absent is not None or unknown is not None or not (np.isfinite(snapshots).all() and np.isfinite(times).all()):
+        raise DataError("X or t holds NaN, masked or infinite values; leave those snapshots out")
     if not 1 <= rank <= min(snapshots.shape[0], snapshots.shape[1] - 1):
         raise ConfigError(
             f"rank is {rank}; {snapshots.shape[0]} x {snapshots.shape[1]} snapshots allow 1 to "
@@ -74,19 +87,19 @@ def dmd(X: Any, t: Any, rank: int, *, eigenvalues: Any = None, project: bool = T
         )
     from varpro.fitting.api import fit
 
+    origin = float(times.min())
+    since = times - origin
     left, coordinates = _leading(snapshots, rank)
-    start = _starting_eigenvalues(coordinates, times) if eigenvalues is None else np.asarray(eigenvalues, dtype=complex)
+    start = _starting_eigenvalues(coordinates, since) if eigenvalues is None else np.asarray(eigenvalues, dtype=complex)
     if start.shape != (rank,):
         raise ShapeError(f"eigenvalues have shape {start.shape}; rank {rank} needs ({rank},)")
-    origin = times[0]
     right = coordinates if project else snapshots
-    found = fit(ComplexExponentials(rank), times - origin, right.T.astype(complex), start, **options)
-    modes = (found.linear * np.exp(-found.nonlinear * origin)[:, None]).T
-    modes = left @ modes if project else modes
+    found = fit(ComplexExponentials(rank), since, right.T.astype(complex), start, **options)
+    modes = left @ found.linear.T if project else found.linear.T
     size = np.linalg.norm(modes, axis=0)
     order = np.argsort(-size)
     unit = modes[:, order] / np.where(size[order] > 0, size[order], 1.0)
-    return DmdResult(found.nonlinear[order], unit, size[order], found)
+    return DmdResult(found.nonlinear[order], unit, size[order], found, origin, clock)
 
 
 def _leading(snapshots: Array, rank: int) -> tuple[Array, Array]:

@@ -20,7 +20,8 @@ from varpro.fitting.arguments import (
 from varpro.fitting.batch import BatchResult
 from varpro.fitting.data import make_data
 from varpro.fitting.model import Derivative, Function
-from varpro.fitting.outer import best_start, cross_validated, several_starts, solve
+from varpro.fitting.multistart import best_start, several_starts
+from varpro.fitting.outer import cross_validated, solve
 from varpro.fitting.parameters import Fixed, Tied
 from varpro.fitting.request import Request, specify
 from varpro.fitting.result import FitResult
@@ -105,7 +106,7 @@ def fit(
     if multistart < 0:
         raise ConfigError(f"multistart is {multistart}; it is the number of further starts, 0 or more")
     data = make_data(t, y, batch=False, weights=weights, mask=mask, dtype=dtype)
-    start = starting_values(model, t, y, w0, 1)
+    start = starting_values(model, data, w0)
     request = Request(
         derivative=derivative,
         names=names,
@@ -130,14 +131,14 @@ def fit(
     spec, u0 = specify(request, model, data, start, batch=False, guessed=w0 is None)
     require_fittable(spec)
     if multistart:
-        u0 = best_start(spec, several_starts(spec.names, u0[0], multistart, np.random.default_rng(seed)))[None]
+        u0 = best_start(spec, several_starts(spec, u0[0], multistart, np.random.default_rng(seed)))[None]
     options = {"observe": callback, "keep_history": True}
     if isinstance(ridge, str):
         spec, u0 = cross_validated(spec, u0, {"observe": callback})
     found = solve(spec, u0, loss=loss, loss_scale=loss_scale, **options)
     labels = amplitude_names(model, linear_names, found)
     seconds = time.perf_counter() - clock
-    return FitResult(found, labels, absolute_sigma=absolute_sigma, flat=np.ndim(y) == 1, seconds=seconds)
+    return FitResult(found, labels, absolute_sigma=absolute_sigma, flat=data.flat, seconds=seconds)
 
 
 def fit_batch(
@@ -195,7 +196,7 @@ def fit_batch(
     if isinstance(ridge, str):
         raise ConfigError("ridge='gcv' chooses one ridge for one problem; fit the problems one by one with varpro.fit")
     data = make_data(t, y, batch=True, weights=weights, mask=mask, dtype=dtype)
-    start = starting_values(model, t, y, w0, len(data.y))
+    start = starting_values(model, data, w0)
     request = Request(
         derivative=derivative,
         names=names,

@@ -9,21 +9,27 @@ import numpy as np
 
 from varpro.arrays import Array, Device
 from varpro.errors import BackendError, ConfigError, DataError, ShapeError
+from varpro.fitting.containers import plain_array
+from varpro.fitting.data import Data
 from varpro.fitting.device import DeviceSearch
 from varpro.fitting.engine import Linear, Spec
+from varpro.fitting.parameters import Parameters
 from varpro.fitting.solution import Solution
+from varpro.fitting.starts import guessed_start
 from varpro.result import Status
 
 
-def starting_values(model: Any, t: Any, y: Any, w0: Any, n_problems: int) -> Array:
-    """(B, P) starting values."""
+def starting_values(model: Any, data: Data, w0: Any) -> Array:
+    """(B, P) starting values, a copy of the caller's or a guess from the data.  Raises ConfigError, ShapeError."""
+    n_problems = len(data.y)
     if w0 is None:
         if not hasattr(model, "guess"):
             raise ConfigError(
                 "w0 is missing: give starting values, or use a ready model of varpro.models, which guesses"
             )
-        w0 = _guess(model, t, y, n_problems)
-    start = np.atleast_1d(np.asarray(w0))
+        w0 = guessed_start(model, data)
+    given, absent = plain_array(w0, "w0")
+    start = np.atleast_1d(given)
     if start.dtype.kind not in "fciub":
         raise ShapeError(f"w0 has dtype {start.dtype}; it needs numbers")
     start = start.astype(complex if np.iscomplexobj(start) else float)
@@ -31,21 +37,40 @@ def starting_values(model: Any, t: Any, y: Any, w0: Any, n_problems: int) -> Arr
         start = np.repeat(start[None], n_problems, axis=0)
     if start.ndim != 2 or len(start) != n_problems or start.shape[1] < 1:
         wanted = "(P,)" if n_problems == 1 else f"(P,) or ({n_problems}, P)"
-        raise ShapeError(f"w0 has shape {np.shape(w0)}; it needs {wanted} with P of 1 or more")
-    if not np.isfinite(start).all():
+        raise ShapeError(f"w0 has shape {given.shape}; it needs {wanted} with P of 1 or more")
+    if absent is not None or not np.isfinite(start).all():
         raise DataError("w0 holds NaN or infinite values; every start must be finite")
     return start
 
 
-def _guess(model: Any, t: Any, y: Any, n_problems: int) -> Array:
-    """A start from the data, or from their mean over the problems of a batch; missing values are left out."""
-    grid, values = np.asarray(t), np.asarray(y)
-    if n_problems > 1:
-        with np.errstate(all="ignore"):
-            values = np.nanmean(np.where(np.isfinite(values), values, np.nan), axis=0)
-        grid = grid[0] if grid.ndim == 2 else grid
-    good = np.isfinite(values) if values.ndim == 1 else np.isfinite(values).all(axis=1)
-    return np.asarray(model.guess(grid[good], values[good]))
+def natural_bounds(model: Any, data: Data) -> tuple[Array, Array] | None:
+    """(P,) lower and upper bounds of a ready model's own, for the points that count; None where it has none."""
+    if not hasattr(model, "natural_bounds") or data.t.dtype.kind != "f" or data.t.ndim != 1 + data.own_t:
+        return None
+    grid = data.t if data.own_t else data.t[None]
+    if model.natural_bounds(grid[0]) is None:
+        return None
+    kept = list(grid)
+    if data.excluded is not None:
+        shape = (max(len(grid), len(data.excluded)), grid.shape[1])
+        pairs = zip(np.broadcast_to(grid, shape), np.broadcast_to(data.excluded, shape), strict=True)
+        kept = [t[~left_out] for t, left_out in pairs]
+    found = [bounds for t in kept if len(t) and (bounds := model.natural_bounds(t)) is not None]
+    if not found:
+        return None
+    lower, upper = zip(*found, strict=True)
+    return np.min(lower, axis=0), np.max(upper, axis=0)
+
+
+def into_natural(model: Any, w0: Array, parameters: Parameters) -> Array:
+    """(B, F) free starts: where w0 (B, P) lies outside the model's own bounds, the point inside that is its like."""
+    u0: Array = w0[:, parameters.free]
+    if not hasattr(model, "folded") or np.iscomplexobj(w0) or not parameters.bounded:
+        return u0
+    lower, upper = (np.broadcast_to(bound, u0.shape) for bound in (parameters.lower, parameters.upper))
+    asked = (u0 >= parameters.limits[0][parameters.free]) & (u0 <= parameters.limits[1][parameters.free])
+    outside = asked & ((u0 < lower) | (u0 > upper))
+    return np.where(outside, np.clip(model.folded(w0)[:, parameters.free], lower, upper), u0) if outside.any() else u0
 
 
 def linear_options(linear: Any, equality: tuple[Any, Any] | None, ridge: Any, pinned: bool) -> Linear:
@@ -62,17 +87,17 @@ def linear_options(linear: Any, equality: tuple[Any, Any] | None, ridge: Any, pi
         except (TypeError, ValueError) as error:
             raise ConfigError(f"linear is {linear!r}; choose 'free', 'nonnegative' or (lower, upper)") from error
     pair = None
-    if equality is not None:
+    if equality is not None:  # copies: the result keeps them
         pair = (
-            np.atleast_2d(np.asarray(equality[0], dtype=float)),
-            np.atleast_1d(np.asarray(equality[1], dtype=float)),
+            np.atleast_2d(np.array(equality[0], dtype=float)),
+            np.atleast_1d(np.array(equality[1], dtype=float)),
         )
     mu, rows = 0.0, None
     if isinstance(ridge, str):
         if ridge != "gcv":
             raise ConfigError(f"ridge is {ridge!r}; give a number, a matrix or 'gcv'")
     elif np.ndim(ridge) == 2:
-        rows = np.asarray(ridge, dtype=float)
+        rows = np.array(ridge, dtype=float)
     else:
         mu = float(ridge)
         if not mu >= 0:
@@ -96,15 +121,20 @@ def checked_linear(linear: Linear, n_amplitudes: int) -> Linear:
     return replace(linear, lower=lower, upper=upper)
 
 
-def require_start_inside(u0: Array, parameters: Any) -> None:
-    """Raise ConfigError where a free start (B, F) lies outside its bounds."""
+def require_start_inside(u0: Array, parameters: Parameters) -> None:
+    """Raise ConfigError where a free start (B, F) lies outside its bounds; it names the parameter that has them."""
     outside = (u0 < parameters.lower) | (u0 > parameters.upper)
-    if outside.any():
-        b, f = np.argwhere(outside)[0]
-        name = parameters.names[parameters.free[f]]
-        raise ConfigError(
-            f"w0 of {name} is {u0[b, f]:g}, outside its bounds {parameters.lower[f]:g} to {parameters.upper[f]:g}"
-        )
+    if not outside.any():
+        return
+    b, f = (int(i) for i in np.argwhere(outside)[0])
+    leader = int(parameters.free[f])
+    w, (lower, upper) = parameters.expand(u0)[b], parameters.limits
+    group = np.flatnonzero(parameters.source == f)
+    p = next((int(p) for p in (leader, *group) if not lower[p] <= w[p] <= upper[p]), leader)
+    start = f"w0 of {parameters.names[leader]} is {u0[b, f]:g}"
+    if p != leader:
+        start += f", which makes {parameters.names[p]} {w[p]:g}"
+    raise ConfigError(f"{start}, outside its bounds {lower[p]:g} to {upper[p]:g}")
 
 
 def _needed(spec: Spec) -> Array:

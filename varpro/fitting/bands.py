@@ -52,7 +52,7 @@ def _columns(solution: Solution, t: Array) -> tuple[Array, Array, Any]:
     model = make_model(old.function, t, w, len(t), own_t=False, derivative=derivative, batch=False)
     if old.columns_function is None:
         model.pairs = old.pairs
-    basis = replace(solution.built.basis, model=model, weights=None, extra_rows=None)
+    basis = replace(solution.built.basis, model=model, weights=None, extra_rows=None, excluded=None)
     one = np.zeros(1, dtype=int)
     return basis.basis(solution.outcome.u, one)[0], basis.jacobian(solution.outcome.u, one)[0], basis
 

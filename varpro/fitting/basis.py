@@ -4,9 +4,11 @@ complex  [Re y; Im y] = [Re Phi, -Im Phi; Im Phi, Re Phi] [Re A; Im A]: the exac
 equality C a = d: a = a0 + Z b, so Phi becomes [Phi Z | Phi a0], the last column pinned at the coefficient 1
 fixed term: a column pinned at 1
 ridge    rows L below Phi, zeros below y
+excluded rows, those of weight 0, are 0 whatever the model is there: 0 * inf would be nan
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -29,6 +31,8 @@ class FitBasis:
     """(I, I'): Phi' = Phi mixing"""
     extra_rows: Array | None = None
     """(L, I')"""
+    excluded: Array | None = None
+    """(1 or B, N) rows that are left out though the weights are not applied here; None: those of weight 0"""
     columns: Array = field(init=False)
     """(M',) int32"""
     parameters: Array = field(init=False)
@@ -63,8 +67,9 @@ class FitBasis:
 
     @property
     def plain(self) -> bool:
-        """Whether columns and derivatives of the model are used as they are."""
-        return self._all_pairs and not self.complex_data and self.mixing is None and self.extra_rows is None
+        """Whether columns and derivatives of the model at the searched parameters are used as they are."""
+        as_they_are = self._all_pairs and self.names.plain and not self.complex_data
+        return as_they_are and self.mixing is None and self.extra_rows is None
 
     @property
     def n_columns(self) -> int:
@@ -72,9 +77,9 @@ class FitBasis:
         own = self.model.n_columns * (2 if self.complex_data else 1)
         return own if self.mixing is None else self.mixing.shape[1]
 
-    def w(self, u: Array) -> Array:
-        """The model's own parameters (b, P), complex where the user's are."""
-        full = self.names.expand(np.clip(u, self.names.lower, self.names.upper) if self.names.bounded else u)
+    def w(self, u: Array, problems: Array | None = None) -> Array:
+        """The model's own parameters (b, P), complex where the user's are.  problems : (b,), None for all."""
+        full = self.names.expand(np.clip(u, self.names.lower, self.names.upper) if self.names.bounded else u, problems)
         if not self.complex_w:
             return full
         count = self.model.n_parameters
@@ -83,7 +88,7 @@ class FitBasis:
     def basis(self, u: Array, problems: Array) -> Array:
         """Phi of b problems, float64, C-contiguous."""
         with np.errstate(all="ignore"):  # what is not finite is told by the status
-            phi = self.model.values(self.w(u), problems)
+            phi = self.model.values(self.w(u, problems), problems)
         if self.complex_data:
             top = np.concatenate([phi.real, -phi.imag], axis=2)
             phi = np.concatenate([top, np.concatenate([phi.imag, phi.real], axis=2)], axis=1)
@@ -94,7 +99,7 @@ class FitBasis:
     def jacobian(self, u: Array, problems: Array, dtype: str = "float64") -> Array:
         """D of b problems."""
         with np.errstate(all="ignore"):
-            d = self.model.derivatives(self.w(u), problems)
+            d = self.model.derivatives(self.w(u, problems), problems)
         if not self._all_pairs:
             d = d[:, :, self._take] * self._scale
         if self.complex_data:
@@ -106,13 +111,46 @@ class FitBasis:
         return self._rows(d, problems, extra).astype(dtype, copy=False)
 
     def _rows(self, a: Array, problems: Array, extra: Array | None) -> Array:
-        """Rows weighted, and the extra ones below."""
+        """Rows weighted, those left out 0, and the extra ones below."""
         a = np.ascontiguousarray(a, dtype=np.float64)
         if self.weights is not None:
-            a = a * (self.weights if len(self.weights) == 1 else self.weights[problems])[:, :, None]
+            with np.errstate(all="ignore"):
+                a = a * (self.weights if len(self.weights) == 1 else self.weights[problems])[:, :, None]
+        if self._left_out is not None:
+            out = self._left_out if len(self._left_out) == 1 else self._left_out[problems]
+            a = np.where(out[:, :, None], 0.0, a)
         if extra is not None:
             a = np.concatenate([a, np.broadcast_to(extra, (len(a), *extra.shape))], axis=1)
         return a
+
+    @cached_property
+    def _left_out(self) -> Array | None:
+        """(1 or B, N') rows that are left out, None for none; of complex data both parts."""
+        out = self.excluded
+        if out is None and self.weights is not None:
+            out = self.weights == 0
+            return out if out.any() else None
+        return np.concatenate([out, out], axis=1) if out is not None and self.complex_data else out
+
+    @cached_property
+    def grid(self) -> Array:
+        """t (1 or B, N) for columns that compiled code makes and weights itself.
+
+        There rows left out come in as 0 times the column, so their t is moved into the range of the others, where the
+        column is finite if it is so at the ends: each kind of compiled column is largest at an end, or within.
+        """
+        t = self.model.t if self.model.own_t else self.model.t[None]
+        if self._left_out is None:
+            return t
+        lower = np.where(self._left_out, np.inf, t).min(axis=1, keepdims=True)
+        upper = np.where(self._left_out, -np.inf, t).max(axis=1, keepdims=True)
+        if (lower <= t).all() and (t <= upper).all():
+            return t
+        empty = ~(lower <= upper)
+        lower, upper = (np.where(empty, t[:, :1], end) for end in (lower, upper))
+        if len(lower) > 1 and len(t) == 1 and (lower == lower[:1]).all() and (upper == upper[:1]).all():
+            lower, upper = lower[:1], upper[:1]
+        return np.ascontiguousarray(np.clip(t, lower, upper))
 
     def _mix_pairs(self) -> None:
         """D of mixed columns: for each parameter, every new column that one of its old ones flows into."""

@@ -54,10 +54,10 @@ def _run(
     """Evaluate where the states ask for it until none runs; a ready model by itself, unless each trial is told."""
     rules = rules_of(spec.damping, spec.termination)
     if small.program is not None and observe is None:
-        t = spec.data.t if spec.data.own_t else spec.data.t[None]
         most = 20 * spec.termination.max_iterations if keep_history and len(problems) == 1 else 0
+        grid = small.basis.grid
         log = small_fits.search_program(
-            small.program, t, small.y, problems, small.pairs, states, rules, n_logged=most, **small.options
+            small.program, grid, small.y, problems, small.pairs, states, rules, n_logged=most, **small.options
         )
         return [_record(line, int(problems[0]), states) for line in log]
     with np.errstate(all="ignore"):  # what is not finite is told by the status

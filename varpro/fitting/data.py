@@ -1,21 +1,28 @@
-"""Data of B problems in one shape: y (B, N, K), weights that multiply the residual, missing values taken out."""
+"""Data of B problems in one shape: y (B, N, K), weights that multiply the residual, excluded values taken out.
+
+A value is excluded by NaN, None or a masked entry in y, t or weights, by mask=, or by the weight 0; all mean the same.
+Whatever stands there, in y, t, weights or what the model makes of it, has no part in the fit.
+"""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import DataError, ShapeError
+from varpro.fitting.axis import Clock, filled, make_axis, on_axis
+from varpro.fitting.containers import plain_array
 from varpro.result import Status
 
 
 @dataclass(frozen=True)
 class Data:
-    """What is fitted; missing values are 0 with weight 0."""
+    """What is fitted; excluded values are 0 with weight 0.  No array is the caller's own."""
 
     t: Array
-    """(N, ...) shared, or (B, N)"""
+    """(N, ...) shared, or (B, N); finite"""
     own_t: bool
     y: Array
     """(B, N, K) float64 or complex128"""
@@ -25,6 +32,10 @@ class Data:
     """(B,) RUNNING, or why a problem cannot be fitted"""
     valid: Array
     """(B,) values with a weight above 0"""
+    flat: bool = False
+    """y was given without an axis of right-hand sides"""
+    clock: Clock | None = None
+    """How t was made from times; None where it was given as numbers"""
 
     @property
     def separate(self) -> bool:
@@ -38,29 +49,74 @@ class Data:
         wide = self.weights if self.separate else self.weights[:, :, None]
         return np.broadcast_to(wide, self.y.shape)
 
+    @cached_property
+    def excluded(self) -> Array | None:
+        """(1 or B, N) rows that no right-hand side uses; None where there is none."""
+        if self.weights is None:
+            return None
+        none: Array = np.asarray(self.weights == 0)
+        none = np.asarray(none.all(axis=2)) if self.separate else none
+        return none if none.any() else None
+
+    def used(self, problem: int) -> Array:
+        """(N, K) whether a value counts."""
+        if self.weights is None:
+            return np.ones(self.y.shape[1:], dtype=bool)
+        own = self.weights[problem if len(self.weights) > 1 else 0] > 0
+        return np.broadcast_to(own if self.separate else own[:, None], self.y.shape[1:])
+
+    def misfit(self, fitted: Array) -> Array:
+        """(B, N, K) weight (y - fitted); 0 where a value is excluded, whatever the model is there."""
+        weight = self.total_weight()
+        with np.errstate(invalid="ignore", over="ignore"):
+            return np.where(weight > 0, weight * (self.y - fitted), 0.0)
+
+    @property
+    def t_unit(self) -> str | None:
+        """"s since 2024-03-01T10:00:00" or "s" where t was made from times; None where it was given as numbers."""
+        if self.clock is None:
+            return None
+        return "s" if self.clock.origin is None else f"s since {self.clock.origin}"
+
+    def on_axis(self, t: Any) -> Array:
+        """Other points as numbers on the axis of this t: times become seconds.  Raises DataError."""
+        return on_axis(t, self.clock)
+
 
 def make_data(t: Any, y: Any, *, batch: bool, weights: Any = None, mask: Any = None, dtype: Any = None) -> Data:
-    """Check and shape the user's arrays; see `varpro.fit` and `varpro.fit_batch` for what they may be.
+    """Check, shape and copy the user's arrays; see `varpro.fit` and `varpro.fit_batch` for what they may be.
 
-    Raises ShapeError and, for values of t or weights that cannot be, DataError.
+    Raises ShapeError and, for values that cannot be, DataError.
     """
-    values = _values(y, batch, dtype)
+    values, valid, flat = _values(y, batch, dtype)
     n_problems, n_rows, _ = values.shape
-    grid, own_t = _grid(t, n_problems, n_rows, batch)
-    total = _weights(weights, values.shape, batch)
-    if mask is None and np.isfinite(values.sum()):  # nothing missing, nothing infinite: one pass
-        return Data(grid, own_t, values, total, np.full(n_problems, Status.RUNNING.value), _count(total, values.shape))
+    grid, own_t, known, masked, clock = _grid(t, n_problems, n_rows, batch)
+    total, weighted = _weights(weights, values.shape, batch)
+    asked = None if mask is None else _mask(mask, values.shape, batch)
+    given = [use for use in (valid, masked, weighted, asked) if use is not None]
+    running = np.full(n_problems, Status.RUNNING.value)
+    if not given and known is None and np.isfinite(values.sum()):  # nothing excluded, nothing infinite: one pass
+        return Data(grid, own_t, values, total, running, _count(total, values.shape), flat, clock)
     valid = ~np.isnan(values)
-    if mask is not None:
-        valid &= np.broadcast_to(_per_value(np.asarray(mask, dtype=bool), values.shape, batch, "mask"), values.shape)
-    infinite: Array = np.asarray(np.isinf(values).any(axis=(1, 2)))
+    for use in given:
+        valid &= use
+    if known is not None:
+        grid, running = _without_holes(grid, own_t, known, valid, running)
+        valid &= known[:, :, None]
+    if total is not None and weighted is not None:
+        total = _checked_weights(total, valid)
+    infinite: Array = np.asarray((np.isinf(values) & valid).any(axis=(1, 2)))
+    running[infinite] = Status.INVALID_DATA.value
+    if infinite.any():
+        values[infinite] = 0.0
     if not valid.all():
-        values = np.where(valid, values, 0.0)
-        total = _masked(total, valid)
-    used = valid if total is None else valid & (np.broadcast_to(_wide(total), valid.shape) > 0)
-    status = np.where(infinite, Status.INVALID_DATA.value, Status.RUNNING.value)
-    values = np.where(infinite[:, None, None], 0.0, values) if infinite.any() else values
-    return Data(grid, own_t, np.ascontiguousarray(values), total, status, used.sum(axis=(1, 2)))
+        values[~valid] = 0.0
+        total = _without(total, valid)
+    if not batch and not valid.any():
+        raise DataError(
+            f"y holds no value to fit: each of its {valid.size} is NaN, masked or of weight 0; give data, or mend mask"
+        )
+    return Data(grid, own_t, values, total, running, valid.sum(axis=(1, 2)), flat, clock)
 
 
 def _count(weights: Array | None, shape: tuple[int, ...]) -> Array:
@@ -71,33 +127,59 @@ def _count(weights: Array | None, shape: tuple[int, ...]) -> Array:
     return np.broadcast_to(each, shape[:1])
 
 
-def _values(y: Any, batch: bool, dtype: Any) -> Array:
-    values = np.asarray(y)
+def _values(y: Any, batch: bool, dtype: Any) -> tuple[Array, Array | None, bool]:
+    """y (B, N, K) float64 or complex128, a copy; where it is there (None: where it is not NaN); whether K was added."""
+    values, absent = plain_array(y, "y")
     least = 2 if batch else 1
     if values.ndim not in (least, least + 1) or 0 in values.shape:
         wanted = "(B, N) or (B, N, K)" if batch else "(N,) or (N, K)"
         raise ShapeError(f"y has shape {values.shape}; it needs {wanted}, none of them 0")
     if values.dtype.kind not in "fciub":
         raise ShapeError(f"y has dtype {values.dtype}; it needs real or complex numbers")
-    if values.ndim == least:
-        values = values[..., None]
+
+    def shaped(array: Array) -> Array:
+        array = array[..., None] if array.ndim == least else array
+        return array if batch else array[None]
+
     if dtype is not None:
         values = values.astype(np.result_type(dtype, np.complex64) if np.iscomplexobj(values) else dtype)
-    wide = values.astype(np.complex128 if np.iscomplexobj(values) else np.float64)
-    return wide if batch else wide[None]
+    wide = np.array(shaped(values), dtype=np.complex128 if np.iscomplexobj(values) else np.float64, order="C")
+    return wide, None if absent is None else ~shaped(absent), values.ndim == least
 
 
-def _grid(t: Any, n_problems: int, n_rows: int, batch: bool) -> tuple[Array, bool]:
-    grid = np.asarray(t)
+def _grid(
+    t: Any, n_problems: int, n_rows: int, batch: bool
+) -> tuple[Array, bool, Array | None, Array | None, Clock | None]:
+    """t, whether problems have their own, and the clock of times.
+
+    Between them (1 or B, N) where t is finite, and (1 or B, N, 1) where it is not masked; None for everywhere.
+    """
+    grid, absent, clock = make_axis(t)
     own = batch and grid.ndim == 2 and grid.shape == (n_problems, n_rows)
     if not own and (grid.ndim == 0 or len(grid) != n_rows):
         wanted = f"({n_rows},) or ({n_problems}, {n_rows})" if batch else f"({n_rows},)"
         raise ShapeError(f"t has shape {grid.shape}, y has {n_rows} points; t needs {wanted}")
-    if grid.dtype.kind in "iub":
-        grid = grid.astype(float)
-    if grid.dtype.kind in "fc" and not np.isfinite(grid).all():
-        raise DataError("t holds NaN or infinite values; leave those points out of t and y, or mask them with finite t")
-    return np.ascontiguousarray(grid), own
+    if grid.dtype.kind not in "fc" or (absent is None and np.isfinite(grid).all()):
+        return grid, own, None, None, clock
+
+    def by_row(flags: Array) -> Array:
+        return flags if own else np.asarray(flags.reshape(1, n_rows, -1).all(axis=2))
+
+    known = by_row(np.isfinite(grid) if absent is None else np.isfinite(grid) & ~absent)
+    return grid, own, known, None if absent is None else by_row(~absent)[:, :, None], clock
+
+
+def _without_holes(grid: Array, own_t: bool, known: Array, valid: Array, status: Array) -> tuple[Array, Array]:
+    """t with finite values in rows that are left out, and the status of problems that use a row without one."""
+    lacking = (valid.any(axis=2) & ~known).any(axis=1)
+    if lacking.any() and not own_t:
+        row = int(np.flatnonzero(valid.any(axis=(0, 2)) & ~known[0])[0])
+        raise DataError(f"t holds NaN or infinite values, at row {row} for one, where y has a value; mask those rows")
+    if not own_t:
+        return filled(grid[None], known)[0], status
+    if lacking.all():
+        raise DataError("t holds NaN or infinite values in every problem where y has a value; mask those rows")
+    return filled(grid, known), np.where(lacking, Status.INVALID_DATA.value, status)
 
 
 def _per_value(array: Array, shape: tuple[int, ...], batch: bool, name: str) -> Array:
@@ -115,25 +197,61 @@ def _per_value(array: Array, shape: tuple[int, ...], batch: bool, name: str) -> 
     raise ShapeError(f"{name} has shape {array.shape}; y {shape if batch else shape[1:]} allows {wanted}")
 
 
-def _weights(weights: Any, shape: tuple[int, ...], batch: bool) -> Array | None:
-    """(1 or B, N) where all right-hand sides share them, else (1 or B, N, K); None for none."""
+def _mask(mask: Any, shape: tuple[int, ...], batch: bool) -> Array:
+    """What may be used, to broadcast with y: True, or 1, uses a value; one that is masked itself does not.
+
+    Raises DataError for other numbers, such as the indices of rows.
+    """
+    array, absent = plain_array(mask, "mask")
+    known = array if absent is None else array[~absent]
+    if array.dtype.kind not in "biuf" or not ((known == 0) | (known == 1)).all():
+        raise DataError(
+            f"mask has dtype {array.dtype} and other values than True (use) and False (leave out); "
+            "from indices of rows, make mask = numpy.ones(len(t), bool); mask[rows] = False"
+        )
+    use = array == 1 if absent is None else (array == 1) & ~absent
+    return _per_value(use, shape, batch, "mask")
+
+
+def _weights(weights: Any, shape: tuple[int, ...], batch: bool) -> tuple[Array | None, Array | None]:
+    """A copy, (1 or B, N) where all right-hand sides share them, else (1 or B, N, K); and which of them are used.
+
+    None for no weights, and None where all are above 0 and finite.
+    """
     if weights is None:
-        return None
-    array = np.asarray(weights, dtype=np.float64)
-    if not np.isfinite(array).all() or (array < 0).any():
-        worst = array[~np.isfinite(array) | (array < 0)][0]
+        return None, None
+    given, absent = plain_array(weights, "weights")
+    if given.dtype.kind not in "fiub":
+        raise DataError(f"weights have dtype {given.dtype}; they need real numbers")
+    array = _per_value(np.array(given, dtype=np.float64, order="C"), shape, batch, "weights")
+    use = array != 0
+    if absent is not None:
+        use &= ~_per_value(absent, shape, batch, "weights")
+    total = array[:, :, 0] if array.shape[2] == 1 else array
+    plain = absent is None and use.all() and np.isfinite(total).all() and (total > 0).all()
+    return total, None if plain else use
+
+
+def _checked_weights(weights: Array, valid: Array) -> Array:
+    """Weights with 0 for those that belong to no value; raises DataError for others that are not finite or negative."""
+    wide = _wide(weights)
+    needed = valid if wide.shape[2] == valid.shape[2] else valid.any(axis=2, keepdims=True)
+    needed = needed if len(wide) == len(valid) else needed.any(axis=0, keepdims=True)
+    wrong = needed & (~np.isfinite(wide) | (wide < 0))
+    if wrong.any():
+        worst = np.broadcast_to(wide, wrong.shape)[wrong][0]
         raise DataError(f"weights hold {worst:g}; they multiply the residual and must be finite and not negative")
-    wide = _per_value(array, shape, batch, "weights")
-    return wide[:, :, 0] if wide.shape[2] == 1 else wide
+    wide = np.where(needed, wide, 0.0)
+    return wide if weights.ndim == 3 else wide[:, :, 0]
 
 
 def _wide(weights: Array) -> Array:
     return weights if weights.ndim == 3 else weights[:, :, None]
 
 
-def _masked(weights: Array | None, valid: Array) -> Array:
-    """Weights with 0 where a value is missing; rows only, where every right-hand side misses the same ones."""
-    same = (valid == valid[:, :, :1]).all()
-    ones = valid[:, :, :1] if same else valid
+def _without(weights: Array | None, valid: Array) -> Array:
+    """Weights with 0 where a value is excluded; as few of them as say it: rows, if all right-hand sides share them."""
+    ones = valid[:1] if (valid == valid[:1]).all() else valid
+    ones = ones[:, :, :1] if (ones == ones[:, :, :1]).all() else ones
     total = ones * (np.ones((1, 1, 1)) if weights is None else _wide(weights))
-    return total[:, :, 0] if total.shape[2] == 1 else total
+    return np.ascontiguousarray(total[:, :, 0] if total.shape[2] == 1 else total)

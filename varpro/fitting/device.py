@@ -65,9 +65,9 @@ class DeviceSearch:
         return store_states(states, problems, small.basis.n_columns, out)
 
     def _ready(self, small: SmallProblem, rows: Array, rules: Rules, problems: Array) -> None:
-        model, dtype = small.basis.model, np.float32 if self.single else np.float64
+        dtype = np.float32 if self.single else np.float64
         weights = small.options.get("weights")
-        t = model.t[problems] if model.own_t else model.t[None]
+        t = small.basis.grid if len(small.basis.grid) == 1 else small.basis.grid[problems]
         if weights is not None:
             weights = self.device.put((weights if len(weights) == 1 else weights[problems]).astype(dtype))
         assert small.program is not None
@@ -102,7 +102,7 @@ class DeviceSearch:
             )
             if weights is not None:
                 own = (weights if len(weights) == 1 else weights[here])[:, :, None]
-                phi, d = phi * own, d * own
+                phi, d = (xp.where(own > 0, a * own, 0.0) for a in (phi, d))  # left out: 0, whatever the column is
             on_device.small_advance(
                 phi, d, y, here, columns, parameters, rows, rules.by_name(), n_parameters,
                 ridge=small.options["ridge"], kaufman=small.options["kaufman"],

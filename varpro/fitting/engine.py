@@ -107,6 +107,7 @@ def build(spec: Spec) -> Built:
         complex_w=spec.complex_w,
         mixing=mixing,
         extra_rows=rows,
+        excluded=data.excluded if data.separate else None,
     )
     weighted = y if weights is None else y * (weights if data.separate else weights[:, :, None])
     if rows is not None:

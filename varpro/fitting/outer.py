@@ -1,4 +1,4 @@
-"""What goes around a search: several starts, a robust loss by reweighting, a ridge by cross-validation."""
+"""What goes around a search: a robust loss by reweighting, a ridge by cross-validation."""
 
 from dataclasses import replace
 from typing import Any
@@ -131,40 +131,6 @@ def _loss_weights(z: Array, loss: str) -> Array:
         return np.where(z > 1, 1 / np.sqrt(np.maximum(z, 1.0)), 1.0)
     square = 1.0 + z * z
     return square**-0.25 if loss == "soft_l1" else square**-0.5
-
-
-def several_starts(names: Any, u0: Array, count: int, rng: np.random.Generator) -> Array:
-    """(count + 1, F): u0 (F,), then starts drawn in the box, or around u0 by factors of about two where it is open."""
-    lower, upper = names.lower, names.upper
-    around = u0 * np.exp(0.7 * rng.standard_normal((count, len(u0)))) + (u0 == 0) * rng.standard_normal(
-        (count, len(u0))
-    )
-    closed = np.isfinite(lower) & np.isfinite(upper)
-    box = np.where(closed, lower, 0.0) + rng.random((count, len(u0))) * np.where(
-        closed, upper - np.where(closed, lower, 0), 0.0
-    )
-    drawn = np.clip(np.where(closed, box, around), lower, upper)
-    return np.vstack([u0[None], drawn])
-
-
-def repeated(spec: Spec, count: int) -> Spec:
-    """The one problem of a spec, `count` times."""
-    data = spec.data
-    own = replace(
-        data,
-        y=np.repeat(data.y, count, axis=0),
-        status=np.repeat(data.status, count),
-        valid=np.repeat(data.valid, count),
-    )
-    return replace(spec, data=own)
-
-
-def best_start(spec: Spec, starts: Array) -> Array:
-    """(F,) the solution with the least cost of searches from all starts; the first start where none is finite."""
-    outcome, _ = run(repeated(spec, len(starts)), starts)
-    cost = np.where(np.isfinite(outcome.cost), outcome.cost, np.inf)
-    best = int(np.argmin(cost))
-    return np.asarray(outcome.u[best] if np.isfinite(cost[best]) else starts[0])
 
 
 def cross_validated(spec: Spec, u0: Array, options: dict[str, Any]) -> tuple[Spec, Array]:

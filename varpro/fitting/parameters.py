@@ -1,10 +1,12 @@
 """From the parameters of a model to those that are searched: fixed, tied and bounded ones.
 
 w = T u + c,  u the free parameters;  a pair (j, p) of D becomes (j, f) with factor T[p, f]
+
+T is one for all problems of a batch; c may differ, since each has its own value of a parameter that is fixed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,21 +30,14 @@ class Parameters:
     factor: Array
     """(P,)"""
     offset: Array
-    """(P,)"""
+    """(1 or B, P)"""
     lower: Array
-    """(F,) bounds of the free parameters"""
+    """(F,) bounds of the free parameters, with those of the parameters that follow them"""
     upper: Array
-
-    @property
-    def free(self) -> Array:
-        """(F,) the model parameters that are searched themselves."""
-        if self.plain:
-            return np.arange(self.n_free)
-        first = [
-            int(np.flatnonzero((self.source == f) & (self.factor == 1) & (self.offset == 0))[0])
-            for f in range(self.n_free)
-        ]
-        return np.array(first, dtype=int)
+    free: Array
+    """(F,) the model parameters that are searched themselves"""
+    limits: tuple[Array, Array]
+    """(P,) twice: bounds as they were given"""
 
     @cached_property
     def n_free(self) -> int:
@@ -59,9 +54,16 @@ class Parameters:
         """Whether any bound is finite."""
         return bool(np.isfinite(self.lower).any() or np.isfinite(self.upper).any())
 
-    def expand(self, u: Array) -> Array:
-        """w (b, P) for u (b, F)."""
-        return u if self.plain else u @ self.matrix.T + self.offset
+    def expand(self, u: Array, problems: Array | None = None) -> Array:
+        """w (b, P) for u (b, F) of problems (b,); None: of all."""
+        if self.plain:
+            return u
+        offset = self.offset if problems is None or len(self.offset) == 1 else self.offset[problems]
+        return u @ self.matrix.T + offset
+
+    def of(self, problem: int) -> "Parameters":
+        """The map of one problem."""
+        return self if len(self.offset) == 1 else replace(self, offset=self.offset[problem : problem + 1])
 
     @property
     def matrix(self) -> Array:
@@ -79,13 +81,18 @@ def make_parameters(
     bounds: Any = None,
     fixed: Fixed = None,
     tied: Tied = None,
+    natural: tuple[Array, Array] | None = None,
 ) -> Parameters:
-    """Check the options against the P starting values w0 (P,) and build the map.  Raises ConfigError, ShapeError."""
-    count = len(w0)
+    """Check the options against the starting values w0 (B, P) and build the map.  Raises ConfigError, ShapeError.
+
+    natural : (P,) lower and upper bounds beyond which the model only repeats itself; they hold where the caller's
+        bounds leave room for them.
+    """
+    count = w0.shape[1]
     labels = _names(names, count)
-    source, factor, offset = np.full(count, -2), np.ones(count), np.zeros(count)
+    source, factor, offset = np.full(count, -2), np.ones(count), np.zeros((len(w0), count))
     for p, value in _fixed_values(fixed, labels, w0).items():
-        source[p], factor[p], offset[p] = -1, 0.0, value
+        source[p], factor[p], offset[:, p] = -1, 0.0, value
     ties = {_index(key, labels, "tied"): _tie(rule, labels) for key, rule in (tied or {}).items()}
     for p, (q, _, _) in ties.items():
         if source[p] == -1 or q in ties or p == q:
@@ -94,11 +101,22 @@ def make_parameters(
     own = [p for p in range(count) if source[p] == -2 and p not in ties]
     source[own] = np.arange(len(own))
     for p, (q, scale, shift) in ties.items():
-        source[p], factor[p], offset[p] = source[q], scale * factor[q], scale * offset[q] + shift
+        source[p], factor[p], offset[:, p] = source[q], scale * factor[q], scale * offset[:, q] + shift
     if not own:
         raise ConfigError("every parameter is fixed or tied; leave one free, or solve the linear problem with numpy")
-    lower, upper = _free_bounds(bounds, labels, own, ties, source)
-    return Parameters(labels, source, factor, offset, lower, upper)
+    limits = _bounds(bounds, labels)
+    lower, upper = _free_bounds(limits, labels, own, ties, source)
+    if natural is not None:
+        lower, upper = _with_natural(lower, upper, natural, own)
+    if (offset == offset[:1]).all():
+        offset = offset[:1]
+    return Parameters(labels, source, factor, offset, lower, upper, np.array(own, dtype=int), limits)
+
+
+def _with_natural(lower: Array, upper: Array, natural: tuple[Array, Array], own: list[int]) -> tuple[Array, Array]:
+    """Bounds narrowed by the model's own, for each free parameter that this leaves room."""
+    low, high = np.maximum(lower, natural[0][own]), np.minimum(upper, natural[1][own])
+    return np.where(low < high, low, lower), np.where(low < high, high, upper)
 
 
 def _names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
@@ -118,14 +136,22 @@ def _index(key: Key, labels: tuple[str, ...], option: str) -> int:
     return int(key) % len(labels)
 
 
-def _fixed_values(fixed: Fixed, labels: tuple[str, ...], w0: Array) -> dict[int, float]:
+def _fixed_values(fixed: Fixed, labels: tuple[str, ...], w0: Array) -> dict[int, Any]:
+    """The value of each fixed parameter, or its values (B,): those given, or the starting values of each problem."""
     if fixed is None:
         return {}
-    if isinstance(fixed, str):
+    if isinstance(fixed, (str, int)):
         fixed = [fixed]
-    if isinstance(fixed, Mapping):
-        return {_index(key, labels, "fixed"): float(value) for key, value in fixed.items()}
-    return {p: float(w0[p]) for p in (_index(key, labels, "fixed") for key in fixed)}
+    if not isinstance(fixed, Mapping):
+        return {p: w0[:, p] for p in (_index(key, labels, "fixed") for key in fixed)}
+    out: dict[int, Any] = {}
+    for key, value in fixed.items():
+        given = np.asarray(value)
+        if given.dtype.kind not in "iuf" or given.shape not in ((), (len(w0),)) or not np.isfinite(given).all():
+            each = "" if len(w0) == 1 else f", or {len(w0)} of them, one for each problem"
+            raise ConfigError(f"fixed: the value of {key!r} is {value!r}; it needs a finite number{each}")
+        out[_index(key, labels, "fixed")] = given.astype(float)
+    return out
 
 
 def _tie(rule: Any, labels: tuple[str, ...]) -> tuple[int, float, float]:
@@ -141,21 +167,28 @@ def _tie(rule: Any, labels: tuple[str, ...]) -> tuple[int, float, float]:
 
 
 def _free_bounds(
-    bounds: Any, labels: tuple[str, ...], own: list[int], ties: Mapping[int, Any], source: Array
+    limits: tuple[Array, Array], labels: tuple[str, ...], own: list[int], ties: Mapping[int, Any], source: Array
 ) -> tuple[Array, Array]:
-    lower, upper = _bounds(bounds, labels)
+    """(F,) twice: the bounds of each free parameter, and those of its followers translated to it."""
+    lower, upper = limits
+    empty = np.flatnonzero(~(lower < upper) & (source >= 0))  # a parameter that is fixed needs no room
+    if empty.size:
+        p = int(empty[0])
+        raise ConfigError(
+            f"bounds of {labels[p]}: {lower[p]:g} to {upper[p]:g} is empty; the lower must be below the upper"
+        )
     low, high = lower[own], upper[own]
     for p, (_, scale, shift) in ties.items():  # a bound on a tied parameter is one on its source
         f = source[p]
-        if f >= 0:
-            ends = sorted(((lower[p] - shift) / scale, (upper[p] - shift) / scale))
-            low[f], high[f] = max(low[f], ends[0]), min(high[f], ends[1])
-    empty = np.flatnonzero(~(low < high))
-    if empty.size:
-        f = int(empty[0])
-        raise ConfigError(
-            f"bounds of {labels[own[f]]}: {low[f]:g} to {high[f]:g} is empty; the lower must be below the upper"
-        )
+        if f < 0:
+            continue
+        ends = sorted(((lower[p] - shift) / scale, (upper[p] - shift) / scale))
+        low[f], high[f] = max(low[f], ends[0]), min(high[f], ends[1])
+        if not low[f] < high[f]:
+            raise ConfigError(
+                f"bounds of {labels[p]}, {lower[p]:g} to {upper[p]:g}, ask {labels[own[f]]} to be within "
+                f"{ends[0]:g} to {ends[1]:g}, which its other bounds exclude; mend them, or do not tie the two"
+            )
     return low, high
 
 
@@ -166,17 +199,29 @@ def _bounds(bounds: Any, labels: tuple[str, ...]) -> tuple[Array, Array]:
     if bounds is None:
         return lower, upper
     if isinstance(bounds, Mapping):
-        for key, (low, high) in bounds.items():
+        for key, pair in bounds.items():
             p = _index(key, labels, "bounds")
-            lower[p], upper[p] = -np.inf if low is None else low, np.inf if high is None else high
-        return lower, upper
-    try:
-        low, high = bounds
-        lower[:], upper[:] = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ShapeError(
-            f"bounds must be (lower, upper), each a number or {count} numbers, or a mapping name: (lower, upper)"
-        ) from error
+            try:
+                low, high = pair
+                lower[p], upper[p] = -np.inf if low is None else low, np.inf if high is None else high
+            except (TypeError, ValueError) as error:
+                raise ShapeError(f"bounds of {key!r} are {pair!r}; give (lower, upper), None for no limit") from error
+    else:
+        try:
+            low, high = bounds
+            lower[:], upper[:] = _ends(low, -np.inf), _ends(high, np.inf)
+        except (TypeError, ValueError) as error:
+            raise ShapeError(
+                f"bounds must be (lower, upper), each a number or {count} numbers, or a mapping name: (lower, upper)"
+            ) from error
     if np.isnan(lower).any() or np.isnan(upper).any():
         raise ConfigError("bounds hold NaN; use -inf and inf for none")
     return lower, upper
+
+
+def _ends(given: Any, none: float) -> Array:
+    """A number or numbers; None, alone or among them, is no limit."""
+    if given is None:
+        return np.array(none)
+    ends = [none if end is None else end for end in given] if isinstance(given, (list, tuple)) else given
+    return np.array(ends, dtype=float)

@@ -8,7 +8,13 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError
-from varpro.fitting.arguments import checked_linear, linear_options, require_start_inside
+from varpro.fitting.arguments import (
+    checked_linear,
+    into_natural,
+    linear_options,
+    natural_bounds,
+    require_start_inside,
+)
 from varpro.fitting.data import Data
 from varpro.fitting.engine import Spec
 from varpro.fitting.fixed_term import with_fixed_term
@@ -51,8 +57,15 @@ def specify(
     function, derivative = with_fixed_term(model, request.derivative, request.fixed_term, request.fixed_term_derivative)
     user = make_model(function, data.t, w0, data.y.shape[1], own_t=data.own_t, derivative=derivative, batch=batch)
     real, labels = _real_parameters(model, w0, request.names)
-    names = make_parameters(real[0], names=labels, bounds=request.bounds, fixed=request.fixed, tied=request.tied)
-    u0 = real[:, names.free]
+    names = make_parameters(
+        real,
+        names=labels,
+        bounds=request.bounds,
+        fixed=request.fixed,
+        tied=request.tied,
+        natural=natural_bounds(model, data),
+    )
+    u0 = into_natural(model, real, names)
     if guessed:
         u0 = np.clip(u0, names.lower, names.upper)
     require_start_inside(u0, names)

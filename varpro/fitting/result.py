@@ -192,7 +192,7 @@ class FitResult:
 
     def predict(self, t: Any) -> Array:
         """The model at other t: (N',) or (N', K)."""
-        values = self._model()(np.asarray(t), self._own_w()) @ self._solution.coefficients[0]
+        values = self._model()(self._solution.spec.data.on_axis(t), self._own_w()) @ self._solution.coefficients[0]
         return values[:, 0] if self._flat else values
 
     def confidence_band(self, t: Any, level: float = 0.95, *, prediction: bool = False) -> tuple[Array, Array]:
@@ -207,7 +207,7 @@ class FitResult:
 
         centre = self.predict(t)
         scale = float(np.sqrt(self._statistics.variance[0]))
-        width = band_width(self._solution, self._statistics.uncertainty, np.asarray(t))
+        width = band_width(self._solution, self._statistics.uncertainty, self._solution.spec.data.on_axis(t))
         width = _both_parts(lambda part: scale * part, width)
         if prediction:
             width = _both_parts(lambda part: np.hypot(part, self.sigma), width)

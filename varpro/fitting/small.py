@@ -92,9 +92,8 @@ class SmallProblem:
         """Linear parameters and cost at w (b, F); with a compiled model H and g, too, in the same pass."""
         y, count = self.y, len(w)
         if self.program is not None:
-            t = self.basis.model.t
-            grid = t if self.basis.model.own_t else t[None]
-            out = small_fits.from_program(self.program, grid, self.basis.w(w), y, problems, self.pairs, **self.options)
+            grid, own = self.basis.grid, self.basis.w(w, problems)
+            out = small_fits.from_program(self.program, grid, own, y, problems, self.pairs, **self.options)
             phi = np.empty((count, 0, 0))
         elif self.ahead:
             phi, d = self.basis.basis(w, problems), self.basis.jacobian(w, problems)

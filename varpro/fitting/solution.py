@@ -146,7 +146,8 @@ class Solution:
         own = replace(
             data, t=t, own_t=False, y=data.y[one], weights=weights, status=data.status[one], valid=data.valid[one]
         )
-        spec = replace(self.spec, data=own, model=replace(model, t=t, own_t=False, together=False))
+        model = replace(model, t=t, own_t=False, together=False)
+        spec = replace(self.spec, data=own, model=model, names=self.spec.names.of(problem))
         arrays: dict[str, Any] = {
             name: getattr(self.outcome, name)[one]
             for name in ("u", "a", "cost", "status", "iterations", "evaluations", "rank", "effects")

@@ -9,6 +9,7 @@ from varpro.arrays import Array
 from varpro.errors import ConfigError, ShapeError
 from varpro.models.guesses import Signal, best_start
 from varpro.models.pencil import distinct, pencil_rates, selected_rates
+from varpro.models.quantities import RATE, TIME
 from varpro.models.separable import Column, Repeated, at_least
 
 STEP_TOLERANCE = 1e-3
@@ -35,6 +36,7 @@ class Exponentials(Repeated):
     rates: bool = False
     convolve: Array | None = field(default=None, repr=False)
     column_stems = ("exp",)
+    quantities = {"tau": TIME, "k": RATE}  # noqa: RUF012 (of the class, as its base says)
 
     def __post_init__(self) -> None:
         at_least("n of Exponentials", self.n, 1)
@@ -78,11 +80,16 @@ class Exponentials(Repeated):
     def program(self) -> tuple[Column, ...] | None:
         return None if self.convolve is not None else self._program("rate" if self.rates else "decay")
 
-    def guess(self, t: Array, y: Array) -> Array:
-        signal = Signal.of(t, y)
-        found = [distinct(pencil_rates(part, self.n, self.offset), self.n, signal) for part in self._tails(signal)]
-        found.append(distinct(selected_rates(self._dictionary, t, y, self.n, signal), self.n, signal))
-        return best_start(self, t, y, [np.sort(k if self.rates else 1.0 / k) for k in found])
+    @property
+    def needs_grid(self) -> bool:
+        return self.convolve is not None
+
+    def propose(self, x: Array, y: Array) -> Array:
+        signal = Signal.of(x, y)
+        tails = self._tails(signal, x)
+        found = [distinct(pencil_rates(part, self.n, self.offset), self.n, signal) for part in tails]
+        found.append(distinct(selected_rates(self._dictionary, x, y, self.n, signal), self.n, signal))
+        return best_start(self, x, y, [np.sort(k if self.rates else 1.0 / k) for k in found])
 
     def _dictionary(self, t: Array, k: Array) -> tuple[Array, Array]:
         """The columns of many rates k, and those without a parameter."""
@@ -90,11 +97,12 @@ class Exponentials(Repeated):
         phi = many(t, k)
         return phi[:, : len(k)], phi[:, len(k) :]
 
-    def _tails(self, signal: Signal) -> list[Signal]:
+    def _tails(self, signal: Signal, x: Array) -> list[Signal]:
         """The data behind the instrument's response: all of them, their first quarter and their first sixteenth."""
         first = 0
         if self.convolve is not None:
             mass = np.cumsum(np.abs(self.convolve))
-            first = int(np.searchsorted(mass, IRF_MASS * mass[-1]))
+            behind = min(int(np.searchsorted(mass, IRF_MASS * mass[-1])), len(x) - 1)
+            first = int(np.searchsorted(signal.t, x[behind]))  # rows may be missing before it
         tail = signal.rows(first) if signal.size - first >= 4 * (self.n + 1) else signal
         return [tail.rows(0, tail.size // part) for part in (1, 4, 16) if tail.size // part >= 4 * (self.n + 1)]

@@ -16,6 +16,9 @@ from varpro.errors import ShapeError
 
 MOST_ROWS = 2000
 """Rows that a search over many candidates looks at: a start needs no more, and a long record stays cheap."""
+EVEN = 1e-6
+"""Relative spread of the steps up to which t counts as equidistant."""
+ROUNDING = float(np.finfo(float).eps)
 SWEEPS = 5
 """Rounds of the exchange in `selected`; it ends earlier once nothing changes."""
 
@@ -35,9 +38,7 @@ class Signal:
 
         Raises ShapeError if they do not fit together.
         """
-        t, y = np.asarray(t, dtype=float), np.asarray(y)
-        if t.ndim != 1 or y.ndim not in (1, 2) or len(y) != len(t):
-            raise ShapeError(f"t has shape {t.shape}, y has {y.shape}; a guess needs t (N,) and y (N,) or (N, K)")
+        t, y = checked_points(t, y)
         table = y.reshape(len(t), -1)
         table = np.concatenate([table.real, table.imag], axis=1) if np.iscomplexobj(table) else table.astype(float)
         rows = np.flatnonzero(finite_rows(table, t))
@@ -68,7 +69,7 @@ class Signal:
     def uniform(self) -> "Signal":
         """The same on an equidistant grid, by interpolation where it is none."""
         steps = np.diff(self.t)
-        if self.size < 3 or np.ptp(steps) <= 1e-6 * steps.max():
+        if self.size < 3 or np.ptp(steps) <= EVEN * steps.max() + 4 * ROUNDING * np.abs(self.t).max():
             return self
         grid = np.linspace(self.t[0], self.t[-1], self.size)
         return Signal(grid, np.stack([np.interp(grid, self.t, column) for column in self.y.T], axis=1))
@@ -88,6 +89,14 @@ class Signal:
             return self
         u, s, _ = np.linalg.svd(self.y, full_matrices=False)
         return Signal(self.t, u[:, :rank] * s[:rank])
+
+
+def checked_points(t: Array, y: Array) -> tuple[Array, Array]:
+    """t (N,) as float64 and y (N,) or (N, K) as an array.  Raises ShapeError if they do not fit together."""
+    t, y = np.asarray(t, dtype=float), np.asarray(y)
+    if t.ndim != 1 or y.ndim not in (1, 2) or len(y) != len(t):
+        raise ShapeError(f"t has shape {t.shape}, y has {y.shape}; a guess needs t (N,) and y (N,) or (N, K)")
+    return t, y
 
 
 def finite_rows(*tables: Array) -> Array:
@@ -115,9 +124,9 @@ def remainder(phi: Array, y: Array) -> float:
 
 
 def best_start(model: Callable[[Array, Array], Array], t: Array, y: Array, starts: Sequence[Array]) -> Array:
-    """Of the finite starts the one with the least remainder; the first of equals."""
+    """Of the finite starts the one with the least remainder; the first of equals.  Ones if none is finite."""
     t, y = np.asarray(t), np.asarray(y)
-    usable = [w for w in starts if np.all(np.isfinite(w))]
+    usable = [w for w in starts if np.all(np.isfinite(w))] or [np.ones(len(starts[0]))]
     rows = finite_rows(t, y)
     costs = [remainder(model(t, w)[rows], y[rows]) for w in usable]
     return usable[int(np.argmin(costs))]

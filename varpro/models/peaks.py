@@ -12,7 +12,14 @@ import scipy
 from varpro.arrays import Array
 from varpro.models.bumps import located, profiles, refined
 from varpro.models.guesses import Signal, best_start
+from varpro.models.quantities import PLACE, WIDTH
 from varpro.models.separable import Column, Repeated, at_least
+
+LEAST_SIGMA = 1e-5
+"""Steps of t: a line whose gamma is a step or more differs from the Lorentzian by the square of this.  The column is as
+small as sigma, so its derivative by sigma, without the part along the column, is known to eps / LEAST_SIGMA^2."""
+FAR_OUT = 1e4
+"""|z|^2 from which on W' comes from its asymptotic series: -2 z W + 2 i / sqrt(pi) cancels to eps |z|^2."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +37,7 @@ class Peaks(Repeated):
     shared_width: bool = False
     column_stems = ("peak",)
     width_stems: ClassVar[tuple[str, ...]] = ("width",)
+    quantities = {"center": PLACE, "width": WIDTH, "sigma": WIDTH, "gamma": WIDTH}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         at_least(f"n of {type(self).__name__}", self.n, 1)
@@ -54,17 +62,17 @@ class Peaks(Repeated):
     def widths(self, half: float) -> tuple[float, ...]:
         """The widths of a line whose half width at half height is `half`."""
 
-    def guess(self, t: Array, y: Array) -> Array:
-        signal = Signal.of(t, y)
+    def propose(self, x: Array, y: Array) -> Array:
+        signal = Signal.of(x, y)
 
-        def line(x: Array, center: float, half: float) -> Array:
-            return self.shape(x, *np.array([center, *self.widths(half)]))[0]
+        def line(at: Array, center: float, half: float) -> Array:
+            return self.shape(at, *np.array([center, *self.widths(half)]))[0]
 
         tables = []
         for profile, narrow in itertools.product(profiles(signal, self.offset), (True, False)):
             found = located(signal, profile, line, self.n, self.offset, narrow)
             tables += [found, refined(signal, profile, line, found, self.offset, narrow)]
-        return best_start(self, t, y, [self._start(table) for table in tables])
+        return best_start(self, x, y, [self._start(table) for table in tables])
 
     def _start(self, table: Array) -> Array:
         """w from centers and half widths (n, 2)."""
@@ -123,6 +131,8 @@ class Voigt(Peaks):
 
     sigma is the standard deviation of the Gaussian, gamma the half width at half height of the Lorentzian in it; the
     column is even in both and has height W(i gamma / (sqrt(2) sigma)), not 1, at the center.  Real w only, sigma != 0.
+    At gamma = 0 an even function has a kink, and the minimum is often there: a fit keeps gamma >= 0, its derivative
+    there is that from above, and sigma >= 1e-5 steps of t, below which the line is a Lorentzian to ten digits.
     w = (center_1, sigma_1, gamma_1, ...), or (center_1, ..., center_n, sigma, gamma) if shared.
     Derivatives by W' = -2 z W + 2 i / sqrt(pi)  (Abramowitz and Stegun 7.1.20).
     """
@@ -140,11 +150,38 @@ class Voigt(Peaks):
     def slopes(self, t: Array, *v: Array) -> tuple[Array, ...]:
         _, sigma, gamma = v
         z = self._argument(t, *v)
-        slope = -2.0 * z * scipy.special.wofz(z) + 2j / math.sqrt(math.pi)
+        slope = _faddeeva_slope(z)
         per_unit = slope / (math.sqrt(2.0) * np.abs(sigma))
-        return -per_unit.real, -(slope * z).real / sigma, -per_unit.imag * np.sign(gamma)
+        return -per_unit.real, -(slope * z).real / sigma, -per_unit.imag * np.where(gamma < 0, -1.0, 1.0)
+
+    def natural_bounds(self, t: Array) -> tuple[Array, Array] | None:
+        lower = np.full(len(self.parameter_names), -np.inf)
+        span = float(np.ptp(t)) if len(t) else 0.0
+        lower[self._rows("gamma")], lower[self._rows("sigma")] = 0.0, LEAST_SIGMA * span / max(len(t) - 1, 1)
+        return lower, np.full(len(lower), np.inf)
+
+    def folded(self, w: Array) -> Array:
+        out = np.array(w)
+        for stem in self.width_stems:
+            out[..., self._rows(stem)] = np.abs(out[..., self._rows(stem)])
+        return out
+
+    def _rows(self, stem: str) -> list[int]:
+        """Where the parameters of a kind stand in w."""
+        return [p for p, name in enumerate(self.parameter_names) if name.startswith(stem)]
 
     def widths(self, half: float) -> tuple[float, ...]:
         """Both parts equally wide; the width of the whole by Olivero and Longbothum, JQSRT 17 (1977) 233-236."""
         part = half / (0.5346 + math.sqrt(0.2166 + 1.0))
         return part / math.sqrt(2.0 * math.log(2.0)), part
+
+
+def _faddeeva_slope(z: Array) -> Array:
+    """W'(z) in the upper half plane: -2 z W + 2 i / sqrt(pi), far out -i / (sqrt(pi) z^2) (1 + 3 / (2 z^2) + ...)."""
+    slope = -2.0 * z * scipy.special.wofz(z) + 2j / math.sqrt(math.pi)
+    far = z.real**2 + z.imag**2 > FAR_OUT
+    if np.any(far):
+        x = 1.0 / np.where(far, z, 1.0) ** 2
+        series = 1.0 + 1.5 * x * (1.0 + 2.5 * x * (1.0 + 3.5 * x * (1.0 + 4.5 * x)))
+        slope = np.where(far, -1j / math.sqrt(math.pi) * x * series, slope)
+    return slope

@@ -6,7 +6,8 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.models.guesses import Signal, best_start, selected
-from varpro.models.separable import Column, Model, Repeated, at_least, stacked
+from varpro.models.quantities import EXPONENT, Frame
+from varpro.models.separable import Column, Framed, Repeated, at_least, stacked
 
 EXPONENTS = np.arange(-12, 21) / 4.0
 """Exponents that a start is chosen from: -3 to 5 in quarters."""
@@ -26,6 +27,8 @@ class Powers(Repeated):
     offset: bool = False
     parameter_stems = ("exponent",)
     column_stems = ("power",)
+    quantities = {"exponent": EXPONENT}  # noqa: RUF012
+    movable = False
 
     def __post_init__(self) -> None:
         at_least("n of Powers", self.n, 1)
@@ -37,24 +40,24 @@ class Powers(Repeated):
     def slopes(self, t: Array, *v: Array) -> tuple[Array, ...]:
         return (self.shape(t, *v)[0] * np.log(np.where(t == 0, 1.0, t)),)
 
-    def guess(self, t: Array, y: Array) -> Array:
+    def propose(self, x: Array, y: Array) -> Array:
         spread = 0.5 * np.arange(1, self.n + 1)
-        signal = Signal.of(t, y)
+        signal = Signal.of(x, y)
         signal = signal.rows(int(np.searchsorted(signal.t, 0.0, side="right")))  # 0 has no negative powers
         grid = EXPONENTS if not self.offset else EXPONENTS[EXPONENTS != 0]
         if not signal.size or self.n > len(grid):
             return spread
-        x = signal.t / np.exp(np.mean(np.log(signal.t)))
+        at = signal.t / np.exp(np.mean(np.log(signal.t)))
         with np.errstate(all="ignore"):
-            phi = np.power(x[:, None], grid)
+            phi = np.power(at[:, None], grid)
         if not np.all(np.isfinite(phi)):
             return spread
-        chosen = selected(phi, np.ones((len(x), int(self.offset))), signal.compressed(self.n + 1).y, self.n)
-        return best_start(self, t, y, [np.sort(grid[chosen]), spread])
+        chosen = selected(phi, np.ones((len(at), int(self.offset))), signal.compressed(self.n + 1).y, self.n)
+        return best_start(self, x, y, [np.sort(grid[chosen]), spread])
 
 
 @dataclass(frozen=True, eq=False)
-class Polynomial(Model):
+class Polynomial(Framed):
     """Columns t^0, ..., t^degree; no parameters, w (0,).  Raises ConfigError for degree < 0."""
 
     degree: int
@@ -84,8 +87,11 @@ class Polynomial(Model):
     def program(self) -> tuple[Column, ...] | None:
         return tuple(Column("power", (), float(i)) for i in range(self.degree + 1))
 
-    def guess(self, t: Array, y: Array) -> Array:
+    def propose(self, x: Array, y: Array) -> Array:
         return np.zeros(0)
+
+    def at(self, w: Array, frame: Frame) -> Array:
+        return w
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,16 +6,21 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.models.guesses import Signal, best_start
-from varpro.models.separable import Model, at_least, stacked
+from varpro.models.quantities import Frame
+from varpro.models.separable import Framed, at_least, stacked
 
 REWEIGHTINGS = 6
 """Rounds of the linearised fit; each divides its rows by the last denominator (Sanathanan and Koerner 1963)."""
+LEAST_DENOMINATOR = 1e-6
+"""Of the largest: a row nearer to a pole gets no more weight."""
+FAR = 2.0
+"""Half ranges of t that its middle is away from 0 before a start is sought about the middle."""
 SMOOTH_DEGREE = 10
 """Of the polynomial that takes the noise off y for a second set of starts."""
 
 
 @dataclass(frozen=True, eq=False)
-class Rational(Model):
+class Rational(Framed):
     """Columns t^i / q(t), i = 0..p, with q(t) = 1 + sum_{k=1..q} w_k t^k; w (q,), w_k in 1 / unit of t^k.
 
     Holomorphic in w away from zeros of q(t).  `guess` solves y q(t) = p(t), which is linear, with the weights of
@@ -26,6 +31,7 @@ class Rational(Model):
     """Degree of the numerator"""
     q: int
     """Degree of the denominator"""
+    movable = False
 
     def __post_init__(self) -> None:
         at_least("p of Rational", self.p, 0)
@@ -62,19 +68,34 @@ class Rational(Model):
             by_degree = [t**degree * slope for degree in range(self.p + self.q + 1)]
         return stacked(t, w, [by_degree[i + k] for i in range(self.p + 1) for k in range(1, self.q + 1)])
 
-    def guess(self, t: Array, y: Array) -> Array:
-        signal = Signal.of(t, y).compressed(self.p + self.q + 1)
-        scale = float(np.abs(signal.t).max(initial=0.0)) or 1.0  # powers of t / scale stay within [-1, 1]
-        x = signal.t / scale
-        starts = [np.zeros(self.q), *self._reweighted(x, signal.y), *self._reweighted(x, _smooth(x, signal.y))]
-        return best_start(self, t, y, [w / scale ** np.arange(1, self.q + 1) for w in starts])
+    def propose(self, x: Array, y: Array) -> Array:
+        signal = Signal.of(x, y).compressed(self.p + self.q + 1)
+        starts = [np.zeros(self.q), *self._rounds(signal.t, signal.y)]
+        low, high = (float(end) for end in (signal.t[[0, -1]] if signal.size else (0.0, 0.0)))
+        middle, half = 0.5 * (low + high), 0.5 * (high - low)
+        if abs(middle) > FAR * half > 0:  # powers of x are nearly the same there, those of u are not
+            u = (signal.t - middle) / half
+            starts += [_moved(w, -middle / half, 1.0 / half) for w in self._rounds(u, signal.y)]
+        return best_start(self, x, y, starts)
+
+    def at(self, w: Array, frame: Frame) -> Array:
+        """w_k / unit^k; 0 where that is no number of double precision, as for t of 1e-300 squared."""
+        with np.errstate(all="ignore"):
+            moved = w
+            for k in range(self.q):
+                moved = np.concatenate([moved[:k], moved[k:] / frame.unit])
+        return np.where(np.isfinite(moved), moved, 0.0)
+
+    def _rounds(self, x: Array, y: Array) -> list[Array]:
+        return [*self._reweighted(x, y), *self._reweighted(x, _smooth(x, y))]
 
     def _reweighted(self, x: Array, y: Array) -> list[Array]:
         """w of each round."""
         weight, rounds = np.ones(len(x)), []
         for _ in range(REWEIGHTINGS):
             rounds.append(self._linearised(x, y, weight))
-            weight = 1.0 / np.maximum(np.abs(self._denominator(x, rounds[-1])), 1e-6)
+            size = np.abs(self._denominator(x, rounds[-1]))
+            weight = 1.0 / np.maximum(size, LEAST_DENOMINATOR * size.max(initial=1.0))
         return rounds
 
     def _linearised(self, x: Array, y: Array, weight: Array) -> Array:
@@ -89,6 +110,17 @@ class Rational(Model):
             return -np.linalg.lstsq(a.reshape(-1, self.q), b.ravel(), rcond=None)[0]
         except np.linalg.LinAlgError:
             return np.zeros(self.q)
+
+
+def _moved(w: Array, shift: float, stretch: float) -> Array:
+    """The denominator 1 + sum w_k u^k at u = shift + stretch x, as one in x that is 1 at x = 0.
+
+    Not finite where it has a zero there: 0 is a pole then, which no w says.
+    """
+    polynomial = np.polynomial.Polynomial([1.0, *w])(np.polynomial.Polynomial([shift, stretch]))
+    with np.errstate(all="ignore"):
+        moved = polynomial.coef / polynomial.coef[0]
+    return np.concatenate([moved[1:], np.zeros(len(w) + 1 - len(moved))])
 
 
 def _smooth(x: Array, y: Array) -> Array:

@@ -7,14 +7,18 @@ broadcasting against t (N,) or (b, N) does the rest.
 
 import abc
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError
-from varpro.models.guesses import amplitudes, best_start, finite_rows
+from varpro.models.guesses import amplitudes, best_start, checked_points, finite_rows
+from varpro.models.quantities import Frame, Quantity, frame_of
+
+Guess = Callable[[Array, Array], Array]
+"""(t, y) -> w (P,)"""
 
 
 class Column(NamedTuple):
@@ -61,11 +65,51 @@ class Model(abc.ABC):
         """What the compiled kernel needs, a Column for each of the I columns; None where it has no such kind."""
         return None
 
+    @property
+    def needs_grid(self) -> bool:
+        """Whether rows of Phi depend on other rows of t, so that none may be left out: `guess` then gets NaN in y."""
+        return False
+
+    def natural_bounds(self, t: Array) -> tuple[Array, Array] | None:
+        """(P,) twice, within which w takes every shape once; a fit stays inside.  None where w is not limited."""
+        return None
+
+    def folded(self, w: Array) -> Array:
+        """The point within the natural bounds that has the same columns as w (..., P)."""
+        return w
+
+    def draws(self, t: Array) -> tuple[Array, Array, Array] | None:
+        """(P,) three times: between what further starts are drawn, and whether evenly in the logarithm.
+
+        NaN where the model does not know; None where it knows nothing.
+        """
+        return None
+
     def __add__(self, other: "Model") -> "Sum":
         """Columns and parameters of both, one after another; names that clash are numbered on."""
         if not isinstance(other, Model):
             return NotImplemented
         return Sum([self, other])
+
+
+class Framed(Model):
+    """A model that guesses in a frame of the data: no unit of t or y, and no zero of t, changes what it finds."""
+
+    movable: ClassVar[bool] = True
+    """Columns at t + c span what those at t do, for w moved along"""
+
+    def guess(self, t: Array, y: Array) -> Array:
+        t, y = checked_points(t, y)
+        frame = frame_of(t, y, movable=self.movable)
+        return self.at(self.propose(frame.points(t), frame.values(y)), frame)
+
+    @abc.abstractmethod
+    def propose(self, x: Array, y: Array) -> Array:
+        """Starting values (P,) for points x and values y of the size of 1; always finite."""
+
+    @abc.abstractmethod
+    def at(self, w: Array, frame: Frame) -> Array:
+        """The parameters of t = origin + unit x from those of x."""
 
 
 class Sum(Model):
@@ -120,34 +164,66 @@ class Sum(Model):
             out += [c._replace(parameters=tuple(first + p for p in c.parameters)) for c in program]
         return tuple(out)
 
+    @property
+    def needs_grid(self) -> bool:
+        return any(part.needs_grid for part in self.parts)
+
+    def natural_bounds(self, t: Array) -> tuple[Array, Array] | None:
+        found = [part.natural_bounds(t) for part in self.parts]
+        if not any(bounds is not None for bounds in found):
+            return None
+        sizes = [len(part.parameter_names) for part in self.parts]
+        none = [(np.full(size, -np.inf), np.full(size, np.inf)) for size in sizes]
+        lower, upper = zip(*(own or open_ for own, open_ in zip(found, none, strict=True)), strict=True)
+        return np.concatenate(lower), np.concatenate(upper)
+
+    def folded(self, w: Array) -> Array:
+        parts = zip(self.parts, self._parameters[:-1], self._parameters[1:], strict=True)
+        return np.concatenate([part.folded(w[..., a:b]) for part, a, b in parts], axis=-1)
+
+    def draws(self, t: Array) -> tuple[Array, Array, Array] | None:
+        found = [part.draws(t) for part in self.parts]
+        sizes = [len(part.parameter_names) for part in self.parts]
+        none = [(np.full(size, np.nan), np.full(size, np.nan), np.zeros(size, dtype=bool)) for size in sizes]
+        lower, upper, log = zip(*(own or open_ for own, open_ in zip(found, none, strict=True)), strict=True)
+        return np.concatenate(lower), np.concatenate(upper), np.concatenate(log)
+
     def guess(self, t: Array, y: Array) -> Array:
         """Each part on y minus the fit of those before it, in both orders, then each on y minus all the others."""
-        t, y = np.asarray(t), np.asarray(y)
-        forward = self._in_turn(t, y, range(len(self.parts)))
-        backward = self._in_turn(t, y, range(len(self.parts))[::-1])
-        starts = [forward, backward, self._once_more(t, y, forward), self._once_more(t, y, backward)]
-        return best_start(self, t, y, [np.concatenate(start) for start in starts])
+        t, y = checked_points(t, y)
+        framed = [part for part in self.parts if isinstance(part, Framed)]
+        if len(framed) < len(self.parts):
+            return np.concatenate(self._proposed(t, y, [part.guess for part in self.parts]))
+        frame = frame_of(t, y, movable=all(part.movable for part in framed))
+        found = self._proposed(frame.points(t), frame.values(y), [part.propose for part in framed])
+        return np.concatenate([part.at(w, frame) for part, w in zip(framed, found, strict=True)])
 
-    def _in_turn(self, t: Array, y: Array, order: Sequence[int]) -> list[Array]:
+    def _proposed(self, t: Array, y: Array, guesses: Sequence[Guess]) -> list[Array]:
+        forward = self._in_turn(t, y, guesses, range(len(self.parts)))
+        backward = self._in_turn(t, y, guesses, range(len(self.parts))[::-1])
+        more = [self._once_more(t, y, guesses, start) for start in (forward, backward)]
+        return self.split(best_start(self, t, y, [np.concatenate(start) for start in [forward, backward, *more]]))
+
+    def _in_turn(self, t: Array, y: Array, guesses: Sequence[Guess], order: Sequence[int]) -> list[Array]:
         found: dict[int, Array] = {}
         rest = y
         for i in order:
-            found[i] = self.parts[i].guess(t, rest)
+            found[i] = guesses[i](t, rest)
             phi = np.concatenate([self.parts[j](t, v) for j, v in found.items()], axis=-1)
             rest = y - _fit(phi, y)
         return [found[i] for i in range(len(self.parts))]
 
-    def _once_more(self, t: Array, y: Array, start: list[Array]) -> list[Array]:
+    def _once_more(self, t: Array, y: Array, guesses: Sequence[Guess], start: list[Array]) -> list[Array]:
         found = list(start)
-        for i, part in enumerate(self.parts):
+        for i in range(len(self.parts)):
             phis = [p(t, v) for p, v in zip(self.parts, found, strict=True)]
             own = np.zeros(sum(phi.shape[-1] for phi in phis), dtype=bool)
             own[self._columns[i] : self._columns[i + 1]] = True
-            found[i] = part.guess(t, y - _fit(np.concatenate(phis, axis=-1), y, ~own))
+            found[i] = guesses[i](t, y - _fit(np.concatenate(phis, axis=-1), y, ~own))
         return found
 
 
-class Repeated(Model):
+class Repeated(Framed):
     """n shapes of one kind with parameters of their own, then a column of ones if there is an offset."""
 
     n: int
@@ -156,6 +232,8 @@ class Repeated(Model):
     """Names of the parameters of one shape"""
     column_stems: ClassVar[tuple[str, ...]]
     """Names of the columns of one shape"""
+    quantities: ClassVar[Mapping[str, Quantity]]
+    """What the parameters are, by their stems"""
 
     @abc.abstractmethod
     def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
@@ -197,6 +275,21 @@ class Repeated(Model):
         with np.errstate(all="ignore"):
             out = [slope for own in self.indices for slope in self.slopes(t, *(w[p] for p in own))]
         return stacked(t, w, out)
+
+    @property
+    def _kinds(self) -> list[Quantity]:
+        """(P,) what each parameter is."""
+        return [self.quantities[re.sub(r"_\d+$", "", name)] for name in self.parameter_names]
+
+    def at(self, w: Array, frame: Frame) -> Array:
+        with np.errstate(over="ignore"):
+            return np.nan_to_num([kind.at(value, frame) for kind, value in zip(self._kinds, w, strict=True)])
+
+    def draws(self, t: Array) -> tuple[Array, Array, Array] | None:
+        frame = frame_of(t, np.ones(len(t)), movable=self.movable)
+        x = [np.array(kind.draws(len(t))) for kind in self._kinds]
+        ends = np.array([np.sort(kind.at(end, frame)) for kind, end in zip(self._kinds, x, strict=True)])
+        return ends[:, 0], ends[:, 1], np.array([bool(kind.dimension) and not kind.place for kind in self._kinds])
 
     def _program(self, kind: str) -> tuple[Column, ...]:
         shapes = tuple(Column(kind, own, 0.0) for own in self.indices)

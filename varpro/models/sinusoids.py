@@ -7,6 +7,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.models.guesses import Signal, best_start
 from varpro.models.pencil import ringing
+from varpro.models.quantities import FREQUENCY, RATE
 from varpro.models.separable import Repeated, at_least
 
 
@@ -25,6 +26,7 @@ class DampedSinusoids(Repeated):
     offset: bool = False
     parameter_stems = ("damping", "omega")
     column_stems = ("cos", "sin")
+    quantities = {"damping": RATE, "omega": FREQUENCY}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         at_least("n of DampedSinusoids", self.n, 1)
@@ -38,7 +40,7 @@ class DampedSinusoids(Repeated):
         cosine, sine = self.shape(t, *v)
         return -t * cosine, -t * sine, -t * sine, t * cosine
 
-    def guess(self, t: Array, y: Array) -> Array:
-        signal = Signal.of(t, y)
+    def propose(self, x: Array, y: Array) -> Array:
+        signal = Signal.of(x, y)
         starts = [ringing(signal, self.n, 2 * self.n + more) for more in (int(self.offset), 2, 6)]
-        return best_start(self, t, y, [table.ravel() for table in starts])
+        return best_start(self, x, y, [table.ravel() for table in starts])

@@ -1,0 +1,73 @@
+"""What people keep numbers in, as plain arrays, and which of the numbers are missing.
+
+A masked array, a None among numbers and pandas' NA say the same: there is no value here.  All become one mask.
+"""
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+from varpro.arrays import Array, is_device_array, to_host
+from varpro.errors import ShapeError
+
+ABSENT = ("NAType", "NaTType")
+"""Types of pandas that stand for a missing value."""
+
+
+def plain_array(given: Any, name: str) -> tuple[Array, Array | None]:
+    """An array of the caller's numbers, and where they are missing (bool of its shape; None where all are there).
+
+    given : array, list, masked array, Series, DataArray, array on a CUDA device.  Objects become float64 or complex128,
+    missing ones NaN; an array of anything but numbers keeps its dtype, which the caller refuses in its own words.
+    The result may alias `given`.  Raises ShapeError for rows of different lengths.
+    """
+    if is_device_array(given):
+        given = to_host(given)
+    elif isinstance(given, (list, tuple)):
+        given = _listed(given)
+    if isinstance(given, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(given)
+        array, absent = plain_array(given.data, name)
+        return array, _either(masked if masked.any() else None, absent)
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise ShapeError(f"{name} is no array ({error}); its rows need the same length") from error
+    return _of_numbers(array) if array.dtype.kind == "O" else (array, None)
+
+
+def _listed(given: Any) -> Any:
+    """A list with its device arrays brought to the host; a masked array where its items are masked."""
+    items = [to_host(item) if is_device_array(item) else item for item in given]
+    if any(item is np.ma.masked for item in items):
+        return np.array([None if item is np.ma.masked else item for item in items], dtype=object)
+    return np.ma.array(items) if any(isinstance(item, np.ma.MaskedArray) for item in items) else items
+
+
+def _of_numbers(objects: Array) -> tuple[Array, Array | None]:
+    """Numbers of Python as float64 or complex128 with NaN for what is missing; the objects where one is no number."""
+    flat, absent = objects.ravel().tolist(), np.zeros(objects.size, dtype=bool)
+    values: list[Any] = []
+    for i, item in enumerate(flat):
+        absent[i] = is_absent(item)
+        if absent[i]:
+            values.append(np.nan)
+        elif isinstance(item, numbers.Complex) and not isinstance(item, numbers.Real):
+            values.append(complex(item))
+        elif isinstance(item, numbers.Number):
+            values.append(float(item))  # type: ignore[arg-type]
+        else:
+            return objects, None
+    return np.array(values).reshape(objects.shape), absent.reshape(objects.shape) if absent.any() else None
+
+
+def is_absent(item: Any) -> bool:
+    """Whether an object stands for a missing value."""
+    return item is None or item is np.ma.masked or type(item).__name__ in ABSENT
+
+
+def _either(one: Array | None, other: Array | None) -> Array | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one | other

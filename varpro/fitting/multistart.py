@@ -1,0 +1,98 @@
+"""Further starts for one problem: where they lie, and the search from each.
+
+Nothing here knows a unit: the same seed draws the same starts of a problem whose t, y or parameters are written in
+other units, or whose t counts from elsewhere.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.fitting.engine import Spec, build, run
+
+DECADES = 10.0
+"""Ratio of two bounds of one sign beyond which starts are drawn evenly in the logarithm."""
+SPREAD = 0.7
+"""Standard deviation of the logarithm of the factors that starts differ by from the first."""
+REACH = 3.0
+"""Standard deviation of starts about the first one, in changes that replace the columns."""
+
+
+def several_starts(spec: Spec, u0: Array, count: int, rng: np.random.Generator) -> Array:
+    """(count + 1, F): u0 (F,), then a start drawn for each turn.
+
+    A parameter with two bounds is drawn between them, evenly in the logarithm where they have one sign and are a factor
+    of 10 apart.  Any other in turns: at u0 times a factor of about two; a few changes away from u0 that replace the
+    columns, a width for a center; and for a ready model, where parameters of its kind lie for these t.
+    """
+    names = spec.names
+    uniform, normal = rng.random((count, len(u0))), rng.standard_normal((count, len(u0)))
+    reach = _reach(spec, u0)
+    near, factors = u0 + REACH * reach * normal, u0 * np.exp(SPREAD * normal)
+    lower, upper, log = _drawn_between(spec)
+    box = _between(lower, upper, log, uniform)
+    turn = np.arange(count)[:, None] % 3
+    starts = np.where((turn == 1) | (u0 == 0), near, factors)
+    closed = np.isfinite(names.lower) & np.isfinite(names.upper)
+    starts = np.where(np.isfinite(box) & (closed | (turn == 2)), box, starts)
+    return np.vstack([u0[None], np.clip(starts, names.lower, names.upper)])
+
+
+def _drawn_between(spec: Spec) -> tuple[Array, Array, Array]:
+    """(F,) ends, and whether evenly in the logarithm; NaN where neither bounds nor the model say."""
+    names, data, model = spec.names, spec.data, spec.model.function
+    lower, upper = np.full(names.n_free, np.nan), np.full(names.n_free, np.nan)
+    log = np.zeros(names.n_free, dtype=bool)
+    if hasattr(model, "draws") and data.t.ndim == 1 and not spec.complex_w:
+        drawn = model.draws(data.t[data.used(0).any(axis=1)])
+        if drawn is not None:
+            lower, upper, log = (end[names.free] for end in drawn)
+    closed = np.isfinite(names.lower) & np.isfinite(names.upper)
+    lower, upper = np.where(closed, names.lower, lower), np.where(closed, names.upper, upper)
+    with np.errstate(all="ignore"):
+        wide = np.maximum(np.abs(lower / upper), np.abs(upper / lower)) > DECADES
+    return lower, upper, (np.sign(lower) * np.sign(upper) > 0) & np.where(closed, wide, log)
+
+
+def _between(lower: Array, upper: Array, log: Array, share: Array) -> Array:
+    """Points at `share` (count, F) of the way from lower to upper, or of the way of their logarithms where log (F,)."""
+    with np.errstate(all="ignore"):
+        size = np.exp((1 - share) * np.log(np.abs(lower)) + share * np.log(np.abs(upper)))
+        return np.where(log, np.sign(lower) * size, lower + share * (upper - lower))
+
+
+def _reach(spec: Spec, u0: Array) -> Array:
+    """(F,) least change of each parameter that makes other columns of them: ||phi|| / ||dphi / du|| at u0 (F,).
+
+    0 where the columns do not move or are not finite.
+    """
+    basis, zero = build(spec).basis, np.zeros(1, dtype=int)
+    with np.errstate(all="ignore"):
+        phi, d = basis.basis(u0[None], zero)[0], basis.jacobian(u0[None], zero)[0]
+        size = np.linalg.norm(phi, axis=0)[basis.columns] / np.linalg.norm(d, axis=0)
+    reach = np.zeros(len(u0))
+    for f in range(len(u0)):
+        own = size[(basis.parameters == f) & np.isfinite(size)]
+        reach[f] = own.min(initial=np.inf)
+    return np.where(np.isfinite(reach), reach, 0.0)
+
+
+def repeated(spec: Spec, count: int) -> Spec:
+    """The one problem of a spec, `count` times."""
+    data = spec.data
+    own = replace(
+        data,
+        y=np.repeat(data.y, count, axis=0),
+        status=np.repeat(data.status, count),
+        valid=np.repeat(data.valid, count),
+    )
+    return replace(spec, data=own)
+
+
+def best_start(spec: Spec, starts: Array) -> Array:
+    """(F,) the solution with the least cost of searches from all starts; the first start where none is finite."""
+    outcome, _ = run(repeated(spec, len(starts)), starts)
+    cost = np.where(np.isfinite(outcome.cost), outcome.cost, np.inf)
+    best = int(np.argmin(cost))
+    return np.asarray(outcome.u[best] if np.isfinite(cost[best]) else starts[0])
