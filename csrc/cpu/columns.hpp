@@ -19,10 +19,10 @@ struct Grid {
     double step;  // distance of neighbours where they are equidistant to rounding, else 0
 };
 
-constexpr std::int64_t kRecurrence = 256;    // points after which the recurrence starts afresh: 16 roundings at most
-constexpr double kTinyExponential = 1e-290;  // below, products would be denormal, and slow
+constexpr std::int64_t kRecurrence = 16 * kUnroll;  // points after which the recurrence starts afresh: 16 roundings
+constexpr double kTinyExponential = 1e-290;         // below, products would be denormal, and slow
 
-/// out = exp(-rate t), 16 at a time.  On an equidistant grid each 16 are the 16 before times exp(-16 step rate).
+/// out = exp(-rate t).  On an equidistant grid each kUnroll are the kUnroll before times exp(-kUnroll step rate).
 void exponentials(const Grid& grid, double rate, double* out) {
     const std::int64_t n = grid.n;
     if (grid.step == 0.0) {

@@ -1,5 +1,6 @@
 /// Portable vectors and the sigmoids on them.  Included by translation units that are compiled once per instruction
-/// set (VARPRO_ISA names the namespace); never with -ffast-math, which breaks the round-to-integer trick below.
+/// set (VARPRO_ISA names the namespace, VARPRO_LANE_BYTES the size of a vector); never with -ffast-math, which breaks
+/// the round-to-integer trick below.
 #pragma once
 
 #include <cmath>
@@ -10,14 +11,15 @@
 
 namespace varpro::VARPRO_ISA {
 
-/// 32 bytes of T: one AVX2 register, or what the compiler makes of it on a smaller or larger machine.
-template <typename T>
+/// Bytes of T: a register of the widest variant, pairs of registers on a smaller machine.
+template <typename T, int bytes = VARPRO_LANE_BYTES>
 struct LanesOf {
-    typedef T type __attribute__((vector_size(32)));
-    static constexpr int count = 32 / sizeof(T);
+    typedef T type __attribute__((vector_size(bytes)));
+    static constexpr int count = bytes / sizeof(T);
 };
-template <typename T>
-using Lanes = typename LanesOf<T>::type;
+template <typename T, int bytes = VARPRO_LANE_BYTES>
+using Lanes = typename LanesOf<T, bytes>::type;
+static_assert(VARPRO_LANE_BYTES == 32 || VARPRO_LANE_BYTES == 64, "the sums below halve a vector down to 16 bytes");
 
 template <typename T>
 inline Lanes<T> load(const T* from) {
@@ -30,10 +32,25 @@ inline void store(T* to, Lanes<T> v) {
     std::memcpy(to, &v, sizeof v);
 }
 
+/// The lower half of v added to its upper half, until 16 bytes are left: a tree, as deep as the logarithm of the lanes.
+template <typename T, int bytes = VARPRO_LANE_BYTES>
+inline Lanes<T, 16> folded(const Lanes<T, bytes>& v) {
+    if constexpr (bytes == 16) {
+        return v;
+    } else {
+        Lanes<T, bytes / 2> low, high;
+        std::memcpy(&low, &v, sizeof low);
+        std::memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
+        return folded<T, bytes / 2>(low + high);
+    }
+}
 inline double sum(Lanes<double> v) {
-    double total = 0.0;
-    for (int lane = 0; lane < LanesOf<double>::count; ++lane) total += v[lane];
-    return total;
+    const Lanes<double, 16> half = folded<double>(v);
+    return half[0] + half[1];
+}
+inline float sum(Lanes<float> v) {
+    const Lanes<float, 16> half = folded<float>(v);
+    return (half[0] + half[2]) + (half[1] + half[3]);
 }
 
 /// e^x = scale (1 + rest), branch-free: x = k ln 2 + r, |r| <= ln 2 / 2, a Taylor polynomial in r, and the exponent put
