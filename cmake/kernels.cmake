@@ -20,7 +20,7 @@ function(varpro_variant name lane_bytes)
   set(VARPRO_OBJECTS ${VARPRO_OBJECTS} PARENT_SCOPE)
 endfunction()
 
-varpro_variant(baseline 32)
+varpro_variant(baseline 16)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
   varpro_variant(avx2 32 -march=x86-64-v3)
   # compilers prefer half of the width by themselves, for the first processors of the kind, which slowed down under it
