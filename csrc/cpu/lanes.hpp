@@ -35,14 +35,15 @@ inline void store(T* to, Lanes<T> v) {
 
 /// The lower half of v added to the upper one, until 16 bytes are left: additions in a tree.
 template <typename T, int bytes = VARPRO_LANE_BYTES>
-inline Lanes<T, 16> folded(const Lanes<T, bytes>& v) {
+inline Lanes<T, 16> folded(Lanes<T, bytes> v) {
     if constexpr (bytes == 16) {
         return v;
     } else {
-        Lanes<T, bytes / 2> low, high;
-        std::memcpy(&low, &v, sizeof low);
-        std::memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
-        return folded<T, bytes / 2>(low + high);
+        constexpr int half = LanesOf<T, bytes>::count / 2;
+        return [&]<int... k>(std::integer_sequence<int, k...>) {  // no detour by memory, which halves by memcpy take
+            return folded<T, bytes / 2>(__builtin_shufflevector(v, v, k...) +
+                                        __builtin_shufflevector(v, v, half + k...));
+        }(std::make_integer_sequence<int, half>{});
     }
 }
 inline double sum(Lanes<double> v) {

@@ -18,7 +18,10 @@ from varpro import _cpu
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-SIMD = ("class_moments", "few_rows", "inward_scale", "scalarize", "small_fits", "softmax_divergence", "weigh", "windows")
+SIMD = (
+    *("class_moments", "few_rows", "inward_scale", "scalarize"),
+    *("small_fits", "softmax_divergence", "weigh", "windows"),
+)
 PLAIN = ("cpu/gauss_newton", "cpu/projector", "bindings/cpu", "bindings/losses", "bindings/small_fits")
 COMMON = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-Wno-psabi"]
 # as in cmake/kernels.cmake, less optimised: this is compiled for one run
