@@ -69,11 +69,16 @@ def test_every_variant_that_runs_here_passes_the_tests_of_the_kernels(variant):
 
 
 @pytest.fixture(scope="session")
-def wide_module(tmp_path_factory):
+def compiler():
+    found = next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "c++"))), None)
+    if found is None:
+        pytest.skip("no C++ compiler: kernels with vectors of other sizes cannot be compiled")
+    return found
+
+
+@pytest.fixture(scope="session")
+def wide_module(tmp_path_factory, compiler):
     """varpro._cpu with one variant, of 64-byte vectors, for the processor at hand."""
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "c++"))), None)
-    if compiler is None:
-        pytest.skip("no C++ compiler: kernels with vectors of 64 bytes cannot be compiled")
     pybind11 = pytest.importorskip("pybind11")
     folder = tmp_path_factory.mktemp("wide")
     include = [f"-I{path}" for path in (pybind11.get_include(), sysconfig.get_paths()["include"])]
@@ -94,6 +99,18 @@ def wide_module(tmp_path_factory):
 
 def test_vectors_of_64_bytes_pass_the_tests_of_the_kernels(wide_module):
     assert_kernels_pass(wide_module, "baseline")
+
+
+@pytest.mark.parametrize("lane_bytes", [16, 32, 64])
+def test_the_exponential_errs_by_less_than_two_units_in_the_last_place(lane_bytes, tmp_path, compiler):
+    program = tmp_path / "exponential_error"
+    source = HERE / "exponential_error.cpp"
+    options = ["-DVARPRO_ISA=baseline", f"-DVARPRO_LANE_BYTES={lane_bytes}"]
+    subprocess.run([compiler, *COMMON, *LOOPS, *options, str(source), "-o", str(program)], check=True)
+    double, single, limits_hold = subprocess.run([program], check=True, capture_output=True).stdout.split()
+    assert float(double) < 2
+    assert float(single) < 2
+    assert int(limits_hold) == 1
 
 
 def test_the_widest_variant_is_taken_unless_another_is_named():
