@@ -5,6 +5,7 @@ same: the kernels compiled once more with such vectors, which the compiler makes
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,11 +19,6 @@ from varpro import _cpu
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-SIMD = (
-    *("class_moments", "few_rows", "inward_scale", "scalarize"),
-    *("small_fits", "softmax_divergence", "weigh", "windows"),
-)
-PLAIN = ("cpu/gauss_newton", "cpu/projector", "bindings/cpu", "bindings/losses", "bindings/small_fits")
 COMMON = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-Wno-psabi"]
 # as in cmake/kernels.cmake, less optimised: this is compiled for one run
 LOOPS = ["-O1", "-ftree-vectorize", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-march=native"]
@@ -68,6 +64,11 @@ def test_every_variant_that_runs_here_passes_the_tests_of_the_kernels(variant):
     assert_kernels_pass("", variant)
 
 
+def sources(name):
+    """What CMake compiles under that name."""
+    return re.search(rf"set\({name}\s+([^)]*)\)", (ROOT / "cmake/kernels.cmake").read_text())[1].split()
+
+
 @pytest.fixture(scope="session")
 def compiler():
     found = next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "c++"))), None)
@@ -82,12 +83,12 @@ def wide_module(tmp_path_factory, compiler):
     pybind11 = pytest.importorskip("pybind11")
     folder = tmp_path_factory.mktemp("wide")
     include = [f"-I{path}" for path in (pybind11.get_include(), sysconfig.get_paths()["include"])]
-    commands = {f"cpu/{name}": [*LOOPS, *WIDE] for name in SIMD} | {name: ["-O0", *include] for name in PLAIN}
+    commands = {source: [*LOOPS, *WIDE] for source in sources("VARPRO_SIMD_SOURCES")}
+    commands |= {source: ["-O0", *include] for source in sources("VARPRO_PLAIN_SOURCES")}
 
-    def compiled(name):
-        out = folder / f"{name.replace('/', '_')}.o"
-        source = ROOT / "csrc" / f"{name}.cpp"
-        subprocess.run([compiler, *COMMON, *commands[name], "-c", str(source), "-o", str(out)], check=True)
+    def compiled(source):
+        out = folder / f"{source.replace('/', '_')}.o"
+        subprocess.run([compiler, *COMMON, *commands[source], "-c", str(ROOT / source), "-o", str(out)], check=True)
         return out
 
     with ThreadPoolExecutor(2) as pool:
