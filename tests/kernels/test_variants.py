@@ -98,6 +98,7 @@ def wide_module(tmp_path_factory, compiler):
     return module
 
 
+@pytest.mark.timeout(900)  # it compiles every kernel
 def test_vectors_of_64_bytes_pass_the_tests_of_the_kernels(wide_module):
     assert_kernels_pass(wide_module, "baseline")
 
