@@ -11,18 +11,20 @@ set(VARPRO_SIMD_SOURCES csrc/cpu/scalarize.cpp csrc/cpu/windows.cpp csrc/cpu/wei
 set(VARPRO_PLAIN_SOURCES csrc/cpu/gauss_newton.cpp csrc/cpu/projector.cpp csrc/cpu/search.cpp csrc/bindings/cpu.cpp
                          csrc/bindings/small_fits.cpp csrc/bindings/search.cpp csrc/bindings/losses.cpp)
 
-function(varpro_variant name)
+# lane_bytes: size of the vectors that kernels are written in (csrc/cpu/lanes.hpp)
+function(varpro_variant name lane_bytes)
   add_library(varpro_${name} OBJECT ${VARPRO_SIMD_SOURCES})
-  target_compile_definitions(varpro_${name} PRIVATE VARPRO_ISA=${name})
+  target_compile_definitions(varpro_${name} PRIVATE VARPRO_ISA=${name} VARPRO_LANE_BYTES=${lane_bytes})
   target_compile_options(varpro_${name} PRIVATE ${VARPRO_WARNINGS} ${VARPRO_LOOPS} ${ARGN})
   list(APPEND VARPRO_OBJECTS $<TARGET_OBJECTS:varpro_${name}>)
   set(VARPRO_OBJECTS ${VARPRO_OBJECTS} PARENT_SCOPE)
 endfunction()
 
-varpro_variant(baseline)
+varpro_variant(baseline 16)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
-  varpro_variant(avx2 -march=x86-64-v3)
-  varpro_variant(avx512 -march=x86-64-v4)
+  varpro_variant(avx2 32 -march=x86-64-v3)
+  # compilers prefer half of the width by themselves, for the first processors of the kind, which slowed down under it
+  varpro_variant(avx512 64 -march=x86-64-v4 -mprefer-vector-width=512)
   set(VARPRO_X86_VARIANTS VARPRO_X86_VARIANTS)
 endif()
 

@@ -3,7 +3,9 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "../cpu/blas.hpp"
 #include "../kernels/few_rows.hpp"
@@ -39,56 +41,60 @@ void load_blas() {
                    capsule<blas::PotrfFloat>(l, "spotrf"), capsule<blas::PotrsFloat>(l, "spotrs")};
 }
 
-// The widest instruction set that this build has and this processor runs.
+/// The kernels of one instruction set.
 struct Variant {
-    decltype(&baseline::quadratic) quadratic = baseline::quadratic;
-    decltype(&baseline::bilinear) bilinear = baseline::bilinear;
-    void (*activate_double)(double*, const double*, std::int64_t, std::int64_t, std::int64_t,
-                            bool) = baseline::activate;
-    void (*activate_float)(float*, const float*, std::int64_t, std::int64_t, std::int64_t, bool) = baseline::activate;
-    void (*forward_float)(const WindowCall&, const float*, float*) = baseline::window_forward;
-    void (*forward_double)(const WindowCall&, const double*, double*) = baseline::window_forward;
-    void (*adjoint_float)(const WindowCall&, const float*, float*) = baseline::window_adjoint;
-    void (*adjoint_double)(const WindowCall&, const double*, double*) = baseline::window_adjoint;
-    decltype(&baseline::window_jacobian) jacobian = baseline::window_jacobian;
-    decltype(&baseline::few_rows) few_rows = baseline::few_rows;
-    std::string name = "baseline";
+    decltype(&baseline::quadratic) quadratic;
+    decltype(&baseline::bilinear) bilinear;
+    void (*activate_double)(double*, const double*, std::int64_t, std::int64_t, std::int64_t, bool);
+    void (*activate_float)(float*, const float*, std::int64_t, std::int64_t, std::int64_t, bool);
+    void (*forward_float)(const WindowCall&, const float*, float*);
+    void (*forward_double)(const WindowCall&, const double*, double*);
+    void (*adjoint_float)(const WindowCall&, const float*, float*);
+    void (*adjoint_double)(const WindowCall&, const double*, double*);
+    decltype(&baseline::window_jacobian) jacobian;
+    decltype(&baseline::few_rows) few_rows;
+    Weigh weigh;
+    std::string name;
 };
 
-Variant choose() {
+#define VARPRO_VARIANT(isa)    \
+    {isa::quadratic,           \
+     isa::bilinear,            \
+     isa::activate,            \
+     isa::activate,            \
+     isa::window_forward,      \
+     isa::window_forward,      \
+     isa::window_adjoint,      \
+     isa::window_adjoint,      \
+     isa::window_jacobian,     \
+     isa::few_rows,            \
+     {isa::weigh, isa::weigh}, \
+     #isa}
+
+/// The variants that this build has and this processor runs, the widest last.
+std::vector<Variant> variants() {
+    std::vector<Variant> found{VARPRO_VARIANT(baseline)};
 #ifdef VARPRO_X86_VARIANTS
     __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(VARPRO_VARIANT(avx2));
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw")) {
-        weigh_variant = {avx512::weigh, avx512::weigh};
-        return {avx512::quadratic,
-                avx512::bilinear,
-                avx512::activate,
-                avx512::activate,
-                avx512::window_forward,
-                avx512::window_forward,
-                avx512::window_adjoint,
-                avx512::window_adjoint,
-                avx512::window_jacobian,
-                avx512::few_rows,
-                "avx512"};
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        weigh_variant = {avx2::weigh, avx2::weigh};
-        return {avx2::quadratic,
-                avx2::bilinear,
-                avx2::activate,
-                avx2::activate,
-                avx2::window_forward,
-                avx2::window_forward,
-                avx2::window_adjoint,
-                avx2::window_adjoint,
-                avx2::window_jacobian,
-                avx2::few_rows,
-                "avx2"};
-    }
+        __builtin_cpu_supports("avx512bw"))
+        found.push_back(VARPRO_VARIANT(avx512));
 #endif
-    return {};
+    return found;
+}
+
+/// The widest variant, or the one that VARPRO_INSTRUCTION_SET names.
+Variant choose(const std::vector<Variant>& all) {
+    const char* const wanted = std::getenv("VARPRO_INSTRUCTION_SET");
+    if (!wanted || !*wanted) return all.back();
+    std::string names;
+    for (const Variant& one : all) {
+        if (one.name == wanted) return one;
+        names += (names.empty() ? "" : ", ") + one.name;
+    }
+    throw py::import_error(std::string("VARPRO_INSTRUCTION_SET=") + wanted + ": this build on this processor has " +
+                           names + "; unset it to take the last");
 }
 
 Variant variant;
@@ -124,7 +130,12 @@ void pack(const T* x, double* out, double scale, py::ssize_t n, py::ssize_t side
 PYBIND11_MODULE(_cpu, m) {
     m.doc() = "Compiled CPU kernels of varpro; contracts in csrc/kernels.";
     load_blas();
-    variant = choose();
+    const std::vector<Variant> all = variants();
+    variant = choose(all);
+    weigh_variant = variant.weigh;
+    py::tuple names(all.size());
+    for (std::size_t k = 0; k < all.size(); ++k) names[k] = all[k].name;
+    m.attr("instruction_sets") = names;
     m.attr("instruction_set") = variant.name;
 
     m.def("quadratic",

@@ -19,31 +19,29 @@ struct Grid {
     double step;  // distance of neighbours where they are equidistant to rounding, else 0
 };
 
-constexpr std::int64_t kRecurrence = 256;    // points after which the recurrence starts afresh: 16 roundings at most
-constexpr double kTinyExponential = 1e-290;  // below, products would be denormal, and slow
+constexpr std::int64_t kRecurrence = 16 * kUnroll;  // points after which the recurrence starts afresh: 16 roundings
+constexpr double kTinyExponential = 1e-290;         // below, products would be denormal, and slow
 
-/// out = exp(-rate t), 16 at a time.  On an equidistant grid each 16 are the 16 before times exp(-16 step rate).
+/// out = exp(-rate t).  On an equidistant grid each kUnroll are the kUnroll before times exp(-kUnroll step rate).
 void exponentials(const Grid& grid, double rate, double* out) {
     const std::int64_t n = grid.n;
-    if (grid.step == 0.0) {
-        for (std::int64_t r = 0; r < n; ++r) out[r] = exp_lane(-grid.t[r] * rate);
-        return;
-    }
+    const auto direct = [rate](V t) { return exp_lane(t * -rate); };
+    if (grid.step == 0.0) return in_vectors(grid.t, n, out, direct);
     const V factor = V{} + exp_lane(-static_cast<double>(kUnroll) * grid.step * rate), tiny = V{} + kTinyExponential;
     for (std::int64_t first = 0; first < n; first += kRecurrence) {
-        const std::int64_t end = std::min(first + kRecurrence, n), direct = std::min(first + kUnroll, end);
-        for (std::int64_t r = first; r < direct; ++r) out[r] = exp_lane(-grid.t[r] * rate);
+        const std::int64_t end = std::min(first + kRecurrence, n);
+        std::int64_t r = std::min(first + kUnroll, end);
+        in_vectors(grid.t + first, r - first, out + first, direct);
         V v[4] = {};
-        if (end - first >= kUnroll)
+        if (r + kUnroll <= end)
             for (int part = 0; part < 4; ++part) v[part] = load(out + first + part * kWidth);
-        std::int64_t r = direct;
         for (; r + kUnroll <= end; r += kUnroll)
             for (int part = 0; part < 4; ++part) {
                 v[part] *= factor;
                 v[part] = v[part] < tiny ? V{} : v[part];
                 store(out + r + part * kWidth, v[part]);
             }
-        for (; r < end; ++r) out[r] = exp_lane(-grid.t[r] * rate);
+        in_vectors(grid.t + r, end - r, out + r, direct);
     }
 }
 
@@ -85,7 +83,8 @@ void make_column(const ProgramColumn& column, const Grid& grid, const double* w,
             return;
         case ColumnKind::gaussian: {
             const double inverse = 1.0 / q;
-            for (std::int64_t r = 0; r < n; ++r) phi[r] = exp_lane(gaussian_exponent((t[r] - p) * inverse));
+            for (std::int64_t r = 0; r < n; ++r) phi[r] = gaussian_exponent((t[r] - p) * inverse);
+            in_vectors(phi, n, phi, [](V u) { return exp_lane(u); });
             if (first)
                 for (std::int64_t r = 0; r < n; ++r) {
                     const double u = (t[r] - p) * inverse;

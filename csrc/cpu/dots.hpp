@@ -15,15 +15,18 @@ constexpr std::int64_t kUnroll = 4 * kWidth;
 /// out[j] = x . columns[j] for C columns `stride` apart, over n rows, a multiple of kUnroll: x is read once.
 template <int C>
 void dots_of(const double* x, const double* columns, std::int64_t stride, std::int64_t n, double* out) {
-    V even[C] = {}, odd[C] = {};
-    for (std::int64_t row = 0; row < n; row += 2 * kWidth) {
-        const V u = load(x + row), v = load(x + row + kWidth);
-        for (int j = 0; j < C; ++j) {
-            even[j] += u * load(columns + j * stride + row);
-            odd[j] += v * load(columns + j * stride + row + kWidth);
+    constexpr int chains = C <= 2 ? 4 : 2;  // of sums: a multiply-add takes four cycles, and two start in each
+    V total[C][chains] = {};
+    for (std::int64_t row = 0; row < n; row += chains * kWidth)
+        for (int part = 0; part < chains; ++part) {
+            const V v = load(x + row + part * kWidth);
+            for (int j = 0; j < C; ++j) total[j][part] += v * load(columns + j * stride + row + part * kWidth);
         }
+    for (int j = 0; j < C; ++j) {
+        V all = total[j][0] + total[j][1];
+        if constexpr (chains == 4) all += total[j][2] + total[j][3];
+        out[j] = sum(all);
     }
-    for (int j = 0; j < C; ++j) out[j] = sum(even[j] + odd[j]);
 }
 
 /// The same for any number of columns.

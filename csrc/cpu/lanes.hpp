@@ -1,5 +1,6 @@
 /// Portable vectors and the sigmoids on them.  Included by translation units that are compiled once per instruction
-/// set (VARPRO_ISA names the namespace); never with -ffast-math, which breaks the round-to-integer trick below.
+/// set (VARPRO_ISA names the namespace, VARPRO_LANE_BYTES the size of a vector); never with -ffast-math, which breaks
+/// the round-to-integer trick below.
 #pragma once
 
 #include <cmath>
@@ -7,17 +8,19 @@
 #include <cstring>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 namespace varpro::VARPRO_ISA {
 
-/// 32 bytes of T: one AVX2 register, or what the compiler makes of it on a smaller or larger machine.
-template <typename T>
+/// As many of T as a register of the variant holds.
+template <typename T, int bytes = VARPRO_LANE_BYTES>
 struct LanesOf {
-    typedef T type __attribute__((vector_size(32)));
-    static constexpr int count = 32 / sizeof(T);
+    typedef T type __attribute__((vector_size(bytes)));
+    static constexpr int count = bytes / sizeof(T);
 };
-template <typename T>
-using Lanes = typename LanesOf<T>::type;
+template <typename T, int bytes = VARPRO_LANE_BYTES>
+using Lanes = typename LanesOf<T, bytes>::type;
+static_assert(VARPRO_LANE_BYTES == 16 || VARPRO_LANE_BYTES == 32 || VARPRO_LANE_BYTES == 64);
 
 template <typename T>
 inline Lanes<T> load(const T* from) {
@@ -30,97 +33,152 @@ inline void store(T* to, Lanes<T> v) {
     std::memcpy(to, &v, sizeof v);
 }
 
+/// The lower half of v added to the upper one, until 16 bytes are left: additions in a tree.
+template <typename T, int bytes = VARPRO_LANE_BYTES>
+inline Lanes<T, 16> folded(Lanes<T, bytes> v) {
+    if constexpr (bytes == 16) {
+        return v;
+    } else {
+        constexpr int half = LanesOf<T, bytes>::count / 2;
+        return [&]<int... k>(std::integer_sequence<int, k...>) {  // no detour by memory, which halves by memcpy take
+            return folded<T, bytes / 2>(__builtin_shufflevector(v, v, k...) +
+                                        __builtin_shufflevector(v, v, half + k...));
+        }(std::make_integer_sequence<int, half>{});
+    }
+}
 inline double sum(Lanes<double> v) {
-    double total = 0.0;
-    for (int lane = 0; lane < LanesOf<double>::count; ++lane) total += v[lane];
-    return total;
+    const Lanes<double, 16> half = folded<double>(v);
+    return half[0] + half[1];
+}
+inline float sum(Lanes<float> v) {
+    const Lanes<float, 16> half = folded<float>(v);
+    return (half[0] + half[2]) + (half[1] + half[3]);
 }
 
-/// e^x = scale (1 + rest), branch-free: x = k ln 2 + r, |r| <= ln 2 / 2, a Taylor polynomial in r, and the exponent put
-/// into the bits of scale.  |x| must stay below 708 (double) or 87 (float); NaN stays NaN.
-template <typename T>
-struct Exponential {
-    T scale, rest;
+/// What a number or a vector of numbers is made of, and the integers of the same size.
+template <typename Value, bool number = std::is_arithmetic_v<Value>>
+struct Parts {
+    using T = Value;
+    using Bits = std::conditional_t<sizeof(T) == 8, std::int64_t, std::int32_t>;
 };
-template <typename T>
-inline Exponential<T> exponential_bounded(T x) {
-    constexpr bool wide = std::is_same_v<T, double>;
-    using Bits = std::conditional_t<wide, std::int64_t, std::int32_t>;
+template <typename Value>
+struct Parts<Value, false> {
+    using T = std::remove_cvref_t<decltype(std::declval<Value&>()[0])>;
+    using Bits = Lanes<typename Parts<T>::Bits, sizeof(Value)>;
+};
+
+/// c[0] + c[1] x + ...: even and odd powers side by side, half as many operations one after another as Horner's rule.
+template <typename Value, typename T, int count>
+inline Value polynomial(const T (&c)[count], Value x, Value square) {
+    static_assert(count % 2 == 0);
+    Value even = Value{} + c[count - 2], odd = Value{} + c[count - 1];
+    for (int k = count - 4; k >= 0; k -= 2) {
+        even = even * square + c[k];
+        odd = odd * square + c[k + 1];
+    }
+    return odd * x + even;
+}
+
+/// e^x = scale (1 + rest), branch-free, of a number or a vector: x = k ln 2 + r, |r| <= ln 2 / 2, rest = r + r^2 p(r),
+/// and the exponent put into the bits of scale.  |x| must stay below 708 (double) or 87 (float); NaN stays NaN.
+///   p  (e^r - 1 - r) / r^2 interpolated at the ten Chebyshev points of |r| <= 1.001 ln 2 / 2: within 2e-17 of e^r in
+///      double; its Taylor polynomial in float.
+template <typename Value>
+struct Exponential {
+    Value scale, rest;
+};
+template <typename Value>
+inline Exponential<Value> exponential_bounded(Value x) {
+    using T = typename Parts<Value>::T;
+    using Bits = typename Parts<Value>::Bits;
+    constexpr bool wide = sizeof(T) == 8;
     constexpr int mantissa = std::numeric_limits<T>::digits - 1;
     constexpr T magic = wide ? T(6755399441055744.0) : T(12582912.0);  // 1.5 * 2^mantissa: adding it rounds to integer
     constexpr T log2e = T(1.4426950408889634074);
     constexpr T ln2_high = wide ? T(6.93147180369123816490e-01) : T(6.9314575195e-01);
     constexpr T ln2_low = wide ? T(1.90821492927058770002e-10) : T(1.4286067653e-06);
-    const T shifted = x * log2e + magic;
-    const T k = shifted - magic;
-    const T r = (x - k * ln2_high) - k * ln2_low;
-    T p;
+    const Value shifted = x * log2e + magic;
+    const Value k = shifted - magic;
+    const Value r = (x - k * ln2_high) - k * ln2_low;
+    const Value square = r * r;
+    Value p;
     if constexpr (wide) {
-        p = T(1.0 / 6227020800.0);
-        p = p * r + T(1.0 / 479001600.0);
-        p = p * r + T(1.0 / 39916800.0);
-        p = p * r + T(1.0 / 3628800.0);
-        p = p * r + T(1.0 / 362880.0);
-        p = p * r + T(1.0 / 40320.0);
-        p = p * r + T(1.0 / 5040.0);
+        constexpr double c[] = {0.5000000000000001,     0.16666666666666669,    0.041666666666623824,
+                                0.008333333333330039,   0.0013888888917367081,  0.00019841269863171557,
+                                2.4801521057868204e-05, 2.7557268276905696e-06, 2.7620201591031547e-07,
+                                2.5100472505694996e-08};
+        p = polynomial(c, r, square);
     } else {
-        p = T(1.0 / 5040.0);
+        constexpr float c[] = {0.5f, 1.0f / 6.0f, 1.0f / 24.0f, 1.0f / 120.0f, 1.0f / 720.0f, 1.0f / 5040.0f};
+        p = polynomial(c, r, square);
     }
-    p = p * r + T(1.0 / 720.0);
-    p = p * r + T(1.0 / 120.0);
-    p = p * r + T(1.0 / 24.0);
-    p = p * r + T(1.0 / 6.0);
-    p = p * r + T(0.5);
-    p = p * r * r + r;
+    // k stands in the lowest bits of shifted; those above fall out
     Bits bits;
     std::memcpy(&bits, &shifted, sizeof bits);
-    Bits power =
-        ((bits & ((Bits(1) << mantissa) - 1)) + std::numeric_limits<T>::max_exponent - 1 - (Bits(1) << (mantissa - 1)))
-        << mantissa;
-    T scale;
-    std::memcpy(&scale, &power, sizeof scale);
-    return {scale, p};
+    bits = (bits << mantissa) + (typename Parts<T>::Bits(std::numeric_limits<T>::max_exponent - 1) << mantissa);
+    Value scale;
+    std::memcpy(&scale, &bits, sizeof scale);
+    return {scale, p * square + r};
 }
 
 /// e^x - 1 to a few eps.
-template <typename T>
-inline T expm1_bounded(T x) {
-    const Exponential<T> e = exponential_bounded(x);
-    return e.scale * e.rest + (e.scale - T(1));
+template <typename Value>
+inline Value expm1_bounded(Value x) {
+    const Exponential<Value> e = exponential_bounded(x);
+    return e.scale * e.rest + (e.scale - typename Parts<Value>::T(1));
 }
 
-template <typename T>
-inline T clamp(T x, T limit) {
-    x = x < -limit ? -limit : x;
-    return x > limit ? limit : x;
+/// x within limits; NaN stays NaN.
+template <typename Value>
+inline Value clamp(Value x, typename Parts<Value>::T limit) {
+    const Value high = Value{} + limit, low = -high;
+    x = x < low ? low : x;
+    return x > high ? high : x;
 }
 
-/// e^x to a few eps; flat beyond 708 (double) or 87 (float), where it would over- or underflow.
-template <typename T>
-inline T exp_lane(T x) {
-    const Exponential<T> e = exponential_bounded(clamp(x, std::is_same_v<T, double> ? T(708) : T(87)));
+/// e^x to 1.2 units in the last place; flat beyond 708 (double) or 87 (float), where it would over- or underflow.
+template <typename Value>
+inline Value exp_lane(Value x) {
+    using T = typename Parts<Value>::T;
+    const Exponential<Value> e = exponential_bounded(clamp(x, sizeof(T) == 8 ? T(708) : T(87)));
     return e.scale + e.scale * e.rest;
 }
 
 /// tanh x = (e^2x - 1) / (e^2x + 1), flat beyond the point where it rounds to one.
-template <typename T>
-inline T tanh_lane(T x) {
-    const T e = expm1_bounded(clamp(x + x, std::is_same_v<T, double> ? T(40) : T(20)));
+template <typename Value>
+inline Value tanh_lane(Value x) {
+    using T = typename Parts<Value>::T;
+    const Value e = expm1_bounded(clamp(x + x, sizeof(T) == 8 ? T(40) : T(20)));
     return e / (e + T(2));
 }
 
-template <typename T>
-inline T logistic_lane(T x) {
-    return T(1) / (T(2) + expm1_bounded(clamp(-x, std::is_same_v<T, double> ? T(700) : T(80))));
+template <typename Value>
+inline Value logistic_lane(Value x) {
+    using T = typename Parts<Value>::T;
+    return T(1) / (T(2) + expm1_bounded(clamp(-x, sizeof(T) == 8 ? T(700) : T(80))));
+}
+
+/// to[k] = function(from[k]), the function made for vectors; `to` may be `from`.  Nothing past `count` is touched.
+template <typename T, typename Function>
+inline void in_vectors(const T* from, std::int64_t count, T* to, Function function) {
+    constexpr std::int64_t width = LanesOf<T>::count;
+    std::int64_t k = 0;
+    for (; k + width <= count; k += width) store(to + k, function(load(from + k)));
+    if (k == count) return;
+    const std::size_t bytes = static_cast<std::size_t>(count - k) * sizeof(T);
+    Lanes<T> last{};
+    std::memcpy(&last, from + k, bytes);
+    last = function(last);
+    std::memcpy(to + k, &last, bytes);
 }
 
 /// sigma(q) in place; tanh or logistic.
 template <typename T>
 inline void activate_row(T* q, std::int64_t count, bool logistic) {
     if (logistic)
-        for (std::int64_t i = 0; i < count; ++i) q[i] = logistic_lane(q[i]);
+        in_vectors(q, count, q, [](Lanes<T> x) { return logistic_lane(x); });
     else
-        for (std::int64_t i = 0; i < count; ++i) q[i] = tanh_lane(q[i]);
+        in_vectors(q, count, q, [](Lanes<T> x) { return tanh_lane(x); });
 }
 
 template <typename T>

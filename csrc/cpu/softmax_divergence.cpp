@@ -42,11 +42,9 @@ void softmax(const T* f, std::int64_t m, double per_tau, Distribution& out) {
     const double most = largest(f, m);
     double* __restrict z = out.exponent;
     double* __restrict p = out.probability;
-    for (std::int64_t j = 0; j < m; ++j) {
-        z[j] = (double(f[j]) - most) * per_tau;
-        const double e = exp_lane(z[j]);
-        p[j] = z[j] < kLowest ? 0.0 : e;
-    }
+    for (std::int64_t j = 0; j < m; ++j) z[j] = (double(f[j]) - most) * per_tau;
+    const V lowest = V{} + kLowest;
+    in_vectors(z, m, p, [=](V x) { return x < lowest ? V{} : exp_lane(x); });
     V even{}, odd{};
     for (std::int64_t j = 0; j < m; j += kStep) {
         even += load(p + j);
