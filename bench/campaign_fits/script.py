@@ -1,0 +1,119 @@
+"""A failure as a program that stands by itself: model, data, call, and the objective beside SciPy's best."""
+
+import inspect
+import textwrap
+from typing import Any
+
+import numpy as np
+
+from campaign_fits.calls import Call, call
+from campaign_fits.families.family import stack
+from campaign_fits.judge import Best, Case
+from campaign_fits.problem import Problem
+from campaign_fits.units import NATURAL, InUnits, Units
+
+Array = np.ndarray
+np_options = dict(threshold=10**9, linewidth=110, floatmode="unique")
+
+
+def script(case: Case, units_name: str, b: int) -> str:
+    """The text."""
+    problem = case.problem
+    natural = NATURAL(problem.family, problem.draw)
+    units = natural if units_name == natural.name else problem.units
+    verdict = case.verdicts[units_name][b]
+    asked = call(problem, units)
+    head = (
+        f'"""{verdict.kind}, {verdict.cause}: {problem.family.name}, {", ".join(problem.options.names())}\n\n'
+        f"Seed {problem.seed}, problem {problem.index}, data set {b}, units: {units.name}.\n"
+        f'{textwrap.fill(verdict.detail, 110)}\n"""\n\n'
+        "import numpy as np\nimport scipy.special  # noqa: F401\n\nimport varpro\nfrom varpro import models  # noqa: F401\n"
+        "\nnan, inf = np.nan, np.inf\narray, int64 = np.array, np.int64  # noqa: F841\n"
+    )
+    body = [head, _functions(problem, units, asked), _arrays(asked), _call(asked), _checks(problem, units, b)]
+    return "\n".join(part for part in body if part)
+
+
+def _functions(problem: Problem, units: Units, asked: Call) -> str:
+    family = problem.family
+    if problem.options.ready:
+        text = repr(asked.model)
+        if family.equidistant:
+            text = f"models.Exponentials(1, convolve={_text(asked.model.convolve)}, offset=True)"
+            return f"model = {text}\n"
+        model = "model = " + " + ".join(f"models.{part}" for part in text.split(" + ")) + "\n"
+        if family.fixed_term is None:
+            return model
+    functions = [stack, family.columns, family.slopes]
+    if family.equidistant:
+        functions.insert(1, inspect.getmodule(family.columns).response)
+    if family.fixed_term is not None:
+        functions += [family.fixed_term, family.fixed_slopes]
+    text = "\n\n".join(inspect.getsource(f) for f in functions).replace(": Any", "").replace(" -> Array", "")
+    needed = [asked.model, *asked.options.get("derivative", ())[1:]]
+    needed += [asked.options[k] for k in ("fixed_term", "fixed_term_derivative") if k in asked.options]
+    if any(isinstance(f, InUnits) for f in needed):
+        wrapper = inspect.getsource(InUnits).replace(": Array | None", "").replace(": Array", "").replace(": Any", "")
+        text += "\n\n" + wrapper.replace(", units: Units", ", units").replace(" -> Array", "").replace("Any = None", "None")
+        text = text.replace("style: str", "style").replace("absolute = None", "absolute=None")
+        values = {n: getattr(units, n) for n in ("origin", "time", "scale", "shift")}
+        fields = "\n".join(f"    {name} = {_text(value)}" for name, value in values.items())
+        text += f"\n\nclass Units:\n{fields}\n"
+    return text + f"\nmodel = {_model_text(asked.model)}\n"
+
+
+def _model_text(function: Any) -> str:
+    if not isinstance(function, InUnits):
+        return function.__name__
+    return (
+        f"InUnits({function.function.__name__}, Units, {_text(function.column)}, {function.style!r}, "
+        f"{function.absolute!r})"
+    )
+
+
+def _text(value: Any) -> str:
+    """Exactly, as Python."""
+    if isinstance(value, np.ma.MaskedArray):
+        return f"np.ma.array({_text(value.data)}, mask={_text(value.mask)})"
+    if isinstance(value, np.ndarray):
+        with np.printoptions(**np_options):
+            kind = {"b": ", dtype=bool"}.get(value.dtype.kind, "")
+            return f"np.array({value.tolist()!r}{kind})"
+    if isinstance(value, tuple):
+        return "(" + "".join(_text(v) + ", " for v in value) + ")"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k!r}: {_text(v)}" for k, v in value.items()) + "}"
+    if callable(value):
+        return _model_text(value)
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def _arrays(asked: Call) -> str:
+    return f"t = {_text(asked.t)}\ny = {_text(asked.y)}\nw0 = {_text(asked.w0)}\n"
+
+
+def _call(asked: Call) -> str:
+    options = "".join(f"    {name}={_text(value)},\n" for name, value in asked.options.items())
+    return f"fit = varpro.{'fit_batch' if asked.batch else 'fit'}(\n    model, t, y, w0,\n{options})\n"
+
+
+def _checks(problem: Problem, units: Units, b: int) -> str:
+    """What was expected, at SciPy's best."""
+    best = Best(problem, b)
+    best.more()
+    if best.point is None:
+        return "print(fit)\n"
+    reduced = best.reduced
+    w = reduced.matrix @ best.point.u + reduced.constant
+    a = reduced.amplitudes(best.point.b)
+    d = reduced.deviations(best.point.u, best.point.b)
+    errors = np.sqrt(np.diagonal(units.covariance(d.covariance, w, a)))
+    scale = 1.0 if problem.options.weights else units.y_unit**2
+    rss = reduced.objective_at(best.point.u, a)[0] * scale
+    pick = f"[{b}]" if problem.options.batch else ""
+    return (
+        f"fit = fit{pick}\nprint(fit.success, fit.status, fit.message)\n"
+        f'print("rss", fit.rss, "best", {rss!r})\n'
+        f'print("w", fit.nonlinear, "best", {units.parameters(w).tolist()!r})\n'
+        f'print("errors of w, a", fit.stderr_nonlinear, fit.stderr_linear, "expected", {errors.tolist()!r})\n'
+    )
