@@ -5,7 +5,8 @@
 b free, or within bounds; complex data are split into real and imaginary parts.  Value and Jacobian of the reduced
 residual (Golub and Pereyra 1973) come from the SVD of the scaled columns; scipy.optimize.least_squares searches.
 Standard errors are those of the full Jacobian by u and b at a solution: sigma^2 (J^T J)^-1, what stands on a bound
-left out, sigma^2 = rss / dof or 1.  Nothing of varpro is used here.
+left out, sigma^2 = rss / dof or 1; a ridge adds its rows to J, and dof = values - trace of the influence.  Nothing of
+varpro is used here.
 """
 
 from dataclasses import dataclass, field
@@ -45,6 +46,26 @@ class Deviations:
     condition: float
     """of the Jacobian with columns of unit length"""
     dof: float
+
+
+@dataclass
+class Factor:
+    """Of weighted columns (m, J), truncated at rounding."""
+
+    left: Array
+    """(m, r) orthonormal"""
+    pseudoinverse: Array
+    """(J, m)"""
+
+    @classmethod
+    def of(cls, a: Array) -> "Factor":
+        size = np.sqrt(np.einsum("mj,mj->j", a, a))
+        size[~(size > 0)] = 1.0
+        left, s, right = np.linalg.svd(a / size, full_matrices=False)
+        keep = s > 1e-14 * s.max(initial=0.0)
+        if not keep.all():
+            left, s, right = left[:, keep], s[keep], right[keep]
+        return cls(left, ((right / size).T / s) @ left.T)
 
 
 @dataclass
@@ -168,54 +189,45 @@ class Reduced:
             if self.ridge:
                 a = np.concatenate([a, np.sqrt(self.ridge) * np.eye(a.shape[1])])
                 rhs = np.concatenate([rhs, np.zeros((a.shape[1], len(group)))])
-            coefficients, passive = self._solve(a, rhs)
+            coefficients, passive, factor = self._solve(a, rhs)
             b[:, group] = coefficients
             r = rhs - a @ coefficients
             residuals.append(r)
             if slopes:
                 full = self.start_amplitudes[:, None] + self.mixing @ coefficients
-                jacobians.append(self._jacobian(a, passive, weight, r, full, by_u, f_by_u))
+                jacobians.append(self._jacobian(factor, passive, weight, r, full, by_u, f_by_u))
         residual = np.concatenate([r.T.ravel() for r in residuals])
         jacobian = np.concatenate(jacobians) if slopes else None
         return Point(u, float(residual @ residual), residual, b, jacobian)
 
-    def _solve(self, a: Array, rhs: Array) -> tuple[Array, Array]:
-        """Amplitudes (J, k) and which are free."""
+    def _solve(self, a: Array, rhs: Array) -> tuple[Array, Array, Factor]:
+        """Amplitudes (J, k), which are free, and the factor of the columns of those."""
+        if not self.constrained:
+            factor = Factor.of(a)
+            return factor.pseudoinverse @ rhs, np.ones(a.shape[1], bool), factor
         size = np.linalg.norm(a, axis=0)
         size = np.where(size > 0, size, 1.0)
-        if not self.constrained:
-            return np.linalg.lstsq(a / size, rhs, rcond=1e-14)[0] / size[:, None], np.ones(a.shape[1], bool)
         unit = np.linalg.norm(rhs) or 1.0
         low, high = self.low * size / unit, self.high * size / unit
         x = _bounded(a / size, rhs[:, 0] / unit, low, high)
         near = 1e-9 * np.abs(x).max(initial=0.0)
         passive = (x > low + near) & (x < high - near)
-        edge = np.where(x <= low + near, low, np.minimum(high, np.maximum(low, x)))
-        x = np.where(passive, x, edge)
-        if passive.any():
-            rest = rhs[:, 0] / unit - (a / size)[:, ~passive] @ x[~passive]
-            x[passive] = np.linalg.lstsq((a / size)[:, passive], rest, rcond=1e-14)[0]
-        return (x * unit / size)[:, None], passive
+        x = np.where(passive, x, np.where(x <= low + near, low, high)) * unit / size
+        factor = Factor.of(a[:, passive])
+        x[passive] = factor.pseudoinverse @ (rhs[:, 0] - a[:, ~passive] @ x[~passive])
+        return x[:, None], passive, factor
 
     def _jacobian(
-        self, a: Array, passive: Array, weight: Array, r: Array, full: Array, by_u: Array, f_by_u: Array
+        self, factor: Factor, passive: Array, weight: Array, r: Array, full: Array, by_u: Array, f_by_u: Array
     ) -> Array:
-        """(m k, F) of the reduced residual of one group."""
-        size = np.linalg.norm(a[:, passive], axis=0)
-        size = np.where(size > 0, size, 1.0)
-        left, s, right = np.linalg.svd(a[:, passive] / size, full_matrices=False)
-        keep = s > 1e-14 * s.max(initial=0.0)
-        left, s, right = left[:, keep], s[keep], right[keep]
-        n = len(weight)
-        slope = (weight * (np.moveaxis(by_u @ full, 0, 2) + f_by_u.T[:, None, :]).reshape(n, -1)).reshape(
-            n, full.shape[1], -1
-        )
-        slope = np.concatenate([slope, np.zeros((len(a) - n, *slope.shape[1:]))])
-        first = slope - np.tensordot(left, np.tensordot(left.T, slope, axes=1), axes=1)
-        by_b = (weight * np.moveaxis(by_u @ self.mixing[:, passive], 0, 1).reshape(n, -1)).reshape(n, len(by_u), -1)
-        inner = np.einsum("npj,nk->jkp", by_b, r[:n])
-        back = left @ ((right / size) / s[:, None]) if len(s) else np.zeros((len(a), passive.sum()))
-        return -(first + np.tensordot(back, inner, axes=1)).transpose(1, 0, 2).reshape(-1, len(by_u))
+        """(m k, F) of the reduced residual of one group: -P (F_p + D_p a) - (Phi^+)^T D_p^T r."""
+        n, k, n_free = len(weight), full.shape[1], len(by_u)
+        slope = np.zeros((len(r), k * n_free))
+        slope[:n] = weight * np.moveaxis(by_u @ full + f_by_u[:, :, None], 0, 2).reshape(n, -1)
+        slope -= factor.left @ (factor.left.T @ slope)
+        inner = (self.mixing[:, passive].T @ (by_u.transpose(0, 2, 1) @ (weight * r[:n]))).transpose(1, 2, 0)
+        slope += factor.pseudoinverse.T @ inner.reshape(len(inner), -1)
+        return -slope.reshape(len(r), k, n_free).transpose(1, 0, 2).reshape(-1, n_free)
 
     def search(self, u0: Array, limit: int = 200) -> Point | None:
         """SciPy's solution from u0; None where it fails."""
@@ -291,8 +303,8 @@ class Reduced:
         steps = slopes @ np.abs(u)
         return EPS * (size + steps), float(slopes @ resolution)
 
-    def deviations(self, u: Array, b: Array, kind: str = "sandwich") -> Deviations:
-        """Standard errors of w and a at a solution; kind: with a ridge, what the noise does, or the curvature (bayes)."""
+    def deviations(self, u: Array, b: Array) -> Deviations:
+        """Standard errors of w and a at a solution."""
         phi, _, by_u, f_by_u = self.basis(u, True)
         k, n_free, n_b = b.shape[1], len(u), b.shape[0]
         a = self.amplitudes(b)
@@ -321,8 +333,7 @@ class Reduced:
             gram = inner.T @ inner
             inverse = np.linalg.pinv(gram + np.diag(penalty), rcond=1e-14)
             dof = count - float(np.trace(inverse @ gram))
-            small = inverse @ gram @ inverse if kind == "sandwich" else inverse
-            condition = float(np.linalg.cond(gram)) ** 0.5
+            small, condition = inverse, float(np.linalg.cond(gram)) ** 0.5
         else:
             _, s, right = np.linalg.svd(inner, full_matrices=False)
             condition = float(s[0] / s[-1]) if len(s) and s[-1] > 0 else np.inf

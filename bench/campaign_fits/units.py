@@ -69,8 +69,7 @@ class Units:
             move[place : place + k, j] = -np.log(self.time) * self.y_unit / column[j] * a[j]
         lost = np.isnan(np.diagonal(natural))
         out = move @ np.where(np.isnan(natural), 0.0, natural) @ move.T
-        touched = (move[:, lost] != 0).any(axis=1)
-        out[touched] = out[:, touched] = np.nan
+        out[lost] = out[:, lost] = np.nan  # an amplitude beside a parameter on its bound keeps its own
         return out
 
 
