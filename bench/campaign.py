@@ -6,12 +6,8 @@
 follows from its seed and index alone.  What the counts mean: docs/campaign.md.
 """
 
-import os
 import sys
 from pathlib import Path
-
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(name, "1")  # a process for each core
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from campaign_fits.cli import main

@@ -1,4 +1,4 @@
-"""A problem as a call of varpro.fit or varpro.fit_batch in a system of units, and what came out, in natural units again."""
+"""A problem as a call of varpro.fit or fit_batch in a system of units, and what came out, in natural units again."""
 
 import warnings
 from dataclasses import dataclass, field
@@ -12,6 +12,8 @@ from campaign_fits.units import InUnits, Units
 from varpro.errors import VarproError
 
 Array = np.ndarray
+LONG_AGO = 1e5
+"""Natural times at which every exponential is 0 in the arithmetic of the machine."""
 
 
 @dataclass
@@ -70,7 +72,8 @@ def call(problem: Problem, units: Units) -> Call:
     if o.multistart:
         options["multistart"] = o.multistart
     w0 = None if o.guess else _start(problem, units)
-    return Call(model, units.of(problem.t), y, w0, bool(o.batch), options)
+    t = units.of(problem.t) + (LONG_AGO * units.time if o.nothing == "underflow" else 0.0)
+    return Call(model, t, y, w0, bool(o.batch), options)
 
 
 def _function(problem: Problem, units: Units, function: Any) -> Any:

@@ -48,7 +48,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--script", type=Path, metavar="FOLDER", help="write a program for every failure")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--show", type=int, default=SHOWN, help="failures to print (default 20)")
-    parser.add_argument("--strict", action="store_true", help="a local minimum of which the message says nothing is wrong")
+    parser.add_argument("--strict", action="store_true", help="local minima that are not admitted are wrong")
     return parser.parse_args(argv)
 
 
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.script:
             (options.script / name).write_text(text)
         if record.kind in ("wrong", "raised") and len(failures) <= options.show:
-            print(f"# {name}: python bench/campaign.py --seed {options.seed} --first {record.index} --count 1\n{text}\n")
+            print(f"# {name}\n{text}\n")
     seconds = time.perf_counter() - clock
     print(counts.text())
     print(f"{counts.count} problems, seed {options.seed}, {seconds:.0f} s, {options.processes} processes")

@@ -4,20 +4,21 @@ Objective: rss, plus the ridge's term.  A point is right whose objective is at m
 
     best + 1e-6 best + rounding,    rounding = 2 ||r|| 16 e + (1000 e)^2 + (2 s)^2
 
-e : what the rounding of terms, data, t and parameters does to the residual (in the norm); s : what the last digit of the
-returned parameters does, along the model, where only the square counts.  The best is the least of SciPy's solutions from
-the true values, from the fit's own point, and where there is doubt from the fit's start and others around it.
+e : what the rounding of terms, data, t and parameters does to the residual (in the norm); s : what the last digit of
+the returned parameters does, along the model, where only the square counts.  The best is the least of SciPy's solutions
+from the true values, from the fit's own point, and where there is doubt from the fit's start and others around it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from campaign_fits.calls import Found, run
+from campaign_fits.errors import deviations
 from campaign_fits.problem import Problem, make, start_of
 from campaign_fits.truth import Point, Reduced
-from campaign_fits.units import NATURAL, Units
+from campaign_fits.units import Units, natural_units
 
 Array = np.ndarray
 RELATIVE = 1e-6
@@ -39,7 +40,7 @@ class Verdict:
     kind: str
     """one of KINDS"""
     cause: str = ""
-    """of a failure: early, not the best, reported rss, limits, error bar, empty, not finite; or the status"""
+    """of a failure: early, reported rss, limits, error bar, empty, not finite, another unit; or the status"""
     detail: str = ""
     told: bool = False
     """the message says that other starts were not tried"""
@@ -70,8 +71,8 @@ class Best:
         self.point: Point | None = None
         self._tried_more = False
         self.same_start: Point | None = None
-        self.empty = problem.options.empty and b == len(problem.y) - 1
-        """all zeros: there is nothing to search"""
+        self.empty = problem.hopeless(b)
+        """there is nothing to search"""
         if not self.empty:
             self.add(start_of(problem, self.reduced, problem.w[b]))
 
@@ -99,7 +100,10 @@ class Best:
         return np.inf if self.point is None else self.point.objective
 
 
-def judged(seed: int, index: int) -> Case:
+Solver = Callable[[Problem, Units], list[Found] | str]
+
+
+def judged(seed: int, index: int, solver: Solver = run) -> Case:
     """Make the problem, fit it in both systems of units, judge both."""
     problem = make(seed, index)
     with np.errstate(all="ignore"):
@@ -107,13 +111,24 @@ def judged(seed: int, index: int) -> Case:
         if index % DOUBTS == 0:
             for best in (best for best in bests if not best.empty):
                 best.more()
-        systems = (NATURAL(problem.family, problem.draw), problem.units)
-        results = {units.name: run(problem, units) for units in systems}
+        systems = (natural_units(problem.family, problem.draw), problem.units)
+        results = {units.name: solver(problem, units) for units in systems}
         _share_points(bests, results)
-        return Case(problem, {units.name: _row(problem, units, results[units.name], bests) for units in systems})
+        case = Case(problem, {units.name: _row(problem, units, results[units.name], bests) for units in systems})
+        _compare_units(case)
+        return case
 
 
-def _share_points(bests: list[Best], results: dict[str, Any]) -> None:
+def _compare_units(case: Case) -> None:
+    """A local minimum in one system of units only is another answer in another unit."""
+    for row in zip(*case.verdicts.values(), strict=True):
+        if {verdict.kind for verdict in row} == {"local", "right"}:
+            for verdict in row:
+                if verdict.kind == "local" and not verdict.told:
+                    verdict.kind, verdict.cause = "wrong", "another unit, another answer"
+
+
+def _share_points(bests: list[Best], results: dict[str, list[Found] | str]) -> None:
     """What the fits found counts as a start, where it is better than what SciPy had."""
     for row in results.values():
         for b, found in enumerate(row if isinstance(row, list) else []):
@@ -126,7 +141,8 @@ def _share_points(bests: list[Best], results: dict[str, Any]) -> None:
 
 def _row(problem: Problem, units: Units, result: list[Found] | str, bests: list[Best]) -> list[Verdict]:
     if isinstance(result, str):
-        return [Verdict("raised", result.split(":")[0], result)] * len(bests)
+        raised = Verdict("raised", result.split(":")[0], result)
+        return [Verdict("right", "raised") if best.empty else raised for best in bests]
     return [verdict(problem, units, found, best) for found, best in zip(result, bests, strict=True)]
 
 
@@ -146,7 +162,7 @@ def verdict(problem: Problem, units: Units, found: Found, best: Best) -> Verdict
     reduced = best.reduced
     u = start_of(problem, reduced, found.w)
     rss, objective = reduced.objective_at(u, found.a)
-    allowed = _allowance(units, reduced, best.point, problem)
+    allowed = _allowance(units, reduced, best.point)
     if not objective <= best.objective + allowed:
         return _above(found, best, u, objective, allowed)
     if not abs(found.rss - rss) <= allowed + RELATIVE * rss:
@@ -175,14 +191,18 @@ def _outside(problem: Problem, units: Units, found: Found) -> str:
     return ""
 
 
-def _allowance(units: Units, reduced: Reduced, best: Point, problem: Problem) -> float:
+def _allowance(units: Units, reduced: Reduced, best: Point) -> float:
     """What an objective may be above the best."""
-    free = np.flatnonzero((reduced.matrix != 0).any(axis=0))
-    step = units.resolution(reduced.matrix @ best.u + reduced.constant)
-    resolution = np.array([step[reduced.matrix[:, f] != 0].max() for f in free])
+    resolution = _resolution(units, reduced, best.u)
     error, parameters = reduced.rounding(best.u, reduced.amplitudes(best.b), resolution)
     linear, square = 2.0 * np.sqrt(best.objective) * ROUNDINGS * error, (EXACT * error) ** 2
     return RELATIVE * best.objective + linear + square + (2.0 * parameters) ** 2
+
+
+def _resolution(units: Units, reduced: Reduced, u: Array) -> Array:
+    """(F,) what the last digits of the parameters in these units are, for the free ones."""
+    step = units.resolution(reduced.matrix @ u + reduced.constant)
+    return np.array([step[column != 0].max() for column in reduced.matrix.T])
 
 
 def _above(found: Found, best: Best, u: Array, objective: float, allowed: float) -> Verdict:
@@ -202,7 +222,8 @@ def _above(found: Found, best: Best, u: Array, objective: float, allowed: float)
         return Verdict("wrong", "early", text + f"; SciPy goes on from there to {reached:.8g}")
     same = best.same_start.objective if best.same_start is not None else np.inf
     text += f"; SciPy from the same start {same:.8g}"
-    return Verdict("local", "SciPy finds it" if same < objective - allowed else "SciPy, too", text, TOLD in found.message)
+    cause = "SciPy finds a better one" if same < objective - allowed else "SciPy ends in one, too"
+    return Verdict("local", cause, text, TOLD in found.message)
 
 
 def _no_minimum(best: Best) -> bool:
@@ -210,19 +231,20 @@ def _no_minimum(best: Best) -> bool:
     size = np.abs(best.reduced.size)
     if (np.abs(best.point.u) > 1e3 * size).any():
         return True
-    return not best.reduced.deviations(best.point.u, best.point.b).condition < 1e9
+    return not deviations(best.reduced, best.point.u, best.point.b).condition < 1e9
 
 
 def _error_bars(problem: Problem, units: Units, found: Found, best: Best, u: Array) -> Verdict:
     """Those of the fit beside the ones of the full Jacobian at its own parameters."""
     reduced = best.reduced
     point = reduced.point(u)
-    floor = reduced.rounding(u, reduced.amplitudes(point.b), np.zeros(len(u)))[0]
-    exact = np.sqrt(point.objective) <= 30.0 * EXACT * floor
-    if exact and problem.options.weights != "absolute":
-        return Verdict("right")
-    d = reduced.deviations(u, point.b)
-    wanted = np.sqrt(np.diagonal(units.covariance(d.covariance, found.w, reduced.amplitudes(point.b))))
+    a = reduced.amplitudes(point.b)
+    floor, last_digit = reduced.rounding(u, a, _resolution(units, reduced, u))
+    size = np.sqrt(best.objective)
+    if (size <= 30.0 * EXACT * floor or size <= 100.0 * last_digit) and problem.options.weights != "absolute":
+        return Verdict("right")  # the residual is rounding, and so is sigma
+    d = deviations(reduced, u, point.b)
+    wanted = np.sqrt(np.diagonal(units.covariance(d.covariance, found.w, a)))
     value = np.abs(np.concatenate([found.w, found.a.ravel()]))
     scale = np.maximum(value, np.concatenate([problem.scale(), np.abs(found.a).ravel()]))
     natural = np.concatenate([d.w, d.a.ravel()])

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from campaign_fits.errors import deviations
 from campaign_fits.families import FAMILIES, Draw, Family
+from campaign_fits.options import Options, draw_options
 from campaign_fits.truth import Reduced
-from campaign_fits.units import NATURAL, Units, random_units
+from campaign_fits.units import Units, random_units
 
 Array = np.ndarray
 RESOLVED = 0.15
@@ -16,51 +18,6 @@ NOISE = (1e-7, 0.2)
 """Standard deviation of the noise in the largest value of the signal, where it is not zero."""
 FAR = 3.0
 """Factor by which starts are off at most."""
-
-
-@dataclass
-class Options:
-    """What is asked of the fit."""
-
-    ready: bool = False
-    style: str = "plain"
-    """how a plain function is written: plain, preallocated, absolute, scalar, refilled"""
-    derivative: bool = False
-    weights: str = ""
-    """'', rows, values (a column for each right-hand side), absolute"""
-    missing: str = ""
-    """'', nan, mask, zero weight, masked array"""
-    bounds: str = ""
-    """'', wide, active"""
-    fixed: int | None = None
-    tied: tuple[int, int, float, float] | None = None
-    """follower, leader, factor, offset"""
-    linear: str = "free"
-    """free, nonnegative, bounded"""
-    ridge: float = 0.0
-    equality: bool = False
-    right_hand_sides: int = 1
-    batch: int = 0
-    """problems of a batch; 0 for varpro.fit"""
-    empty: bool = False
-    """the last problem of the batch holds zeros only"""
-    guess: bool = False
-    multistart: int = 0
-    kaufman: bool = False
-
-    def names(self) -> list[str]:
-        """Options that are not at their default, for the table."""
-        out = ["ready model" if self.ready else f"function, {self.style}"]
-        out.append("derivative" if self.derivative else "") if not self.ready else None
-        out += [f"weights {self.weights}" if self.weights else "", f"missing: {self.missing}" if self.missing else ""]
-        out += [f"bounds {self.bounds}" if self.bounds else "", "fixed" if self.fixed is not None else ""]
-        out += ["tied" if self.tied else "", self.linear if self.linear != "free" else ""]
-        out += ["ridge" if self.ridge else "", "equality" if self.equality else ""]
-        out += ["many right-hand sides" if self.right_hand_sides > 4 else ""]
-        out += ["right-hand sides" if 1 < self.right_hand_sides <= 4 else "", "batch" if self.batch else ""]
-        out += ["empty pixel" if self.empty else "", "guess" if self.guess else ""]
-        out += ["multistart" if self.multistart else "", "kaufman" if self.kaufman else ""]
-        return [name for name in out if name]
 
 
 @dataclass
@@ -94,9 +51,9 @@ class Problem:
     equality: tuple[Array, Array] | None = None
     references: list[Reduced] = field(default_factory=list)
 
-    @property
-    def crosses(self) -> bool:
-        return "crosses zero" in self.family.tags
+    def hopeless(self, b: int) -> bool:
+        """Data set b determines nothing, and no fit of it is a success."""
+        return bool(self.options.nothing) and b == len(self.y) - 1
 
     def scale(self) -> Array:
         """(P,) natural scales of the parameters."""
@@ -115,9 +72,8 @@ def make(seed: int, index: int) -> Problem:
     rng = np.random.default_rng([seed, index])
     family = FAMILIES[index % len(FAMILIES)]
     draw = family.draw(rng)
-    options = _options(rng, family)
-    plain = not options.ready
-    units = random_units(rng, family, draw, plain=plain)
+    options = draw_options(rng, family)
+    units = random_units(rng, family, draw, plain=not options.ready)
     t = units.representable(draw.t)
     valid, weights = _valid_and_weights(rng, options, len(t))
     if options.tied:
@@ -149,47 +105,6 @@ def signal(family: Family, t: Array, w: Array) -> Array:
 def _complex(family: Family, w: Array) -> Array:
     half = len(w) // 2
     return w[:half] + 1j * w[half:] if family.complex_w else w
-
-
-def _options(rng: np.random.Generator, family: Family) -> Options:
-    """Each option by its own chance, one rare restriction at a time so that problems stay solvable."""
-    o = Options(ready=family.ready is not None and rng.random() < 0.6)
-    if not o.ready:
-        o.derivative = bool(rng.random() < 0.4)
-        styles = ["plain"] * 6 + ([] if family.complex_data else ["preallocated", "absolute", "scalar", "refilled"])
-        o.style = str(rng.choice(styles))
-    o.weights = str(rng.choice(["", "", "", "rows", "absolute"]))
-    o.missing = str(rng.choice(["", "", "", "", "", "nan", "mask", "zero weight", "masked array"]))
-    if family.equidistant and o.missing and o.ready:
-        o.missing = "nan"
-    o.kaufman = bool(rng.random() < 0.1)
-    o.guess = bool(o.ready and rng.random() < 0.15)
-    kind = rng.random()
-    n_free = len(family.parameters)
-    if kind < 0.15:
-        o.bounds = str(rng.choice(["wide", "wide", "active"])) if not family.complex_w else ""
-    elif kind < 0.22 and n_free > 1:
-        o.fixed = int(rng.integers(n_free)) if not family.complex_w else None
-    elif kind < 0.29 and family.ties:
-        o.tied = (*family.ties[int(rng.integers(len(family.ties)))], 1.0, 0.0)
-    elif kind < 0.37 and family.nonnegative:
-        o.linear = str(rng.choice(["nonnegative", "nonnegative", "bounded"]))
-    elif kind < 0.42 and not family.complex_data:
-        o.ridge = 10.0 ** rng.uniform(-6, -2)
-    elif kind < 0.47 and family.equality:
-        o.equality = True
-    elif kind < 0.60:
-        o.right_hand_sides = int(rng.choice([2, 3, 4, 40]))
-        if rng.random() < 0.3 and o.right_hand_sides < 40:
-            o.weights = "values"
-    elif kind < 0.75:
-        o.batch = int(rng.integers(2, 6))
-        o.empty = bool(rng.random() < 0.3) and family.fixed_term is None
-        o.style = "plain" if o.style == "scalar" else o.style
-    elif kind < 0.79:
-        o.multistart = 3
-    o.guess = o.guess and not (o.bounds or o.tied or o.fixed is not None or o.multistart)
-    return o
 
 
 def _valid_and_weights(rng: np.random.Generator, o: Options, n: int) -> tuple[Array, Array | None]:
@@ -231,7 +146,7 @@ def _amplitudes(rng: np.random.Generator, draw: Draw, o: Options, count: int, sp
     if o.linear == "nonnegative" and spare and rng.random() < 0.3:
         other[:, -1] = 0.0
     a = a * other
-    if o.empty:
+    if o.nothing == "zeros":
         a[-1] = 0.0
     return a
 
@@ -295,7 +210,7 @@ def _add_noise(rng: np.random.Generator, problem: Problem, clean: Array) -> None
         if o.weights == "absolute":
             problem.weights = problem.weights * 3.0
     problem.noise = level
-    if o.empty:
+    if o.nothing == "zeros":
         problem.y[-1] = 0.0
     bad = np.broadcast_to(~problem.valid, problem.y.shape)
     rubbish = top * 10.0 ** rng.uniform(0, 3, problem.y.shape)
@@ -303,13 +218,13 @@ def _add_noise(rng: np.random.Generator, problem: Problem, clean: Array) -> None
 
 
 def _resolved(problem: Problem, reduced: Reduced, sigma: float, b: int) -> bool:
-    if problem.options.empty and b == len(problem.references) - 1:
+    if problem.hopeless(b):
         return True
     u = reduced.inside((problem.w[b] - reduced.constant)[_free(problem)])
     found = reduced.point(u)
     if not np.isfinite(found.objective):
         return False
-    d = reduced.deviations(u, found.b)
+    d = deviations(reduced, u, found.b)
     size = problem.scale()
     return bool((np.nan_to_num(d.w, nan=0.0, posinf=np.inf) < RESOLVED * size).all() and d.condition < 1e6)
 
@@ -341,13 +256,12 @@ def reference(problem: Problem, b: int) -> Reduced:
     weights = weights * problem.valid if not (problem.valid == problem.valid[:, :1]).all() else weights
     weights = np.where(problem.valid[:, : weights.shape[1]], weights, 0.0)
     rows = np.flatnonzero((weights > 0).any(axis=1))
-    real_columns = dict(low=problem.low, high=problem.high, equality=problem.equality)
     return Reduced(
         columns=family.columns, slopes=family.slopes, pairs=family.pairs, t=problem.t, rows=rows,
         y=problem.y[b][rows], weights=weights[rows], matrix=matrix, constant=constant, lower=lower, upper=upper,
         size=problem.scale()[free], fixed_term=family.fixed_term, fixed_slopes=family.fixed_slopes,
         complex_w=family.complex_w, complex_data=family.complex_data, ridge=o.ridge * len(rows),
-        absolute=o.weights == "absolute", **real_columns,
+        absolute=o.weights == "absolute", low=problem.low, high=problem.high, equality=problem.equality,
     )  # fmt: skip
 
 
@@ -355,5 +269,3 @@ def start_of(problem: Problem, reduced: Reduced, w: Any) -> Array:
     """(F,) free parameters of w (P,)."""
     return reduced.inside(np.asarray(w, dtype=float)[_free(problem)])
 
-
-__all__ = ["NATURAL", "Options", "Problem", "make", "reference", "start_of"]

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 
 from campaign_fits.calls import Call, call
+from campaign_fits.errors import deviations
 from campaign_fits.families.family import stack
 from campaign_fits.judge import Best, Case
 from campaign_fits.problem import Problem
-from campaign_fits.units import NATURAL, InUnits, Units
+from campaign_fits.units import InUnits, Units, natural_units
 
 Array = np.ndarray
-np_options = dict(threshold=10**9, linewidth=110, floatmode="unique")
 
 
 def script(case: Case, units_name: str, b: int) -> str:
     """The text."""
     problem = case.problem
-    natural = NATURAL(problem.family, problem.draw)
+    natural = natural_units(problem.family, problem.draw)
     units = natural if units_name == natural.name else problem.units
     verdict = case.verdicts[units_name][b]
     asked = call(problem, units)
@@ -27,8 +27,8 @@ def script(case: Case, units_name: str, b: int) -> str:
         f'"""{verdict.kind}, {verdict.cause}: {problem.family.name}, {", ".join(problem.options.names())}\n\n'
         f"Seed {problem.seed}, problem {problem.index}, data set {b}, units: {units.name}.\n"
         f'{textwrap.fill(verdict.detail, 110)}\n"""\n\n'
-        "import numpy as np\nimport scipy.special  # noqa: F401\n\nimport varpro\nfrom varpro import models  # noqa: F401\n"
-        "\nnan, inf = np.nan, np.inf\narray, int64 = np.array, np.int64  # noqa: F841\n"
+        "from __future__ import annotations\n\nimport numpy as np\nimport scipy.special\n\n"
+        "import varpro\nfrom varpro import models\n\nnan, inf = np.nan, np.inf\n"
     )
     body = [head, _functions(problem, units, asked), _arrays(asked), _call(asked), _checks(problem, units, b)]
     return "\n".join(part for part in body if part)
@@ -49,16 +49,13 @@ def _functions(problem: Problem, units: Units, asked: Call) -> str:
         functions.insert(1, inspect.getmodule(family.columns).response)
     if family.fixed_term is not None:
         functions += [family.fixed_term, family.fixed_slopes]
-    text = "\n\n".join(inspect.getsource(f) for f in functions).replace(": Any", "").replace(" -> Array", "")
+    text = "\n\n".join(inspect.getsource(f) for f in functions)
     needed = [asked.model, *asked.options.get("derivative", ())[1:]]
     needed += [asked.options[k] for k in ("fixed_term", "fixed_term_derivative") if k in asked.options]
     if any(isinstance(f, InUnits) for f in needed):
-        wrapper = inspect.getsource(InUnits).replace(": Array | None", "").replace(": Array", "").replace(": Any", "")
-        text += "\n\n" + wrapper.replace(", units: Units", ", units").replace(" -> Array", "").replace("Any = None", "None")
-        text = text.replace("style: str", "style").replace("absolute = None", "absolute=None")
-        values = {n: getattr(units, n) for n in ("origin", "time", "scale", "shift")}
+        values = {name: getattr(units, name) for name in ("origin", "time", "scale", "shift")}
         fields = "\n".join(f"    {name} = {_text(value)}" for name, value in values.items())
-        text += f"\n\nclass Units:\n{fields}\n"
+        text += f"\n\n{inspect.getsource(InUnits)}\n\nclass Units:\n{fields}\n"
     return text + f"\nmodel = {_model_text(asked.model)}\n"
 
 
@@ -76,9 +73,7 @@ def _text(value: Any) -> str:
     if isinstance(value, np.ma.MaskedArray):
         return f"np.ma.array({_text(value.data)}, mask={_text(value.mask)})"
     if isinstance(value, np.ndarray):
-        with np.printoptions(**np_options):
-            kind = {"b": ", dtype=bool"}.get(value.dtype.kind, "")
-            return f"np.array({value.tolist()!r}{kind})"
+        return f"np.array({value.tolist()!r})"
     if isinstance(value, tuple):
         return "(" + "".join(_text(v) + ", " for v in value) + ")"
     if isinstance(value, dict):
@@ -100,13 +95,15 @@ def _call(asked: Call) -> str:
 def _checks(problem: Problem, units: Units, b: int) -> str:
     """What was expected, at SciPy's best."""
     best = Best(problem, b)
+    if best.empty:
+        return f"fit = fit[{b}]\nprint(fit)\n" if problem.options.batch else "print(fit)\n"
     best.more()
     if best.point is None:
         return "print(fit)\n"
     reduced = best.reduced
     w = reduced.matrix @ best.point.u + reduced.constant
     a = reduced.amplitudes(best.point.b)
-    d = reduced.deviations(best.point.u, best.point.b)
+    d = deviations(reduced, best.point.u, best.point.b)
     errors = np.sqrt(np.diagonal(units.covariance(d.covariance, w, a)))
     scale = 1.0 if problem.options.weights else units.y_unit**2
     rss = reduced.objective_at(best.point.u, a)[0] * scale

@@ -67,7 +67,7 @@ class Counts:
             if kind != "right":
                 lines.append(f"  {n:6d}  {kind}: {cause}")
         untold = self.total["local"] - self.told
-        lines.append(f"\nlocal minima: {self.told} whose message says that other starts were not tried, {untold} without")
+        lines.append(f"\nlocal minima: {self.told} say that other starts were not tried, {untold} do not")
         return "\n".join(lines)
 
 

@@ -4,9 +4,7 @@
 
 b free, or within bounds; complex data are split into real and imaginary parts.  Value and Jacobian of the reduced
 residual (Golub and Pereyra 1973) come from the SVD of the scaled columns; scipy.optimize.least_squares searches.
-Standard errors are those of the full Jacobian by u and b at a solution: sigma^2 (J^T J)^-1, what stands on a bound
-left out, sigma^2 = rss / dof or 1; a ridge adds its rows to J, and dof = values - trace of the influence.  Nothing of
-varpro is used here.
+Nothing of varpro is used here.
 """
 
 from dataclasses import dataclass, field
@@ -14,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import scipy.optimize
+
+from campaign_fits.linear import Factor, solve
 
 Array = np.ndarray
 EPS = float(np.finfo(float).eps)
@@ -31,41 +31,6 @@ class Point:
     """(J, K) free amplitudes, real"""
     jacobian: Array | None = None
     """(m, F)"""
-
-
-@dataclass
-class Deviations:
-    """Standard errors at a point, NaN on a bound."""
-
-    w: Array
-    """(P,) real parameters"""
-    a: Array
-    """(I, K) real amplitudes: of complex ones real, then imaginary parts"""
-    covariance: Array
-    """of w, then a as (I, K) flattened"""
-    condition: float
-    """of the Jacobian with columns of unit length"""
-    dof: float
-
-
-@dataclass
-class Factor:
-    """Of weighted columns (m, J), truncated at rounding."""
-
-    left: Array
-    """(m, r) orthonormal"""
-    pseudoinverse: Array
-    """(J, m)"""
-
-    @classmethod
-    def of(cls, a: Array) -> "Factor":
-        size = np.sqrt(np.einsum("mj,mj->j", a, a))
-        size[~(size > 0)] = 1.0
-        left, s, right = np.linalg.svd(a / size, full_matrices=False)
-        keep = s > 1e-14 * s.max(initial=0.0)
-        if not keep.all():
-            left, s, right = left[:, keep], s[keep], right[keep]
-        return cls(left, ((right / size).T / s) @ left.T)
 
 
 @dataclass
@@ -189,7 +154,7 @@ class Reduced:
             if self.ridge:
                 a = np.concatenate([a, np.sqrt(self.ridge) * np.eye(a.shape[1])])
                 rhs = np.concatenate([rhs, np.zeros((a.shape[1], len(group)))])
-            coefficients, passive, factor = self._solve(a, rhs)
+            coefficients, passive, factor = solve(a, rhs, self.low, self.high)
             b[:, group] = coefficients
             r = rhs - a @ coefficients
             residuals.append(r)
@@ -200,23 +165,6 @@ class Reduced:
         jacobian = np.concatenate(jacobians) if slopes else None
         return Point(u, float(residual @ residual), residual, b, jacobian)
 
-    def _solve(self, a: Array, rhs: Array) -> tuple[Array, Array, Factor]:
-        """Amplitudes (J, k), which are free, and the factor of the columns of those."""
-        if not self.constrained:
-            factor = Factor.of(a)
-            return factor.pseudoinverse @ rhs, np.ones(a.shape[1], bool), factor
-        size = np.linalg.norm(a, axis=0)
-        size = np.where(size > 0, size, 1.0)
-        unit = np.linalg.norm(rhs) or 1.0
-        low, high = self.low * size / unit, self.high * size / unit
-        x = _bounded(a / size, rhs[:, 0] / unit, low, high)
-        near = 1e-9 * np.abs(x).max(initial=0.0)
-        passive = (x > low + near) & (x < high - near)
-        x = np.where(passive, x, np.where(x <= low + near, low, high)) * unit / size
-        factor = Factor.of(a[:, passive])
-        x[passive] = factor.pseudoinverse @ (rhs[:, 0] - a[:, ~passive] @ x[~passive])
-        return x[:, None], passive, factor
-
     def _jacobian(
         self, factor: Factor, passive: Array, weight: Array, r: Array, full: Array, by_u: Array, f_by_u: Array
     ) -> Array:
@@ -226,7 +174,7 @@ class Reduced:
         slope[:n] = weight * np.moveaxis(by_u @ full + f_by_u[:, :, None], 0, 2).reshape(n, -1)
         slope -= factor.left @ (factor.left.T @ slope)
         inner = (self.mixing[:, passive].T @ (by_u.transpose(0, 2, 1) @ (weight * r[:n]))).transpose(1, 2, 0)
-        slope += factor.pseudoinverse.T @ inner.reshape(len(inner), -1)
+        slope += factor.pseudoinverse.T @ inner.reshape(len(inner), k * n_free)
         return -slope.reshape(len(r), k, n_free).transpose(1, 0, 2).reshape(-1, n_free)
 
     def search(self, u0: Array, limit: int = 200) -> Point | None:
@@ -302,69 +250,3 @@ class Reduced:
         slopes = np.array([np.linalg.norm(wide * (d @ a + f[:, None])) for d, f in zip(by_u, f_by_u, strict=True)])
         steps = slopes @ np.abs(u)
         return EPS * (size + steps), float(slopes @ resolution)
-
-    def deviations(self, u: Array, b: Array) -> Deviations:
-        """Standard errors of w and a at a solution."""
-        phi, _, by_u, f_by_u = self.basis(u, True)
-        k, n_free, n_b = b.shape[1], len(u), b.shape[0]
-        a = self.amplitudes(b)
-        wide = np.concatenate([self.weights] * 2) if self.complex_data else self.weights
-        at = 1e-9 * np.abs(self.size)
-        on_box = (u <= self.lower + at) | (u >= self.upper - at)
-        active = np.zeros((n_b, k), bool)
-        if self.constrained:
-            near = 1e-9 * np.abs(a).max()
-            active = (a <= self.low[:, None] + near) | (a >= self.high[:, None] - near)
-        n = len(phi)
-        jacobian = np.zeros((n * k, n_free + n_b * k))
-        for q in range(k):
-            weight = wide[:, [q if wide.shape[1] > 1 else 0]]
-            rows = slice(q * n, (q + 1) * n)
-            jacobian[rows, :n_free] = weight * ((by_u @ a[:, q]).T + f_by_u.T)
-            jacobian[rows, n_free + q :: k] = weight * (phi @ self.mixing)
-        out = np.concatenate([on_box, active.ravel()])
-        size = np.linalg.norm(jacobian, axis=0)
-        size = np.where(size > 0, size, 1.0)
-        inner = jacobian[:, ~out] / size[~out]
-        r = wide * (self._split(self.y) - (phi @ a) - self.basis(u, False)[1][:, None])
-        rss, count = float(np.sum(r**2)), int(np.count_nonzero(np.broadcast_to(wide, r.shape)))
-        if self.ridge:
-            penalty = np.concatenate([np.zeros(n_free), np.full(n_b * k, self.ridge)])[~out] / size[~out] ** 2
-            gram = inner.T @ inner
-            inverse = np.linalg.pinv(gram + np.diag(penalty), rcond=1e-14)
-            dof = count - float(np.trace(inverse @ gram))
-            small, condition = inverse, float(np.linalg.cond(gram)) ** 0.5
-        else:
-            _, s, right = np.linalg.svd(inner, full_matrices=False)
-            condition = float(s[0] / s[-1]) if len(s) and s[-1] > 0 else np.inf
-            half = right / np.where(s > 0, s, np.nan)[:, None]
-            small, dof = half.T @ half, float(count - inner.shape[1])
-        sigma2 = 1.0 if self.absolute else rss / dof if dof > 0 else np.nan
-        whole = np.zeros((len(out), len(out)))
-        whole[np.ix_(~out, ~out)] = sigma2 * small / np.outer(size[~out], size[~out])
-        whole[out] = whole[:, out] = np.nan
-        move = np.zeros((len(self.matrix) + len(a) * k, n_free + n_b * k))
-        move[: len(self.matrix), :n_free] = self.matrix
-        move[len(self.matrix) :, n_free:] = np.kron(self.mixing, np.eye(k))
-        covariance = _carried(move, whole)
-        deviation = np.sqrt(np.diagonal(covariance))
-        p = len(self.matrix)
-        return Deviations(deviation[:p], deviation[p:].reshape(len(a), k), covariance, condition, dof)
-
-
-def _carried(move: Array, covariance: Array) -> Array:
-    """move C move^T, NaN only where a NaN has a weight."""
-    lost = np.isnan(np.diagonal(covariance))
-    known = np.where(np.isnan(covariance), 0.0, covariance)
-    out = move @ known @ move.T
-    touched = (move[:, lost] != 0).any(axis=1)
-    out[touched] = out[:, touched] = np.nan
-    return out
-
-
-def _bounded(a: Array, y: Array, low: Array, high: Array) -> Array:
-    q, r = np.linalg.qr(a)
-    right = q.T @ y
-    if (low == 0).all() and np.isinf(high).all():
-        return scipy.optimize.nnls(r, right)[0]
-    return scipy.optimize.lsq_linear(r, right, bounds=(low, high), method="bvls", tol=1e-14).x

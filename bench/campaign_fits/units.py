@@ -73,7 +73,7 @@ class Units:
         return out
 
 
-def NATURAL(family: Family, draw: Draw) -> Units:
+def natural_units(family: Family, draw: Draw) -> Units:
     """All ones."""
     count, columns = len(draw.w), len(draw.a)
     return Units("natural", 0.0, 1.0, 1.0, np.ones(count), np.zeros(count), np.ones(columns), family.exponents, True)

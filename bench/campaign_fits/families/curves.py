@@ -25,7 +25,7 @@ register(
     slopes=saturation_slopes,
     pairs=((0, 0),),
     parameters=(SCALE,),
-    draw=lambda rng: Draw(grid(rng, 0.05, 5.0), uniform(rng, (0.5, 2.0)), amplitudes(rng, 1)),
+    draw=lambda rng: Draw(grid(rng, 0.05, 5.0), uniform(rng, (0.5, 2.0)), amplitudes(rng, 1, signs=False)),
     nonnegative=True,
 )
 

@@ -2,9 +2,10 @@
 
 Natural means that t, the parameters and the columns are all of order one.  Another system of units is
 
-    t_u = origin + time t,    w_u = shift + scale w,    phi_u = column phi,    y_u = y_unit y,    a_u = y_unit a / column
+    t_u = origin + time t,   w_u = shift + scale w,   phi_u = column phi,   y_u = y_unit y,   a_u = y_unit a / column
 
-For a ready model scale and column follow from the unit of t, by the powers that stand here; a plain function can have any.
+For a ready model scale and column follow from the unit of t, by the powers that stand here; a plain function can have
+any.
 """
 
 from collections.abc import Callable
