@@ -62,6 +62,7 @@ def draw_options(rng: np.random.Generator, family: Family) -> Options:
     if not o.ready:
         o.derivative = bool(rng.random() < 0.4)
         o.style = "plain" if family.complex_data or rng.random() < 0.6 else str(rng.choice(STYLES))
+        o.style = "plain" if o.derivative and o.style == "absolute" else o.style  # its derivative has other signs
     o.weights = str(rng.choice(["", "", "", "rows", "absolute"]))
     if rng.random() < 0.45:
         o.missing = str(rng.choice(["nan", "mask", "zero weight", "masked array"]))
@@ -84,7 +85,7 @@ def _restrict(rng: np.random.Generator, family: Family, o: Options) -> None:
         "tied": bool(family.ties),
         "nonnegative": family.nonnegative,
         "bounded": family.nonnegative,
-        "ridge": not family.complex_data,
+        "ridge": not family.complex_data and not (o.ready and family.exponents),  # t^w: the ridge's unit follows w
         "equality": bool(family.equality),
     }
     possible = [name for name, yes in choices.items() if yes]
