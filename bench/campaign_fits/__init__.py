@@ -1,0 +1,1 @@
+"""Random fits of separable models, judged against SciPy: what `bench/campaign.py` runs."""
