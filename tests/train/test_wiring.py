@@ -1,5 +1,7 @@
 """Every key of a config arrives where it acts: a cycle gives what the parts give when told the same by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from varpro.solvers.loop import search
 from varpro.solvers.termination import Termination
 from varpro.solvers.whole_network import WholeNetwork
 from varpro.train import cycle as cycles
+from varpro.train import device_subnetworks as on_device
 from varpro.train import refine as refinement
 from varpro.train.cycle import learning_cycle
 from varpro.train.network import features, one_hot
@@ -101,6 +104,37 @@ def test_the_model_of_the_config_is_the_one_that_is_trained():
     assert found.network.sigma == "logistic"
     assert found.network.units.kind == "local-bilinear"
     assert set(np.unique(found.network.units.windows[:, 2:])) == {2, 3}
+
+
+class Told(Exception):
+    """Carries what a search on a device was told."""
+
+
+@pytest.mark.parametrize("key", SEARCH)
+def test_each_key_of_the_search_arrives_on_a_device_too(key, monkeypatch):
+    """No device is needed: what would be searched there is the same problem under the same rules as on the CPU."""
+    value, by_hand = SEARCH[key]
+    config = config_of(search={"iterations": 3, "cost_tolerance": 0.0} | {key: value})
+    device = SimpleNamespace(put=np.asarray, free_bytes=10**9)
+    units = SimpleNamespace(bind=lambda *given: None)
+    monkeypatch.setattr(on_device, "DeviceUnits", units)
+
+    def told(problem, w0, linearise, *, damping, termination):
+        raise Told(problem, w0, damping, termination)
+
+    monkeypatch.setattr(on_device, "search", told)
+    task = cycles.subnetwork_task(run_of(config), ROWS, TRAINING)
+    with pytest.raises(Told) as raised:
+        on_device.DeviceTask(task, device, ROWS.images, 1)([0, 1], lambda trained: None)
+    problem, w0, damping, termination = raised.value.args
+    expected = {"damping": 0.1, "iterations": 3, "cost_tolerance": 0.0, "kaufman": False} | by_hand
+    assert damping == DampingRule(initial=expected.pop("damping"))
+    rules = {"max_iterations": expected.pop("iterations"), "cost_tolerance": expected.pop("cost_tolerance")}
+    assert termination == Termination(**rules)
+    for name, wanted in expected.items():
+        assert getattr(problem, name) == wanted
+    assert problem.y.shape == (2, 61, N_CLASSES)
+    np.testing.assert_array_equal(w0, [task.start(index).w for index in (0, 1)])
 
 
 REFINE = {
