@@ -28,6 +28,10 @@ OTHER_NAMES = {
     "ones": "zeros", "maximum": "minimum", "minimum": "maximum", "empty": "zeros", "sum": "prod", "mean": "sum",
     "ceil": "floor", "float64": "float32",
 }  # fmt: skip
+SYMMETRIC = {"max", "min", "maximum", "minimum", "add", "multiply", "hypot", "logaddexp", "vdot", "isclose", "allclose"}
+"""Exchanging their arguments changes nothing."""
+NEUTRAL = {"copy", "check_finite", "overwrite", "overwrite_a", "overwrite_b", "optimize", "strict", "stacklevel"}
+"""Named arguments that save time or guard against what cannot happen: no result hangs on them."""
 
 
 def operator(function: Operator) -> Operator:
@@ -110,10 +114,11 @@ def arguments(node: ast.AST) -> Iterator[ast.AST]:
     if not isinstance(node, ast.Call):
         return
     plain = [not isinstance(a, ast.Starred) for a in node.args[:2]]
-    if len(plain) == 2 and all(plain):
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    if len(plain) == 2 and all(plain) and name not in SYMMETRIC:
         yield changed(node, args=[node.args[1], node.args[0], *node.args[2:]])
     for place, named in enumerate(node.keywords):
-        if named.arg is not None:
+        if named.arg is not None and named.arg not in NEUTRAL:
             yield changed(node, keywords=[k for i, k in enumerate(node.keywords) if i != place])
 
 
@@ -172,6 +177,8 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
         if isinstance(node, ast.Raise) and field == "exc":
             continue  # the statement is left out as a whole; its words are not touched
         if isinstance(node, ast.AnnAssign) and field == "target":
+            continue
+        if isinstance(node, ast.keyword) and node.arg in NEUTRAL:
             continue
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, ast.AST):

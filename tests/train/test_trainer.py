@@ -136,3 +136,15 @@ def test_other_images_of_the_same_classes_are_read_as_well():
     _, network = job()
     other = part(300, 5)
     assert np.mean(network.predict(other.images) == other.labels) > 0.7
+
+
+def test_each_phase_has_its_own_seconds_and_what_did_not_run_has_none():
+    """Taken in turn, not at once: together they are no more than the whole."""
+    seconds = job(control=True, bootstrap=True)[0].metrics["seconds"]
+    phases = [seconds[name] for name in ("load", "subnetworks", "refine", "glue", "control", "bootstrap")]
+    assert all(value >= 0 for value in phases)
+    assert 0 < sum(phases) <= seconds["total"]
+    assert seconds["refine"] == seconds["load"] == 0.0
+    bare = job(subnetworks=0, refine={"iterations": 1})[0].metrics["seconds"]
+    assert bare["subnetworks"] == bare["control"] == bare["bootstrap"] == 0.0
+    assert 0 < bare["refine"] + bare["glue"] <= bare["total"]
