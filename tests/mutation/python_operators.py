@@ -30,7 +30,7 @@ OTHER_NAMES = {
 }  # fmt: skip
 SYMMETRIC = {"max", "min", "maximum", "minimum", "add", "multiply", "hypot", "logaddexp", "vdot", "isclose", "allclose"}
 """Exchanging their arguments changes nothing."""
-NEUTRAL = {"copy", "check_finite", "overwrite", "overwrite_a", "overwrite_b", "optimize", "strict", "stacklevel"}
+NEUTRAL = {"copy", "check_finite", "overwrite", "overwrite_a", "overwrite_b", "optimize", "strict", "n_jobs"}
 """Named arguments that save time or guard against what cannot happen: no result hangs on them."""
 
 

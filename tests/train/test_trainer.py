@@ -148,3 +148,14 @@ def test_each_phase_has_its_own_seconds_and_what_did_not_run_has_none():
     bare = job(subnetworks=0, refine={"iterations": 1})[0].metrics["seconds"]
     assert bare["subnetworks"] == bare["control"] == bare["bootstrap"] == 0.0
     assert 0 < bare["refine"] + bare["glue"] <= bare["total"]
+
+
+def test_the_rate_is_the_arithmetic_of_the_sub_networks_over_their_seconds():
+    record, _ = job()
+    metrics, work = record.metrics, record.metrics["work"]
+    assert work["gflop"] > 0
+    assert work["gflops"] == pytest.approx(work["gflop"] / metrics["seconds"]["subnetworks"])
+    assert work["efficiency"] == pytest.approx(work["gflops"] / work["gemm_gflops_measured"])
+    assert job(subnetworks=0, refine=True)[0].metrics["work"]["gflops"] == 0.0
+    for line in metrics["subnetworks"]:
+        assert 0 < line["seconds"] <= metrics["seconds"]["total"]
