@@ -165,11 +165,11 @@ def total(runs: list[Run]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="NIST StRD nonlinear regression, separated and not.")
-    parser.add_argument("--nist", type=Path, default=directory(), help="the folder of the .dat files")
+    parser.add_argument("--nist", type=Path, default=directory(), help="a folder of NIST's own .dat files to read")
     parser.add_argument("--json", type=Path, help="write every run and the totals here")
     arguments = parser.parse_args()
-    if not arguments.nist.is_dir():
-        parser.error(f"no folder {arguments.nist}: name the one that holds Misra1a.dat, ... with --nist or VARPRO_NIST")
+    if arguments.nist and not arguments.nist.is_dir():
+        parser.error(f"no folder {arguments.nist}; without --nist and VARPRO_NIST, those of tests/fit/nist_data serve")
 
     _, *others = METHODS
     print(f"{'':15s} | {next(iter(METHODS)):29s}" + "".join(f" | {name:20s}" for name in others))

@@ -12,6 +12,7 @@ so a second call goes on where the first stopped.
 import argparse
 import json
 import os
+import platform
 import shlex
 import statistics
 import subprocess
@@ -33,6 +34,32 @@ QUICK = ("data.train=600", "data.test=300", "epochs=1", "batch=100", "optimiser.
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_TOP_PAD_": "67108864"}
 """glibc maps blocks above 32 MB anew each time: without these a pass over images costs up to 2.7 times as much."""
+
+
+NOT_RECORDED = "not recorded"
+
+
+def commit() -> str:
+    """Of the sources, with a + where they have been changed since."""
+    head, changed = _git("rev-parse", "--short=12", "HEAD"), _git("status", "--porcelain", "varpro", "csrc")
+    return head + "+" * bool(changed) if head else NOT_RECORDED
+
+
+def _git(*arguments: str) -> str:
+    """What it prints; nothing where there is no repository."""
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def machine() -> str:
+    """The processor and its cores."""
+    models = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
+    return f"{models[0] if models else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def _cpuinfo() -> list[str]:
+    file = Path("/proc/cpuinfo")
+    return file.read_text().splitlines() if file.exists() else []
 
 
 @dataclass(frozen=True)
@@ -139,6 +166,12 @@ class Run:
         metrics: dict[str, Any] = json.loads(found.read_text())
         return metrics
 
+    def provenance(self) -> dict[str, Any]:
+        """Its seed, the commit that it ran at and the machine; what nobody wrote down is said to be so."""
+        kept = self.folder / "provenance.json"
+        known = json.loads(kept.read_text()) if kept.exists() else {}
+        return {"seed": self.seed, **dict.fromkeys(("commit", "machine"), NOT_RECORDED), **known}
+
     def go(self, data: str) -> str:
         """Run it unless it is finished; a line on how it went."""
         label = f"{self.experiment.name} seed {self.seed}"
@@ -155,6 +188,7 @@ class Run:
         (self.folder / "output.txt").write_text(done.stdout + done.stderr)
         if done.returncode:
             return f"{label}: FAILED, see {self.folder / 'output.txt'}"
+        (self.folder / "provenance.json").write_text(json.dumps({"commit": commit(), "machine": machine()}))
         (self.folder / "command.json").write_text(json.dumps(self.arguments))
         return f"{label}: {time.perf_counter() - clock:.0f} s"
 
@@ -169,18 +203,20 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, float]]:
 
 
 def summary(experiment: Experiment, runs: list[Run]) -> dict[str, Any] | None:
-    """Mean, smallest and largest of every figure over the seeds that are finished; None without any."""
-    found = {run.seed: metrics for run in runs if (metrics := run.metrics()) is not None}
+    """Mean, smallest and largest of every figure over the seeds that are finished, and the values, in the order of
+    `runs`; None without any."""
+    found = {run: metrics for run in sorted(runs, key=lambda run: run.seed) if (metrics := run.metrics()) is not None}
     if not found:
         return None
     by_seed = [dict(leaves(metrics)) for metrics in found.values()]
     shared = [name for name in by_seed[0] if all(name in one for one in by_seed)]
     figures = {
-        name: {"mean": statistics.fmean(values), "min": min(values), "max": max(values)}
+        name: {"mean": statistics.fmean(values), "min": min(values), "max": max(values), "values": values}
         for name in shared
         if name not in ("seed", "ranks") and (values := [one[name] for one in by_seed])
     }
-    return {"command": experiment.command, "seeds": sorted(found), "figures": figures}
+    seeds, made = [run.seed for run in found], [run.provenance() for run in found]
+    return {"command": experiment.command, "seeds": seeds, "runs": made, "figures": figures}
 
 
 def collect(runs: list[Run], stored: dict[str, Any]) -> dict[str, Any]:

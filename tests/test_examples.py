@@ -1,14 +1,12 @@
 """The example scripts, in their quick form: what they find is near the truth, and each leaves its figure."""
 
 import importlib.util
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NIST = Path(os.environ.get("VARPRO_NIST", ROOT.parent / "shared" / "nist"))
 
 pytest.importorskip("matplotlib")
 
@@ -25,9 +23,8 @@ def run(name, folder, *arguments):
     return found
 
 
-@pytest.mark.skipif(not NIST.is_dir(), reason="no NIST files here: set VARPRO_NIST to the folder of the .dat files")
 def test_nist_problem_reaches_the_certified_values(tmp_path):
-    found = run("nist_problem", tmp_path, "--nist", str(NIST))
+    found = run("nist_problem", tmp_path)
     assert found["success"]
     assert found["digits"] >= 6
     assert found["error_digits"] >= 4

@@ -2,11 +2,10 @@
 
 A problem is y = fixed_term(t, w) + model(t, w) @ a.  NIST numbers all parameters b1, b2, ... together: `start` and
 `coefficients` take b to w and to a, `full` takes (w, a) back to b, `jacobian` is the derivative of `full`.
-The files are not part of the repository: they are read from VARPRO_NIST, or from shared/nist beside the checkout.
+The data are kept in tests/fit/nist_data; where VARPRO_NIST names a folder of NIST's own .dat files, those are read.
 """
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from tests.fit import nist_shapes as shapes
+from tests.fit.nist_files import read_dat, read_kept
 from tests.fit.nist_shapes import Array, Function
 
-NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
-
-def directory() -> Path:
-    return Path(os.environ.get("VARPRO_NIST", Path(__file__).resolve().parents[3] / "shared" / "nist"))
+def directory() -> Path | None:
+    """The folder of NIST's own files; None for those that are kept here."""
+    return Path(os.environ["VARPRO_NIST"]) if "VARPRO_NIST" in os.environ else None
 
 
 @dataclass(frozen=True)
@@ -38,26 +37,20 @@ class NistData:
 
 
 def load(name: str, folder: Path | None = None) -> NistData:
-    text = ((folder or directory()) / f"{name}.dat").read_text(encoding="ascii")
-    table = np.array(re.findall(r"^ *b\d+ *=" + rf" +({NUMBER})" * 4, text, re.MULTILINE), dtype=float)
-    span = re.search(r"Data +\(lines +(\d+) +to +(\d+)\)", text)
-    if span is None or not len(table):
-        raise ValueError(f"{name}.dat does not read as a NIST StRD nonlinear data set")
-    data = np.array([row.split() for row in text.splitlines()[int(span[1]) - 1 : int(span[2])]], dtype=float)
-
-    def after(label: str) -> float:
-        return float(re.findall(rf"{label}: +({NUMBER})", text)[0])
-
+    """The kept data of a problem, or those of NAME.dat in the folder given here or by VARPRO_NIST."""
+    folder = folder or directory()
+    facts = read_kept(name) if folder is None else read_dat(folder / f"{name}.dat")
+    rows, (first, second) = np.array(facts["observations"]), np.array(facts["starts"])
     return NistData(
         name=name,
-        x=data[:, 1] if data.shape[1] == 2 else data[:, 1:],
-        y=data[:, 0],
-        starts=(table[:, 0], table[:, 1]),
-        certified=table[:, 2],
-        deviations=table[:, 3],
-        rss=after("Residual Sum of Squares"),
-        rsd=after("Residual Standard Deviation"),
-        dof=len(data) - len(table),  # Rat43.dat prints 9 where its deviations and RSD follow from 15 - 4
+        x=rows[:, 1] if rows.shape[1] == 2 else rows[:, 1:],
+        y=rows[:, 0],
+        starts=(first, second),
+        certified=np.array(facts["certified"]),
+        deviations=np.array(facts["deviations"]),
+        rss=facts["rss"],
+        rsd=facts["rsd"],
+        dof=len(rows) - len(first),  # Rat43.dat prints 9 where its deviations and RSD follow from 15 - 4
     )
 
 

@@ -4,13 +4,9 @@ import numpy as np
 import pytest
 
 import varpro
-from tests.fit.nist import PROBLEMS, directory, load
+from tests.fit.nist import PROBLEMS, load
 from tests.fit.test_nist_problems import digits
 
-pytestmark = pytest.mark.skipif(
-    not directory().is_dir(),
-    reason="no NIST StRD files: set VARPRO_NIST to the folder that holds Misra1a.dat, ...",
-)
 ROUNDING_NOISE = {"Lanczos1"}  # its residual, and so its certified errors, are the rounding of the data
 BUDGET = 750
 """Evaluations of the basis over the first start of all problems; unseparated MINPACK takes 2861."""

@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 
-from tests.fit.nist import PROBLEMS, Array, NistData, NistProblem, directory, load
+from tests.fit.nist import PROBLEMS, Array, NistData, NistProblem, load
+from tests.fit.nist_files import KEPT
 
-pytestmark = pytest.mark.skipif(
-    not directory().is_dir(),
-    reason="no NIST StRD files: set VARPRO_NIST to the folder that holds Misra1a.dat, ...",
-)
 every_problem = pytest.mark.parametrize("name", sorted(PROBLEMS))
 both_starts = pytest.mark.parametrize("start", [0, 1])
 # Its residuals are the rounding of double precision in the certified fit itself: no RSS of ours can repeat them.
@@ -42,11 +39,11 @@ def assert_equal_to_rounding(ours: Array, reference: Array) -> None:
 
 def test_there_are_27():
     assert len(PROBLEMS) == 27
-    assert {path.stem for path in directory().glob("*.dat")} >= set(PROBLEMS)
+    assert {path.stem for path in KEPT.glob("*.json")} == set(PROBLEMS)
 
 
 @every_problem
-def test_the_file_parses(name: str):
+def test_the_data_have_the_sizes_of_the_problem_and_agree_with_themselves(name: str):
     problem, data = PROBLEMS[name], load(name)
     observations, parameters = len(data.y), len(data.certified)
     assert data.x.shape == ((observations, 2) if name == "Nelson" else (observations,))

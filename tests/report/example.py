@@ -98,7 +98,12 @@ def example_record(*, classes=3, mistakes=3, shape=(6, 6), subnetworks=2, **repl
     confusion[np.diag_indices(classes)] += 50
     record = RunRecord(
         metrics=example_metrics(),
-        config={"data": {"source": "made up"}, "units": 10, "model": {"window": (6, 14)}},
+        config={
+            "data": {"source": "made up"},
+            "units": 10,
+            "model": {"window": (6, 14)},
+            "glue": {"ridge": "auto"},
+        },
         history=example_history(subnetworks),
         class_names=[str(k) for k in range(classes)],
         confusion=confusion,

@@ -137,3 +137,16 @@ def test_every_key_and_field_and_plot_is_documented():
         assert f"`{field}`" in DOCS, field
     for name in NETWORK_ALTERNATIVES:
         assert f"`{name}.png`" in DOCS, name
+
+
+@pytest.mark.parametrize("name", ["lenet5", "vgg16_fc"])
+def test_the_page_says_whether_the_control_is_the_same_network(name):
+    record = example_network_record()
+    record.metrics["control"]["network"]["name"] = name
+    page = " ".join(render_network_page(record, {}).split())
+    assert ("The control is the same network trained for" in page) == (name == record.metrics["network"]["name"])
+    assert ("The control is another network, vgg16_fc, trained for" in page) == (name == "vgg16_fc")
+
+
+def test_a_page_without_a_control_does_not_speak_of_one():
+    assert "The control is" not in render_network_page(example_network_record(control=False), {})

@@ -31,6 +31,23 @@ def test_accuracies_are_per_cent_of_true_labels_the_headline_first():
     assert [row.strong for row in rows] == [True, False, False, False, False]
 
 
+def note(metrics=None, ridge="auto"):
+    """What the validation accuracy's line says beside it."""
+    record = example_record(config={"glue": {"ridge": ridge}}, **({} if metrics is None else {"metrics": metrics}))
+    return next(row.note for row in accuracy_rows(record) if row.name == "validation accuracy")
+
+
+def test_the_validation_images_chose_the_ridge_only_where_none_was_given():
+    assert "chose the ridge" in note()
+    assert note(ridge=0.0) == note(ridge=2.5) == "true labels"
+
+
+def test_without_validation_images_nothing_was_chosen_and_nothing_compared():
+    metrics = without()
+    metrics["validation"]["accuracy"] = float("nan")
+    assert note(metrics) == note(metrics, ridge=2.5) == "no validation images"
+
+
 def test_a_loss_against_the_control_has_its_sign():
     metrics = without()
     metrics["control"]["test_accuracy"] = 0.95125

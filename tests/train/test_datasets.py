@@ -123,6 +123,8 @@ def test_cifar_batches(tmp_path, offline):
     assert data.class_names[2] == "bird"
     last = np.frombuffer((tmp_path / "data_batch_5.bin").read_bytes(), np.uint8).reshape(20, 3073)
     np.testing.assert_array_equal(data.train.images[80:].reshape(20, -1), last[:, 1:])
+    tested = np.frombuffer((tmp_path / "test_batch.bin").read_bytes(), np.uint8).reshape(20, 3073)
+    np.testing.assert_array_equal(data.test.images.reshape(len(tested), -1), tested[:, 1:])
     (tmp_path / "test_batch.bin").write_bytes(b"\x0a" + b"\x00" * 3072)
     with pytest.raises(DataError, match="a label of 10"):
         load_dataset("cifar10", tmp_path)

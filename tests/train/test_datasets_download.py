@@ -14,7 +14,7 @@ from tests.idx import idx_bytes
 from varpro.errors import DataError
 from varpro.train import sources
 from varpro.train.datasets import load_dataset
-from varpro.train.sources import BATCHES, DOWNLOADS, FILES, IDX, Download
+from varpro.train.sources import BATCHES, DOWNLOADS, FILES, IDX, Download, _unpacked
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -115,6 +115,18 @@ def test_cifar_is_unpacked_from_its_archive(site, monkeypatch, tmp_path):
     assert data.train.images[::10, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
     assert data.test.images.max() == 5
     assert sorted(p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()) == sorted(BATCHES)
+
+
+def test_an_archive_that_cannot_be_unpacked_is_told_with_the_reason(tmp_path):
+    archive = tmp_path / "cifar.tar.gz"
+    archive.write_bytes(b"no archive")
+    with pytest.raises(DataError, match=r"(?s)cifar\.tar\.gz: cannot be unpacked \(.+\); free space, or remove it"):
+        _unpacked(archive, "cifar10", BATCHES[0])
+    with tarfile.open(archive, "w:gz"):
+        pass
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        _unpacked(archive, "cifar10", BATCHES[0])
+    assert archive.exists()
 
 
 @pytest.mark.parametrize(("rank", "node_rank", "calls"), [(0, 0, "RbRbR"), (1, 1, "bbR"), (2, 0, "bRbR")])

@@ -21,6 +21,14 @@ def percent(value: Any) -> str:
     return "-" if value is None or value != value else f"{100 * value:.2f} %"
 
 
+def _validation_note(record: RunRecord) -> str:
+    """What the validation images served for: they chose the ridge only if it was not given and there were any."""
+    accuracy = record.metrics["validation"]["accuracy"]
+    if accuracy is None or accuracy != accuracy:
+        return "no validation images"
+    return "true labels; chose the ridge" if record.config["glue"]["ridge"] == "auto" else "true labels"
+
+
 def gain(record: RunRecord) -> float | None:
     """Test accuracy above the control, as a share; None without a control."""
     control = record.metrics["control"]["test_accuracy"]
@@ -32,7 +40,7 @@ def accuracy_rows(record: RunRecord) -> list[Row]:
     m = record.metrics
     rows = [
         Row("test accuracy", percent(m["test"]["accuracy"]), "true labels", strong=True),
-        Row("validation accuracy", percent(m["validation"]["accuracy"]), "true labels; chose the ridge"),
+        Row("validation accuracy", percent(m["validation"]["accuracy"]), _validation_note(record)),
         Row("training accuracy", percent(m["train"]["accuracy"]), "true labels"),
     ]
     above = gain(record)

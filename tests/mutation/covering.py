@@ -1,0 +1,86 @@
+"""Which test enters which function of the package: asked once, so that a fault is tried on the tests that meet it.
+
+A plugin of pytest notes every call of a traced file while a test runs, fixtures included.  Compiled code is not seen.
+"""
+
+import ast
+import json
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+
+class Recorder:
+    """The plugin: `met` has, for each test, its seconds and the (file, first line) of the functions that it entered."""
+
+    def __init__(self, root: Path, traced: Iterable[str]) -> None:
+        self.names = {str(root / path): path for path in traced}
+        self.met: dict[str, dict[str, Any]] = {}
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_protocol(self, item: Any) -> Generator[None, None, None]:
+        entered: set[tuple[str, int]] = set()
+        names = self.names
+
+        def trace(frame: FrameType, event: str, _: Any) -> None:
+            path = names.get(frame.f_code.co_filename)
+            if path is not None:
+                entered.add((path, frame.f_code.co_firstlineno))
+
+        clock = time.perf_counter()
+        threading.settrace(trace)
+        sys.settrace(trace)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)  # type: ignore[arg-type]
+        self.met[item.nodeid] = {"seconds": time.perf_counter() - clock, "entered": sorted(entered)}
+
+    def write(self, file: Path) -> None:
+        file.write_text(json.dumps(self.met), encoding="utf-8")
+
+
+class Covering:
+    """The map, read backwards."""
+
+    def __init__(self, file: Path) -> None:
+        self.met: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+        self._by_function: dict[tuple[str, int], list[str]] = defaultdict(list)
+        for test, found in self.met.items():
+            for path, line in found["entered"]:
+                self._by_function[path, line].append(test)
+
+    def tests(self, path: str, source: str, line: int) -> list[str]:
+        """Tests that enter the function around a line, quick ones first; outside of any, all that enter the file."""
+        around = [lines for lines in _functions(source) if lines[0] <= line <= lines[1]]
+        if around:
+            found = self._by_function[path, max(around)[0]]
+        else:
+            found = sorted({test for (where, _), tests in self._by_function.items() if where == path for test in tests})
+        return _kinds_in_turn(found, {test: self.met[test]["seconds"] for test in found})
+
+
+def _functions(source: str) -> list[tuple[int, int]]:
+    """First line, decorators included as in a code object, and last line of every function."""
+    return [
+        (min([node.lineno, *(d.lineno for d in node.decorator_list)]), node.end_lineno or node.lineno)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef)
+    ]
+
+
+def _kinds_in_turn(tests: list[str], seconds: dict[str, float]) -> list[str]:
+    """Of every test function one set of parameters, then of every one a second, ...: the quick ones first."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for test in sorted(tests, key=lambda name: seconds[name]):
+        kinds[test.split("[")[0]].append(test)
+    places = [(place, seconds[test], test) for own in kinds.values() for place, test in enumerate(own)]
+    return [test for _, _, test in sorted(places)]

@@ -1,0 +1,44 @@
+"""Which tests are to notice a fault in which file.
+
+Of these, those that enter the function in question are run (`covering`); for compiled code, all of them.
+"""
+
+from fnmatch import fnmatch
+from pathlib import Path
+
+RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fits; a folder takes what is below it
+    ("varpro/losses/*", ("tests/losses", "tests/adapters/test_torch.py")),
+    ("varpro/train/*", ("tests/train", "tests/cli/test_dry_run.py", "tests/report/test_network_report.py")),
+    ("varpro/solvers/*", ("tests/solvers", "tests/test_gauss_newton.py", "tests/train", "tests/fit")),
+    ("varpro/fitting/*", ("tests/fit", "tests/adapters/test_scipy.py", "tests/adapters/test_sklearn.py")),
+    ("varpro/report/*", ("tests/report",)),
+    ("varpro/linalg/*", ("tests/linalg", "tests/test_gauss_newton.py", "tests/train/test_glue.py")),
+    ("csrc/cpu/class_moments.cpp", ("tests/kernels/test_class_moments.py", "tests/losses/test_classifier.py")),
+    ("csrc/cpu/softmax_*", ("tests/kernels/test_softmax_divergence.py", "tests/losses/test_weight_separability.py")),
+    ("csrc/cpu/inward_scale.cpp", ("tests/kernels/test_inward_scale.py", "tests/losses/test_inward_scale.py")),
+    ("csrc/cpu/gauss_newton.cpp", ("tests/kernels/test_gauss_newton.py", "tests/kernels/test_damped_solve.py")),
+    ("csrc/cpu/few_rows.cpp", ("tests/kernels/test_few_rows.py",)),
+    ("csrc/cpu/projector.cpp", ("tests/kernels/test_projector.py", "tests/linalg/test_projector.py")),
+    ("csrc/cpu/scalarize.cpp", ("tests/kernels/test_scalarize.py", "tests/kernels/test_activate.py")),
+    ("csrc/cpu/weigh.cpp", ("tests/kernels/test_jacobian_products.py", "tests/kernels/test_windows.py")),
+    ("csrc/cpu/windows.cpp", ("tests/kernels/test_windows.py", "tests/models/test_units.py")),
+    ("csrc/*", ("tests/kernels", "tests/fit/test_fit.py", "tests/fit/test_batch.py", "tests/models")),
+)
+DEFAULT_PATHS = ("varpro/losses", "varpro/train", "varpro/solvers", "varpro/fitting", "csrc/cpu")
+
+
+def tests_of(path: str) -> tuple[str, ...]:
+    """Test files and folders that are to notice a fault in a source file; all tests where no rule says which."""
+    return next((tests for pattern, tests in RULES if fnmatch(path, pattern)), ("tests",))
+
+
+def files(root: Path, paths: tuple[str, ...]) -> list[str]:
+    """Python and C++ files at or below the paths, sorted; ValueError for a path that is not there."""
+    found: set[str] = set()
+    for path in paths:
+        place = root / path
+        if not place.exists():
+            raise ValueError(f"{path} is not there; name a file or a folder below {root}")
+        inside = [place] if place.is_file() else sorted(place.rglob("*"))
+        found.update(str(p.relative_to(root)) for p in inside if p.suffix in (".py", ".cpp", ".hpp"))
+    return sorted(found)

@@ -1,0 +1,95 @@
+"""Arithmetic and memory of a run, counted by hand at sizes of which no two are equal."""
+
+import pytest
+
+from tests.train.small_run import config_of
+from varpro.train.cost import entries_per_unit, parameters_per_unit, plan, subnetwork_gflop, whole_network_gflop
+
+SIZES = {"n_train": 900, "n_test": 70, "n_images": 1000, "n_classes": 3, "ranks": 2, "threads": 4}
+SHAPE = (3, 5, 7)
+
+
+def test_a_sub_network_costs_what_its_table_says():
+    n, m, i, k = 101, 60, 5, 3
+    linearisation = n * m**2 + m**3 / 3 + 2 * n * m * (i + 1 + k) + (i + 1) * m**2 + (2 * k + 4) * m**2 / 2
+    linearisation += 2 * n * m * (m / i)
+    evaluation = 2 * n * m * (m / i) + 4 * n * (i + 1) ** 2
+    found = subnetwork_gflop(n=n, m=m, i=i, k=k, iterations=7, evaluations=11)
+    assert found == pytest.approx(1e-9 * (7 * linearisation + 11 * evaluation), rel=1e-12)
+
+
+@pytest.mark.parametrize(("kaufman", "contractions"), [(True, 1), (False, 4)])
+def test_a_step_of_a_whole_network_costs_what_its_table_says(kaufman, contractions):
+    n, i, k, entries = 101, 5, 3, 17
+    evaluation = 2 * n * entries * i + n * (i + 1) ** 2 + (i + 1) ** 3 / 3
+    step = contractions * 2 * n * entries * i + 9 * (4 * n * entries * i + 8 * n * i * k)
+    sizes = {"n": n, "i": i, "k": k, "entries": entries, "kaufman": kaufman}
+    assert whole_network_gflop(**sizes, products=9) == pytest.approx(1e-9 * (evaluation + step), rel=1e-12)
+    assert whole_network_gflop(**sizes, products=0) == pytest.approx(1e-9 * evaluation, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("unit", "shape", "parameters", "entries"),
+    [
+        ("quadratic", (1, 6, 6), 7, 21),
+        ("quadratic", (3, 6, 6), 10, 63),
+        ("bilinear", SHAPE, 3 * 5 + 7 + 1, 105),
+        ("local-bilinear", SHAPE, 4 * 3 + 1, 27),
+    ],
+)
+def test_parameters_and_entries_of_a_unit(unit, shape, parameters, entries):
+    config = config_of(model={"unit": unit, "window": [2, 4]})
+    assert parameters_per_unit(config, shape) == parameters
+    assert entries_per_unit(config, shape) == entries
+
+
+BILINEAR = {"model": {"unit": "bilinear"}, "subnetworks": 6, "units": 4, "samples": 200}
+
+
+@pytest.mark.parametrize(("precision", "item"), [("fp64", 8), ("fp32", 4)])
+def test_memory_is_that_of_the_hungriest_phase(precision, item):
+    m, columns, pixels = 4 * 23, 25, 105
+    always = 0.25e9 + 1000 * pixels + 8 * 900 * 3
+    searching = 4 * (200 * (8 * pixels + item * m) + (16 + item) * m * m)
+    config = config_of(**BILINEAR, search={"gn_precision": precision}, glue={"block_rows": 10})
+    assert plan(config, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * (always + searching), rel=1e-12)
+    gluing = 8 * (3 * columns**2 + 2 * 90_000 * columns)
+    config = config_of(**BILINEAR, search={"gn_precision": precision}, glue={"block_rows": 90_000})
+    assert plan(config, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * (always + gluing), rel=1e-12)
+    two = config_of(**BILINEAR | {"subnetworks": 2}, search={"gn_precision": precision}, glue={"block_rows": 10})
+    assert plan(two, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * (always + searching / 2), rel=1e-12)
+
+
+@pytest.mark.parametrize(("precision", "item"), [("fp64", 8), ("fp32", 4)])
+def test_memory_of_a_refinement_is_shared_by_the_ranks(precision, item):
+    config = config_of(
+        model={"unit": "bilinear"}, subnetworks=0, units=80, glue={"block_rows": 1}, refine={"precision": precision}
+    )
+    held = item * 900 / 2 * 81 + 8 * 3 * 81**2
+    expected = 0.25e9 + 1000 * 105 + 8 * 900 * 3 + held
+    assert plan(config, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * expected, rel=1e-12)
+
+
+def test_a_plan_counts_each_phase_and_the_control_and_bootstrapping_where_they_are():
+    config = config_of(**BILINEAR, search={"iterations": 9}, control=False, bootstrap=False)
+    whole = whole_network_gflop(n=900, i=24, k=3, entries=105, products=0)
+    one = subnetwork_gflop(n=200, m=92, i=4, k=3, iterations=9, evaluations=10)
+    found = plan(config, SHAPE, **SIZES)
+    assert (found.nonlinear, found.linear) == (24 * 23, 25 * 3)
+    assert found.subnetwork_gflop == pytest.approx(6 * one)
+    assert found.glue_gflop == pytest.approx(whole)
+    assert found.refine_gflop == found.bootstrap_gflop == 0.0
+    more = plan(config_of(**BILINEAR, search={"iterations": 9}, control=True, bootstrap=True), SHAPE, **SIZES)
+    assert more.glue_gflop == pytest.approx(2 * whole)
+    few = subnetwork_gflop(n=70, m=92, i=4, k=3, iterations=9, evaluations=10)
+    glued = whole_network_gflop(n=70, i=24, k=3, entries=105, products=0)
+    assert more.bootstrap_gflop == pytest.approx(6 * few + glued)
+
+
+def test_the_sample_of_a_refinement_grows_until_it_holds_every_row():
+    refine = {"iterations": 4, "first_rows": 300, "growth": 2.0, "products": 5, "jacobian": "golub-pereyra"}
+    config = config_of(**BILINEAR, refine=refine)
+    steps = [
+        whole_network_gflop(n=n, i=24, k=3, entries=105, products=5, kaufman=False) for n in (300, 600, 900, 900)
+    ]
+    assert plan(config, SHAPE, **SIZES).refine_gflop == pytest.approx(sum(steps), rel=1e-12)

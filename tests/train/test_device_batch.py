@@ -1,0 +1,97 @@
+"""Sub-networks side by side, as a device searches them, without a device: what each brings back is its own."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.train.small_run import config_of, dataset, rows_of, run_of
+from varpro.errors import BackendError
+from varpro.train import device_subnetworks as module
+from varpro.train.cycle import subnetwork_task
+from varpro.train.device_subnetworks import DeviceTask, batch_size, subnetwork_bytes
+from varpro.train.partition import TRAINING
+
+ROWS = rows_of(dataset().train)
+
+
+class SideBySide:
+    """The units bound to the images of each sub-network, as one basis of several problems."""
+
+    parameters = None
+
+    def __init__(self, units, images, rows, sigma):
+        self.bound = [units.bind(images[own], sigma) for own in rows]
+        self.columns = self.bound[0].columns
+
+    @classmethod
+    def bind(cls, units, images, rows, sigma):
+        return cls(units, images, rows, sigma)
+
+    def basis(self, w, problems):
+        parts = zip(problems, w, strict=True)
+        return np.concatenate([self.bound[p].basis(one[None], np.arange(1)) for p, one in parts])
+
+    def jacobian(self, w, problems, dtype):
+        parts = zip(problems, w, strict=True)
+        return np.concatenate([self.bound[p].jacobian(one[None], np.arange(1), dtype) for p, one in parts])
+
+    def lift(self, w):
+        return w
+
+
+@pytest.fixture
+def task(monkeypatch):
+    monkeypatch.setattr(module, "DeviceUnits", SideBySide)
+    return subnetwork_task(run_of(config_of(subnetworks=5, model={"unit": "bilinear"})), ROWS, TRAINING)
+
+
+@pytest.mark.parametrize("free", [10**9, 250_000])
+def test_a_batch_brings_back_what_each_alone_does(task, free):
+    """Also in several batches, where memory holds not all: the smaller figure holds fewer than five."""
+    arrived = []
+    device = SimpleNamespace(put=np.asarray, free_bytes=free)
+    found = DeviceTask(task, device, ROWS.images, 2)([4, 1, 3], arrived.append)
+    assert [t.index for t in found] == [t.index for t in arrived] == [4, 1, 3]
+    for one in found:
+        alone = task(one.index)
+        np.testing.assert_allclose(one.w, alone.w, rtol=1e-7, atol=1e-9)
+        assert one.cost == pytest.approx(alone.cost, rel=1e-9)
+        assert (one.iterations, one.evaluations, one.status) == (alone.iterations, alone.evaluations, alone.status)
+        assert one.gflop == pytest.approx(alone.gflop, rel=1e-12)
+        costs = [[record.cost for record in t.history] for t in (one, alone)]
+        np.testing.assert_allclose(costs[0], costs[1], rtol=1e-9)
+        assert 0 < one.seconds < 60
+        assert abs(one.started - alone.started) < 60
+
+
+def test_no_sub_networks_need_no_device(task):
+    assert DeviceTask(task, SimpleNamespace(put=None, free_bytes=0), ROWS.images, 2)([], None) == []
+
+
+def test_memory_of_a_sub_network_is_its_table():
+    n, m, i, k = 61, 55, 5, 3
+    common = 8 * n * (4 * (i + 1) + 4 * k) + 8 * 8 * m * (i + k)
+    assert subnetwork_bytes(n=n, m=m, i=i, k=k, item=8) == n * m * 8 + m * m * (8 + 24) + common
+    assert subnetwork_bytes(n=n, m=m, i=i, k=k, item=4) == 2 * n * m * 4 + m * m * (4 + 24) + common
+
+
+def test_the_precision_says_how_large_an_entry_is(task):
+    from dataclasses import replace
+
+    draw = task.start(0)
+    for precision, item in (("float64", 8), ("float32", 4), ("tf32", 4)):
+        options = replace(task.options, gn_precision=precision)
+        made = DeviceTask(replace(task, options=options), SimpleNamespace(), ROWS.images, 1)
+        assert made._one(draw) == subnetwork_bytes(n=61, m=len(draw.w), i=5, k=3, item=item)
+
+
+SIZES = [(10, 1000, 5), (9, 700, 5), (16, 1000, 8), (3, 1000, 3), (0, 1000, 0)]
+
+
+@pytest.mark.parametrize(("count", "free", "size"), SIZES)
+def test_batches_are_as_even_as_memory_allows(count, free, size):
+    """Four fifths of the free memory, one of 100 bytes: ten in two batches of five, not of eight and two."""
+    assert batch_size(count, 100, free) == size
+    with pytest.raises(BackendError, match="lower units or samples"):
+        batch_size(1, 100, 124)
