@@ -29,8 +29,8 @@ EXACT = 1000.0
 ERROR_BAR = 0.05
 TOLD = "other starts were not tried"
 KINDS = ("right", "failed", "raised", "local", "no minimum", "wrong")
-DOUBTS = 8
-"""Every eighth problem is searched from more starts, doubt or not."""
+DOUBTS = 16
+"""Every sixteenth problem is searched from more starts, doubt or not."""
 
 
 @dataclass
