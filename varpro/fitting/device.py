@@ -13,7 +13,7 @@ from varpro.errors import BackendError, ShapeError
 from varpro.fitting.compiled import store_states
 from varpro.fitting.small import SmallProblem
 from varpro.kernels import on_device
-from varpro.kernels.search import NUMBERS, Rules
+from varpro.kernels.search import N_NUMBERS, Rules
 from varpro.kernels.small_fits import GRAM_LIMIT, States
 from varpro.solvers.termination import rules_of
 
@@ -80,7 +80,7 @@ class DeviceSearch:
 
     def _called(self, small: SmallProblem, rows: Array, rules: Rules, problems: Array, states: States) -> None:
         xp, basis, model = self.device.xp, small.basis, small.basis.model
-        n_parameters, end = states.p, rows.shape[1] - len(NUMBERS)
+        n_parameters, end = states.p, rows.shape[1] - N_NUMBERS
         columns, parameters = self.device.put(small.pairs.columns), self.device.put(small.pairs.parameters)
         assert model.columns_function is not None
         y = self.device.put(small.general.inner.y[problems])
@@ -124,7 +124,7 @@ def require_device_form(built: Any, spec: Any) -> SmallProblem:
     reasons = {
         "bounds on parameters": spec.names.bounded,
         "a bounded, constrained or fixed linear part, a robust loss, weights of single right-hand sides, a rank "
-        "tolerance, or so many columns, right-hand sides or parameters": not built.problem.compiled,
+        "tolerance, or so many columns, right-hand sides or parameters": built.problem.compiled is None,
         "complex, fixed or tied parameters, or a ridge matrix": not built.basis.plain,
         "a model without derivative=(pairs, columns)": model.derivative != "analytic",
         "a function that does not take all problems at once, t (b, N) and w (P, b, 1)": not model.together
@@ -133,5 +133,4 @@ def require_device_form(built: Any, spec: Any) -> SmallProblem:
     for reason, holds in reasons.items():
         if holds:
             raise BackendError(f"backend 'cuda' cannot fit with {reason}; use backend='cpu'")
-    problem: SmallProblem = built.problem
-    return problem
+    return built.problem.compiled  # type: ignore[no-any-return]

@@ -94,8 +94,7 @@ def build(spec: Spec) -> Built:
     n_columns = spec.model.n_columns * (2 if spec.complex_data else 1)
     mixing = _mixing(linear, n_columns, spec.complex_data)
     pinned = linear.pinned or linear.equality is not None
-    bounded = linear.lower is not None
-    separate = pinned or bounded or data.separate
+    separate = pinned or linear.lower is not None or data.separate
     rows = _ridge_rows(linear, n_columns, spec.complex_data, always=separate)
     if rows is not None and mixing is not None:
         rows = rows @ mixing
@@ -117,19 +116,18 @@ def build(spec: Spec) -> Built:
         if own is not None and rows is not None:
             own = np.concatenate([own, np.ones((len(own), len(rows), own.shape[2]))], axis=1)
         free = basis.n_columns - pinned
-        lower, upper = (np.full(free, -np.inf), np.full(free, np.inf)) if not bounded else (linear.lower, linear.upper)
+        lower = np.full(free, -np.inf) if linear.lower is None else linear.lower
+        upper = np.full(free, np.inf) if linear.upper is None else linear.upper
         problem = SeparateProblem(
             basis, weighted, own, pinned, lower, upper, kaufman=spec.kaufman, rank_tolerance=spec.rank_tolerance
-        )  # type: ignore[arg-type]
+        )
         return Built(problem, basis, weighted, mixing)
     ridge = 0.0 if rows is not None else linear.ridge
     k = y.shape[2]
     if k >= MANY_RIGHT and len(y) == 1 and y.size >= MANY_VALUES:
         many = ManyProblem(basis, weighted, ridge, spec.rank_tolerance, spec.kaufman, spec.termination.cost_tolerance)
         return Built(many, basis, weighted, mixing)
-    inner = fit_problem(
-        basis, weighted, ridge=ridge, rank_tolerance=spec.rank_tolerance, kaufman=spec.kaufman
-    )
+    inner = fit_problem(basis, weighted, ridge=ridge, rank_tolerance=spec.rank_tolerance, kaufman=spec.kaufman)
     general = GeneralProblem(basis, inner)
     return Built(SmallProblem.of(general, y) if _is_small(spec, basis, inner) else general, basis, weighted, mixing)
 
@@ -222,7 +220,7 @@ def run(
     built = build(spec)
     if spec.device is not None:
         require_device_form(built, spec)
-    names, problem = spec.names, built.problem
+    names, problem, compiled = spec.names, built.problem, built.problem.compiled
     linearise = _in_bounds(names) if names.bounded else _linearise
     box = (names.lower, names.upper) if names.bounded else None
     ready = np.flatnonzero(spec.data.status == Status.RUNNING.value)
@@ -232,9 +230,9 @@ def run(
     def search_chunk(problems: Array) -> None:
         left = problems
         if spec.device is not None:
-            left = spec.device.search(problem, spec, u0[problems], problems, out)
-        if problem.compiled and len(left):
-            left, records = search_compiled(problem, spec, u0[left], left, out, observe, keep_history)
+            left = spec.device.search(compiled, spec, u0[problems], problems, out)
+        if compiled is not None and len(left):
+            left, records = search_compiled(compiled, spec, u0[left], left, out, observe, keep_history)
             out.history.extend(records)
         if len(left):
             search_rest(left)
@@ -309,5 +307,5 @@ def _in_bounds(names: Parameters) -> Callable[[FitProblem, Any], Any]:
 
 def _chunk(spec: Spec, built: Built) -> int:
     if spec.device is not None:
-        return spec.device.chunk(built.problem, spec.names.n_free)
+        return spec.device.chunk(built.problem.compiled, spec.names.n_free)
     return max(1, CACHED // built.problem.numbers)

@@ -9,7 +9,7 @@ from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
 from varpro.fitting.columns import WeightedColumns, shared_columns
 from varpro.gauss_newton import NormalEquations, linearise
-from varpro.problem import Evaluation, SeparableProblem
+from varpro.problem import Basis, Evaluation, SeparableProblem
 
 
 class FitProblem(Protocol):
@@ -23,8 +23,8 @@ class FitProblem(Protocol):
     def basis(self) -> FitBasis: ...
 
     @property
-    def compiled(self) -> bool:
-        """Whether the search itself may run in the kernel."""
+    def compiled(self) -> Any:
+        """The problem as a SmallProblem, whose search may run in the kernel, or None."""
 
     @property
     def numbers(self) -> int:
@@ -58,7 +58,7 @@ def half_square(y: Array) -> Array:
     return out
 
 
-def fit_problem(basis: FitBasis, y: Array, *, ridge: float, rank_tolerance: float | None, kaufman: bool) -> Any:
+def fit_problem(basis: Basis, y: Array, *, ridge: float, rank_tolerance: float | None, kaufman: bool) -> SeparableProblem:
     """The separable problem of a fit: no floor under the scaling, natural scales for the first steps."""
     return SeparableProblem(
         model=basis,
@@ -78,7 +78,7 @@ class GeneralProblem:
     basis: FitBasis
     inner: SeparableProblem
     kind = "general"
-    compiled = False
+    compiled = None
 
     @property
     def ridge(self) -> float:

@@ -92,7 +92,7 @@ class ManyProblem:
     kaufman: bool = False
     cost_tolerance: float = 0.0
     kind = "compressed"
-    compiled = False
+    compiled = None
     range: Range = field(init=False)
     _small: tuple[Array, Array, SeparableProblem] | None = field(init=False, default=None)
     """Phi, Q and the compressed problem made of them"""

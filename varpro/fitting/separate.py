@@ -66,7 +66,7 @@ class SeparateProblem:
     kaufman: bool = False
     rank_tolerance: float | None = None
     kind = "separate"
-    compiled = False
+    compiled = None
 
     @property
     def _bounded(self) -> bool:

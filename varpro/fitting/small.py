@@ -67,10 +67,10 @@ class SmallProblem:
         return cls(basis, general, inner.y if program is None else raw, program, pairs, options)
 
     @property
-    def compiled(self) -> bool:
-        """Unless a step has bounds to keep, or the parameters are too many for the kernel."""
+    def compiled(self) -> "SmallProblem | None":
+        """Itself, unless a step has bounds to keep, or the parameters are too many for the kernel."""
         names = self.basis.names
-        return not names.bounded and names.n_free <= small_fits.MOST_PARAMETERS
+        return None if names.bounded or names.n_free > small_fits.MOST_PARAMETERS else self
 
     @property
     def ridge(self) -> float:

@@ -11,10 +11,11 @@ import numpy as np
 
 from varpro import _cpu
 from varpro.arrays import Array
-from varpro.kernels._checks import doubles, require
+from varpro.kernels._checks import doubles
 
 NUMBERS = np.dtype([(name, np.float64) for name in _cpu.search_numbers])
 """What a search knows between two calls; search.hpp says what each is."""
+N_NUMBERS = len(_cpu.search_numbers)
 
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
 """A cost 1/2 ||r||^2 is known to this, times ||y|| ||r||: the rounding of r = y - Phi a, with room."""
@@ -70,7 +71,6 @@ class Decision:
 
     def open(self, rules: Rules, numbers: Array, gradient: Array, curvature: Array) -> None:
         """Ask for a step at each iterate with gradient and diagonal of H (b, P)."""
-        require(gradient.shape == curvature.shape, f"gradient {gradient.shape}, curvature {curvature.shape}")
         _cpu.search_open(rules.compiled, _rows(numbers), doubles(gradient), doubles(curvature))
 
     def look(
@@ -97,9 +97,8 @@ def asking(numbers: Array) -> Array:
 
 
 def _rows(numbers: Array) -> Array:
-    require(numbers.dtype == NUMBERS and numbers.flags.c_contiguous, f"numbers have dtype {numbers.dtype}")
-    rows: Array = numbers.view(np.float64).reshape(len(numbers), len(NUMBERS))
+    rows: Array = numbers.view(np.float64).reshape(len(numbers), N_NUMBERS)
     return rows
 
 
-__all__ = ["NUMBERS", "ROUNDING", "UNDAMPED", "Decision", "Rules", "asking"]
+__all__ = ["NUMBERS", "N_NUMBERS", "ROUNDING", "UNDAMPED", "Decision", "Rules", "asking"]

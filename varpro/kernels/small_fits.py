@@ -13,7 +13,7 @@ from varpro import _cpu
 from varpro.arrays import Array
 from varpro.errors import ShapeError
 from varpro.kernels._checks import doubles, require
-from varpro.kernels.search import NUMBERS, Rules
+from varpro.kernels.search import N_NUMBERS, NUMBERS, Rules
 
 KINDS = ("power", "decay", "rate", "gaussian", "lorentzian")
 
@@ -208,7 +208,7 @@ class States:
         require(self.p <= MOST_PARAMETERS, f"w0 has shape {w0.shape}; at most {MOST_PARAMETERS} parameters")
         self._shape, self.n_columns = (n_columns, n_right), n_columns
         self._end = 6 * self.p + self.p**2 + n_columns * n_right
-        self.rows = np.zeros((count, self._end + len(NUMBERS)))
+        self.rows = np.zeros((count, self._end + N_NUMBERS))
         self.trial[:] = w0
 
     @property
@@ -296,7 +296,7 @@ def search_program(
     require(highest < states.p, f"the program reads parameter {highest}; w has {states.p}")
     require(len(states.rows) == len(problems), f"{len(states.rows)} states for {len(problems)} problems")
     scale = None if weights is None else doubles(weights)
-    log = np.empty((n_logged, len(NUMBERS)))
+    log = np.empty((n_logged, N_NUMBERS))
     logged = _cpu.small_searches(
         program, doubles(t), doubles(y), scale, problems, pairs.columns, pairs.parameters, states.rows, states.p,
         rules.compiled, ridge, kaufman, log,
