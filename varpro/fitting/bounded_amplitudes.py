@@ -39,7 +39,7 @@ def bounded_solutions(
     z = np.clip((rest if start is None else start) / per, low, high)
     inside = np.zeros(z.shape, dtype=bool)
     simple = bool((lower == 0).all() and np.isinf(upper).all())
-    for b in range(len(z)):
+    for b in np.arange(len(z)):
         found = _nonnegative(unit[b], right[b]) if simple else None
         z[b], inside[b] = found or _bounded(unit[b], right[b], low[b], high[b], z[b])
     if simple:
