@@ -58,7 +58,7 @@ def robust_solution(
     """
     at_start = replace(spec, termination=replace(spec.termination, max_iterations=0))
     outcome, built = run(at_start, u0)
-    calls = {name: options[name] for name in ("observe", "keep_history") if name in options}
+    calls: Options = {str(name): options[name] for name in ("observe", "keep_history") if name in options}
     one = _Rounds(spec, squares, loss, scale, calls).run()
     two = _Rounds(spec, Solution(spec, outcome, built), loss, scale, calls).run(FROM_START, one)
     common = np.fmin(one.sigma, two.sigma)
