@@ -15,6 +15,7 @@ from varpro.arrays import Array, beside, is_device_array, namespace, to_host
 from varpro.kernels import gauss_newton as kernel
 from varpro.kernels import jacobian_products
 from varpro.linalg.damped import damped_step
+from varpro.linalg.truncation import NEGLIGIBLE, Triplets, cotangent, with_ridge_rows
 from varpro.problem import DIAGONAL_FLOOR, Evaluation, SeparableProblem
 
 NO_COLUMN = float(np.finfo(np.float64).tiny)
@@ -98,7 +99,9 @@ def natural_scales(phi_squares: Array, d_squares: Array, columns: Array, paramet
 def linearise(problem: SeparableProblem, current: Evaluation) -> NormalEquations:
     """Assemble H and g of the problems of an evaluation from the compressed Jacobian of their bases.
 
-    With a ridge, factor, A and R are those of the augmented problem and the same formulas hold.
+    With a ridge, factor, A and R are those of the augmented problem and the same formulas hold.  Where the factor has
+    left out singular values that are not zero the gradient is that of the truncated functional (linalg.truncation),
+    H the Gauss-Newton matrix as if they were zero.
     """
     model = problem.model
     tf32 = problem.gn_precision == "tf32"
@@ -108,6 +111,9 @@ def linearise(problem: SeparableProblem, current: Evaluation) -> NormalEquations
     inverse_gram = None if problem.kaufman else current.factor.inverse_gram
     h = kernel.normal_matrix(d, z, aat, inverse_gram, products, model.columns, u=current.factor.u, tf32=tf32)
     gradient = -np.einsum("bmk,bmk->bm", products, current.a[:, model.columns])
+    cut = np.flatnonzero(current.factor.left_out > NEGLIGIBLE)
+    if len(cut):
+        gradient[cut] = _truncated_gradient(problem, current, d, cut)
     if model.parameters is not None:
         h, gradient = _sum_by_parameter(h, gradient, model.parameters, current.w.shape[1])
     natural = None
@@ -118,6 +124,18 @@ def linearise(problem: SeparableProblem, current: Evaluation) -> NormalEquations
         natural = natural_scales(current.squares, squares, model.columns, model.parameters, current.w.shape[1])
     diagonal = scaling(np.diagonal(h, axis1=1, axis2=2), problem.diagonal_floor)
     return NormalEquations(h, gradient, diagonal, natural, problem.gn_precision != "float64")
+
+
+def _truncated_gradient(problem: SeparableProblem, current: Evaluation, d: Array, cut: Array) -> Array:
+    """(len(cut), M) gradient by pairs of the problems numbered `cut` in an evaluation, truncated where it matters."""
+    problems = current.problems[cut]
+    phi = problem.model.basis(current.w[cut], problems)
+    xp, rows = namespace(phi), []
+    for b, one, number in zip(cut, phi, problems, strict=True):
+        whole, y = with_ridge_rows(one, problem.ridge, problem.y[number])
+        w = cotangent(Triplets.of(whole, int(current.factor.rank[b])), y)[: len(one), problem.model.columns]
+        rows.append(-xp.einsum("nm,nm->m", d[b], w))
+    return xp.stack(rows)
 
 
 def _sum_by_parameter(h: Array, gradient: Array, parameters: Array, n_parameters: int) -> tuple[Array, Array]:

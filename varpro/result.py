@@ -23,6 +23,7 @@ class Status(enum.IntEnum):
     INVALID_DATA = 7
     TOO_FEW_POINTS = 8
     UNDETERMINED = 9
+    REWEIGHTING = 10
 
     @property
     def label(self) -> str:
@@ -51,6 +52,8 @@ _MESSAGES = {
     Status.INVALID_DATA: "The data hold an infinite value; mask it or set it to NaN.",
     Status.UNDETERMINED: "A parameter has no effect on the fit: its column has no amplitude, or is zero; take a "
     "smaller model, another start, or fix it.",
+    Status.REWEIGHTING: "Reweighting for the robust loss has not settled: the fit still moves from round to round; "
+    "start nearer, set loss_scale, or take 'huber' or 'soft_l1'.",
     Status.TOO_FEW_POINTS: "Fewer valid points than parameters; fix or tie parameters, or take a smaller model.",
 }
 

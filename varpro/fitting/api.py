@@ -21,7 +21,8 @@ from varpro.fitting.batch import BatchResult
 from varpro.fitting.data import make_data
 from varpro.fitting.model import Derivative, Function
 from varpro.fitting.multistart import best_start, several_starts
-from varpro.fitting.outer import cross_validated, solve
+from varpro.fitting.cross_validation import cross_validated
+from varpro.fitting.outer import solve
 from varpro.fitting.parameters import Fixed, Tied
 from varpro.fitting.request import Request, specify
 from varpro.fitting.result import FitResult

@@ -13,6 +13,8 @@ from varpro.fitting.engine import build
 from varpro.fitting.model import Derivative, Function
 from varpro.fitting.request import Request, specify
 from varpro.linalg.one_pool import one_blas_pool
+from varpro.linalg.projector import factor
+from varpro.linalg.truncation import Triplets, residual_slopes, with_ridge_rows
 
 
 class Functional:
@@ -51,32 +53,42 @@ class Functional:
             return np.inf, np.full(self._count, np.nan)
         return float(current.cost[0]), self._built.problem.linearise(current).gradient[0]
 
+    @property
+    def _linear(self) -> Any:
+        """What holds ridge and rank_tolerance: the problem, or its general form."""
+        general = getattr(self._built.problem, "general", self._built.problem)
+        return getattr(general, "inner", general)
+
+    @property
+    def _ridge(self) -> float:
+        return float(getattr(self._linear, "ridge", 0.0))  # a separate problem has it in its rows
+
     def residual(self, w: Any) -> Array:
         """(N K,) Y - Phi A, weighted, as (N, K) flattened; with a ridge its rows follow.  f = 1/2 ||residual||^2."""
         phi, y, a, _ = self._solution(w)
         rows = [_misfit(phi, y, a)]
-        ridge = getattr(self._built.problem, "ridge", 0.0)
-        if ridge:
-            rows.append(-np.sqrt(ridge) * a)
+        if self._ridge:
+            rows.append(-np.sqrt(self._ridge) * a)
         return np.concatenate([r.ravel() for r in rows])
 
     @one_blas_pool()
     def jacobian(self, w: Any) -> Array:
-        """(N K, P) full Golub-Pereyra Jacobian of the residual, without a ridge."""
-        from varpro.linalg.projector import factor
+        """Full Golub-Pereyra Jacobian of the residual, a row for each of its values, (N K, P) without a ridge.
 
-        phi, y, a, current = self._solution(w)
-        basis, residual = self._built.basis, _misfit(phi, y, a)
-        d = self._own(basis.jacobian(np.asarray(w, dtype=float)[None], self._one))
-        free = self._built.problem.weighted_columns(current.w, self._one, a[None])[0][0]
-        fac = factor(free[:, : len(y)])
-        u, pinv_t = fac.u, fac.u @ fac.back.mT
-        projected = d - u @ (u.mT @ d)
-        moments = np.einsum("knm,nk->mk", np.broadcast_to(d, (y.shape[1], *d.shape[1:])), residual)
-        out = np.zeros((*y.shape, self._count))
-        for m, (j, p) in enumerate(zip(basis.columns, basis.parameters, strict=True)):
-            out[:, :, p] -= projected[:, :, m].T * a[j] + pinv_t[:, :, j].T * moments[m]
-        return out.reshape(-1, self._count)
+        Of the truncated problem where rank_tolerance leaves singular values out.
+        """
+        phi, y, _, current = self._solution(w)
+        basis, own = self._built.basis, getattr(self._built.problem, "residual_slopes", None)
+        if own is not None:
+            slopes = own(current)
+        else:
+            d = basis.jacobian(np.asarray(w, dtype=float)[None], self._one)[0]
+            rank = factor(phi, ridge=self._ridge, rank_tolerance=self._linear.rank_tolerance).rank[0]
+            whole, y, d = with_ridge_rows(phi[0], self._ridge, y, d)
+            slopes = residual_slopes(Triplets.of(whole, int(rank)), y, d, basis.columns)
+        incidence = np.zeros((len(basis.columns), self._count))
+        incidence[np.arange(len(basis.columns)), basis.parameters] = 1.0
+        return (slopes @ incidence).reshape(-1, self._count)
 
     def coefficients(self, w: Any) -> Array:
         """(I, K) the linear parameters at w."""

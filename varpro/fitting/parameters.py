@@ -61,9 +61,9 @@ class Parameters:
         offset = self.offset if problems is None or len(self.offset) == 1 else self.offset[problems]
         return u @ self.matrix.T + offset
 
-    def of(self, problem: int) -> "Parameters":
-        """The map of one problem."""
-        return self if len(self.offset) == 1 else replace(self, offset=self.offset[problem : problem + 1])
+    def of(self, problems: Array) -> "Parameters":
+        """The map of some problems, (b,)."""
+        return self if len(self.offset) == 1 else replace(self, offset=self.offset[problems])
 
     @property
     def matrix(self) -> Array:

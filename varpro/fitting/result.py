@@ -294,7 +294,7 @@ def portable(solution: Solution) -> Solution:
     spec = replace(solution.spec, model=travelling)
     basis = replace(solution.built.basis, model=travelling)
     built: Any = replace(solution.built, problem=None, y=None, basis=basis)  # type: ignore[arg-type]
-    copy = Solution(spec, solution.outcome, built, solution.robust_weights, solution.loss)
+    copy = Solution(spec, solution.outcome, built, solution.robust_weights, solution.loss, solution.loss_scale)
     copy.__dict__.update(computed)
     return copy
 

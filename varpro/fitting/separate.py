@@ -6,26 +6,43 @@ For right-hand side k the columns at a bound, and those pinned at 1, are taken o
 
 so the Hadamard form holds with the coefficients of all columns and a basis of the passive ones only.  H and g are sums
 over the right-hand sides.  The active set is found afresh at every evaluation.  Sima and Van Huffel, Comput. Optim.
-Appl. 38 (2007) 209-228, treat the constrained functional, which is smooth in pieces.
+Appl. 38 (2007) 209-228, treat the constrained functional, which is smooth in pieces: H and g are those of the piece
+with the passive set at w, and where a column is about to change sides g is the slope on one of them.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import scipy
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
+from varpro.fitting.bounded_amplitudes import bounded_solutions
 from varpro.fitting.columns import WeightedColumns
 from varpro.fitting.general import half_square
 from varpro.gauss_newton import NormalEquations, natural_scales, scaling
 from varpro.kernels import gauss_newton as kernel
 from varpro.kernels import jacobian_products
 from varpro.linalg.projector import factor
+from varpro.linalg.truncation import NEGLIGIBLE, Triplets, cotangent, residual_slopes
 from varpro.problem import size_of_terms
 
-AT_BOUND = 1e-10
-"""A coefficient this close to its bound, relative to the largest one, is on it."""
+
+class Projection(NamedTuple):
+    """Linear problems of one right-hand side each, c of them, solved."""
+
+    a: Array
+    """(c, I)"""
+    passive: Array
+    """(c, I) bool"""
+    u: Array
+    """(c, N, I) bases of the passive columns; zero columns elsewhere"""
+    inverse_gram: Array
+    """(c, I, I)"""
+    rank: Array
+    """(c,)"""
+    left_out: Array
+    """(c,) as in linalg.projector.Factor"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +55,7 @@ class SeparateEvaluation:
     """(b, I, K)"""
     cost: Array
     rank: Array
-    """(b,) least over the right-hand sides"""
+    """(b,) least over the right-hand sides that hold a value"""
     u: Array
     """(b, K, N, I) bases of the passive columns; zero columns elsewhere"""
     inverse_gram: Array
@@ -49,6 +66,12 @@ class SeparateEvaluation:
     """(b,) 1/2 (sum_j ||phi_j|| |a_j|)^2, all right-hand sides"""
     squares: Array
     """(b, K, I) squared norms of the columns"""
+    passive: Array
+    """(b, K, I) bool"""
+    ranks: Array
+    """(b, K) of the passive columns"""
+    left_out: Array
+    """(b, K)"""
 
 
 @dataclass(frozen=True)
@@ -78,14 +101,8 @@ class SeparateProblem:
         phi = self.own_columns(self.basis.basis(w, problems), problems)
         count, n_rows, n_columns = phi.shape
         right = np.moveaxis(y, 2, 1).reshape(count, n_rows)
-        free = n_columns - self.pinned
-        known = phi[:, :, free:].sum(axis=2)
-        finite: Array = np.asarray(np.isfinite(phi).all(axis=(1, 2)))
-        a, passive = self._coefficients(np.where(finite[:, None, None], phi[:, :, :free], 0.0), right - known)
-        if self.pinned:
-            a = np.concatenate([a, np.ones((count, 1))], axis=1)
-            passive = np.concatenate([passive, np.zeros((count, 1), dtype=bool)], axis=1)
-        u, inverse, rank, a = self._project(phi, right, a, passive)
+        solved = self._solve(phi, right)
+        a = solved.a
         residual = right - np.einsum("bni,bi->bn", phi, a)
         cost = 0.5 * np.einsum("bn,bn->b", residual, residual).reshape(-1, k).sum(axis=1)
         squares = np.einsum("bni,bni->bi", phi, phi)
@@ -95,12 +112,15 @@ class SeparateProblem:
             w=w,
             a=np.moveaxis(a.reshape(-1, k, n_columns), 1, 2),
             cost=np.where(np.isfinite(cost), cost, np.inf),
-            rank=self._least_rank(rank.reshape(-1, k), problems),
-            u=u.reshape(-1, k, n_rows, n_columns),
-            inverse_gram=inverse.reshape(-1, k, n_columns, n_columns),
+            rank=self._least_rank(solved.rank.reshape(-1, k), problems),
+            u=solved.u.reshape(-1, k, n_rows, n_columns),
+            inverse_gram=solved.inverse_gram.reshape(-1, k, n_columns, n_columns),
             residual=np.moveaxis(residual.reshape(-1, k, n_rows), 1, 2),
             terms=terms,
             squares=squares.reshape(-1, k, n_columns),
+            passive=solved.passive.reshape(-1, k, n_columns),
+            ranks=solved.rank.reshape(-1, k),
+            left_out=solved.left_out.reshape(-1, k),
         )
 
     def _least_rank(self, ranks: Array, problems: Array) -> Array:
@@ -127,7 +147,11 @@ class SeparateProblem:
             .reshape(b, k, *[len(columns)] * 2)
             .sum(axis=1)
         )
-        gradient = -(moments[:, :, 0] * a[:, columns, 0]).reshape(b, k, -1).sum(axis=1)
+        each = -(moments[:, :, 0] * a[:, columns, 0]).reshape(b, k, -1)
+        for one, right in np.argwhere(current.left_out > NEGLIGIBLE):
+            w = self._cotangent(current, int(one), int(right))
+            each[one, right] = -np.einsum("nm,nm->m", d[one * k + right], w[:, columns])
+        gradient = each.sum(axis=1)
         incidence = np.zeros((len(columns), current.w.shape[1]))
         incidence[np.arange(len(columns)), parameters] = 1.0
         full = np.tril(h) + np.tril(h, -1).mT
@@ -185,48 +209,96 @@ class SeparateProblem:
             np.broadcast_to(wide, (len(array), k, *array.shape[1:])).reshape(-1, *array.shape[1:])
         )
 
-    def _coefficients(self, phi: Array, right: Array) -> tuple[Array, Array]:
-        """Bounded solutions (b, I) and which of their entries are passive; free ones come from the projection."""
-        count, _, n_columns = phi.shape
-        if not self._bounded:
-            return np.zeros((count, n_columns)), np.ones((count, n_columns), dtype=bool)
-        a = np.empty((count, n_columns))
-        for b in range(count):
-            a[b] = bounded_solution(phi[b], right[b], self.lower, self.upper)
-        near = AT_BOUND * np.abs(a).max(axis=1, keepdims=True, initial=0.0)
-        passive = (a > self.lower + near) & (a < self.upper - near)
-        return np.clip(
-            np.where(passive, a, np.where(a <= self.lower + near, self.lower, self.upper)), self.lower, self.upper
-        ), passive
+    def residual_slopes(self, current: SeparateEvaluation) -> Array:
+        """(N, K, M) derivative of the residual of one problem by each pair, with the passive sets as they are."""
+        assert len(current.w) == 1, "the Jacobian of one problem"
+        d = self.own_columns(self.basis.jacobian(current.w, current.problems), current.problems)
+        columns, out = self.basis.columns, np.empty((*current.residual.shape[1:], len(self.basis.columns)))
+        for right, slopes in enumerate(d):
+            on, parts, rest = self._passive_part(current, 0, right)
+            u, a = current.u[0, right], current.a[0, columns, right]
+            out[:, right] = -(slopes - u @ (u.T @ slopes)) * a
+            moving = np.flatnonzero(current.passive[0, right][columns])
+            place = np.cumsum(current.passive[0, right]) - 1
+            if len(on):
+                inner = place[columns[moving]]
+                out[:, right, moving] = residual_slopes(parts, rest[:, None], slopes[:, moving], inner)[:, 0]
+        return out
 
-    def _project(self, phi: Array, right: Array, a: Array, passive: Array) -> tuple[Array, Array, Array, Array]:
-        """Basis and inverse Gram matrix of the passive columns, group by group of equal active sets; a on them."""
+    def _cotangent(self, current: SeparateEvaluation, one: int, right: int) -> Array:
+        """W (N, I) of df = -<dPhi, W> for one right-hand side whose passive columns are truncated."""
+        on, parts, rest = self._passive_part(current, one, right)
+        w = np.outer(current.residual[one, :, right], current.a[one, :, right])
+        w[:, on] = cotangent(parts, rest[:, None])
+        return w
+
+    def _passive_part(self, current: SeparateEvaluation, one: int, right: int) -> tuple[Array, Triplets, Array]:
+        """The passive columns' numbers and triplets, and y less the other columns (N,)."""
+        problems = current.problems[one : one + 1]
+        phi = self.own_columns(self.basis.basis(current.w[one : one + 1], problems), problems)[right]
+        passive, a = current.passive[one, right], current.a[one, :, right]
+        rest = self.y[problems[0], :, right] - phi[:, ~passive] @ a[~passive]
+        return np.flatnonzero(passive), Triplets.of(phi[:, passive], int(current.ranks[one, right])), rest
+
+    def _solve(self, phi: Array, right: Array) -> Projection:
+        """Every linear problem: phi (c, N, I) and right (c, N), the pinned column last.
+
+        A solution without bounds that lies inside them is the one within them; only the others look for active sets.
+        """
         count, n_rows, n_columns = phi.shape
-        u, inverse = np.zeros((count, n_rows, n_columns)), np.zeros((count, n_columns, n_columns))
-        rank, a = np.zeros(count, dtype=int), a.copy()
-        for pattern in np.unique(passive, axis=0):
-            mine = np.flatnonzero((passive == pattern).all(axis=1))
-            on = np.flatnonzero(pattern)
+        free = n_columns - self.pinned
+        rest = right - phi[:, :, free:].sum(axis=2)
+        part = factor(phi[:, :, :free], rank_tolerance=self.rank_tolerance)
+        out = Projection(
+            a=np.ones((count, n_columns)),
+            passive=np.broadcast_to(np.arange(n_columns) < free, (count, n_columns)).copy(),
+            u=np.concatenate([part.u, np.zeros((count, n_rows, n_columns - free))], axis=2),
+            inverse_gram=np.zeros((count, n_columns, n_columns)),
+            rank=part.rank,
+            left_out=part.left_out,
+        )
+        out.inverse_gram[:, :free, :free] = part.inverse_gram
+        out.a[:, :free] = a = part.coefficients(rest[:, :, None])[:, :, 0]
+        if self._bounded:
+            inside = ((a > self.lower) & (a < self.upper)).all(axis=1)
+            outside = np.flatnonzero(part.finite & ~inside)
+            if len(outside):
+                self._bring_inside(phi, right, rest, out, outside)
+        return out
+
+    def _bring_inside(self, phi: Array, right: Array, rest: Array, out: Projection, rows: Array) -> None:
+        """Find the active sets of `rows` and project onto their passive columns, group by group of equal sets.
+
+        Where that leaves the bounds, by rounding or because rank_tolerance truncates it, the bounded solution stands.
+        """
+        free = phi.shape[2] - self.pinned
+        for deep, reduce in ((out.rank[rows] < free, False), (out.rank[rows] == free, True)):
+            some = rows[deep]
+            columns, y = phi[some][:, :, :free], rest[some]
+            if reduce:
+                columns, y = _compressed(out.u[some][:, :, :free], columns, y)
+            out.a[some, :free], out.passive[some, :free] = bounded_solutions(
+                columns, y, self.lower, self.upper, out.a[some, :free]
+            )
+        for pattern in np.unique(out.passive[rows], axis=0):
+            mine = rows[(out.passive[rows] == pattern).all(axis=1)]
+            on, off = np.flatnonzero(pattern), np.flatnonzero(~pattern)
+            out.u[mine], out.inverse_gram[mine], out.rank[mine], out.left_out[mine] = 0.0, 0.0, 0, 0.0
             if not len(on):
                 continue
-            off = np.flatnonzero(~pattern)
             part = factor(phi[mine][:, :, on], rank_tolerance=self.rank_tolerance)
-            rest = right[mine] - np.einsum("bni,bi->bn", phi[mine][:, :, off], a[np.ix_(mine, off)])
-            a[np.ix_(mine, on)] = part.coefficients(rest[:, :, None])[:, :, 0]
-            u[mine[:, None], :, on] = np.moveaxis(part.u, 2, 1)
-            inverse[mine[:, None, None], on[:, None], on] = part.inverse_gram
-            rank[mine] = part.rank
-        return u, inverse, rank, a
+            others = right[mine] - np.einsum("bni,bi->bn", phi[mine][:, :, off], out.a[np.ix_(mine, off)])
+            a = part.coefficients(others[:, :, None])[:, :, 0]
+            inside = ((a >= self.lower[on]) & (a <= self.upper[on])).all(axis=1)
+            out.a[np.ix_(mine[inside], on)] = a[inside]
+            out.u[mine[:, None], :, on] = np.moveaxis(part.u, 2, 1)
+            out.inverse_gram[mine[:, None, None], on[:, None], on] = part.inverse_gram
+            out.rank[mine], out.left_out[mine] = part.rank, np.where(inside, part.left_out, 0.0)
 
 
-def bounded_solution(phi: Array, y: Array, lower: Array, upper: Array) -> Array:
-    """The least-squares solution (I,) within bounds, on the triangle of a QR factorisation of phi (N, I)."""
-    q, r = np.linalg.qr(phi)
-    right = q.T @ y
-    if not np.isfinite(r).all() or not np.isfinite(right).all():
-        return np.clip(np.zeros(phi.shape[1]), lower, upper)
-    if (lower == 0).all() and np.isinf(upper).all():
-        solution: Array = scipy.optimize.nnls(r, right)[0]
-    else:
-        solution = scipy.optimize.lsq_linear(r, right, bounds=(lower, upper), method="bvls").x
-    return solution
+def _compressed(u: Array, phi: Array, y: Array) -> tuple[Array, Array]:
+    """[U^T phi; 0] (b, I + 1, I) and [U^T y; ||y - U U^T y||], which have the inner products of phi and y."""
+    inside = u.mT @ y[:, :, None]
+    outside = np.linalg.norm(y[:, :, None] - u @ inside, axis=1, keepdims=True)
+    below = np.zeros((len(phi), 1, phi.shape[2]))
+    return np.concatenate([u.mT @ phi, below], axis=1), np.concatenate([inside, outside], axis=1)[:, :, 0]

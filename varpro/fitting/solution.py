@@ -29,6 +29,8 @@ class Solution:
     """(B, N, K) that the loss multiplied the weights with"""
     loss: str = "linear"
     """which one"""
+    loss_scale: Array | None = None
+    """(B,) sigma of the loss, in units of the weighted residual; see fitting.losses_of_residuals"""
 
     @property
     def n_amplitudes(self) -> int:
@@ -147,13 +149,14 @@ class Solution:
             data, t=t, own_t=False, y=data.y[one], weights=weights, status=data.status[one], valid=data.valid[one]
         )
         model = replace(model, t=t, own_t=False, together=False)
-        spec = replace(self.spec, data=own, model=model, names=self.spec.names.of(problem))
+        spec = replace(self.spec, data=own, model=model, names=self.spec.names.of(np.array([problem])))
         arrays: dict[str, Any] = {
             name: getattr(self.outcome, name)[one]
             for name in ("u", "a", "cost", "status", "iterations", "evaluations", "rank", "effects")
         }
         robust = None if self.robust_weights is None else self.robust_weights[one]
-        solution = Solution(spec, Outcome(**arrays, history=[]), self.built, robust, self.loss)
+        scale = None if self.loss_scale is None else self.loss_scale[one]
+        solution = Solution(spec, Outcome(**arrays, history=[]), self.built, robust, self.loss, scale)
         solution.__dict__.update({name: getattr(self, name)[one] for name in COMPUTED}, kind=self.kind)
         return solution
 

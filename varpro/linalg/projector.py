@@ -38,6 +38,9 @@ class Factor:
     """(B,) kappa_1(R) where CholeskyQR2 served, else sigma_1 / sigma_rank"""
     finite: Array
     """(B,) bool; where False the problem's arrays are NaN and its rank is 0."""
+    left_out: Array
+    """(B,) largest singular value beyond the rank, relative to the least one kept; 0 where none is left out.  A CUDA
+    kernel that does not tell it gives 1 wherever the rank is short."""
 
     @property
     def inverse_gram(self) -> Array:
@@ -65,20 +68,23 @@ def factor(phi: Array, *, ridge: float = 0.0, rank_tolerance: float | None = Non
         return _on_device(phi, ridge, tolerance, rank_tolerance is None)
     phi = np.ascontiguousarray(phi, dtype=np.float64)
     finite = np.isfinite(phi.sum(axis=(1, 2))) if n_problems else np.zeros(0, dtype=bool)
-    limit = min(CHOLESKY_QR2_LIMIT, 0.1 / tolerance) if tolerance > 0 else CHOLESKY_QR2_LIMIT
+    # kappa_1 may be as little as 1 / I of kappa_2, which the tolerance is about
+    limit = min(CHOLESKY_QR2_LIMIT, 1 / (max(10, n_columns) * tolerance)) if tolerance > 0 else CHOLESKY_QR2_LIMIT
     if n_rows >= n_columns or ridge > 0:
         u, _, back, condition, info = kernel.cholesky_qr2(phi, ridge)
         gated = (info == 0) & (condition < limit) & finite
     else:
         u, back = np.empty_like(phi), np.empty((n_problems, n_columns, n_columns))
         condition, gated = np.full(n_problems, np.inf), np.zeros(n_problems, dtype=bool)
-    rank = np.full(n_problems, n_columns)
+    rank, left_out = np.full(n_problems, n_columns), np.zeros(n_problems)
     for b in np.flatnonzero(~gated):
         if finite[b]:
-            u[b], back[b], rank[b], condition[b] = _truncated(phi[b], ridge, tolerance, rank_tolerance is None)
+            u[b], back[b], rank[b], condition[b], left_out[b] = _truncated(
+                phi[b], ridge, tolerance, rank_tolerance is None
+            )
         else:
             u[b], back[b], rank[b], condition[b] = np.nan, np.nan, 0, np.inf
-    return Factor(u, back, rank, condition, finite)
+    return Factor(u, back, rank, condition, finite, left_out)
 
 
 def _on_device(phi: Array, ridge: float, tolerance: float, rescale: bool) -> Factor:
@@ -86,17 +92,20 @@ def _on_device(phi: Array, ridge: float, tolerance: float, rescale: bool) -> Fac
     if phi.shape[2] <= on_device.PROJECTOR_COLUMNS:
         u, back, *small = on_device.projector(phi, ridge=ridge, tolerance=tolerance, rescale=rescale)
         rank, condition, finite = (to_host(a) for a in small)
-        return Factor(u, back, rank.astype(np.int64), condition, finite != 0)
+        short = np.where(finite != 0, rank < min(phi.shape[2], phi.shape[1] if ridge == 0 else phi.shape[2]), False)
+        return Factor(u, back, rank.astype(np.int64), condition, finite != 0, short.astype(float))
     xp, (count, _, columns) = namespace(phi), phi.shape
     finite = to_host(xp.isfinite(phi.sum(axis=(1, 2))))
     u, back = xp.full(phi.shape, np.nan), xp.full((count, columns, columns), np.nan)
-    rank, condition = np.zeros(count, dtype=np.int64), np.full(count, np.inf)
+    rank, condition, left_out = np.zeros(count, dtype=np.int64), np.full(count, np.inf), np.zeros(count)
     for b in np.flatnonzero(finite):
-        u[b], back[b], rank[b], condition[b] = _by_svd(phi[b].astype(np.float64), ridge, tolerance, rescale)
-    return Factor(u, back, rank, condition, finite)
+        u[b], back[b], rank[b], condition[b], left_out[b] = _by_svd(
+            phi[b].astype(np.float64), ridge, tolerance, rescale
+        )
+    return Factor(u, back, rank, condition, finite, left_out)
 
 
-def _by_svd(phi: Any, ridge: float, tolerance: float, rescale: bool) -> tuple[Any, Any, int, float]:
+def _by_svd(phi: Any, ridge: float, tolerance: float, rescale: bool) -> tuple[Any, Any, int, float, float]:
     """As _truncated, with an SVD of R in every case: the vendor has no triangular inverse that is worth a call."""
     xp, (n_rows, n_columns) = namespace(phi), phi.shape
     rows = phi if ridge == 0 else xp.concatenate([phi, np.sqrt(ridge) * xp.eye(n_columns)])
@@ -105,19 +114,29 @@ def _by_svd(phi: Any, ridge: float, tolerance: float, rescale: bool) -> tuple[An
     if rescale and len(r) == n_columns and bool((size > 0).all()):
         left, s, vt = xp.linalg.svd(r / size, full_matrices=False)
         if bool(s[-1] > tolerance * s[0]):
-            return q[:n_rows] @ left, (vt.T / s) / size[:, None], n_columns, float(s[0] / s[-1])
+            return q[:n_rows] @ left, (vt.T / s) / size[:, None], n_columns, float(s[0] / s[-1]), 0.0
     left, s, vt = xp.linalg.svd(r, full_matrices=False)
     rank = int((s > tolerance * s[0]).sum()) if bool(s[0] > 0) else 0
     u, back = xp.zeros((n_rows, n_columns)), xp.zeros((n_columns, n_columns))
     u[:, :rank] = q[:n_rows] @ left[:, :rank]
     back[:, :rank] = vt[:rank].T / s[:rank]
-    return u, back, rank, float(s[0] / s[rank - 1]) if rank else np.inf
+    return u, back, rank, *_ratios(s, rank)
 
 
-def _truncated(phi: Array, ridge: float, tolerance: float, rescale: bool) -> tuple[Array, Array, int, float]:
-    """U, V S^-1, rank and sigma_1 / sigma_rank of one (augmented) Phi by Householder QR and an SVD of R.
+def _ratios(s: Any, rank: int) -> tuple[float, float]:
+    """sigma_1 / sigma_rank, and sigma_(rank+1) / sigma_rank where there is one."""
+    if not rank:
+        return np.inf, 0.0
+    return float(s[0] / s[rank - 1]), float(s[rank] / s[rank - 1]) if rank < len(s) else 0.0
 
-    rescale : columns that are independent once they have unit norm are not truncated, however different their units.
+
+def _truncated(phi: Array, ridge: float, tolerance: float, rescale: bool) -> tuple[Array, Array, int, float, float]:
+    """U, V S^-1, rank, sigma_1 / sigma_rank and sigma_(rank+1) / sigma_rank of one (augmented) Phi: Householder QR,
+    then an SVD of R.
+
+    rescale : columns that are independent once they have unit norm are not truncated, however different their units;
+    where they are not, it is Phi as it stands that is truncated, with all its units: the cut and the coefficients of
+    least norm are then those of one matrix, and so is the gradient.
     """
     n_rows, n_columns = phi.shape
     rows = phi if ridge == 0 else np.vstack([phi, np.sqrt(ridge) * np.eye(n_columns)])
@@ -128,10 +147,10 @@ def _truncated(phi: Array, ridge: float, tolerance: float, rescale: bool) -> tup
             s = np.linalg.svd(r / size, compute_uv=False)
             if s[-1] > tolerance * s[0]:
                 back = scipy.linalg.solve_triangular(r / size, np.eye(n_columns), check_finite=False) / size[:, None]
-                return q[:n_rows], back, n_columns, float(s[0] / s[-1])
+                return q[:n_rows], back, n_columns, float(s[0] / s[-1]), 0.0
     left, s, vt = np.linalg.svd(r, full_matrices=False)
     rank = int(np.count_nonzero(s > tolerance * s[0])) if s.size and s[0] > 0 else 0
     u, back = np.zeros((n_rows, n_columns)), np.zeros((n_columns, n_columns))
     u[:, :rank] = q[:n_rows] @ left[:, :rank]
     back[:, :rank] = vt[:rank].T / s[:rank]
-    return u, back, rank, float(s[0] / s[rank - 1]) if rank else np.inf
+    return u, back, rank, *_ratios(s, rank)

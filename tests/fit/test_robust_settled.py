@@ -1,0 +1,103 @@
+"""A robust fit that says success is at a minimum of its loss, in any unit; one that has not settled says so."""
+
+import numpy as np
+import pytest
+import scipy.optimize
+
+import varpro
+from tests.fit.problems import decay_data, decays
+from varpro.fitting import robust
+from varpro.fitting.losses_of_residuals import LOSSES, residual_loss
+from varpro.result import Status
+
+T = np.linspace(0, 10, 83)
+
+
+def decay(t, w):
+    return np.stack([np.exp(-t / w[0]), np.ones_like(t)], -1)
+
+
+def spoiled(seed, fraction=0.3, right=None):
+    rng = np.random.default_rng(seed)
+    shape = (83,) if right is None else (83, right)
+    y = (decay(T, [2.5]) @ [3.0, 0.5]).reshape(83, *[1] * (len(shape) - 1)) + 0.05 * rng.standard_normal(shape)
+    return y + (rng.random(shape) < fraction) * (rng.standard_normal(shape) + seed % 3)
+
+
+def loss_of(fit, y, x, loss):
+    size = np.abs(decay(T, x[:1]) @ x[1:] - y)[None, :, None]
+    return residual_loss(loss).total(size, fit._solution.loss_scale)[0]
+
+
+@pytest.mark.parametrize("loss", LOSSES[1:])
+@pytest.mark.parametrize("seed", range(4))
+def test_scipy_finds_no_lower_loss_from_the_fit(loss, seed):
+    y = spoiled(seed)
+    fit = varpro.fit(decay, T, y, [1.2], loss=loss)
+    assert fit.success
+    sigma, start = float(fit._solution.loss_scale[0]), np.concatenate([fit.nonlinear, fit.linear])
+    tight = {"xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 2000, "x_scale": "jac"}
+    best = scipy.optimize.least_squares(
+        lambda x: decay(T, x[:1]) @ x[1:] - y, start, loss=loss, f_scale=sigma, **tight
+    )
+    ours = loss_of(fit, y, start, loss)
+    assert ours <= best.cost * (1 + 1e-6)
+    assert ours == pytest.approx(loss_of(fit, y, best.x, loss), rel=1e-6)
+    assert sigma == pytest.approx(1.4826 * np.median(np.abs(y - fit.fitted)), rel=0.02)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_weight_and_slope_are_derivatives_of_rho(loss):
+    kind, z, h = residual_loss(loss), np.array([0.0, 0.3, 0.9, 1.2, 4.0, 1e3]), 1e-6
+    slope = (kind.rho((z + h) ** 2) - kind.rho((z - h) ** 2)) / (2 * h)
+    np.testing.assert_allclose(2 * z * kind.weight(z * z), slope, rtol=1e-6, atol=1e-8)
+    psi = [v * kind.weight(v * v) for v in (z + h, z - h)]
+    np.testing.assert_allclose(kind.slope(z * z), (psi[0] - psi[1]) / (2 * h), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("factor", [1e-15, 1e-7, 1e15])
+@pytest.mark.parametrize("loss", ["huber", "cauchy"])
+def test_the_unit_of_the_data_changes_nothing(loss, factor):
+    y = spoiled(5)
+    plain, other = (varpro.fit(decay, T, k * y, [1.2], loss=loss) for k in (1.0, factor))
+    assert other.success
+    np.testing.assert_allclose(other.nonlinear, plain.nonlinear, rtol=1e-5)
+    np.testing.assert_allclose(other._solution.loss_scale, factor * plain._solution.loss_scale, rtol=1e-5)
+
+
+def test_rounds_that_run_out_are_no_success_and_say_what_has_not_settled(monkeypatch):
+    monkeypatch.setattr(robust, "REWEIGHTINGS", 2)
+    fit = varpro.fit(decay, T, spoiled(5), [1.2], loss="cauchy")
+    assert fit.status is Status.REWEIGHTING
+    assert not fit.success
+    assert "weighting" in fit.message
+
+
+def test_exact_data_with_outliers_give_the_exact_parameters():
+    y = decay(T, [2.5]) @ [3.0, 0.5]
+    y[::5] += 2.0
+    for loss in ("soft_l1", "cauchy"):
+        fit = varpro.fit(decay, T, 1e-9 * y, [1.2], loss=loss)
+        np.testing.assert_allclose(fit.nonlinear, [2.5], rtol=1e-6)
+
+
+def test_a_batch_with_empty_and_masked_problems_is_the_fits_alone():
+    y = np.stack([spoiled(1), np.zeros(83), spoiled(2), spoiled(3)])
+    mask = np.ones(y.shape, dtype=bool)
+    mask[2, 40:], mask[3] = False, False
+    many = varpro.fit_batch(decay, T, y, [1.2], loss="cauchy", mask=mask, cost_tolerance=1e-14, step_tolerance=1e-9)
+    assert many.status[3] == Status.TOO_FEW_POINTS
+    for b in (0, 2):
+        alone = varpro.fit(decay, T, y[b], [1.2], loss="cauchy", mask=mask[b])
+        np.testing.assert_allclose(many.nonlinear[b], alone.nonlinear, rtol=1e-4)
+        assert many.success[b]
+
+
+def test_complex_data_several_right_hand_sides_and_their_weights_settle():
+    y = spoiled(4, 0.1) + 1j * spoiled(6, 0.1)
+    assert varpro.fit(decay, T, y, [1.2], loss="soft_l1").success
+    weights = np.random.default_rng(2).uniform(0.5, 2.0, (83, 3))
+    assert varpro.fit(decay, T, spoiled(7, 0.1, right=3), [1.2], loss="huber", weights=weights).success
+    t, y = decay_data(n=80, noise=0.05)
+    y[::9] += 2.0
+    assert varpro.fit(decays, t, y, [2.0, 6.5], loss="huber", linear="nonnegative", ridge=1e-3).success
