@@ -10,7 +10,8 @@ from varpro.errors import ShapeError
 from varpro.fitting.arguments import check_backend, require_fittable
 from varpro.fitting.data import make_data
 from varpro.fitting.engine import build
-from varpro.fitting.model import Derivative, Function
+from varpro.fitting.make_model import Derivative
+from varpro.fitting.model import Function
 from varpro.fitting.request import Request, specify
 from varpro.linalg.one_pool import one_blas_pool
 
@@ -67,7 +68,7 @@ class Functional:
 
         phi, y, a, current = self._solution(w)
         basis, residual = self._built.basis, _misfit(phi, y, a)
-        d = self._own(basis.jacobian(np.asarray(w, dtype=float)[None], self._one))
+        d = self._own(basis.jacobian(np.asarray(w, dtype=float)[None], self._one, fine=True))
         free = self._built.problem.weighted_columns(current.w, self._one, a[None])[0][0]
         fac = factor(free[:, : len(y)])
         u, pinv_t = fac.u, fac.u @ fac.back.mT
