@@ -6,8 +6,8 @@ from varpro import models
 from varpro.dmd import dmd
 from varpro.errors import BackendError, ConfigError, DataError, OutputError, ShapeError, VarproError
 from varpro.fitting.api import fit, fit_batch
+from varpro.fitting.check_derivative import check_derivative
 from varpro.fitting.functional import functional
-from varpro.fitting.model import check_derivative
 from varpro.result import Status
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from varpro.fitting.arguments import (
 )
 from varpro.fitting.batch import BatchResult
 from varpro.fitting.data import make_data
-from varpro.fitting.model import Derivative, Function
+from varpro.fitting.make_model import Derivative
+from varpro.fitting.model import Function
 from varpro.fitting.multistart import best_start, several_starts
 from varpro.fitting.cross_validation import cross_validated
 from varpro.fitting.outer import solve
@@ -49,6 +50,7 @@ def fit(
     w0: Any = None,
     *,
     derivative: Derivative = None,
+    scale: Any = None,
     names: Sequence[str] | None = None,
     linear_names: Sequence[str] | None = None,
     weights: Any = None,
@@ -86,6 +88,8 @@ def fit(
     w0 : (P,) start, real or complex; None for a ready model, which guesses.
     derivative : (pairs, columns): pairs (M, 2) of column j and parameter p, columns(t, w) -> (N, M) the derivatives of
         column j by parameter p; 'complex-step' or 'differences'; None takes the model's own, else the better of both.
+    scale : (P,) or {name: value}, the typical size of a change of each parameter, where numeric derivatives begin to
+        look for steps that suit the columns; by default the size of w0 or of the bounds.
     weights : (N,) or (N, K), multiply the residual (1 / error).  absolute_sigma : they are known errors, so the
         covariance is not scaled with the residual.  mask : bool, True = use.
     bounds : (lower, upper) or {name: (lower, upper)} on w, kept at every step.  fixed : names, or {name: value}.
@@ -110,6 +114,7 @@ def fit(
     start = starting_values(model, data, w0)
     request = Request(
         derivative=derivative,
+        scale=scale,
         names=names,
         bounds=bounds,
         fixed=fixed,
@@ -149,6 +154,7 @@ def fit_batch(
     w0: Any = None,
     *,
     derivative: Derivative = None,
+    scale: Any = None,
     names: Sequence[str] | None = None,
     linear_names: Sequence[str] | None = None,
     weights: Any = None,
@@ -200,6 +206,7 @@ def fit_batch(
     start = starting_values(model, data, w0)
     request = Request(
         derivative=derivative,
+        scale=scale,
         names=names,
         bounds=bounds,
         fixed=fixed,

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.fitting.model import make_model
 from varpro.fitting.solution import Solution
 from varpro.statistics import NULL_PART, Uncertainty
 
@@ -46,15 +45,10 @@ def band_width(solution: Solution, u: Uncertainty, t: Array) -> Array:
 
 def _columns(solution: Solution, t: Array) -> tuple[Array, Array, Any]:
     """Phi (N', I'), D (N', M') at t and the basis that they come from."""
-    old = solution.spec.model
-    derivative: Any = old.derivative if old.columns_function is None else (old.pairs, old.columns_function)
-    w = solution.nonlinear[:1]
-    model = make_model(old.function, t, w, len(t), own_t=False, derivative=derivative, batch=False)
-    if old.columns_function is None:
-        model.pairs = old.pairs
+    model = solution.spec.model.at(t, len(t))
     basis = replace(solution.built.basis, model=model, weights=None, extra_rows=None, excluded=None)
     one = np.zeros(1, dtype=int)
-    return basis.basis(solution.outcome.u, one)[0], basis.jacobian(solution.outcome.u, one)[0], basis
+    return basis.basis(solution.outcome.u, one)[0], basis.jacobian(solution.outcome.u, one, fine=True)[0], basis
 
 
 def _reaches(rows: Array, size: Array, null: Array) -> Array:

@@ -96,10 +96,22 @@ class FitBasis:
             phi = phi @ self.mixing
         return self._rows(phi, problems, self.extra_rows)
 
-    def jacobian(self, u: Array, problems: Array, dtype: str = "float64") -> Array:
-        """D of b problems."""
+    def jacobian(self, u: Array, problems: Array, dtype: str = "float64", *, fine: bool = False) -> Array:
+        """D of b problems; fine: to the last digit, for statistics."""
         with np.errstate(all="ignore"):
-            d = self.model.derivatives(self.w(u, problems), problems)
+            d = self.model.derivatives(self.w(u, problems), problems, fine=fine)
+        return self._pairs(d, problems).astype(dtype, copy=False)
+
+    def both(self, u: Array, problems: Array) -> tuple[Array, Array]:
+        """Phi and D for a step of a search: numeric derivatives have Phi already, and cost less than `jacobian`."""
+        if not self.plain:
+            return self.basis(u, problems), self.jacobian(u, problems)
+        with np.errstate(all="ignore"):
+            phi, d = self.model.both(self.w(u, problems), problems)
+        return self._rows(phi, problems, None), self._pairs(d, problems)
+
+    def _pairs(self, d: Array, problems: Array) -> Array:
+        """The model's D for the pairs that are searched, real, with rows weighted."""
         if not self._all_pairs:
             d = d[:, :, self._take] * self._scale
         if self.complex_data:
@@ -108,7 +120,7 @@ class FitBasis:
         if self._spread is not None:
             d = d @ self._spread
         extra = None if self.extra_rows is None else np.zeros((len(self.extra_rows), d.shape[2]))
-        return self._rows(d, problems, extra).astype(dtype, copy=False)
+        return self._rows(d, problems, extra)
 
     def _rows(self, a: Array, problems: Array, extra: Array | None) -> Array:
         """Rows weighted, those left out 0, and the extra ones below."""

@@ -12,7 +12,7 @@ on a bound for that right-hand side zero; free (b, K, I') bool, the amplitudes t
 
 def shared_columns(basis: FitBasis, ridge: float, u: Array, problems: Array, a: Array) -> WeightedColumns:
     """Those of problems whose right-hand sides share them, every amplitude free."""
-    phi, d = basis.basis(u, problems)[:, None], basis.jacobian(u, problems)[:, None]
+    phi, d = basis.basis(u, problems)[:, None], basis.jacobian(u, problems, fine=True)[:, None]
     if ridge > 0:
         rows = np.sqrt(ridge) * np.eye(phi.shape[3])
         phi = np.concatenate([phi, np.broadcast_to(rows, (len(phi), 1, *rows.shape))], axis=2)

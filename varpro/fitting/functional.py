@@ -10,7 +10,8 @@ from varpro.errors import ShapeError
 from varpro.fitting.arguments import check_backend, require_fittable
 from varpro.fitting.data import make_data
 from varpro.fitting.engine import build
-from varpro.fitting.model import Derivative, Function
+from varpro.fitting.make_model import Derivative
+from varpro.fitting.model import Function
 from varpro.fitting.request import Request, specify
 from varpro.linalg.one_pool import one_blas_pool
 from varpro.linalg.projector import factor

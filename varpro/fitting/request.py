@@ -18,8 +18,9 @@ from varpro.fitting.arguments import (
 from varpro.fitting.data import Data
 from varpro.fitting.engine import Spec
 from varpro.fitting.fixed_term import with_fixed_term
-from varpro.fitting.model import Derivative, Function, make_model
-from varpro.fitting.parameters import Fixed, Tied, make_parameters
+from varpro.fitting.make_model import Derivative, make_model, scale_of
+from varpro.fitting.model import Function
+from varpro.fitting.parameters import Fixed, Parameters, Tied, make_parameters
 from varpro.solvers.damping import DampingRule
 from varpro.solvers.termination import Termination
 
@@ -38,6 +39,7 @@ class Request:
     ridge: Any = 0.0
     fixed_term: Function | None = None
     fixed_term_derivative: Function | None = None
+    scale: Any = None
     jacobian: str = "golub-pereyra"
     rank_tolerance: float | None = None
     termination: Termination = field(default_factory=Termination)
@@ -54,8 +56,7 @@ def specify(
     if request.jacobian not in ("golub-pereyra", "kaufman"):
         raise ConfigError(f"jacobian is {request.jacobian!r}; choose 'golub-pereyra' or 'kaufman'")
     linear = linear_options(request.linear, request.linear_equality, request.ridge, request.fixed_term is not None)
-    function, derivative = with_fixed_term(model, request.derivative, request.fixed_term, request.fixed_term_derivative)
-    user = make_model(function, data.t, w0, data.y.shape[1], own_t=data.own_t, derivative=derivative, batch=batch)
+    function = with_fixed_term(model, request.fixed_term, request.fixed_term_derivative)
     real, labels = _real_parameters(model, w0, request.names)
     names = make_parameters(
         real,
@@ -64,6 +65,16 @@ def specify(
         fixed=request.fixed,
         tied=request.tied,
         natural=natural_bounds(model, data),
+    )
+    user = make_model(
+        function,
+        data.t,
+        w0,
+        data.y.shape[1],
+        own_t=data.own_t,
+        derivative=request.derivative,
+        batch=batch,
+        **_displacements(names, request.scale, w0),
     )
     u0 = into_natural(model, real, names)
     if guessed:
@@ -82,6 +93,20 @@ def specify(
         damping=request.damping,
     )
     return spec, u0
+
+
+def _displacements(names: Parameters, scale: Any, w0: Array) -> dict[str, Any]:
+    """How far, and which, parameters of the model numeric derivatives may displace."""
+    count = w0.shape[1]
+    moves, limits = names.source >= 0, [np.full(len(names.source), end) for end in (-np.inf, np.inf)]
+    for p in np.flatnonzero(moves):  # w_p = factor u_f + offset
+        f = names.source[p]
+        ends = names.factor[p] * np.array([names.lower[f], names.upper[f]]) + names.offset[0, p]
+        limits[0][p], limits[1][p] = ends.min(), ends.max()
+    sizes = scale_of(scale, names.names[:count])
+    if np.iscomplexobj(w0):  # displaced along the real axis
+        moves = moves[:count] | moves[count:]
+    return {"limits": (limits[0][:count], limits[1][:count]), "scale": sizes, "moving": moves}
 
 
 def _real_parameters(model: Any, w0: Array, names: Sequence[str] | None) -> tuple[Array, Sequence[str] | None]:

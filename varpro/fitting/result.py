@@ -288,7 +288,7 @@ def portable(solution: Solution) -> Solution:
     from dataclasses import replace
 
     model = solution.spec.model
-    kept = {name: _or_none(getattr(model, name)) for name in ("function", "columns_function")}
+    kept = {name: _or_none(getattr(model, name)) for name in ("function", "columns_function", "numeric_function")}
     computed = {name: getattr(solution, name) for name in (*COMPUTED, "kind", "own_data")}
     travelling = replace(model, **kept)
     spec = replace(solution.spec, model=travelling)

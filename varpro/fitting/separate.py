@@ -187,7 +187,7 @@ class SeparateProblem:
         if self.pinned:
             free[:, :, -1] = False
         alike = free[:, :1] if self.weights is None and (free == free[:, :1]).all() else free
-        phi, d = self.basis.basis(u, problems), self.basis.jacobian(u, problems)
+        phi, d = self.basis.basis(u, problems), self.basis.jacobian(u, problems, fine=True)
         if self.weights is None:
             return phi[:, None] * alike[:, :, None, :], d[:, None], free
         shape = (len(a), a.shape[2], phi.shape[1])

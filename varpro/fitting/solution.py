@@ -148,7 +148,7 @@ class Solution:
         own = replace(
             data, t=t, own_t=False, y=data.y[one], weights=weights, status=data.status[one], valid=data.valid[one]
         )
-        model = replace(model, t=t, own_t=False, together=False)
+        model = model.of(problem)
         spec = replace(self.spec, data=own, model=model, names=self.spec.names.of(np.array([problem])))
         arrays: dict[str, Any] = {
             name: getattr(self.outcome, name)[one]

@@ -1,0 +1,191 @@
+"""A user's function made ready for a fit: its shape, where its derivative comes from, and how it is called."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import ConfigError, ShapeError
+from varpro.fitting.fixed_term import TermColumn, WithFixedTerm, joined_columns
+from varpro.fitting.model import Copying, Function, UserModel, takes_many, wide
+from varpro.fitting.trial import first_guess, numeric_derivative
+
+Derivative = tuple[Any, Function] | Literal["complex-step", "differences"] | None
+METHODS = (None, "complex-step", "differences")
+
+
+def make_model(
+    function: Function,
+    t: Array,
+    w0: Array,
+    n_rows: int,
+    *,
+    own_t: bool,
+    derivative: Derivative,
+    batch: bool,
+    limits: tuple[Array, Array] | None = None,
+    scale: Array | None = None,
+    moving: Array | None = None,
+) -> UserModel:
+    """Try the model at w0 (B, P), find its shape, its nonzero derivatives, and how to call it.
+
+    limits : (P,) lower and upper, which numeric derivatives do not leave.  scale (P,) : typical changes; NaN where not
+    known.  moving (P,) bool : parameters whose derivatives are wanted; default all.
+    Raises ShapeError where it does not return (N, I), ConfigError where no derivative can be had.
+    """
+    ready = _ready_model(function, t, w0, n_rows, own_t) if derivative is None else None
+    if ready is not None:
+        return ready
+    model = UserModel(function, t, own_t, w0.shape[1])
+    raw = np.asarray(model._call_one(function, w0[0], 0))
+    if raw.ndim != 2 or raw.shape[0] != n_rows or raw.shape[1] < 1:
+        raise ShapeError(
+            f"the model returned shape {raw.shape} for t with {n_rows} points; it needs (N, I): "
+            f"one row a point, one column a basis function"
+        )
+    first = np.array(wide(raw))
+    model.shape, model.is_complex = (n_rows, first.shape[1]), np.iscomplexobj(first)
+    given, method = _split(model, function, derivative, w0)
+    if given is not None:
+        _set_analytic(model, given, w0, first, raw)
+    if batch and len(w0) > 1 and (own_t or t.ndim == 1):
+        model.together = all(
+            takes_many(model, f, w0, shape)
+            for f, shape in (
+                (model.function, model.shape),
+                (model.columns_function, (n_rows, len(model.pairs))),
+                (model.numeric_function, (n_rows, model.numeric_columns)),
+            )
+            if f is not None
+        )
+    if method != "analytic":
+        _set_numeric(model, method, w0, raw, batch=batch, limits=limits, scale=scale, moving=moving)
+    return model
+
+
+def _ready_model(function: Any, t: Array, w0: Array, n_rows: int, own_t: bool) -> UserModel | None:
+    """A model of varpro.models that is compiled, which need not be tried; None for any other."""
+    names = getattr(function, "parameter_names", None)
+    if names is None or not hasattr(function, "program"):
+        return None
+    if w0.shape[1] != len(names):
+        raise ShapeError(f"w0 has {w0.shape[1]} values; the model has {len(names)} parameters: {', '.join(names)}")
+    program = function.program()
+    if program is None or np.iscomplexobj(w0) or t.dtype != np.float64 or t.ndim != 1 + own_t:
+        return None
+    model = UserModel(function, t, own_t, w0.shape[1], "analytic", function.pairs.astype(np.int32), function.columns)
+    model.shape, model.program, model.together = (n_rows, len(function.column_names)), program, True
+    return model
+
+
+def _split(
+    model: UserModel, function: Any, derivative: Derivative, w0: Array
+) -> tuple[tuple[Array, Function] | None, str | None]:
+    """(pairs, columns) that are given, or None, and how the rest is differentiated: a method, or "analytic"."""
+    term = function if isinstance(function, WithFixedTerm) else None
+    plain = function if term is None else term.model
+    if derivative is None and hasattr(plain, "pairs") and hasattr(plain, "columns"):
+        derivative = (plain.pairs, plain.columns)
+        program = plain.program() if hasattr(plain, "program") and term is None else None
+        model.program = None if program is None or np.iscomplexobj(w0) else program
+    if not isinstance(derivative, tuple) and derivative not in METHODS:
+        raise ConfigError(
+            f"derivative is {derivative!r}; give (pairs, columns), 'complex-step', 'differences' or None"
+        )
+    if term is None:
+        return (derivative, "analytic") if isinstance(derivative, tuple) else (None, derivative)
+    last = np.stack([np.full(w0.shape[1], model.n_columns - 1), np.arange(w0.shape[1])], axis=1)
+    if isinstance(derivative, tuple):
+        pairs = np.asarray(derivative[0]).reshape(-1, 2)
+        if term.derivative is not None:
+            return (np.concatenate([pairs, last]), joined_columns(derivative[1], term.derivative)), "analytic"
+        model.numeric_function, model.numeric_columns = TermColumn(term.term), 1
+        return (pairs, derivative[1]), None
+    if term.derivative is None:
+        return None, derivative
+    model.numeric_function, model.numeric_columns = term.model, model.n_columns - 1
+    return (last, term.derivative), derivative
+
+
+def _set_analytic(
+    model: UserModel, derivative: tuple[Any, Function], w0: Array, first: Array, raw: Array
+) -> None:
+    """Check the pairs, and the columns at w0, where Phi is `first`, a copy of `raw`."""
+    pairs = np.asarray(derivative[0])
+    if pairs.ndim != 2 or pairs.shape[1] != 2:
+        raise ShapeError(f"derivative: pairs have shape {pairs.shape}; they need (M, 2): column, parameter")
+    outside = (pairs < 0).any(axis=1) | (pairs[:, 0] >= model.n_columns) | (pairs[:, 1] >= model.n_parameters)
+    if outside.any():
+        worst = tuple(int(v) for v in pairs[outside][0])
+        raise ConfigError(
+            f"derivative: pair {worst} is outside the model's {model.n_columns} columns "
+            f"and {model.n_parameters} parameters"
+        )
+    model.pairs, model.columns_function, model.derivative = pairs.astype(np.int32), derivative[1], "analytic"
+    d = np.asarray(model._call_one(derivative[1], w0[0], 0))
+    if d.shape != (model.shape[0], len(pairs)):
+        raise ShapeError(
+            f"derivative's columns returned shape {d.shape}; "
+            f"for {len(pairs)} pairs they must be {(model.shape[0], len(pairs))}"
+        )
+    model.tried = (w0[0].copy(), first, np.array(wide(d)))
+    if np.may_share_memory(raw, d):  # one buffer for both: neither outlives the other
+        model.function, model.columns_function = Copying(model.function), Copying(derivative[1])
+
+
+def _set_numeric(
+    model: UserModel, method: str | None, w0: Array, raw: Array, *, batch: bool, limits: tuple[Array, Array] | None,
+    scale: Array | None, moving: Array | None,
+) -> None:  # fmt: skip
+    """Find out how the model, or the part of it that has no derivative, is differentiated, and join its pairs."""
+    count = w0.shape[1]
+    lower, upper = limits if limits is not None else (np.full(count, -np.inf), np.full(count, np.inf))
+    if not np.iscomplexobj(w0):
+        w0 = np.clip(w0, lower, upper)  # a start that was guessed knows of no bounds
+    target = model.numeric_function
+    first = model._differentiated(w0[:1], np.zeros(1, dtype=int))[0]
+    searched = np.ones(count, dtype=bool) if moving is None else moving
+    of_term = isinstance(target, TermColumn)
+    model.numeric = numeric_derivative(
+        model._differentiated, w0, first, wanted=method, guess=first_guess(w0, lower, upper, scale),
+        lower=lower, upper=upper, moving=searched, own_t=model.own_t,
+        together=model.together, single=raw.dtype in (np.float32, np.complex64),
+        real=not (model.is_complex or np.iscomplexobj(w0)), batch=batch and (target is None or of_term),
+    )  # fmt: skip
+    own = model.numeric.plan.pairs
+    if of_term:
+        own = own + np.array([[model.n_columns - 1, 0]])
+    model.pairs = np.concatenate([model.pairs, own]).astype(np.int32)
+    model.derivative = "complex-step" if model.numeric.exact else "differences"
+    if not len(own) and model.columns_function is not None:  # a term, or a model, that no parameter moves
+        model.numeric, model.numeric_function, model.derivative = None, None, "analytic"
+    dead = np.setdiff1d(np.flatnonzero(searched), model.pairs[:, 1])
+    if len(dead) and not batch:
+        p = int(dead[0])
+        raise ConfigError(
+            f"parameter {p} moves no column of the model at w0 = {w0[0, p]:g}, nor near it; "
+            "start where it has an effect, or leave it out"
+        )
+
+
+def scale_of(scale: Any, names: Sequence[str]) -> Array | None:
+    """(P,) typical sizes from a number, (P,) numbers or {name: number}; NaN where not given.  Raises ConfigError."""
+    if scale is None:
+        return None
+    sizes = np.full(len(names), np.nan)
+    if isinstance(scale, dict):
+        for key, value in scale.items():
+            if isinstance(key, str) and key not in names:
+                raise ConfigError(f"scale: no parameter is called {key!r}; there are {', '.join(names)}")
+            sizes[names.index(key) if isinstance(key, str) else key] = value
+    else:
+        given = np.asarray(scale, dtype=float)
+        if given.shape not in ((), sizes.shape):
+            raise ShapeError(f"scale has shape {given.shape}; it needs one for each of the {len(names)} parameters")
+        sizes[:] = given
+    wrong = np.flatnonzero(~(np.isnan(sizes) | ((sizes > 0) & np.isfinite(sizes))))
+    if wrong.size:
+        p = int(wrong[0])
+        raise ConfigError(f"scale of {names[p]} is {sizes[p]:g}; it needs a finite number above 0")
+    return sizes

@@ -1,0 +1,211 @@
+"""Difference formulas for the derivative of a model's columns, and the points where they want the model.
+
+    central, 4th order    (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / (12 h)              error  h^4 f^(5) / 30
+    sided, 4th order      (-25 f(0) + 48 f(h) - 36 f(2h) + 16 f(3h) - 3 f(4h)) / (12 h)      h^4 f^(5) / 5
+    central, 2nd order    (f(h) - f(-h)) / (2 h)                                             h^2 f''' / 6
+    sided, 2nd order      (-3 f(0) + 4 f(h) - f(2h)) / (2 h)                                 h^2 f''' / 3
+
+The sided ones serve where a bound, or the end of the model's domain, is near.  Fornberg, Math. Comp. 51 (1988) 699-706.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from varpro.arrays import Array
+
+Values = Callable[[Array, Array], Array]
+"""(w (b, P), problems (b,)) -> columns (b, N, I)"""
+Index = slice | Array
+STACKED = 1 << 15
+"""Numbers up to which points are evaluated in one call: beyond them the call's own cost is lost in the arithmetic."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A central formula and the sided one of the same order with as many points."""
+
+    nodes: Array
+    """(2, K) in steps: central, sided"""
+    slope: Array
+    """(2, K) weights of the first derivative, of the points but f(0)"""
+    slope_base: tuple[float, float]
+    third: Array
+    """(2, K) weights of h^3 f'''; zeros where the formula cannot tell"""
+    third_base: tuple[float, float]
+
+
+FOURTH = Rule(
+    np.array([[1.0, -1.0, 2.0, -2.0], [1.0, 2.0, 3.0, 4.0]]),
+    np.array([[8.0, -8.0, -1.0, 1.0], [48.0, -36.0, 16.0, -3.0]]) / 12.0,
+    (0.0, -25.0 / 12.0),
+    np.array([[-2.0, 2.0, 1.0, -1.0], [18.0, -24.0, 14.0, -3.0]]) / 2.0,
+    (0.0, -2.5),
+)
+SECOND = Rule(
+    np.array([[1.0, -1.0], [1.0, 2.0]]),
+    np.array([[0.5, -0.5], [2.0, -0.5]]),
+    (0.0, -1.5),
+    np.zeros((2, 2)),
+    (0.0, 0.0),
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that are displaced together, since no column depends on two of them."""
+
+    parameters: Index
+    places: Array
+    """of their pairs,"""
+    pairs: Index
+    """as an index"""
+    columns: Index
+    """their columns"""
+    of_pair: Array
+    """parameter of each"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which displacements give the derivatives of all pairs (M, 2): column, parameter.
+
+    Curtis, Powell and Reid, IMA J. Appl. Math. 13 (1974) 117-119.
+    """
+
+    pairs: Array
+    groups: tuple[Group, ...]
+    parameters: Array
+    """those that have a pair"""
+
+    @classmethod
+    def of(cls, pairs: Array, *, together: bool = True) -> "Plan":
+        """The groups found greedily; together=False displaces each parameter by itself."""
+        taken: list[tuple[list[int], set[int]]] = []
+        parameters = np.unique(pairs[:, 1])
+        for p in parameters:
+            columns = set(pairs[pairs[:, 1] == p, 0].tolist())
+            for members, used in taken if together else ():
+                if not used & columns:
+                    members.append(int(p))
+                    used |= columns
+                    break
+            else:
+                taken.append(([int(p)], columns))
+        return cls(pairs, tuple(_group(pairs, members) for members, _ in taken), parameters)
+
+
+def _group(pairs: Array, members: list[int]) -> Group:
+    mine = np.array([m for m, p in enumerate(pairs[:, 1].tolist()) if p in members], dtype=int)
+    return Group(_as_slice(np.array(members)), mine, _as_slice(mine), _as_slice(pairs[mine, 0]), pairs[mine, 1])
+
+
+def _as_slice(index: Array) -> Index:
+    """A slice where the places follow each other: it copies nothing."""
+    if len(index) and np.array_equal(index, np.arange(index[0], index[0] + len(index))):
+        return slice(int(index[0]), int(index[0]) + len(index))
+    return index
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """What the points of a formula tell of the pairs, each relative to nothing: units of the columns."""
+
+    d: Array
+    """(b, N, M)"""
+    third: Array
+    """(b, N, M) h^3 f''' up to its sign"""
+    size: Array
+    """(b, M) largest value of the pair's column among the points"""
+    gap: Array
+    """(b, M) largest difference of the column between a point and w; 0 where the column at w is not given"""
+
+
+def place(w: Array, h: Array, lower: Array, upper: Array, rule: Rule) -> tuple[Array, Array]:
+    """Steps that w + h represents, and the side (b, P) of the formula: 0 central, 1 above, -1 below; no point of it
+    leaves the bounds.
+
+    w, h (b, P), h > 0; lower, upper (P,).
+    """
+    reach, far = np.abs(rule.nodes).max(axis=1)
+    h = np.maximum(h, np.spacing(np.abs(w)))
+    above, below = upper - w.real, w.real - lower
+    sided = np.minimum(above, below) < reach * h
+    side = np.where(sided, np.where(above >= below, 1, -1), 0)
+    h = np.where(sided, np.minimum(h, np.maximum(above, below) / (far + 1.0)), h)
+    return representable(w, h, side), side
+
+
+def representable(w: Array, h: Array, side: Array) -> Array:
+    """The steps that w + h, rounded, really takes."""
+    return np.abs((w + np.where(side < 0, -h, h)) - w)
+
+
+def points(values: Values, moved: list[Array], problems: Array, *, stacked: bool) -> Iterator[Array]:
+    """The columns at each of the points (b, P), in one call or one after the other."""
+    if not stacked or len(moved) == 1:
+        for w in moved:
+            yield values(w, problems)
+        return
+    all_of_them = values(np.concatenate(moved), np.tile(problems, len(moved)))
+    yield from all_of_them.reshape(len(moved), len(problems), *all_of_them.shape[1:])
+
+
+def slopes(
+    values: Values, w: Array, problems: Array, h: Array, side: Array, rule: Rule, plan: Plan, *, stacked: bool,
+    base: Array | None = None,
+) -> Slopes:  # fmt: skip
+    """First and third derivatives of the pairs at w (b, P) with the steps and sides of `place`."""
+    sided, signed = (side != 0).astype(int), np.where(side < 0, -h, h)
+    if base is None and sided.any():
+        base = values(w, problems)
+    displaced = []
+    for group in plan.groups:
+        for k in range(rule.nodes.shape[1]):
+            moved = w.copy()
+            moved[:, group.parameters] += (rule.nodes[sided, k] * signed)[:, group.parameters]
+            displaced.append(moved)
+    found = points(values, displaced, problems, stacked=stacked)
+    d: Array = np.empty(0)
+    third = size = gap = d
+    for group in plan.groups:
+        f = [next(found)[:, :, group.columns] for _ in range(rule.nodes.shape[1])]
+        if not d.size:
+            d = np.empty((len(w), f[0].shape[1], len(plan.pairs)), dtype=f[0].dtype)
+            third, size, gap = np.empty_like(d), *(np.zeros((len(w), len(plan.pairs))) for _ in range(2))
+        own = None if base is None else base[:, :, group.columns]
+        d[:, :, group.pairs], third[:, :, group.pairs] = _combined(f, own, rule, sided[:, group.of_pair])
+        d[:, :, group.pairs] /= signed[:, None, group.of_pair]
+        size[:, group.pairs] = np.maximum(largest(f[0]), largest(f[1]))
+        if own is not None:
+            size[:, group.pairs] = np.maximum(size[:, group.pairs], largest(own))
+            gap[:, group.pairs] = largest(f[0] - own)
+    return Slopes(d, third, size, gap)
+
+
+def _combined(f: list[Array], base: Array | None, rule: Rule, sided: Array) -> tuple[Array, Array]:
+    """First and third derivatives times h and h^3, (b, N, m), from the values at the nodes; sided (b, m)."""
+    if not sided.any():
+        near = f[0] - f[1]
+        if rule is SECOND:
+            return 0.5 * near, np.zeros_like(near)
+        far = f[2] - f[3]
+        return (8.0 / 12.0) * near - far / 12.0, 0.5 * far - near
+    assert base is not None
+    first = base * np.take(rule.slope_base, sided)[:, None]
+    third = base * np.take(rule.third_base, sided)[:, None]
+    for k, values in enumerate(f):
+        first = first + values * rule.slope[sided, k][:, None]
+        third = third + values * rule.third[sided, k][:, None]
+    return first, third
+
+
+def largest(f: Array) -> Array:
+    """(b, J) largest finite absolute value over the rows of (b, N, J): no squares, so that no unit underflows."""
+    size: Any = np.abs(f)
+    most: Array = size.max(axis=1, initial=0.0)
+    if not np.isfinite(most).all():
+        most = np.where(np.isfinite(size), size, 0.0).max(axis=1, initial=0.0)
+    return most
