@@ -87,3 +87,10 @@ def test_orthonormal_columns_come_from_a_triangle_at_any_condition(condition):
     r = q.T @ v
     assert (np.diagonal(r) > 0).all()
     assert np.abs(np.tril(r, -1)).max() < 1e-12 * np.abs(v).max()
+
+
+def test_two_classes_are_enough_for_an_eliminated_layer_and_one_is_not():
+    f, y = batch(12, 4, 2)
+    assert 0 < EliminatedLinear(2, Ridge(rel=0.1))(f, y).value < 1
+    with pytest.raises(ConfigError):
+        EliminatedLinear(1, Ridge(rel=0.1))

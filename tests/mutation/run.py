@@ -29,7 +29,7 @@ from tests.mutation.covering import Covering
 from tests.mutation.explained import Explained, read_explained
 from tests.mutation.mutant import Mutant
 from tests.mutation.sandbox import INVALID, KILLED, SURVIVED, TIMEOUT, Sandbox
-from tests.mutation.targets import DEFAULT_PATHS, files, tests_of
+from tests.mutation.targets import DEFAULT_PATHS, files, suite_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = ("numpy", "scipy.linalg", "scipy.optimize", "scipy.special", "pytest", "hypothesis", "pydantic", "h5py")
@@ -90,8 +90,8 @@ def _judge(mutant: Mutant, maps: dict[tuple[str, ...], tuple[Path, float]]) -> V
     assert _sandbox is not None
     clock = time.monotonic()
     source = (_sandbox.place / mutant.path).read_bytes()
-    file, seconds = maps[tests_of(mutant.path)]
-    tests = [t for t in tests_of(mutant.path) if (_sandbox.place / t).exists()]
+    file, seconds = maps[suite_of(mutant.path)]
+    tests = [t for t in suite_of(mutant.path) if (_sandbox.place / t).exists()]
     outcome = SURVIVED
     if mutant.path.endswith(".py"):
         tests = Covering(file).tests(mutant.path, source.decode(), mutant.line)
@@ -107,7 +107,7 @@ def verdicts(root: Path, mutants: Sequence[Mutant], processes: int) -> Iterator[
         with context.Pool(processes, _start, (root, Path(folder))) as pool:
             paths: dict[tuple[str, ...], set[str]] = {}
             for mutant in mutants:
-                paths.setdefault(tests_of(mutant.path), set()).add(mutant.path)
+                paths.setdefault(suite_of(mutant.path), set()).add(mutant.path)
             places = {tests: Path(folder) / f"map-{i}.json" for i, tests in enumerate(paths)}
             jobs = [(tests, sorted(own), places[tests]) for tests, own in paths.items()]
             maps = {}

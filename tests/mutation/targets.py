@@ -27,7 +27,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fit
 DEFAULT_PATHS = ("varpro/losses", "varpro/train", "varpro/solvers", "varpro/fitting", "csrc/cpu")
 
 
-def tests_of(path: str) -> tuple[str, ...]:
+def suite_of(path: str) -> tuple[str, ...]:
     """Test files and folders that are to notice a fault in a source file; all tests where no rule says which."""
     return next((tests for pattern, tests in RULES if fnmatch(path, pattern)), ("tests",))
 

@@ -11,7 +11,7 @@ from tests.mutation.explained import Explained, read_explained
 from tests.mutation.mutant import Mutant
 from tests.mutation.run import Verdict, all_mutants, main, sample, summary, table
 from tests.mutation.sandbox import INVALID, KILLED, SURVIVED, Sandbox
-from tests.mutation.targets import DEFAULT_PATHS, RULES, files, tests_of
+from tests.mutation.targets import DEFAULT_PATHS, RULES, files, suite_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = '''"""Words 1 < 2."""
@@ -61,10 +61,10 @@ def test_words_annotations_and_arguments_that_save_time_are_left_alone():
     assert "return g(x, y, scale=scale), [LIMIT, y][0]" not in found
 
 
-@pytest.mark.parametrize("path", files(ROOT, ("varpro/losses", "varpro/train")))
+@pytest.mark.parametrize("path", files(ROOT, ("varpro/losses",)))
 def test_faults_of_python_are_programs_that_differ_in_one_place(path):
     raw = (ROOT / path).read_bytes()
-    for mutant in python_operators.mutants(path, raw.decode())[::7]:
+    for mutant in python_operators.mutants(path, raw.decode())[::17]:
         changed = mutant.applied(raw)
         ast.parse(changed)
         assert changed != raw
@@ -92,7 +92,7 @@ def test_a_sample_is_drawn_by_its_seed_and_kept_in_order():
 
 def test_every_source_has_tests_that_are_there():
     for path in files(ROOT, DEFAULT_PATHS):
-        assert tests_of(path) != ("tests",)
+        assert suite_of(path) != ("tests",)
     for _, tests in RULES:
         assert all((ROOT / test).exists() for test in tests)
     with pytest.raises(ValueError, match="nowhere is not there"):
