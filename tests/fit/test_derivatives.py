@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import varpro
-from tests.fit.nist import PROBLEMS, directory, load
+from tests.fit.nist import PROBLEMS, load
 from tests.fit.problems import DECAY_DERIVATIVE, EPS, decay_columns, decay_data, decays
 from varpro.errors import ConfigError, ShapeError
 from varpro.fitting.make_model import make_model
@@ -78,7 +78,6 @@ def test_a_start_at_zero_and_a_scale_that_is_told_lead_to_the_same_derivative(un
         assert error_of(prepared(waves, t, [0.0], scale=scale), [0.0], expected, fine=True) < FINE
 
 
-@pytest.mark.skipif(not (directory() / "Misra1a.dat").exists(), reason="no NIST StRD files: set VARPRO_NIST")
 @pytest.mark.parametrize("name", [name for name, problem in PROBLEMS.items() if len(problem.pairs)])
 def test_the_models_of_nist_as_plain_functions(name):
     problem, data = PROBLEMS[name], load(name)

@@ -97,7 +97,7 @@ def _evaluator(small: SmallProblem, problems: Array) -> Callable[[Array, Array],
     function, columns = model.function, model.columns_function
     direct = basis.plain and basis.names.plain and basis.weights is None and not basis.complex_w
     if len(problems) > 1 or not direct or columns is None:
-        return lambda w, here: (basis.basis(w, here), basis.jacobian(w, here))
+        return basis.both
     t = model.t[problems[0]] if model.own_t else model.t
     shape, pairs = model.shape, (model.shape[0], len(model.pairs))
 

@@ -96,7 +96,7 @@ class SmallProblem:
             out = small_fits.from_program(self.program, grid, own, y, problems, self.pairs, **self.options)
             phi = np.empty((count, 0, 0))
         elif self.ahead:
-            phi, d = self.basis.basis(w, problems), self.basis.jacobian(w, problems)
+            phi, d = self.basis.both(w, problems)
             out = small_fits.from_arrays(phi, d, y, problems, self.pairs, w.shape[1], **self.options)
             phi = np.empty((count, 0, 0))
         else:
