@@ -61,6 +61,20 @@ class NormalEquations:
         return Step(delta, to_host(0.5 * np.einsum("bp,bp->b", delta, damped - self.gradient)), solved)
 
 
+UNSEEN = 64 * float(np.finfo(np.float64).eps)
+"""Of ||J_p||^2 without the projection: less than this is the rounding of the projection."""
+
+
+def keep_unseen(h: Array, squares: Array, parameters: Array) -> None:
+    """Leave diag(H) (b, P, P), in place, with the rounding of the projection where that is all there is, so that a
+    parameter without effect stays where it is.  squares : (b, M) ||D_m||^2 a_j(m)^2."""
+    whole = np.zeros(h.shape[:2])
+    for m, p in enumerate(parameters):
+        whole[:, p] += squares[:, m]
+    diagonal = np.einsum("bpp->bp", h)
+    np.maximum(diagonal, UNSEEN * whole, out=diagonal)
+
+
 def effects(h: Array, natural: Array | None) -> Array:
     """(b, P) what changing each parameter by its natural scale does to the residual: sqrt(H_pp) natural_p; infinite
     where natural scales were not asked for."""
@@ -122,6 +136,7 @@ def linearise(problem: SeparableProblem, current: Evaluation) -> NormalEquations
         assert model.parameters is not None
         squares = np.einsum("bnm,bnm->bm", d, d)
         natural = natural_scales(current.squares, squares, model.columns, model.parameters, current.w.shape[1])
+        keep_unseen(h, squares * np.einsum("bii->bi", aat)[:, model.columns], model.parameters)
     diagonal = scaling(np.diagonal(h, axis1=1, axis2=2), problem.diagonal_floor)
     return NormalEquations(h, gradient, diagonal, natural, problem.gn_precision != "float64")
 

@@ -40,7 +40,12 @@ class Status(enum.IntEnum):
         """One sentence for a person."""
         return _MESSAGES[self]
 
+    def message_after(self, n_starts: int) -> str:
+        """The sentence for a search from so many starts: a minimum near one start need not be the lowest."""
+        return self.message + (ONE_START if self.converged and n_starts == 1 else "")
 
+
+ONE_START = " It is the minimum near this start; other starts were not tried."
 _MESSAGES = {
     Status.RUNNING: "Still searching.",
     Status.COST_TOLERANCE: "Converged: the relative decrease of the cost fell below cost_tolerance.",

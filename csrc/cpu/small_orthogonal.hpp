@@ -82,7 +82,7 @@ inline double Problem::orthogonal_coefficients(double* a) {
 /// D is replaced by P_perp D, of which there is nothing more to take away.
 inline void Problem::orthogonal_assemble(const Point& out) {
     for (std::int64_t s = 0; s < c.m; ++s)
-        dots(d.data() + s * rows, d.data() + s * rows, rows, 1, rows, tiny.pairs + lower_place(s, s));
+        dots(d.data() + s * rows, d.data() + s * rows, rows, 1, rows, tiny.squares + s);
     natural_scales(tiny, out.natural);
     for (std::int64_t s = 0; s < c.m; ++s) {
         double* const column = d.data() + s * rows;

@@ -166,6 +166,7 @@ void Problem::assemble(const Point& out) {
         dots(column, phi.data(), rows, c.i, rows, tiny.cross + s * c.i);
         dots(column, residual.data(), rows, c.k, rows, tiny.moment + s * c.k);
     }
+    for (int s = 0; s < tiny.m; ++s) tiny.squares[s] = tiny.pairs[lower_place(s, s)];
     natural_scales(tiny, out.natural);
     assemble_normal(Alone{}, tiny, out.a, out.h, out.gradient);
 }
@@ -198,10 +199,12 @@ bool Problem::evaluate(const double* w, std::int64_t b, Point& out) {
     out.cost = 0.5 * cost;
     out.terms = size_of_terms(tiny, out.a);
     if (!c.derivatives) return true;
-    if (by_products)
+    if (by_products) {
         assemble(out);
-    else
-        orthogonal_assemble(out);
+        if (keeps_digits(tiny) || !orthonormalise()) return true;
+        orthogonal_coefficients(out.a);
+    }
+    orthogonal_assemble(out);
     return true;
 }
 

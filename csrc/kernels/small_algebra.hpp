@@ -19,12 +19,13 @@ struct Tiny {
     double *gram, *inverse;                    // (i, i) scaled and factored; of Phi^T Phi + ridge I
     double *scale, *pivot, *norms, *totals;    // (i)
     double *pairs, *cross, *moment;            // D^T D packed, D^T Phi (m, i), D^T R (m, k)
+    double* squares;                           // (m) |D_m|^2
     double* projected;                         // (m, i)
 };
 
 /// Numbers that the scalar products leave, and of the matrices of i columns.
 VARPRO_PORTABLE int count_sums(const Tiny& s) { return s.i * (s.i + 1) / 2 + s.m * (s.m + 1) / 2 + s.m * (s.i + s.k); }
-VARPRO_PORTABLE int count_matrices(const Tiny& s) { return 2 * s.i * s.i + 4 * s.i; }
+VARPRO_PORTABLE int count_matrices(const Tiny& s) { return 2 * s.i * s.i + 4 * s.i + s.m; }
 
 /// products, pairs, cross, moment from `at`, one after another.
 VARPRO_PORTABLE void place_sums(Tiny& s, double* at) {
@@ -41,6 +42,7 @@ VARPRO_PORTABLE void place_matrices(Tiny& s, double* at) {
     s.pivot = s.scale + s.i;
     s.norms = s.pivot + s.i;
     s.totals = s.norms + s.i;
+    s.squares = s.totals + s.i;
 }
 
 VARPRO_PORTABLE int lower_place(int row, int column) { return row * (row + 1) / 2 + column; }
@@ -129,6 +131,9 @@ VARPRO_PORTABLE double invert_gram(const Team& team, const Tiny& s) {
     return largest_of(s.norms, n) * largest_of(s.totals, n);
 }
 
+constexpr double kCancelled = 1e-7;  // of |D_m|^2, what the projection must leave for scalar products to serve
+constexpr double kUnseen =
+    64.0 * kEpsilon;               // of |J_p|^2 without the projection: less is the rounding of the projection
 constexpr double kAccurate = 1e4;  // kappa of the Gram matrix below which its solution has twelve digits at once
 
 /// correction = inverse (right - ridge a), added to a, for right-hand side q; right is used up.  wanted: the same for
@@ -164,9 +169,19 @@ VARPRO_PORTABLE void natural_scales(const Tiny& s, double* natural) {
     for (int j = 0; j < s.p; ++j) natural[j] = 0.0;
     for (int c = 0; c < s.m; ++c) {
         const double size = s.products[lower_place(s.columns[c], s.columns[c])];
-        if (size > 0.0) natural[s.parameters[c]] += s.pairs[lower_place(c, c)] / size;
+        if (size > 0.0) natural[s.parameters[c]] += s.squares[c] / size;
     }
     for (int j = 0; j < s.p; ++j) natural[j] = 1.0 / sqrt(natural[j]);
+}
+
+/// Whether D^T P D, a difference of scalar products, has kept the digits that a step needs.
+VARPRO_PORTABLE bool keeps_digits(const Tiny& s) {
+    for (int c = 0; c < s.m; ++c) {
+        double left = s.pairs[lower_place(c, c)];
+        for (int j = 0; j < s.i; ++j) left -= s.cross[c * s.i + j] * s.projected[c * s.i + j];
+        if (left < kCancelled * s.squares[c]) return false;
+    }
+    return true;
 }
 
 /// The entry of the Gauss-Newton matrix that belongs to two columns of D.
@@ -182,7 +197,8 @@ VARPRO_PORTABLE double curvature(const Tiny& s, const double* a, int one, int ot
     return value + s.inverse[j * n + l] * moments;
 }
 
-/// h (p, p), both triangles, and gradient (p), a member a row; see SmallFitsCall for the formulas.
+/// h (p, p), both triangles, and gradient (p), a member a row; see SmallFitsCall for the formulas.  What the projection
+/// takes away but for its rounding is left with that, so that a parameter without effect stays where it is.
 template <typename Team>
 VARPRO_PORTABLE void assemble_normal(const Team& team, const Tiny& s, const double* a, double* h, double* gradient) {
     const int n = s.i, m = s.m, k = s.k, p = s.p;
@@ -202,6 +218,11 @@ VARPRO_PORTABLE void assemble_normal(const Team& team, const Tiny& s, const doub
             for (int other = 0; other < m; ++other)
                 if (s.parameters[other] <= row) h[row * p + s.parameters[other]] += curvature(s, a, one, other);
         }
+        double whole = 0.0;  // the squared column of J as it would be without the projection
+        for (int one = 0; one < m; ++one)
+            for (int q = 0; q < (s.parameters[one] == row ? k : 0); ++q)
+                whole += s.squares[one] * a[s.columns[one] * k + q] * a[s.columns[one] * k + q];
+        h[row * p + row] = h[row * p + row] < kUnseen * whole ? kUnseen * whole : h[row * p + row];
         gradient[row] = slope;
         for (int column = 0; column < row; ++column) h[column * p + row] = h[row * p + column];
     }

@@ -144,7 +144,9 @@ def fit(
     found = solve(spec, u0, loss=loss, loss_scale=loss_scale, **options)
     labels = amplitude_names(model, linear_names, found)
     seconds = time.perf_counter() - clock
-    return FitResult(found, labels, absolute_sigma=absolute_sigma, flat=data.flat, seconds=seconds)
+    return FitResult(
+        found, labels, absolute_sigma=absolute_sigma, flat=data.flat, seconds=seconds, n_starts=1 + multistart
+    )
 
 
 def fit_batch(

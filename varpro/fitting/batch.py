@@ -68,7 +68,7 @@ class BatchResult:
     @property
     def messages(self) -> list[str]:
         """A sentence for each problem."""
-        return [Status(int(status)).message for status in self.status]
+        return [Status(int(status)).message_after(1) for status in self.status]
 
     def counts(self) -> dict[str, int]:
         """How many problems ended with each status."""

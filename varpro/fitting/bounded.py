@@ -29,8 +29,9 @@ class BoundedEquations:
 
     @property
     def effects(self) -> Array:
-        """(b, P)"""
-        return effects(self.h, self.natural)
+        """(b, P) of the parameters on the fit; infinite on a bound, which is what determines them there."""
+        on_bound = (self.w <= self.lower) | (self.w >= self.upper)
+        return np.where(on_bound, np.inf, effects(self.h, self.natural))
 
     @property
     def gradient(self) -> Array:

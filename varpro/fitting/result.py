@@ -36,6 +36,7 @@ class FitResult:
         absolute_sigma: bool,
         flat: bool,
         seconds: float,
+        n_starts: int = 1,
         statistics: Callable[[], Statistics] | None = None,
     ) -> None:
         self._solution: Any = solution
@@ -57,7 +58,7 @@ class FitResult:
         self.rank = int(outcome.rank[0])
         """numerical rank of the basis at the solution"""
         self.status: Status = solution.status()
-        self.message = self.status.message
+        self.message = self.status.message_after(n_starts)
         self.nfev, self.njev = int(outcome.evaluations[0]), int(outcome.iterations[0])
         """evaluations of the basis, and of its derivative"""
         self.history: list[IterationRecord] = outcome.history

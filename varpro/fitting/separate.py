@@ -20,7 +20,7 @@ from varpro.fitting.basis import FitBasis
 from varpro.fitting.bounded_amplitudes import bounded_solutions
 from varpro.fitting.columns import WeightedColumns
 from varpro.fitting.general import half_square
-from varpro.gauss_newton import NormalEquations, natural_scales, scaling
+from varpro.gauss_newton import NormalEquations, keep_unseen, natural_scales, scaling
 from varpro.kernels import gauss_newton as kernel
 from varpro.kernels import jacobian_products
 from varpro.linalg.projector import factor
@@ -160,6 +160,7 @@ class SeparateProblem:
         squares = np.einsum("bnm,bnm->bm", d, d)
         natural = natural_scales(phi_squares, squares, columns, parameters, current.w.shape[1])
         natural = natural.reshape(b, k, -1).min(axis=1)
+        keep_unseen(h, (squares * a[:, columns, 0] ** 2).reshape(b, k, -1).sum(axis=1), parameters)
         return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2), 0.0), natural)
 
     def renew(self, current: SeparateEvaluation) -> SeparateEvaluation:

@@ -151,6 +151,8 @@ def from_arrays_reference(
         with np.errstate(divide="ignore"):
             natural = 1.0 / np.sqrt(squares @ incidence)
         whole, slope = incidence.T @ h @ incidence, gradient @ incidence
+        unprojected = (of_d * np.sum(a**2, axis=1)[pairs.columns]) @ incidence
+        np.fill_diagonal(whole, np.maximum(np.diagonal(whole), UNSEEN * unprojected))
         norms = np.linalg.norm(weight[:, None] * phi[b], axis=0)
         terms = 0.5 * float(norms @ np.linalg.norm(a, axis=1)) ** 2
         parts.append((a, 0.5 * np.sum(residual**2), terms, condition, whole, slope, natural))
@@ -191,6 +193,8 @@ def _run(
     )  # fmt: skip
 
 
+UNSEEN = 64 * float(np.finfo(np.float64).eps)
+"""Of ||J_p||^2 without the projection: less than this is the rounding of the projection; small_algebra.hpp."""
 GRAM_LIMIT = _cpu.gram_limit
 """kappa_1 of the scaled Gram matrix up to which scalar products of columns serve a search; small_fits.hpp."""
 MOST_PARAMETERS = 16

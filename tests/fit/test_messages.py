@@ -1,0 +1,27 @@
+"""What a result says of itself."""
+
+import numpy as np
+
+import varpro
+from tests.fit.problems import DECAY_DERIVATIVE, decay_data, decays
+
+TOLD = "other starts were not tried"
+
+
+def test_a_minimum_from_one_start_is_said_to_be_that():
+    t, y = decay_data()
+    one = varpro.fit(decays, t, y, [2.0, 6.5], derivative=DECAY_DERIVATIVE)
+    several = varpro.fit(decays, t, y, [2.0, 6.5], derivative=DECAY_DERIVATIVE, multistart=3)
+    assert one.success
+    assert TOLD in one.message
+    assert several.success
+    assert TOLD not in several.message
+
+
+def test_what_has_not_converged_says_so_and_nothing_of_starts():
+    t, y = decay_data()
+    fit = varpro.fit(decays, t, y, [0.2, 30.0], derivative=DECAY_DERIVATIVE, max_iterations=1)
+    assert fit.message == varpro.Status.ITERATIONS.message
+    many = varpro.fit_batch(decays, t, np.stack([y, 0 * y]), [2.0, 6.5], derivative=DECAY_DERIVATIVE)
+    assert TOLD in many.messages[0]
+    assert many.messages[1] == varpro.Status.UNDETERMINED.message
