@@ -41,8 +41,10 @@ class Status(enum.IntEnum):
         return _MESSAGES[self]
 
     def message_after(self, n_starts: int) -> str:
-        """The sentence for a search from so many starts: a minimum near one start need not be the lowest."""
-        return self.message + (ONE_START if self.converged and n_starts == 1 else "")
+        """The sentence for a search from so many starts: the best of them need not be the lowest minimum."""
+        if not self.converged:
+            return self.message
+        return self.message + (ONE_START if n_starts == 1 else f" It is the best of {n_starts} starts.")
 
 
 ONE_START = " It is the minimum near this start; other starts were not tried."

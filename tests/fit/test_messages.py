@@ -16,6 +16,7 @@ def test_a_minimum_from_one_start_is_said_to_be_that():
     assert TOLD in one.message
     assert several.success
     assert TOLD not in several.message
+    assert "the best of 4 starts" in several.message
 
 
 def test_what_has_not_converged_says_so_and_nothing_of_starts():

@@ -18,11 +18,11 @@ from varpro.fitting.arguments import (
     with_threads,
 )
 from varpro.fitting.batch import BatchResult
+from varpro.fitting.cross_validation import cross_validated
 from varpro.fitting.data import make_data
 from varpro.fitting.make_model import Derivative
 from varpro.fitting.model import Function
 from varpro.fitting.multistart import best_start, several_starts
-from varpro.fitting.cross_validation import cross_validated
 from varpro.fitting.outer import solve
 from varpro.fitting.parameters import Fixed, Tied
 from varpro.fitting.request import Request, specify

@@ -58,7 +58,9 @@ def half_square(y: Array) -> Array:
     return out
 
 
-def fit_problem(basis: Basis, y: Array, *, ridge: float, rank_tolerance: float | None, kaufman: bool) -> SeparableProblem:
+def fit_problem(
+    basis: Basis, y: Array, *, ridge: float, rank_tolerance: float | None, kaufman: bool
+) -> SeparableProblem:
     """The separable problem of a fit: no floor under the scaling, natural scales for the first steps."""
     return SeparableProblem(
         model=basis,
