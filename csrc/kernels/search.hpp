@@ -41,10 +41,11 @@ struct SearchRules {
 };
 
 /// X(name) for each rule: what the boundary to Python is made of.
-#define VARPRO_SEARCH_RULES(X)                                                                                     \
-    X(initial)                                                                                                     \
-    X(smallest) X(largest) X(least_gain) X(sure) X(sure_shrink) X(step_bound) X(diagonal_floor) X(diagonal_memory) \
-        X(cost_tolerance) X(step_tolerance) X(gradient_tolerance) X(rounding) X(undamped) X(max_iterations)        \
+#define VARPRO_SEARCH_RULES(X)                                                                              \
+    X(initial)                                                                                              \
+    X(smallest)                                                                                             \
+    X(largest) X(least_gain) X(sure) X(sure_shrink) X(step_bound) X(diagonal_floor) X(diagonal_memory)      \
+        X(cost_tolerance) X(step_tolerance) X(gradient_tolerance) X(rounding) X(undamped) X(max_iterations) \
             X(condition_limit)
 
 /// Numbers as in result.py; `beyond` = the basis was too ill-conditioned for a compiled search somewhere, and the
@@ -74,11 +75,11 @@ struct SearchNumbers {
     double used_damping, gain, accepted;  // of the latest trial, for the record
 };
 
-#define VARPRO_SEARCH_NUMBERS(X)                                                                                    \
-    X(status)                                                                                                       \
-    X(cost) X(size) X(terms) X(damping) X(growth) X(reach) X(asks) X(stage) X(trial_damping) X(predicted) X(solved) \
-        X(effect) X(shortened) X(last) X(promised) X(fresh) X(iterations) X(evaluations) X(used_damping) X(gain)    \
-            X(accepted)
+#define VARPRO_SEARCH_NUMBERS(X)                                                                                      \
+    X(status)                                                                                                         \
+    X(cost)                                                                                                           \
+    X(size) X(terms) X(damping) X(growth) X(reach) X(asks) X(stage) X(trial_damping) X(predicted) X(solved) X(effect) \
+        X(shortened) X(last) X(promised) X(fresh) X(iterations) X(evaluations) X(used_damping) X(gain) X(accepted)
 
 constexpr int kNumbers = sizeof(SearchNumbers) / sizeof(double);
 
@@ -102,6 +103,7 @@ constexpr double kScaleOfColumns =
 constexpr double kRaise = 4.0;  // on damping, where a step is too long
 constexpr double kRelax = 1.0 / 64.0;  // on damping, where it hides what is left
 constexpr double kTrusted = 0.75;      // gain from which a bound that has held a step back is doubled
+constexpr double kNear = 8.0;          // times what costs show: a promise so small that a stall is the minimum
 constexpr double kFalls = 0.5;         // of the promise before, for undamped steps that go on though costs show nothing
 
 VARPRO_PORTABLE bool is_finite(double x) { return fabs(x) <= kLargest; }
@@ -194,10 +196,10 @@ struct Decision {
             s.shortened = 1.0;
             return ask(stage() == SearchStage::damped ? SearchStage::damped : SearchStage::settled, s.damping);
         }
-        if (s.fresh == 0.0 && solved && predicted <= visible()) return stop(SearchStatus::stalled);
+        if (s.fresh == 0.0 && solved && predicted <= visible()) return ask(SearchStage::undamped, least_damping());
         const bool little = solved && promises_little();
         if (little && s.fresh != 0.0 && stage() == SearchStage::damped)
-            return ask(SearchStage::undamped, smaller(s.damping, larger(rules.undamped, rules.smallest)));
+            return ask(SearchStage::undamped, least_damping());
         if (little && stage() == SearchStage::relaxed && s.damping > rules.smallest) return relax();
         s.asks = static_cast<double>(SearchAsks::evaluate);
     }
@@ -245,9 +247,15 @@ struct Decision {
                s.damping < rules.largest;
     }
 
+    VARPRO_PORTABLE double least_damping() const { return smaller(s.damping, larger(rules.undamped, rules.smallest)); }
+
     VARPRO_PORTABLE void look_undamped(bool solved, bool long_step) const {
         if (!solved && s.trial_damping < s.damping)  // a matrix that rounding has made indefinite
             return ask(SearchStage::undamped, smaller(s.damping, 100.0 * s.trial_damping));
+        if (s.fresh == 0.0) {  // no step of this iterate has lowered the cost: is there anything to gain?
+            const bool near = solved && s.predicted <= kNear * visible() + audible();
+            return stop(near ? SearchStatus::cost : SearchStatus::stalled);
+        }
         if (!solved || !promises_little()) return relax();
         if (long_step) return stop(SearchStatus::cost);  // along what the data do not determine: it leads nowhere
         s.last = 1.0;
@@ -290,7 +298,7 @@ struct Decision {
         const bool by_step = step_is_short(), reached = s.predicted <= enough;
         const bool stuck = s.predicted <= noise && s.predicted > kFalls * s.promised;
         if (!(cost <= old + noise)) {
-            if (!reached && !stuck && s.predicted > audible()) return reject();
+            if (!reached && !stuck && s.predicted > noise + audible()) return reject();
             s.accepted = s.fresh = 0.0;
             return stop(SearchStatus::cost);
         }

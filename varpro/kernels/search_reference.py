@@ -12,7 +12,7 @@ from varpro.kernels.search import NUMBERS, Rules
 SOLVE, EVALUATE = 0, 1
 DAMPED, UNDAMPED, RELAXED, SETTLED = range(4)
 RUNNING, COST, STEP, GRADIENT, ITERATIONS, STALLED, NONFINITE = range(7)
-SCALE_OF_COLUMNS, RAISE, RELAX, TRUSTED, FALLS = 4.0, 4.0, 1.0 / 64.0, 0.75, 0.5
+SCALE_OF_COLUMNS, RAISE, RELAX, TRUSTED, NEAR, FALLS = 4.0, 4.0, 1.0 / 64.0, 0.75, 8.0, 0.5
 
 
 class ReferenceDecision:
@@ -109,6 +109,9 @@ def _look(
     if stage == UNDAMPED:
         if not solved and s["trial_damping"][0] < s["damping"][0]:
             _ask(s, UNDAMPED, min(s["damping"][0], 100 * s["trial_damping"][0]))
+        elif not s["fresh"]:
+            near = solved and predicted <= NEAR * _visible(rules, s) + _audible(rules, s)
+            s["status"] = COST if near else STALLED
         elif not solved or not little:
             _relax(rules, s)
         elif long:
@@ -120,13 +123,17 @@ def _look(
         s["shortened"] = 1
         _ask(s, DAMPED if stage == DAMPED else SETTLED, s["damping"])
     elif not s["fresh"] and solved and predicted <= _visible(rules, s):
-        s["status"] = STALLED
+        _ask(s, UNDAMPED, _least_damping(rules, s))
     elif solved and little and s["fresh"] and stage == DAMPED:
-        _ask(s, UNDAMPED, min(s["damping"][0], max(rules.undamped, rules.smallest)))
+        _ask(s, UNDAMPED, _least_damping(rules, s))
     elif solved and little and stage == RELAXED and s["damping"][0] > rules.smallest:
         _relax(rules, s)
     else:
         s["asks"] = EVALUATE
+
+
+def _least_damping(rules: Rules, s: Any) -> float:
+    return min(s["damping"][0], max(rules.undamped, rules.smallest))
 
 
 def _relax(rules: Rules, s: Any) -> None:
@@ -179,7 +186,7 @@ def _judge_last(rules: Rules, s: Any, cost: float) -> None:
     by_step, reached = s["effect"][0] <= rules.step_tolerance, predicted <= enough
     stuck = predicted <= noise and predicted > FALLS * s["promised"][0]
     if not cost <= old + noise:
-        if not reached and not stuck and predicted > _audible(rules, s):
+        if not reached and not stuck and predicted > noise + _audible(rules, s):
             _reject(rules, s)
         else:
             s["accepted"] = s["fresh"] = 0

@@ -1,0 +1,149 @@
+"""Where searches end: at the minimum, in any unit, whatever the parameters are, or with a status that says otherwise."""
+
+import numpy as np
+import pytest
+
+import varpro
+from tests.fit.problems import decay_data, decays
+from varpro import Status
+from varpro.models import Exponentials, Gaussians, Powers
+
+T = np.linspace(0.0, 12.0, 97)
+POWERS = [-15, -7, 4, 15]
+
+
+def noisy(y, size, seed=0):
+    return y + size * np.random.default_rng(seed).standard_normal(y.shape)
+
+
+def ringing(t, w):
+    """A frequency and a lifetime: numbers that may differ by any factor."""
+    return np.stack([np.exp(-t / w[1]) * np.cos(w[0] * t), np.exp(-t / w[1]) * np.sin(w[0] * t)], axis=-1)
+
+
+@pytest.mark.parametrize("k", POWERS)
+@pytest.mark.parametrize("axis", ["t", "y"])
+@pytest.mark.parametrize("form", ["ready", "function", "bounded", "batch"])
+def test_another_unit_is_another_unit_only(form, axis, k):
+    """The same steps, and so the same counts, but for rounding."""
+    y = noisy(Exponentials(2, offset=True)(T, [1.0, 4.0]) @ [3.0, 2.0, 0.5], 0.02)
+    unit, size = (10.0**k, 1.0) if axis == "t" else (1.0, 10.0**k)
+    model = decays if form == "function" else Exponentials(2, offset=True)
+
+    def fit(t_unit, y_unit):
+        options = {"bounds": (0.0, 50.0 * t_unit)} if form == "bounded" else {}
+        start = np.array([0.6, 7.0]) * t_unit
+        if form == "batch":
+            return varpro.fit_batch(model, T * t_unit, np.stack([y, y + 0.1]) * y_unit, start)[0]
+        return varpro.fit(model, T * t_unit, y * y_unit, start, **options)
+
+    one, other = fit(1.0, 1.0), fit(unit, size)
+    assert one.success
+    assert other.success
+    assert abs(one.nfev - other.nfev) <= 1
+    rough = 1e-6 if form == "batch" else 1e-7
+    np.testing.assert_allclose(other.nonlinear / unit, one.nonlinear, rtol=rough)
+    np.testing.assert_allclose(other.stderr_nonlinear / unit, one.stderr_nonlinear, rtol=1e-4)
+    np.testing.assert_allclose(other.linear / size, one.linear, rtol=1e-5)
+    np.testing.assert_allclose(other.rss / size**2, one.rss, rtol=1e-10)
+
+
+@pytest.mark.parametrize("derivative", [None, "differences"])
+@pytest.mark.parametrize("scale", [1.0, 1e9, 1e-12])
+def test_parameters_of_unlike_size_do_not_hide_each_other(scale, derivative):
+    """A frequency of 1e9 and a lifetime of 1e-9, or the reverse: the norm of both says nothing of the smaller."""
+    t = T / scale
+    y = noisy(ringing(t, [2.0 * scale, 3.0 / scale]) @ [1.0, 0.5], 0.01)
+    fit = varpro.fit(ringing, t, y, [1.9 * scale, 5.0 / scale], derivative=derivative)
+    assert fit.success
+    np.testing.assert_allclose(fit.nonlinear * [1 / scale, scale], [2.0, 3.0], atol=0.2)
+    again = varpro.fit(ringing, t, y, fit.nonlinear * [1.001, 0.99], derivative=derivative)
+    np.testing.assert_allclose(again.nonlinear, fit.nonlinear, rtol=1e-5)
+
+
+@pytest.mark.parametrize("epoch", [0.0, 1.7e9, 2.46e6])
+def test_a_peak_on_a_clock_is_the_peak_beside_it(epoch):
+    y = noisy(Gaussians(1, offset=True)(T, [5.0, 0.8]) @ [2.0, 0.3], 0.02)
+    fit = varpro.fit(Gaussians(1, offset=True), T + epoch, y, [epoch + 6.5, 1.5])
+    here = varpro.fit(Gaussians(1, offset=True), T, y, [6.5, 1.5])
+    assert fit.success
+    np.testing.assert_allclose(fit.nonlinear - [epoch, 0.0], here.nonlinear, atol=1e-2 * here.stderr_nonlinear.min())
+
+
+@pytest.mark.parametrize("start", [0.5, 0.02, 1e-6, 3.0])
+def test_a_parameter_may_change_its_sign(start):
+    t = np.linspace(1.0, 9.0, 60)
+    y = noisy(np.stack([2.0 * t**-0.7, 0.5 * t**-1.3]), 0.01)
+    many = varpro.fit_batch(Powers(1), t, y, [start])
+    assert many.success.all()
+    np.testing.assert_allclose(many.nonlinear[:, 0], [-0.7, -1.3], atol=0.1)
+    alone = varpro.fit(lambda t, w: np.power(t, w[0])[:, None], t, y[0], [start])
+    np.testing.assert_allclose(alone.nonlinear, many.nonlinear[0], rtol=1e-5)
+
+
+def test_a_fixed_term_far_from_the_data_does_not_pass_for_a_minimum():
+    y = noisy(2.0 * np.exp(-T / 3.0) + 0.3 * np.exp(0.2 * T), 0.01)
+    fit = varpro.fit(
+        lambda t, w: np.exp(-t / w[0])[:, None], T, y, [1.0, 1.2], fixed_term=lambda t, w: 0.3 * np.exp(w[1] * t)
+    )
+    assert not fit.success or fit.rss < 0.02
+    near = varpro.fit(
+        lambda t, w: np.exp(-t / w[0])[:, None], T, y, [2.0, 0.25], fixed_term=lambda t, w: 0.3 * np.exp(w[1] * t)
+    )
+    assert near.success
+    assert near.rss < 0.02
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_close_decay_times_end_at_the_minimum(seed):
+    """Bases so ill-conditioned that scalar products of columns lose the digits that decide a step."""
+    rng = np.random.default_rng(seed)
+    model, count = Exponentials(2, offset=True), 60
+    tau = rng.uniform(1.0, 3.0, (count, 1)) * np.array([[1.0, 1.15]])
+    y = np.stack([model(T, w) @ [3.0, 2.0, 0.5] for w in tau]) + 1e-5 * rng.standard_normal((count, len(T)))
+    found = varpro.fit_batch(model, T, y, tau * rng.uniform(0.8, 1.25, tau.shape))
+    best = varpro.fit_batch(model, T, y, tau)
+    least = np.minimum(found.rss, best.rss)
+    for result in (found, best):
+        wrong = result.success & (result.rss > least * (1 + 1e-6))
+        assert not wrong.any(), f"{wrong.sum()} of {count}, by up to {np.max(result.rss / least - 1):.2g}"
+    assert found.success.mean() > 0.9
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-12, 1e15])
+@pytest.mark.parametrize(
+    ("data", "model"),
+    [
+        ("zeros", Exponentials(1, offset=True)),
+        ("zeros", lambda t, w: np.exp(-np.multiply.outer(t, 1 / w))),
+        ("constant", Exponentials(1, offset=True)),
+    ],
+)
+def test_a_lifetime_without_an_amplitude_is_undetermined(model, data, unit):
+    y = np.full(len(T), 0.0 if data == "zeros" else 7.0) * unit
+    fit = varpro.fit(model, T, y, [2.0])
+    assert fit.status == Status.UNDETERMINED
+    assert not fit.success
+    assert np.isposinf(fit.stderr_nonlinear).all()
+    good = unit * noisy(3.0 * np.exp(-T / 2.5), 0.01)
+    many = varpro.fit_batch(model, T, np.stack([good, y, good]), [2.0])
+    assert many.status[1] == Status.UNDETERMINED
+    assert many.success[[0, 2]].all()
+
+
+def test_an_overshooting_search_is_at_its_minimum_when_it_stalls_there():
+    """A large residual: Gauss and Newton's step goes too far for ever, and what is left to gain is rounding."""
+    t, y = decay_data(right=2)
+    fit = varpro.fit(decays, t, y - [0.9, 0.0], [2.0, 6.5], linear=([0.0, 0.0, 0.7], [2.5, np.inf, 2.0]))
+    assert fit.success
+    again = varpro.fit(decays, t, y - [0.9, 0.0], fit.nonlinear * 1.01, linear=([0, 0, 0.7], [2.5, np.inf, 2.0]))
+    assert again.rss == pytest.approx(fit.rss, rel=1e-12)
+
+
+@pytest.mark.parametrize("right", [None, 3, 40])
+def test_a_tolerance_on_the_rank_is_read_for_any_number_of_right_hand_sides(right):
+    y = noisy(Exponentials(2)(T, [2.0, 2.2]) @ np.ones((2, right or 1)), 1e-3)
+    y = y[:, 0] if right is None else y
+    fit = varpro.fit(Exponentials(2), T, y, [1.9, 2.4], rank_tolerance=0.3, max_iterations=3)
+    assert fit.rank == 1
+    assert varpro.fit(Exponentials(2), T, y, [1.9, 2.4], max_iterations=3).rank == 2
