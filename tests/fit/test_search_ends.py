@@ -1,4 +1,4 @@
-"""Where searches end: at the minimum, in any unit, whatever the parameters are, or with a status that says otherwise."""
+"""Where searches end: at the minimum, in any unit and whatever the parameters are, or with a status that says not."""
 
 import numpy as np
 import pytest

@@ -122,9 +122,7 @@ def _look(
         s["damping"] *= RAISE
         s["shortened"] = 1
         _ask(s, DAMPED if stage == DAMPED else SETTLED, s["damping"])
-    elif not s["fresh"] and solved and predicted <= _visible(rules, s):
-        _ask(s, UNDAMPED, _least_damping(rules, s))
-    elif solved and little and s["fresh"] and stage == DAMPED:
+    elif solved and (little and stage == DAMPED if s["fresh"] else predicted <= _visible(rules, s)):
         _ask(s, UNDAMPED, _least_damping(rules, s))
     elif solved and little and stage == RELAXED and s["damping"][0] > rules.smallest:
         _relax(rules, s)
