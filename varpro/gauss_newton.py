@@ -50,9 +50,9 @@ class NormalEquations:
     """H was made in single precision, so its factor may be too"""
 
     @property
-    def effects(self) -> Array:
-        """(b, P) of the parameters on the fit."""
-        return effects(self.h, self.natural)
+    def curvature(self) -> Array:
+        """(b, P) diag H"""
+        return np.diagonal(self.h, axis1=1, axis2=2)
 
     def solve(self, damping: Array) -> Step:
         """(H + lambda diag(d)) s = -g for damping (b,)."""
@@ -73,16 +73,6 @@ def keep_unseen(h: Array, squares: Array, parameters: Array) -> None:
         whole[:, p] += squares[:, m]
     diagonal = np.einsum("bpp->bp", h)
     np.maximum(diagonal, UNSEEN * whole, out=diagonal)
-
-
-def effects(h: Array, natural: Array | None) -> Array:
-    """(b, P) what changing each parameter by its natural scale does to the residual: sqrt(H_pp) natural_p; infinite
-    where natural scales were not asked for."""
-    diagonal = np.diagonal(h, axis1=1, axis2=2)
-    if natural is None:
-        return np.full(diagonal.shape, np.inf)
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.nan_to_num(np.sqrt(np.maximum(diagonal, 0.0)) * natural, nan=0.0, posinf=np.inf)
 
 
 def scaling(diagonal: Array, floor: float = DIAGONAL_FLOOR) -> Array:

@@ -96,7 +96,4 @@ class SearchResult:
     """(B,) evaluations of the basis without derivatives"""
     evaluation: Any
     """The evaluation at w, as the problem made it."""
-    effects: Array
-    """(B, P) what a change of each parameter by its natural scale does to the residual, at the latest linearisation;
-    NaN where there was none, infinite where it is not known"""
     history: list[IterationRecord] = field(default_factory=list)

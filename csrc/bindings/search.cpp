@@ -38,9 +38,10 @@ void bind_search(py::module_& m) {
         search_begin(rules, numbers(states), states.shape(0), cost.data(), terms.data(), size.data());
     });
     m.def("search_open", [](const SearchRules& rules, Dense<double>& states, const Dense<double>& gradient,
-                            const Dense<double>& curvature) {
+                            const Dense<double>& curvature, const py::object& natural) {
         SearchVectors at{};
         at.gradient = gradient.data(), at.curvature = curvature.data(), at.p = gradient.shape(1);
+        at.natural = optional(natural);
         search_open(rules, numbers(states), states.shape(0), at);
     });
     m.def("search_look", [](const SearchRules& rules, Dense<double>& states, const Dense<std::int64_t>& rows,

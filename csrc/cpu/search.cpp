@@ -17,7 +17,9 @@ void search_begin(const SearchRules& rules, SearchNumbers* state, std::int64_t c
 void search_open(const SearchRules& rules, SearchNumbers* state, std::int64_t count, const SearchVectors& at) {
     const int p = static_cast<int>(at.p);
     for (std::int64_t b = 0; b < count; ++b)
-        Decision{rules, state[b]}.open(measure_gradient(p, row(at.gradient, b, p), row(at.curvature, b, p), 1));
+        Decision{rules, state[b]}.open(
+            measure_gradient(p, row(at.gradient, b, p), row(at.curvature, b, p), 1),
+            all_seen(rules, p, row(at.curvature, b, p), 1, row(at.natural, b, p), state[b].size));
 }
 
 void search_look(const SearchRules& rules, SearchNumbers* state, const std::int64_t* rows, std::int64_t count,

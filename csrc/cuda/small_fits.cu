@@ -301,7 +301,6 @@ struct Worker {
         }
         sum_products(plan.n_right + tiny.k + plan.n_products, plan.n_sums, true);
         for (int s = team.rank; s < tiny.m; s += team.size) tiny.squares[s] = tiny.pairs[lower_place(s, s)];
-        team.sync();  // the squares are there
         assemble_normal(team, tiny, a(), point.h, point.gradient);
         const double* const squares = own + plan.n_sums - tiny.k;
         for (int q = 0; q < tiny.k; ++q) point.cost += squares[q];
@@ -311,7 +310,6 @@ struct Worker {
         for (int j = 0; j < tiny.i; ++j) basis += tiny.products[lower_place(j, j)];
         point.finite = is_finite(basis);
         point.terms = size_of_terms(tiny, a());
-        team.sync();  // the projected columns are there
         if (!keeps_digits(tiny)) point.condition = kInfinite;
         if (team.rank == 0) natural_scales(tiny, point.natural);
         team.sync();  // h and the gradient are there, and the projected columns have been used

@@ -3,7 +3,7 @@
 ///
 /// A carrier turns this wheel for each problem, with nothing but measures crossing:
 ///     begin(cost, terms, size)                the start has been evaluated
-///     open(steepest)                          a step is wanted; of a new iterate, its gradient is given
+///     open(steepest, seen)                    a step is wanted; of a new iterate, its gradient is given
 ///     while asks to solve: look(...)          (H + damping d) s = -g has been solved for the damping it asked for
 ///     judge(cost, terms)                      the trial has been evaluated
 ///
@@ -41,16 +41,26 @@ struct SearchRules {
 };
 
 /// X(name) for each rule: what the boundary to Python is made of.
-#define VARPRO_SEARCH_RULES(X)                                                                              \
-    X(initial)                                                                                              \
-    X(smallest)                                                                                             \
-    X(largest) X(least_gain) X(sure) X(sure_shrink) X(step_bound) X(diagonal_floor) X(diagonal_memory)      \
-        X(cost_tolerance) X(step_tolerance) X(gradient_tolerance) X(rounding) X(undamped) X(max_iterations) \
-            X(condition_limit)
+#define VARPRO_SEARCH_RULES(X)                                                                                \
+    X(initial)                                                                                                \
+    X(smallest)                                                                                               \
+    X(largest)                                                                                                \
+    X(least_gain) X(sure) X(sure_shrink) X(step_bound) X(diagonal_floor) X(diagonal_memory) X(cost_tolerance) \
+        X(step_tolerance) X(gradient_tolerance) X(rounding) X(undamped) X(max_iterations) X(condition_limit)
 
 /// Numbers as in result.py; `beyond` = the basis was too ill-conditioned for a compiled search somewhere, and the
 /// problem is left to the truncated factorisation, from its start.
-enum class SearchStatus : std::int64_t { running, cost, step, gradient, iterations, stalled, nonfinite, beyond = -1 };
+enum class SearchStatus : std::int64_t {
+    running,
+    cost,
+    step,
+    gradient,
+    iterations,
+    stalled,
+    nonfinite,
+    undetermined = 9,
+    beyond = -1
+};
 
 /// What a search knows between two calls; all double, so that Python can hold problems as rows of one array.
 struct SearchNumbers {
@@ -70,16 +80,19 @@ struct SearchNumbers {
     double shortened;      // 1: the bound has raised the damping at this iterate
     double last;           // 1: the trial is undamped and promises next to nothing
     double promised;       // by the latest such trial since a damped one; infinite where there was none
+    double unseen;         // 1: a parameter has no effect on the fit at the iterate
     double fresh;          // 1: the iterate has moved, and needs a new linearisation
     double iterations, evaluations;
     double used_damping, gain, accepted;  // of the latest trial, for the record
 };
 
-#define VARPRO_SEARCH_NUMBERS(X)                                                                                      \
-    X(status)                                                                                                         \
-    X(cost)                                                                                                           \
-    X(size) X(terms) X(damping) X(growth) X(reach) X(asks) X(stage) X(trial_damping) X(predicted) X(solved) X(effect) \
-        X(shortened) X(last) X(promised) X(fresh) X(iterations) X(evaluations) X(used_damping) X(gain) X(accepted)
+#define VARPRO_SEARCH_NUMBERS(X)                                                                                 \
+    X(status)                                                                                                    \
+    X(cost)                                                                                                      \
+    X(size)                                                                                                      \
+    X(terms) X(damping) X(growth) X(reach) X(asks) X(stage) X(trial_damping) X(predicted) X(solved) X(effect)    \
+        X(shortened) X(last) X(promised) X(unseen) X(fresh) X(iterations) X(evaluations) X(used_damping) X(gain) \
+            X(accepted)
 
 constexpr int kNumbers = sizeof(SearchNumbers) / sizeof(double);
 
@@ -141,6 +154,17 @@ VARPRO_PORTABLE double measure_gradient(int p, const double* gradient, const dou
     return steepest;
 }
 
+/// Whether every parameter is seen in the fit: its natural change changes the residual by more than the rounding of the
+/// data.  An empty pixel's lifetime is not: anything would be its minimum.  A parameter that a bound holds has an
+/// infinite curvature; natural may be null, and says nothing then.
+VARPRO_PORTABLE bool all_seen(const SearchRules& rules, int p, const double* curvature, int stride,
+                              const double* natural, double size) {
+    const double least = rules.rounding * sqrt(2.0 * size);
+    bool seen = true;
+    for (int j = 0; natural && j < p; ++j) seen = seen && sqrt(curvature[j * stride]) * natural[j] > least;
+    return seen;
+}
+
 /// d = max(diag H, floor of its largest, memory of d before), in place; h is the diagonal, with `stride`.  Where a
 /// column is zero its parameter stays where it is, whatever d; it only has to be above 0.
 VARPRO_PORTABLE void measure_scaling(const SearchRules& rules, int p, const double* h, int stride, double* diagonal) {
@@ -158,7 +182,12 @@ struct Decision {
 
     VARPRO_PORTABLE bool running() const { return s.status == 0.0; }
     VARPRO_PORTABLE bool asks_to_solve() const { return running() && s.asks == 0.0; }
-    VARPRO_PORTABLE void stop(SearchStatus status) const { s.status = static_cast<double>(status); }
+    /// No minimum where a parameter is not seen.
+    VARPRO_PORTABLE void stop(SearchStatus status) const {
+        const bool converged =
+            status == SearchStatus::cost || status == SearchStatus::step || status == SearchStatus::gradient;
+        s.status = static_cast<double>(converged && s.unseen != 0.0 ? SearchStatus::undetermined : status);
+    }
 
     VARPRO_PORTABLE void begin(double cost, double terms, double size) const {
         if (s.damping == 0.0) s.damping = rules.initial;
@@ -176,9 +205,10 @@ struct Decision {
             stop(SearchStatus::iterations);
     }
 
-    VARPRO_PORTABLE void open(double steepest) const {
+    VARPRO_PORTABLE void open(double steepest, bool seen) const {
         if (s.fresh != 0.0) {
             s.iterations += 1.0;
+            s.unseen = seen ? 0.0 : 1.0;
             s.shortened = 0.0;
             if (steepest <= rules.gradient_tolerance * sqrt(2.0 * s.cost)) return stop(SearchStatus::gradient);
         }

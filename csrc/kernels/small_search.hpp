@@ -112,7 +112,8 @@ struct Search {
     /// The next trial.
     VARPRO_PORTABLE void next(const Decision& decision, const State& s) const {
         if (s.numbers->fresh != 0.0) measure_scaling(rules, p, s.h, p + 1, s.diagonal);
-        decision.open(measure_gradient(p, s.gradient, s.h, p + 1));
+        decision.open(measure_gradient(p, s.gradient, s.h, p + 1),
+                      all_seen(rules, p, s.h, p + 1, s.natural, s.numbers->size));
         while (decision.asks_to_solve()) {
             double predicted = 0.0;
             const bool solved = solve(s, s.numbers->trial_damping, predicted);

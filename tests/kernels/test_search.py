@@ -38,7 +38,7 @@ def any_numbers(rng, count):
         numbers[name] = spread(rng, count)
     numbers["terms"] = numbers["size"] * rng.choice([1.0, 1e6], count)
     numbers["growth"], numbers["iterations"] = 2.0 ** rng.integers(1, 9, count), rng.integers(0, 7, count)
-    for name in ("shortened", "last", "fresh", "solved"):
+    for name in ("shortened", "last", "fresh", "solved", "unseen"):
         numbers[name] = rng.integers(0, 2, count)
     numbers["stage"] = rng.integers(0, 4, count)
     return numbers
@@ -83,11 +83,12 @@ def test_beginning_opening_and_judging_are_the_references(rules):
         decide.judge(rules, given, cost, terms)
     assert_same(numbers, expected)
     assert {Status.RUNNING, Status.COST_TOLERANCE} <= set(numbers["status"])
-    gradient, curvature = spread(rng, count, p), spread(rng, count, p)
+    gradient, curvature, natural = (spread(rng, count, p) for _ in range(3))
+    curvature[::20, 0] = np.inf
     for decide, given in ((Decision(), numbers), (ReferenceDecision(), expected)):
-        decide.open(rules, given, gradient, curvature)
+        decide.open(rules, given, gradient, curvature, natural)
     assert_same(numbers, expected)
-    assert Status.GRADIENT_TOLERANCE in set(numbers["status"])
+    assert {Status.GRADIENT_TOLERANCE, Status.UNDETERMINED} <= set(numbers["status"])
 
 
 @pytest.mark.parametrize("noise", [1e-3, 0.02, 0.5])
@@ -132,7 +133,7 @@ def test_every_rule_is_read(changed):
     for rules in (FIT, other):
         state = numbers.copy()
         begun = Decision().begin(rules, np.ones(count), np.ones(count), np.ones(count))
-        Decision().open(rules, state, w * 1e-14, w)
+        Decision().open(rules, state, w * 1e-14, w, None)
         Decision().look(rules, state, np.arange(count), w, None, w + 1e-20, step)
         judged = state.copy()
         Decision().judge(rules, judged, cost, numbers["size"])

@@ -32,7 +32,7 @@ from varpro.solvers.damping import DampingRule
 from varpro.solvers.termination import Termination
 
 COST_TOLERANCE, STEP_TOLERANCE, GRADIENT_TOLERANCE = 1e-14, 1e-12, 1e-14
-INITIAL_DAMPING, STEP_BOUND, SURE, SURE_SHRINK = 0.3, 0.5, 0.02, 0.1
+INITIAL_DAMPING, STEP_BOUND, SURE, SURE_SHRINK = 1.0, 0.5, 0.1, 0.1
 """Found on the NIST problems and on batches of exponentials: none is lost from its far start."""
 
 

@@ -64,7 +64,7 @@ def natural_bounds(model: Any, data: Data) -> tuple[Array, Array] | None:
 
 def into_natural(model: Any, w0: Array, parameters: Parameters) -> Array:
     """(B, F) free starts: where w0 (B, P) lies outside the model's own bounds, the point inside that is its like."""
-    u0: Array = w0[:, parameters.free]
+    u0: Array = w0.copy() if parameters.plain else w0[:, parameters.free]
     if not hasattr(model, "folded") or np.iscomplexobj(w0) or not parameters.bounded:
         return u0
     lower, upper = (np.broadcast_to(bound, u0.shape) for bound in (parameters.lower, parameters.upper))

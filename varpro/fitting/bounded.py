@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.gauss_newton import NormalEquations, Step, effects
+from varpro.gauss_newton import NormalEquations, Step
 from varpro.linalg.damped import damped_step
 
 
@@ -28,10 +28,9 @@ class BoundedEquations:
     natural: Array | None = None
 
     @property
-    def effects(self) -> Array:
-        """(b, P) of the parameters on the fit; infinite on a bound, which is what determines them there."""
-        on_bound = (self.w <= self.lower) | (self.w >= self.upper)
-        return np.where(on_bound, np.inf, effects(self.h, self.natural))
+    def curvature(self) -> Array:
+        """(b, P) diag H, infinite where a bound holds a parameter: that is what determines it."""
+        return np.where(self._held, np.inf, np.diagonal(self.h, axis1=1, axis2=2))
 
     @property
     def gradient(self) -> Array:

@@ -20,11 +20,15 @@ def shared_columns(basis: FitBasis, ridge: float, u: Array, problems: Array, a: 
     return phi, d, np.ones((len(a), a.shape[2], a.shape[1]), dtype=bool)
 
 
-def sums_of_squares(y: Array, phi: Array, a: Array, rows: int = 4096) -> float:
+CACHED = 1 << 15
+"""Numbers of a block that a first or second level cache keeps."""
+
+
+def sums_of_squares(y: Array, phi: Array, a: Array) -> float:
     """||y - phi a||^2 of y (N, K), phi (N, I), a (I, K), a block of rows at a time; no difference of sums."""
-    total = 0.0
+    total, rows = 0.0, max(1, CACHED // y.shape[1])
     for first in range(0, len(y), rows):
-        block = slice(first, first + rows)
-        rest = y[block] - phi[block] @ a
+        rest = phi[first : first + rows] @ a
+        rest -= y[first : first + rows]
         total += float(np.vdot(rest, rest).real)
     return total

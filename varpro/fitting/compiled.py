@@ -11,7 +11,6 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.small import SmallProblem
-from varpro.gauss_newton import effects
 from varpro.kernels import small_fits
 from varpro.kernels.search import Rules
 from varpro.kernels.small_fits import States
@@ -39,12 +38,14 @@ def store_states(states: States, problems: Array, n_columns: int, out: Any) -> A
     """Store what was found for problems (b,) in `out`; returns those left to the truncated factorisation."""
     numbers = states.numbers
     done = numbers["status"] != small_fits.BEYOND
-    here, rows = problems[done], slice(None) if done.all() else done
+    here: Any = problems[done]
+    rows = slice(None) if done.all() else done
+    if len(here) == len(out.cost):
+        here = slice(None)  # views in place of copies
     out.u[here], out.a[here], out.cost[here] = states.w[rows], states.a[rows], numbers["cost"][rows]
     out.status[here] = numbers["status"][rows].astype(int)
     out.iterations[here], out.evaluations[here] = numbers["iterations"][rows], numbers["evaluations"][rows]
     out.rank[here] = n_columns
-    out.effects[here] = effects(states.h, states.natural)[rows]
     return problems[~done]
 
 
@@ -59,7 +60,7 @@ def _run(
         log = small_fits.search_program(
             small.program, grid, small.y, problems, small.pairs, states, rules, n_logged=most, **small.options
         )
-        return [_record(line, int(problems[0]), states) for line in log]
+        return _records(log, problems[:1], states)
     with np.errstate(all="ignore"):  # what is not finite is told by the status
         return _step_by_step(small, problems, states, rules, observe, keep_history)
 
@@ -68,9 +69,9 @@ def _step_by_step(
     small: SmallProblem, problems: Array, states: States, rules: Rules, observe: Observer, keep_history: bool
 ) -> list[IterationRecord]:
     """The model evaluated by its own function; a step of all problems a call of the kernel."""
-    inner, numbers = small.general.inner, states.numbers
-    evaluate, rows, status = _evaluator(small, problems), np.arange(len(problems)), numbers["status"]
-    recording, records, first = keep_history or observe is not None, list[IterationRecord](), True
+    inner, tail = small.general.inner, states.tail
+    evaluate, rows, status = _evaluator(small, problems), np.arange(len(problems)), states.status
+    recording, told, kept, first = keep_history or observe is not None, list[Array](), list[Array](), True
     here, whole = problems, True
     while len(rows):
         w = states.trial if whole else states.trial[rows]
@@ -79,16 +80,18 @@ def _step_by_step(
             phi, d, inner.y, here, small.pairs, states, rows, rules, ridge=inner.ridge, kaufman=inner.kaufman
         )
         if recording and not first:
-            new = [_record(numbers[row], int(problems[row]), states) for row in rows]
-            records.extend(new)
-            for record in new if observe is not None else ():
+            kept.append(tail[rows])
+            told.append(here)
+            for record in _records(small_fits.named(kept[-1]), here, states) if observe is not None else ():
                 observe(record)  # type: ignore[misc]
         first = False
         running = status[rows] == 0
         if not running.all():
             rows, whole = rows[running], False
             here = problems[rows]
-    return records
+    if not kept or not keep_history:
+        return []
+    return _records(small_fits.named(np.concatenate(kept)), np.concatenate(told), states)
 
 
 def _evaluator(small: SmallProblem, problems: Array) -> Callable[[Array, Array], tuple[Array, Array]]:
@@ -116,15 +119,19 @@ def _evaluator(small: SmallProblem, problems: Array) -> Callable[[Array, Array],
     return evaluate
 
 
-def _record(numbers: Any, problem: int, states: States) -> IterationRecord:
-    """From what a state holds after a trial."""
-    status, cost, used, gain, accepted, iterations = numbers[list(RECORDED)].tolist()
-    return IterationRecord(
-        problem=problem,
-        iteration=int(iterations) - (1 if accepted and status == 0 else 0),  # the next one has begun already
-        cost=cost,
-        damping=used,
-        gain=gain,
-        accepted=bool(accepted),
-        rank=states.n_columns,
-    )
+def _records(numbers: Array, problems: Array, states: States) -> list[IterationRecord]:
+    """From what states (n,) hold after a trial of problems (n,), or of one, after each."""
+    columns = [numbers[name].tolist() for name in RECORDED]
+    names = problems.tolist() if len(problems) == len(numbers) else problems.tolist() * len(numbers)
+    return [
+        IterationRecord(
+            problem=problem,
+            iteration=int(iterations) - (1 if accepted and status == 0 else 0),  # the next one has begun already
+            cost=cost,
+            damping=used,
+            gain=gain,
+            accepted=bool(accepted),
+            rank=states.n_columns,
+        )
+        for problem, status, cost, used, gain, accepted, iterations in zip(names, *columns, strict=True)
+    ]

@@ -21,7 +21,6 @@ from varpro.fitting.model import UserModel
 from varpro.fitting.parameters import Parameters
 from varpro.fitting.separate import SeparateProblem
 from varpro.fitting.small import SmallProblem
-from varpro.kernels.search import ROUNDING
 from varpro.linalg.one_pool import one_blas_pool
 from varpro.result import IterationRecord, SearchResult, Status
 from varpro.solvers.damping import DampingRule
@@ -32,7 +31,6 @@ SMALL_COLUMNS, SMALL_PAIRS, SMALL_RIGHT = 16, 48, 8
 """Above these the matrix products of a problem are large enough for BLAS."""
 MANY_RIGHT, MANY_VALUES = 32, 20_000
 """From here on reading Y at every evaluation costs more than keeping the range of the basis."""
-CONVERGED = [status.value for status in Status if status.converged]
 CACHED = 1 << 19
 """Numbers of Phi and D that a chunk of problems may hold, about what a second-level cache keeps."""
 
@@ -200,8 +198,6 @@ class Outcome:
     iterations: Array
     evaluations: Array
     rank: Array
-    effects: Array
-    """(B, F) of the free parameters on the fit"""
     history: list[IterationRecord]
 
 
@@ -224,7 +220,8 @@ def run(
     linearise = _in_bounds(names) if names.bounded else _linearise
     box = (names.lower, names.upper) if names.bounded else None
     ready = np.flatnonzero(spec.data.status == Status.RUNNING.value)
-    chunks = [c for c in np.array_split(ready, max(1, -(-len(ready) // _chunk(spec, built)))) if len(c)]
+    most = _chunk(spec, built)
+    chunks = [ready] if 0 < len(ready) <= most else np.array_split(ready, -(-len(ready) // most)) if len(ready) else []
     out = _empty(spec, built)
 
     def search_chunk(problems: Array) -> None:
@@ -236,7 +233,6 @@ def run(
             out.history.extend(records)
         if len(left):
             search_rest(left)
-        _flag_undetermined(problem, problems, out)
         if advance is not None:
             advance(len(problems))
 
@@ -264,15 +260,6 @@ def run(
     return out, built
 
 
-def _flag_undetermined(problem: FitProblem, problems: Array, out: Outcome) -> None:
-    """Where a search has converged though a parameter has no effect on the fit, beyond rounding of the data: anything
-    was its minimum."""
-    size = np.sqrt(2.0 * problem.size(problems))
-    seen = out.effects[problems] > ROUNDING * size[:, None]
-    converged = np.isin(out.status[problems], CONVERGED)
-    out.status[problems[converged & ~seen.all(axis=1)]] = Status.UNDETERMINED.value
-
-
 def _empty(spec: Spec, built: Built) -> Outcome:
     count, _, k = spec.data.y.shape
     return Outcome(
@@ -283,7 +270,6 @@ def _empty(spec: Spec, built: Built) -> Outcome:
         iterations=np.zeros(count, dtype=int),
         evaluations=np.zeros(count, dtype=int),
         rank=np.zeros(count, dtype=int),
-        effects=np.full((count, spec.names.n_free), np.nan),
         history=[],
     )
 
@@ -291,7 +277,7 @@ def _empty(spec: Spec, built: Built) -> Outcome:
 def _store(out: Outcome, problems: Array, found: SearchResult) -> None:
     out.u[problems], out.cost[problems], out.status[problems] = found.w, found.cost, found.status
     out.iterations[problems], out.evaluations[problems] = found.iterations, found.evaluations
-    out.rank[problems], out.effects[problems] = found.evaluation.rank, found.effects
+    out.rank[problems] = found.evaluation.rank
     if found.evaluation.a.shape[2] == out.a.shape[2]:
         out.a[problems] = found.evaluation.a
     out.history.extend(found.history)

@@ -1,6 +1,6 @@
 """A user's function made ready for a fit: its shape, where its derivative comes from, and how it is called."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,9 @@ from varpro.fitting.trial import first_guess, numeric_derivative
 Derivative = tuple[Any, Function] | Literal["complex-step", "differences"] | None
 METHODS = (None, "complex-step", "differences")
 
+Displaced = tuple[Array, Array, Array]
+"""(P,) lower and upper limits that no displaced parameter leaves, and whether its derivative is wanted"""
+
 
 def make_model(
     function: Function,
@@ -24,14 +27,13 @@ def make_model(
     own_t: bool,
     derivative: Derivative,
     batch: bool,
-    limits: tuple[Array, Array] | None = None,
     scale: Array | None = None,
-    moving: Array | None = None,
+    displaced: Callable[[], Displaced] | None = None,
 ) -> UserModel:
     """Try the model at w0 (B, P), find its shape, its nonzero derivatives, and how to call it.
 
-    limits : (P,) lower and upper, which numeric derivatives do not leave.  scale (P,) : typical changes; NaN where not
-    known.  moving (P,) bool : parameters whose derivatives are wanted; default all.
+    scale : (P,) typical changes of the parameters; NaN where not known.
+    displaced : called where derivatives are numeric: what they may displace, and how far.
     Raises ShapeError where it does not return (N, I), ConfigError where no derivative can be had.
     """
     ready = _ready_model(function, t, w0, n_rows, own_t) if derivative is None else None
@@ -60,7 +62,7 @@ def make_model(
             if f is not None
         )
     if method != "analytic":
-        _set_numeric(model, method, w0, raw, batch=batch, limits=limits, scale=scale, moving=moving)
+        _set_numeric(model, method, w0, raw, batch=batch, scale=scale, displaced=displaced)
     return model
 
 
@@ -135,12 +137,14 @@ def _set_analytic(
 
 
 def _set_numeric(
-    model: UserModel, method: str | None, w0: Array, raw: Array, *, batch: bool, limits: tuple[Array, Array] | None,
-    scale: Array | None, moving: Array | None,
+    model: UserModel, method: str | None, w0: Array, raw: Array, *, batch: bool, scale: Array | None,
+    displaced: Callable[[], Displaced] | None,
 ) -> None:  # fmt: skip
     """Find out how the model, or the part of it that has no derivative, is differentiated, and join its pairs."""
     count = w0.shape[1]
-    lower, upper = limits if limits is not None else (np.full(count, -np.inf), np.full(count, np.inf))
+    lower, upper, moving = np.full(count, -np.inf), np.full(count, np.inf), None
+    if displaced is not None:
+        lower, upper, moving = displaced()
     if not np.iscomplexobj(w0):
         w0 = np.clip(w0, lower, upper)  # a start that was guessed knows of no bounds
     target = model.numeric_function

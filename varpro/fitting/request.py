@@ -18,7 +18,7 @@ from varpro.fitting.arguments import (
 from varpro.fitting.data import Data
 from varpro.fitting.engine import Spec
 from varpro.fitting.fixed_term import with_fixed_term
-from varpro.fitting.make_model import Derivative, make_model, scale_of
+from varpro.fitting.make_model import Derivative, Displaced, make_model, scale_of
 from varpro.fitting.model import Function
 from varpro.fitting.parameters import Fixed, Parameters, Tied, make_parameters
 from varpro.solvers.damping import DampingRule
@@ -74,7 +74,8 @@ def specify(
         own_t=data.own_t,
         derivative=request.derivative,
         batch=batch,
-        **_displacements(names, request.scale, w0),
+        scale=scale_of(request.scale, names.names[: w0.shape[1]]),
+        displaced=lambda: _displaced(names, w0),
     )
     u0 = into_natural(model, real, names)
     if guessed:
@@ -95,7 +96,7 @@ def specify(
     return spec, u0
 
 
-def _displacements(names: Parameters, scale: Any, w0: Array) -> dict[str, Any]:
+def _displaced(names: Parameters, w0: Array) -> Displaced:
     """How far, and which, parameters of the model numeric derivatives may displace."""
     count = w0.shape[1]
     moves, limits = names.source >= 0, [np.full(len(names.source), end) for end in (-np.inf, np.inf)]
@@ -103,10 +104,9 @@ def _displacements(names: Parameters, scale: Any, w0: Array) -> dict[str, Any]:
         f = names.source[p]
         ends = names.factor[p] * np.array([names.lower[f], names.upper[f]]) + names.offset[0, p]
         limits[0][p], limits[1][p] = ends.min(), ends.max()
-    sizes = scale_of(scale, names.names[:count])
     if np.iscomplexobj(w0):  # displaced along the real axis
         moves = moves[:count] | moves[count:]
-    return {"limits": (limits[0][:count], limits[1][:count]), "scale": sizes, "moving": moves}
+    return limits[0][:count], limits[1][:count], moves
 
 
 def _real_parameters(model: Any, w0: Array, names: Sequence[str] | None) -> tuple[Array, Sequence[str] | None]:

@@ -121,7 +121,7 @@ class Solution:
             k = (data.weights > 0).any(axis=1).sum(axis=1)
         constraints = 0 if equality is None else independent_rows(equality[0])
         each = self.n_amplitudes * (2 if self.spec.complex_data else 1) - constraints
-        return np.broadcast_to(self.spec.names.n_free + each * k, data.y.shape[:1])
+        return np.full(len(data.y), self.spec.names.n_free + each * k)
 
     def statistics(self, problems: Array, *, absolute: bool) -> Statistics:
         """Errors and degrees of freedom of some problems; absolute: the weights are known errors."""
@@ -152,7 +152,7 @@ class Solution:
         spec = replace(self.spec, data=own, model=model, names=self.spec.names.of(np.array([problem])))
         arrays: dict[str, Any] = {
             name: getattr(self.outcome, name)[one]
-            for name in ("u", "a", "cost", "status", "iterations", "evaluations", "rank", "effects")
+            for name in ("u", "a", "cost", "status", "iterations", "evaluations", "rank")
         }
         robust = None if self.robust_weights is None else self.robust_weights[one]
         scale = None if self.loss_scale is None else self.loss_scale[one]

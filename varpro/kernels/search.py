@@ -69,9 +69,13 @@ class Decision:
         _cpu.search_begin(rules.compiled, _rows(numbers), doubles(cost), doubles(terms), doubles(size))
         return numbers
 
-    def open(self, rules: Rules, numbers: Array, gradient: Array, curvature: Array) -> None:
-        """Ask for a step at each iterate with gradient and diagonal of H (b, P)."""
-        _cpu.search_open(rules.compiled, _rows(numbers), doubles(gradient), doubles(curvature))
+    def open(self, rules: Rules, numbers: Array, gradient: Array, curvature: Array, natural: Array | None) -> None:
+        """Ask for a step at each iterate with gradient, diagonal of H (infinite where a bound holds a parameter), and
+        natural scales, which may be None; all (b, P)."""
+        _cpu.search_open(
+            rules.compiled, _rows(numbers), doubles(gradient), doubles(curvature),
+            None if natural is None else doubles(natural),
+        )  # fmt: skip
 
     def look(
         self, rules: Rules, numbers: Array, rows: Array, w: Array, natural: Array | None, diagonal: Array, step: Any

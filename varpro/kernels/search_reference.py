@@ -12,6 +12,7 @@ from varpro.kernels.search import NUMBERS, Rules
 SOLVE, EVALUATE = 0, 1
 DAMPED, UNDAMPED, RELAXED, SETTLED = range(4)
 RUNNING, COST, STEP, GRADIENT, ITERATIONS, STALLED, NONFINITE = range(7)
+UNDETERMINED = 9
 SCALE_OF_COLUMNS, RAISE, RELAX, TRUSTED, NEAR, FALLS = 4.0, 4.0, 1.0 / 64.0, 0.75, 8.0, 0.5
 
 
@@ -24,10 +25,14 @@ class ReferenceDecision:
             _begin(rules, s, float(f), float(whole), float(y))
         return numbers
 
-    def open(self, rules: Rules, numbers: Array, gradient: Array, curvature: Array) -> None:
-        for s, g, h in zip(_each(numbers), gradient, curvature, strict=True):
-            seen = h > 0
-            _open(rules, s, float(np.max(np.abs(g[seen]) / np.sqrt(h[seen]), initial=0.0)))
+    def open(self, rules: Rules, numbers: Array, gradient: Array, curvature: Array, natural: Array | None) -> None:
+        for b, s in enumerate(_each(numbers)):
+            g, h = gradient[b], curvature[b]
+            with np.errstate(invalid="ignore"):
+                least = rules.rounding * math.sqrt(2 * s["size"][0])
+                seen = natural is None or bool((np.sqrt(h) * natural[b] > least).all())
+            g, h = g[h > 0], h[h > 0]
+            _open(rules, s, float(np.max(np.abs(g) / np.sqrt(h), initial=0.0)), seen)
 
     def look(
         self, rules: Rules, numbers: Array, rows: Array, w: Array, natural: Array | None, diagonal: Array, step: Any
@@ -70,12 +75,12 @@ def _begin(rules: Rules, s: Any, cost: float, terms: float, size: float) -> None
         s["status"] = ITERATIONS
 
 
-def _open(rules: Rules, s: Any, steepest: float) -> None:
+def _open(rules: Rules, s: Any, steepest: float, seen: bool) -> None:
     if s["fresh"]:
         s["iterations"] += 1
-        s["shortened"] = 0
+        s["unseen"], s["shortened"] = not seen, 0
         if steepest <= rules.gradient_tolerance * math.sqrt(2 * s["cost"][0]):
-            s["status"] = GRADIENT
+            _stop(s, GRADIENT)
             return
     s["last"] = 0
     _ask(s, DAMPED, s["damping"])
@@ -111,11 +116,11 @@ def _look(
             _ask(s, UNDAMPED, min(s["damping"][0], 100 * s["trial_damping"][0]))
         elif not s["fresh"]:
             near = solved and predicted <= NEAR * _visible(rules, s) + _audible(rules, s)
-            s["status"] = COST if near else STALLED
+            _stop(s, COST if near else STALLED)
         elif not solved or not little:
             _relax(rules, s)
         elif long:
-            s["status"] = COST
+            _stop(s, COST)
         else:
             s["last"], s["asks"] = 1, EVALUATE
     elif long:
@@ -188,7 +193,7 @@ def _judge_last(rules: Rules, s: Any, cost: float) -> None:
             _reject(rules, s)
         else:
             s["accepted"] = s["fresh"] = 0
-            s["status"] = COST
+            _stop(s, COST)
         return
     _keep(s, cost)
     s["promised"] = predicted
@@ -200,4 +205,8 @@ def _judge_last(rules: Rules, s: Any, cost: float) -> None:
 
 
 def _stop_after(rules: Rules, s: Any, status: int) -> None:
-    s["status"] = ITERATIONS if status == RUNNING and s["iterations"][0] >= rules.max_iterations else status
+    _stop(s, ITERATIONS if status == RUNNING and s["iterations"][0] >= rules.max_iterations else status)
+
+
+def _stop(s: Any, status: int) -> None:
+    s["status"] = UNDETERMINED if s["unseen"] and status in (COST, STEP, GRADIENT) else status

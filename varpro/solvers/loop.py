@@ -36,8 +36,8 @@ class Linearisation(Protocol):
         """(b, P) the change of each parameter that changes its columns by their own size; None where not known"""
 
     @property
-    def effects(self) -> Array:
-        """(b, P) what such a change does to the residual; infinite where not known"""
+    def curvature(self) -> Array:
+        """(b, P) diag H; infinite where a bound holds a parameter"""
 
     def solve(self, damping: Array) -> Step:
         """The damped step for damping (b,)."""
@@ -85,8 +85,7 @@ def search(
     numbers = np.arange(len(w0)) if problems is None else problems
     rules, decide = rules_of(damping, termination), decision or Decision()
     current = problem.evaluate(namespace(w0).array(w0, dtype=np.float64), numbers)
-    opened = decide.begin(rules, current.cost, current.terms, problem.size(numbers))
-    state = _State(current, opened, np.full(w0.shape, np.nan))
+    state = _State(current, decide.begin(rules, current.cost, current.terms, problem.size(numbers)))
     model: Any = None
     finished: list[_State] = []
     history: list[IterationRecord] = []
@@ -94,9 +93,8 @@ def search(
         if not state.running.any():
             return _result([*finished, state], history)
         state, model, _ = _part(state, finished, model, None)
-        model, curvature = _linearise(problem, linearise, state, model, rules.diagonal_memory)
-        state = replace(state, effects=to_host(model.effects))
-        step = _step(decide, rules, state, model, curvature)
+        model = _linearise(problem, linearise, state, model, rules.diagonal_memory)
+        step = _step(decide, rules, state, model)
         if not state.running.any():
             return _result([*finished, state], history)
         state, model, step = _part(state, finished, model, step)
@@ -115,13 +113,11 @@ def search(
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """The problems still in the batch; everything leads with their number b."""
+    """The problems still in the batch; both lead with their number b."""
 
     current: Any
     numbers: Array
     """(b,) of kernels.search.NUMBERS"""
-    effects: Array
-    """(b, P) of the parameters on the fit, at the latest linearisation; NaN before the first"""
 
     @property
     def fresh(self) -> Array:
@@ -145,32 +141,28 @@ def _part(state: _State, finished: list[_State], model: Any, step: Any) -> tuple
 
 def _linearise(
     problem: Problem, linearise: Callable[[Any, Any], Any], state: _State, model: Any, memory: float
-) -> tuple[Any, Array]:
-    """A new quadratic model for the problems that have moved, and the diagonal of H (b, P) where it is new.
-
-    Its scaling remembers the one before.
-    """
+) -> Any:
+    """A new quadratic model for the problems that have moved; its scaling remembers the one before."""
     fresh = state.fresh
     if not fresh.any():
-        return model, model.diagonal
+        return model
     part = linearise(problem, take(fresh, state.current))
     if model is None:
-        return part, part.diagonal
+        return part
     whole = scatter(fresh, model, part)
-    if memory == 0:
-        return whole, whole.diagonal
-    return replace(whole, diagonal=np.maximum(whole.diagonal, memory * model.diagonal)), whole.diagonal
+    return replace(whole, diagonal=np.maximum(whole.diagonal, memory * model.diagonal)) if memory else whole
 
 
-def _step(decide: Decision, rules: Rules, state: _State, model: Any, curvature: Array) -> Step | None:
+def _step(decide: Decision, rules: Rules, state: _State, model: Any) -> Step | None:
     """The steps to try (b, P), each solved for as often, and with the damping, that the decision asks for."""
     numbers, diagonal = state.numbers, to_host(model.diagonal)
-    decide.open(rules, numbers, to_host(model.gradient), to_host(curvature))
     w, natural = to_host(state.current.w), None if model.natural is None else to_host(model.natural)
+    decide.open(rules, numbers, to_host(model.gradient), to_host(model.curvature), natural)
     step: Step | None = None
     while len(rows := asking(numbers)):
         whole = len(rows) == len(numbers)
-        some = np.isin(np.arange(len(numbers)), rows)
+        some = np.zeros(len(numbers), dtype=bool)
+        some[rows] = True
         part = (model if whole else take(some, model)).solve(numbers["trial_damping"][rows])
         if step is None and not whole:
             step = Step(namespace(part.delta).zeros(w.shape), np.zeros(len(w)), np.zeros(len(w), dtype=bool))
@@ -207,6 +199,5 @@ def _result(finished: list[_State], history: list[IterationRecord]) -> SearchRes
         iterations=numbers["iterations"].astype(int),
         evaluations=numbers["evaluations"].astype(int),
         evaluation=whole.current,
-        effects=whole.effects,
         history=history,
     )

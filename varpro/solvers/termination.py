@@ -4,6 +4,7 @@ The tests themselves stand in csrc/kernels/search.hpp, once for every carrier; t
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from varpro.errors import ConfigError
 from varpro.kernels.search import Rules
@@ -35,6 +36,7 @@ class Termination:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it needs 0 or more")
 
 
+@lru_cache(maxsize=64)
 def rules_of(damping: DampingRule, termination: Termination, **more: float) -> Rules:
     """The rules as the decision takes them; more : diagonal_floor, condition_limit, ... of kernels.search.Rules."""
     given = {"diagonal_floor": 0.0, "diagonal_memory": damping.diagonal_memory} | more

@@ -257,9 +257,9 @@ class MatrixFree:
     natural: None = None
 
     @property
-    def effects(self) -> Array:
-        """Not known."""
-        return np.full(self.gradient.shape, np.inf)
+    def curvature(self) -> Array:
+        """(1, P)"""
+        return self.diagonal
 
     def apply(self, v: Array) -> Array:
         """J^T J v (P,).  Collective."""
