@@ -44,14 +44,16 @@ void bind_search(py::module_& m) {
         at.natural = optional(natural);
         search_open(rules, numbers(states), states.shape(0), at);
     });
-    m.def("search_look", [](const SearchRules& rules, Dense<double>& states, const Dense<std::int64_t>& rows,
-                            const Dense<double>& w, const py::object& natural, const Dense<double>& diagonal,
-                            const Dense<double>& step, const Dense<bool>& solved, const Dense<double>& predicted) {
-        SearchVectors at{};
-        at.w = w.data(), at.natural = optional(natural), at.diagonal = diagonal.data(), at.step = step.data();
-        at.p = step.shape(1);
-        search_look(rules, numbers(states), rows.data(), rows.shape(0), at, solved.data(), predicted.data());
-    });
+    m.def("search_look",
+          [](const SearchRules& rules, Dense<double>& states, const Dense<std::int64_t>& rows, const Dense<double>& w,
+             const py::object& natural, const Dense<double>& gradient, const Dense<double>& diagonal,
+             const Dense<double>& step, const Dense<bool>& solved, const Dense<double>& predicted) {
+              SearchVectors at{};
+              at.w = w.data(), at.natural = optional(natural), at.gradient = gradient.data(),
+              at.diagonal = diagonal.data(), at.step = step.data();
+              at.p = step.shape(1);
+              search_look(rules, numbers(states), rows.data(), rows.shape(0), at, solved.data(), predicted.data());
+          });
     m.def("search_judge",
           [](const SearchRules& rules, Dense<double>& states, const Dense<double>& cost, const Dense<double>& terms) {
               search_judge(rules, numbers(states), states.shape(0), cost.data(), terms.data());

@@ -28,7 +28,7 @@ void search_look(const SearchRules& rules, SearchNumbers* state, const std::int6
     for (std::int64_t e = 0; e < count; ++e) {
         const std::int64_t b = rows[e];
         const StepMeasures step = measure_step(static_cast<int>(p), row(at.w, b, p), row(at.natural, b, p),
-                                               row(at.diagonal, b, p), row(at.step, e, p));
+                                               row(at.gradient, b, p), row(at.diagonal, b, p), row(at.step, e, p));
         Decision{rules, state[b]}.look(solved[e], predicted[e], step);
     }
 }

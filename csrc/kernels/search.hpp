@@ -41,12 +41,15 @@ struct SearchRules {
 };
 
 /// X(name) for each rule: what the boundary to Python is made of.
-#define VARPRO_SEARCH_RULES(X)                                                                                \
-    X(initial)                                                                                                \
-    X(smallest)                                                                                               \
-    X(largest)                                                                                                \
-    X(least_gain) X(sure) X(sure_shrink) X(step_bound) X(diagonal_floor) X(diagonal_memory) X(cost_tolerance) \
-        X(step_tolerance) X(gradient_tolerance) X(rounding) X(undamped) X(max_iterations) X(condition_limit)
+#define VARPRO_SEARCH_RULES(X)                                                                                   \
+    X(initial)                                                                                                   \
+    X(smallest)                                                                                                  \
+    X(largest)                                                                                                   \
+    X(least_gain)                                                                                                \
+    X(sure)                                                                                                      \
+    X(sure_shrink)                                                                                               \
+    X(step_bound) X(diagonal_floor) X(diagonal_memory) X(cost_tolerance) X(step_tolerance) X(gradient_tolerance) \
+        X(rounding) X(undamped) X(max_iterations) X(condition_limit)
 
 /// Numbers as in result.py; `beyond` = the basis was too ill-conditioned for a compiled search somewhere, and the
 /// problem is left to the truncated factorisation, from its start.
@@ -75,8 +78,10 @@ struct SearchNumbers {
     double stage;    // SearchStage
     double trial_damping;  // to solve with
     double predicted;      // decrease that the trial promises
+    double inaudible;      // a promise of such a step would be the rounding of the gradient
+    double reachable;      // part of the promise by parameters that move by more than their last digits
     double solved;         // 0: the damped matrix was not positive definite, and there is no step
-    double effect;         // of the step on the model, at most, in units of |y|
+    double effect;         // of the step on the model, at most, in units of sqrt(|y| |r|)
     double shortened;      // 1: the bound has raised the damping at this iterate
     double last;           // 1: the trial is undamped and promises next to nothing
     double promised;       // by the latest such trial since a damped one; infinite where there was none
@@ -86,13 +91,15 @@ struct SearchNumbers {
     double used_damping, gain, accepted;  // of the latest trial, for the record
 };
 
-#define VARPRO_SEARCH_NUMBERS(X)                                                                                 \
-    X(status)                                                                                                    \
-    X(cost)                                                                                                      \
-    X(size)                                                                                                      \
-    X(terms) X(damping) X(growth) X(reach) X(asks) X(stage) X(trial_damping) X(predicted) X(solved) X(effect)    \
-        X(shortened) X(last) X(promised) X(unseen) X(fresh) X(iterations) X(evaluations) X(used_damping) X(gain) \
-            X(accepted)
+#define VARPRO_SEARCH_NUMBERS(X)                                                                                       \
+    X(status)                                                                                                          \
+    X(cost)                                                                                                            \
+    X(size)                                                                                                            \
+    X(terms)                                                                                                           \
+    X(damping)                                                                                                         \
+    X(growth)                                                                                                          \
+    X(reach) X(asks) X(stage) X(trial_damping) X(predicted) X(inaudible) X(reachable) X(solved) X(effect) X(shortened) \
+        X(last) X(promised) X(unseen) X(fresh) X(iterations) X(evaluations) X(used_damping) X(gain) X(accepted)
 
 constexpr int kNumbers = sizeof(SearchNumbers) / sizeof(double);
 
@@ -103,21 +110,23 @@ enum class SearchStage : std::int64_t { damped, undamped, relaxed, settled };
 
 /// A step by the measures that count.
 struct StepMeasures {
-    double length = 0.0;  // |s|_d^2
-    double scale = 0.0;   // |scale of w|_d^2
-    double effect = 0.0;  // max |s_j| sqrt(d_j)
+    double length = 0.0;     // |s|_d^2
+    double scale = 0.0;      // |scale of w|_d^2
+    double effect = 0.0;     // max |s_j| sqrt(d_j)
+    double reachable = 0.0;  // 1/2 sum |g_j s_j| where s_j is more than the last digits of w_j
 };
 
 namespace {
 
 constexpr double kNoColumn = std::numeric_limits<double>::min();  // in place of the square of nothing
 constexpr double kScaleOfColumns =
-    4.0;                        // columns may change by so many times themselves: a peak's start is off by widths
-constexpr double kRaise = 4.0;  // on damping, where a step is too long
-constexpr double kRelax = 1.0 / 64.0;  // on damping, where it hides what is left
-constexpr double kTrusted = 0.75;      // gain from which a bound that has held a step back is doubled
-constexpr double kNear = 8.0;          // times what costs show: a promise so small that a stall is the minimum
-constexpr double kFalls = 0.5;         // of the promise before, for undamped steps that go on though costs show nothing
+    4.0;  // columns may change by so many times themselves: a peak's start is off by widths
+constexpr double kLastDigits = 4.0 * kEpsilon;  // of a parameter: a step within them is none
+constexpr double kRaise = 4.0;                  // on damping, where a step is too long
+constexpr double kRelax = 1.0 / 64.0;           // on damping, where it hides what is left
+constexpr double kTrusted = 0.75;               // gain from which a bound that has held a step back is doubled
+constexpr double kNear = 8.0;                   // times what costs show: a promise so small that a stall is the minimum
+constexpr double kFalls = 0.5;  // of the promise before, for undamped steps that go on though costs show nothing
 
 VARPRO_PORTABLE bool is_finite(double x) { return fabs(x) <= kLargest; }
 VARPRO_PORTABLE double larger(double a, double b) { return a < b ? b : a; }
@@ -131,14 +140,15 @@ VARPRO_PORTABLE double scale_of(double w, double natural) {
 }
 
 /// natural may be null.
-VARPRO_PORTABLE StepMeasures measure_step(int p, const double* w, const double* natural, const double* diagonal,
-                                          const double* step) {
+VARPRO_PORTABLE StepMeasures measure_step(int p, const double* w, const double* natural, const double* gradient,
+                                          const double* diagonal, const double* step) {
     StepMeasures m;
     for (int j = 0; j < p; ++j) {
         const double scale = scale_of(w[j], natural ? natural[j] : kInfinite), square = step[j] * step[j] * diagonal[j];
         m.length += square;
         m.scale += scale * scale * diagonal[j];
         m.effect = larger(m.effect, square);
+        if (fabs(step[j]) > kLastDigits * fabs(w[j])) m.reachable += 0.5 * fabs(gradient[j] * step[j]);
     }
     m.effect = sqrt(m.effect);
     return m;
@@ -219,7 +229,10 @@ struct Decision {
     VARPRO_PORTABLE void look(bool solved, double predicted, const StepMeasures& step) const {
         s.solved = solved ? 1.0 : 0.0;
         s.predicted = predicted;
-        s.effect = s.size > 0.0 ? step.effect / sqrt(2.0 * s.size) : 0.0;
+        const double typical = sqrt(2.0 * sqrt(s.size) * sqrt(s.cost));
+        s.effect = typical > 0.0 ? step.effect / typical : 0.0;
+        s.inaudible = 0.125 * rules.rounding * sqrt(2.0 * s.terms) * sqrt(step.length);
+        s.reachable = step.reachable;
         if (stage() == SearchStage::undamped) return look_undamped(solved, too_long(step));
         if (too_long(step)) {
             s.damping *= kRaise;
@@ -261,14 +274,9 @@ struct Decision {
     /// Differences of costs below this are rounding.
     VARPRO_PORTABLE double visible() const { return rules.rounding * 2.0 * sqrt(s.terms) * sqrt(s.cost); }
 
-    /// Promises below this are made of the gradient's own rounding: its square over the least curvature there can be.
-    VARPRO_PORTABLE double audible() const {
-        return rules.rounding * rules.rounding / 16.0 * 2.0 * s.terms / larger(rules.undamped, rules.smallest);
-    }
+    VARPRO_PORTABLE double negligible() const { return larger(rules.cost_tolerance * s.cost, visible() + s.inaudible); }
 
-    VARPRO_PORTABLE bool promises_little() const {
-        return s.predicted <= larger(rules.cost_tolerance * s.cost, visible() + audible()) || step_is_short();
-    }
+    VARPRO_PORTABLE bool promises_little() const { return s.predicted <= negligible() || step_is_short(); }
 
     VARPRO_PORTABLE bool step_is_short() const { return s.effect <= rules.step_tolerance; }
 
@@ -283,10 +291,11 @@ struct Decision {
         if (!solved && s.trial_damping < s.damping)  // a matrix that rounding has made indefinite
             return ask(SearchStage::undamped, smaller(s.damping, 100.0 * s.trial_damping));
         if (s.fresh == 0.0) {  // no step of this iterate has lowered the cost: is there anything to gain?
-            const bool near = solved && s.predicted <= kNear * visible() + audible();
+            const bool near = solved && smaller(s.predicted, s.reachable) <= kNear * visible() + s.inaudible;
             return stop(near ? SearchStatus::cost : SearchStatus::stalled);
         }
         if (!solved || !promises_little()) return relax();
+        if (long_step && s.predicted > negligible()) return relax();
         if (long_step) return stop(SearchStatus::cost);  // along what the data do not determine: it leads nowhere
         s.last = 1.0;
         s.asks = static_cast<double>(SearchAsks::evaluate);
@@ -328,7 +337,7 @@ struct Decision {
         const bool by_step = step_is_short(), reached = s.predicted <= enough;
         const bool stuck = s.predicted <= noise && s.predicted > kFalls * s.promised;
         if (!(cost <= old + noise)) {
-            if (!reached && !stuck && s.predicted > noise + audible()) return reject();
+            if (!reached && !stuck && s.predicted > noise + s.inaudible) return reject();
             s.accepted = s.fresh = 0.0;
             return stop(SearchStatus::cost);
         }

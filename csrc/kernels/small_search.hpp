@@ -117,7 +117,7 @@ struct Search {
         while (decision.asks_to_solve()) {
             double predicted = 0.0;
             const bool solved = solve(s, s.numbers->trial_damping, predicted);
-            decision.look(solved, predicted, measure_step(p, s.w, s.natural, s.diagonal, s.step));
+            decision.look(solved, predicted, measure_step(p, s.w, s.natural, s.gradient, s.diagonal, s.step));
         }
         for (int j = 0; j < p; ++j) s.trial[j] = s.w[j] + s.step[j];
     }

@@ -147,3 +147,75 @@ def test_a_tolerance_on_the_rank_is_read_for_any_number_of_right_hand_sides(righ
     fit = varpro.fit(Exponentials(2), T, y, [1.9, 2.4], rank_tolerance=0.3, max_iterations=3)
     assert fit.rank == 1
     assert varpro.fit(Exponentials(2), T, y, [1.9, 2.4], max_iterations=3).rank == 2
+
+
+@pytest.mark.parametrize("height", [1e4, 1e8, 1e9])
+def test_a_background_far_above_the_signal_does_not_end_the_search(height):
+    """The rounding of the background is far below the noise, so the signal is there to be found."""
+
+    def model(t, w):
+        return np.stack([np.exp(-t / w[0]), np.ones_like(t)], axis=-1)
+
+    y = noisy(model(T, [2.0]) @ [3.0, 0.0], 0.02)
+    here = varpro.fit(model, T, y, [1.0])
+    fit, many = varpro.fit(model, T, y + height, [1.0]), varpro.fit_batch(model, T, (y + height)[None], [1.0])
+    assert fit.success
+    assert many.success[0]
+    for found in (fit.nonlinear[0], many.nonlinear[0, 0]):
+        assert abs(found - here.nonlinear[0]) < 1e-3 * here.stderr_nonlinear[0]
+
+
+@pytest.mark.parametrize(("place", "width"), [(1e9, 1e-2), (1.7e9, 1e-1), (2.46e6, 1e-4)])
+def test_a_center_known_to_its_last_digit_has_been_found(place, width):
+    """What is left to gain lies between two neighbouring numbers."""
+    t = place + np.linspace(-5.0, 5.0, 201) * width
+    for seed in range(5):
+        y = noisy(5.0 * np.exp(-0.5 * ((t - place - 0.4 * width) / (1.1 * width)) ** 2) + 1.0, 0.05, seed)
+        fit = varpro.fit(Gaussians(1, offset=True), t, y, [place + width, 2.0 * width])
+        assert fit.success, fit.message
+        assert abs(fit.nonlinear[1] / width - 1.1) < 0.1
+
+
+@pytest.mark.parametrize("model_is_complex", [True, False])
+def test_a_fixed_term_of_complex_data_keeps_the_coefficient_one(model_is_complex):
+    turn = 1j if model_is_complex else 0.0
+
+    def model(t, w):
+        return np.exp(-t / w[0] - turn * t)[:, None]
+
+    def term(t, w):
+        return 0.5 * np.cos(t / w[1])
+
+    z = model(T, [2.0]) @ [1.0 - 1.0j] + term(T, [0.0, 5.0])
+    z = z + 0.01 * (np.random.default_rng(0).standard_normal((2, len(T))) * [[1], [1j]]).sum(axis=0)
+    for options in ({}, {"ridge": 1e-12}, {"weights": np.full(len(T), 2.0)}):
+        fit = varpro.fit(model, T, z, [2.2, 5.3], fixed_term=term, **options)
+        assert fit.success
+        assert fit.linear.shape == (1,)
+        assert (np.abs(fit.nonlinear - [2.0, 5.0]) < 5 * fit.stderr_nonlinear).all()
+        np.testing.assert_allclose(fit.linear, [1.0 - 1.0j], atol=0.02)
+        np.testing.assert_allclose(fit.fitted, z, atol=0.06)
+        assert fit.dof == pytest.approx(2 * len(T) - 4)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-15, 1e12])
+@pytest.mark.parametrize("scales", [(1.0, 1.0, 1.0), (1e-9, 1e9, 1.0)])
+def test_equations_of_amplitudes_hold_in_any_unit(scales, unit):
+    scales = np.array(scales)
+    base = Exponentials(2, offset=True)
+    y = unit * noisy(base(T, [1.0, 4.0]) @ [3.0, 2.0, 0.5], 0.01)
+    c = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1e-18]]) * scales
+
+    def model(t, w):
+        return decays(t, w) * scales
+
+    fit = varpro.fit(model, T, y, [0.6, 6.0], linear_equality=(c, [5.0 * unit, 0.45e-18 * unit]))
+    assert fit.success
+    np.testing.assert_allclose(fit.linear * scales / unit @ [[1, 0], [1, 0], [0, 1]], [5.0, 0.45], rtol=1e-9)
+    plain = varpro.fit(
+        decays, T, y / unit, [0.6, 6.0], linear_equality=([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [5.0, 0.45])
+    )
+    np.testing.assert_allclose(fit.nonlinear, plain.nonlinear, rtol=1e-6)
+    assert fit.dof == plain.dof
+    with pytest.raises(varpro.errors.ConfigError, match="no amplitudes meet"):
+        varpro.fit(model, T, y, [0.6, 6.0], linear_equality=(c[[0, 0]], [5.0 * unit, 6.0 * unit]))

@@ -34,7 +34,8 @@ def spread(rng, *shape):
 def any_numbers(rng, count):
     """States that a search may be in, and some that it may not."""
     numbers = np.zeros(count, dtype=NUMBERS)
-    for name in ("cost", "size", "damping", "reach", "trial_damping", "predicted", "effect", "promised"):
+    sizes = "cost size damping reach trial_damping predicted effect promised inaudible reachable"
+    for name in sizes.split():
         numbers[name] = spread(rng, count)
     numbers["terms"] = numbers["size"] * rng.choice([1.0, 1e6], count)
     numbers["growth"], numbers["iterations"] = 2.0 ** rng.integers(1, 9, count), rng.integers(0, 7, count)
@@ -55,12 +56,13 @@ def test_a_look_at_a_step_is_the_references(rules, natural):
     rng = np.random.default_rng(3)
     count, p = 4000, 3
     numbers, rows = any_numbers(rng, count), np.flatnonzero(rng.random(count) < 0.8)
+    gradient = spread(rng, count, p)
     w, diagonal, delta = spread(rng, count, p), spread(rng, count, p) + 1e-20, spread(rng, len(rows), p)
     scales = np.where(rng.random((count, p)) < 0.1, np.inf, 1.0 / (w + 1e-20)) if natural else None
     step = SimpleNamespace(delta=delta, solved=rng.random(len(rows)) < 0.9, predicted=spread(rng, len(rows)))
     expected = numbers.copy()
-    Decision().look(rules, numbers, rows, w, scales, diagonal, step)
-    ReferenceDecision().look(rules, expected, rows, w, scales, diagonal, step)
+    Decision().look(rules, numbers, rows, w, scales, gradient, diagonal, step)
+    ReferenceDecision().look(rules, expected, rows, w, scales, gradient, diagonal, step)
     assert_same(numbers, expected)
     assert len(np.unique(numbers["stage"])) == 4, "every stage should be met"
     assert {Status.RUNNING, Status.COST_TOLERANCE, Status.STALLED} <= set(numbers["status"])
@@ -134,7 +136,7 @@ def test_every_rule_is_read(changed):
         state = numbers.copy()
         begun = Decision().begin(rules, np.ones(count), np.ones(count), np.ones(count))
         Decision().open(rules, state, w * 1e-14, w, None)
-        Decision().look(rules, state, np.arange(count), w, None, w + 1e-20, step)
+        Decision().look(rules, state, np.arange(count), w, None, w * 1e-14, w + 1e-20, step)
         judged = state.copy()
         Decision().judge(rules, judged, cost, numbers["size"])
         ends.append(np.stack([begun, state, judged]))

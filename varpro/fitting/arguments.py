@@ -12,7 +12,8 @@ from varpro.errors import BackendError, ConfigError, DataError, ShapeError
 from varpro.fitting.containers import plain_array
 from varpro.fitting.data import Data
 from varpro.fitting.device import DeviceSearch
-from varpro.fitting.engine import Linear, Spec
+from varpro.fitting.engine import Spec
+from varpro.fitting.linear_part import Linear
 from varpro.fitting.parameters import Parameters
 from varpro.fitting.solution import Solution
 from varpro.fitting.starts import guessed_start

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 
 from varpro.arrays import Array
-from varpro.errors import ConfigError, ShapeError
 from varpro.fitting.basis import FitBasis
 from varpro.fitting.bounded import inside
 from varpro.fitting.compiled import search_compiled
 from varpro.fitting.data import Data
 from varpro.fitting.device import DeviceSearch, require_device_form
 from varpro.fitting.general import FitProblem, GeneralProblem, fit_problem
+from varpro.fitting.linear_part import Linear, mixing_of, ridge_rows
 from varpro.fitting.many import ManyProblem
 from varpro.fitting.model import UserModel
 from varpro.fitting.parameters import Parameters
@@ -33,23 +32,6 @@ MANY_RIGHT, MANY_VALUES = 32, 20_000
 """From here on reading Y at every evaluation costs more than keeping the range of the basis."""
 CACHED = 1 << 19
 """Numbers of Phi and D that a chunk of problems may hold, about what a second-level cache keeps."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Linear:
-    """What is asked of the amplitudes a (I, K)."""
-
-    lower: Array | None = None
-    """(I,); None: free"""
-    upper: Array | None = None
-    equality: tuple[Array, Array] | None = None
-    """C (Q, I), d (Q,): C a = d"""
-    ridge: float = 0.0
-    """mu of mu ||A||^2"""
-    ridge_matrix: Array | None = None
-    """L of ||L A||^2"""
-    pinned: bool = False
-    """The model's last column is a term without a coefficient"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +72,10 @@ def build(spec: Spec) -> Built:
     if weights is not None and spec.complex_data:
         weights = np.concatenate([weights, weights], axis=1)
     n_columns = spec.model.n_columns * (2 if spec.complex_data else 1)
-    mixing = _mixing(linear, n_columns, spec.complex_data)
+    mixing = mixing_of(linear, n_columns, split=spec.complex_data)
     pinned = linear.pinned or linear.equality is not None
     separate = pinned or linear.lower is not None or data.separate
-    rows = _ridge_rows(linear, n_columns, spec.complex_data, always=separate)
+    rows = ridge_rows(linear, n_columns, split=spec.complex_data, always=separate)
     if rows is not None and mixing is not None:
         rows = rows @ mixing
     basis = FitBasis(
@@ -140,48 +122,6 @@ def _is_small(spec: Spec, basis: FitBasis, inner: Any) -> bool:
 
 def _real(y: Array, split: bool) -> Array:
     return np.concatenate([y.real, y.imag], axis=1) if split else y
-
-
-def _mixing(linear: Linear, n_columns: int, split: bool) -> Array | None:
-    """[Z | a0 + the pinned column] for C a = d, or None."""
-    if linear.equality is None:
-        return None
-    if split:
-        raise ConfigError("linear_equality needs real amplitudes; y or the model is complex")
-    if linear.lower is not None:
-        raise ConfigError("linear_equality and bounds on amplitudes exclude each other; choose one")
-    c, d = linear.equality
-    free = n_columns - linear.pinned
-    if c.shape[1] != free or d.shape != (len(c),):
-        raise ShapeError(
-            f"linear_equality: C has shape {c.shape}, d {d.shape}; "
-            f"C a = d with {free} amplitudes needs (Q, {free}) and (Q,)"
-        )
-    a0 = np.linalg.lstsq(c, d, rcond=None)[0]
-    if not np.allclose(c @ a0, d, rtol=1e-9, atol=1e-12):
-        raise ConfigError(f"linear_equality: no amplitudes meet C a = d (off by {np.abs(c @ a0 - d).max():.2g})")
-    null = scipy.linalg.null_space(c)
-    if not null.shape[1]:
-        raise ConfigError("linear_equality leaves no amplitude free; use fixed_term for a model without any")
-    pinned = int(linear.pinned)
-    last = np.concatenate([a0, np.ones(pinned)])[:, None]
-    return np.hstack([np.vstack([null, np.zeros((pinned, null.shape[1]))]), last])
-
-
-def _ridge_rows(linear: Linear, n_columns: int, split: bool, *, always: bool) -> Array | None:
-    """Rows below Phi: L, or sqrt(mu) I where the projector's own ridge does not serve."""
-    free = n_columns - linear.pinned
-    rows = linear.ridge_matrix
-    if rows is not None:
-        each = free // 2 if split else free
-        if rows.shape[1] != each:
-            raise ShapeError(
-                f"ridge has shape {rows.shape}; a matrix needs one column for each of the {each} amplitudes"
-            )
-        rows = scipy.linalg.block_diag(rows, rows) if split else rows
-    elif always and linear.ridge > 0:
-        rows = np.sqrt(linear.ridge) * np.eye(free)
-    return rows if rows is None or not linear.pinned else np.hstack([rows, np.zeros((len(rows), 1))])
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ def several_starts(spec: Spec, u0: Array, count: int, rng: np.random.Generator) 
 
     A parameter with two bounds is drawn between them, evenly in the logarithm where they have one sign and are a factor
     of 10 apart.  Any other in turns: at u0 times a factor of about two, if that is not too far; a few changes away from
-    u0 that replace the columns, a width for a center; and for a ready model, where parameters of its kind lie for these t.
+    u0 that replace the columns, a width for a center; and for a ready model, where parameters of its kind lie for
+    these t.
     """
     names = spec.names
     uniform, normal = rng.random((count, len(u0))), rng.standard_normal((count, len(u0)))

@@ -9,6 +9,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.fitting.data import Data
 from varpro.fitting.engine import Built, Outcome, Spec, build
+from varpro.fitting.linear_part import independent_rows
 from varpro.fitting.statistics import Statistics, statistics_of
 from varpro.result import Status
 
@@ -163,11 +164,3 @@ class Solution:
     def status(self, problem: int = 0) -> Status:
         """Why a problem stopped."""
         return Status(int(self.outcome.status[problem]))
-
-
-def independent_rows(c: Array) -> int:
-    """Rank of C (Q, I), whose rows and columns may have units of their own."""
-    for axis in (0, 1):
-        size = np.abs(c).max(axis=axis, keepdims=True)
-        c = c / np.where(size > 0, size, 1.0)
-    return int(np.linalg.matrix_rank(c))

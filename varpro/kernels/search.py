@@ -78,15 +78,16 @@ class Decision:
         )  # fmt: skip
 
     def look(
-        self, rules: Rules, numbers: Array, rows: Array, w: Array, natural: Array | None, diagonal: Array, step: Any
-    ) -> None:
+        self, rules: Rules, numbers: Array, rows: Array, w: Array, natural: Array | None, gradient: Array,
+        diagonal: Array, step: Any,
+    ) -> None:  # fmt: skip
         """What to do with the steps (delta (c, P), predicted and solved (c,)) that problems `rows` (c,) asked for.
 
-        w, diagonal and natural, which may be None, (b, P) are those of all problems.
+        w, gradient, diagonal and natural, which may be None, (b, P) are those of all problems.
         """
         _cpu.search_look(
             rules.compiled, _rows(numbers), rows, doubles(w), None if natural is None else doubles(natural),
-            doubles(diagonal), doubles(step.delta), np.ascontiguousarray(step.solved, dtype=bool),
+            doubles(gradient), doubles(diagonal), doubles(step.delta), np.ascontiguousarray(step.solved, dtype=bool),
             doubles(step.predicted),
         )  # fmt: skip
 

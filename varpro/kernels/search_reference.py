@@ -13,6 +13,7 @@ SOLVE, EVALUATE = 0, 1
 DAMPED, UNDAMPED, RELAXED, SETTLED = range(4)
 RUNNING, COST, STEP, GRADIENT, ITERATIONS, STALLED, NONFINITE = range(7)
 UNDETERMINED = 9
+LAST_DIGITS = 4 * float(np.finfo(float).eps)
 SCALE_OF_COLUMNS, RAISE, RELAX, TRUSTED, NEAR, FALLS = 4.0, 4.0, 1.0 / 64.0, 0.75, 8.0, 0.5
 
 
@@ -35,12 +36,15 @@ class ReferenceDecision:
             _open(rules, s, float(np.max(np.abs(g) / np.sqrt(h), initial=0.0)), seen)
 
     def look(
-        self, rules: Rules, numbers: Array, rows: Array, w: Array, natural: Array | None, diagonal: Array, step: Any
-    ) -> None:
+        self, rules: Rules, numbers: Array, rows: Array, w: Array, natural: Array | None, gradient: Array,
+        diagonal: Array, step: Any,
+    ) -> None:  # fmt: skip
         for row, delta, solved, predicted in zip(rows, step.delta, step.solved, step.predicted, strict=True):
             scale = _scale(w[row], None if natural is None else natural[row])
             squares = delta**2 * diagonal[row]
-            measures = squares.sum(), (scale**2 * diagonal[row]).sum(), math.sqrt(squares.max(initial=0.0))
+            moved = np.abs(delta) > LAST_DIGITS * np.abs(w[row])
+            reachable = 0.5 * np.abs(gradient[row] * delta)[moved].sum()
+            measures = squares.sum(), (scale**2 * diagonal[row]).sum(), math.sqrt(squares.max(initial=0.0)), reachable
             _look(rules, numbers[row : row + 1], bool(solved), float(predicted), *measures)
 
     def judge(self, rules: Rules, numbers: Array, cost: Array, terms: Array) -> None:
@@ -94,20 +98,22 @@ def _visible(rules: Rules, s: Any) -> float:
     return float(rules.rounding * 2 * math.sqrt(s["terms"][0]) * math.sqrt(s["cost"][0]))
 
 
-def _audible(rules: Rules, s: Any) -> float:
-    return float(rules.rounding**2 / 16 * 2 * s["terms"][0] / max(rules.undamped, rules.smallest))
+def _negligible(rules: Rules, s: Any) -> float:
+    return float(max(rules.cost_tolerance * s["cost"][0], _visible(rules, s) + s["inaudible"][0]))
 
 
 def _promises_little(rules: Rules, s: Any) -> bool:
-    limit = max(rules.cost_tolerance * s["cost"][0], _visible(rules, s) + _audible(rules, s))
-    return bool(s["predicted"][0] <= limit or s["effect"][0] <= rules.step_tolerance)
+    return bool(s["predicted"][0] <= _negligible(rules, s) or s["effect"][0] <= rules.step_tolerance)
 
 
 def _look(
-    rules: Rules, s: Any, solved: bool, predicted: float, length: float, scale: float, effect: float
+    rules: Rules, s: Any, solved: bool, predicted: float, length: float, scale: float, effect: float, reachable: float
 ) -> None:
     s["solved"], s["predicted"] = solved, predicted
-    s["effect"] = effect / math.sqrt(2 * s["size"][0]) if s["size"][0] > 0 else 0.0
+    typical = math.sqrt(2 * math.sqrt(s["size"][0]) * math.sqrt(s["cost"][0]))
+    s["effect"] = effect / typical if typical > 0 else 0.0
+    s["inaudible"] = 0.125 * rules.rounding * math.sqrt(2 * s["terms"][0]) * math.sqrt(length)
+    s["reachable"] = reachable
     stage, reach = int(s["stage"][0]), s["reach"][0]
     long = np.isfinite(reach) and scale > 0 and length > reach**2 * scale and s["damping"][0] < rules.largest
     little = _promises_little(rules, s)
@@ -115,9 +121,9 @@ def _look(
         if not solved and s["trial_damping"][0] < s["damping"][0]:
             _ask(s, UNDAMPED, min(s["damping"][0], 100 * s["trial_damping"][0]))
         elif not s["fresh"]:
-            near = solved and predicted <= NEAR * _visible(rules, s) + _audible(rules, s)
+            near = solved and min(predicted, reachable) <= NEAR * _visible(rules, s) + s["inaudible"][0]
             _stop(s, COST if near else STALLED)
-        elif not solved or not little:
+        elif not solved or not little or (long and predicted > _negligible(rules, s)):
             _relax(rules, s)
         elif long:
             _stop(s, COST)
@@ -189,7 +195,7 @@ def _judge_last(rules: Rules, s: Any, cost: float) -> None:
     by_step, reached = s["effect"][0] <= rules.step_tolerance, predicted <= enough
     stuck = predicted <= noise and predicted > FALLS * s["promised"][0]
     if not cost <= old + noise:
-        if not reached and not stuck and predicted > noise + _audible(rules, s):
+        if not reached and not stuck and predicted > noise + s["inaudible"][0]:
             _reject(rules, s)
         else:
             s["accepted"] = s["fresh"] = 0

@@ -157,7 +157,8 @@ def _step(decide: Decision, rules: Rules, state: _State, model: Any) -> Step | N
     """The steps to try (b, P), each solved for as often, and with the damping, that the decision asks for."""
     numbers, diagonal = state.numbers, to_host(model.diagonal)
     w, natural = to_host(state.current.w), None if model.natural is None else to_host(model.natural)
-    decide.open(rules, numbers, to_host(model.gradient), to_host(model.curvature), natural)
+    gradient = to_host(model.gradient)
+    decide.open(rules, numbers, gradient, to_host(model.curvature), natural)
     step: Step | None = None
     while len(rows := asking(numbers)):
         whole = len(rows) == len(numbers)
@@ -168,7 +169,7 @@ def _step(decide: Decision, rules: Rules, state: _State, model: Any) -> Step | N
             step = Step(namespace(part.delta).zeros(w.shape), np.zeros(len(w)), np.zeros(len(w), dtype=bool))
         step = part if whole else scatter(some, step, part)
         on_host = Step(to_host(part.delta), to_host(part.predicted), to_host(part.solved))
-        decide.look(rules, numbers, rows, w, natural, diagonal, on_host)
+        decide.look(rules, numbers, rows, w, natural, gradient, diagonal, on_host)
     return step
 
 

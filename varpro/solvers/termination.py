@@ -24,7 +24,7 @@ class Termination:
     cost_tolerance: float = 1e-8
     """-g^T s / 2 <= cost_tolerance f, or below what rounding shows of f: 64 eps ||y|| ||r||."""
     step_tolerance: float = 1e-10
-    """max_p |s_p| ||J_p|| <= step_tolerance ||y||: no parameter's step changes the model by more."""
+    """max_p |s_p| ||J_p|| <= step_tolerance sqrt(||y|| ||r||): no parameter's step changes the model by more."""
     gradient_tolerance: float = 1e-14
     """max_p |g_p| / ||J_p|| <= gradient_tolerance ||r||: no column of J sees the residual."""
 
