@@ -36,20 +36,21 @@ namespace varpro {
 /// solvers/options.py says what each means; the names are those of VARPRO_SEARCH_RULES.
 struct SearchRules {
     double initial, smallest, largest, least_gain, sure, sure_shrink, step_bound, diagonal_floor, diagonal_memory;
-    double cost_tolerance, step_tolerance, gradient_tolerance, rounding, undamped;
+    double cost_tolerance, step_tolerance, gradient_tolerance, rounding, undamped, confirmed;
     double max_iterations, condition_limit;
 };
 
 /// X(name) for each rule: what the boundary to Python is made of.
-#define VARPRO_SEARCH_RULES(X)                                                                                   \
-    X(initial)                                                                                                   \
-    X(smallest)                                                                                                  \
-    X(largest)                                                                                                   \
-    X(least_gain)                                                                                                \
-    X(sure)                                                                                                      \
-    X(sure_shrink)                                                                                               \
-    X(step_bound) X(diagonal_floor) X(diagonal_memory) X(cost_tolerance) X(step_tolerance) X(gradient_tolerance) \
-        X(rounding) X(undamped) X(max_iterations) X(condition_limit)
+#define VARPRO_SEARCH_RULES(X)                                                                                 \
+    X(initial)                                                                                                 \
+    X(smallest)                                                                                                \
+    X(largest)                                                                                                 \
+    X(least_gain)                                                                                              \
+    X(sure)                                                                                                    \
+    X(sure_shrink)                                                                                             \
+    X(step_bound)                                                                                              \
+    X(diagonal_floor) X(diagonal_memory) X(cost_tolerance) X(step_tolerance) X(gradient_tolerance) X(rounding) \
+        X(undamped) X(confirmed) X(max_iterations) X(condition_limit)
 
 /// Numbers as in result.py; `beyond` = the basis was too ill-conditioned for a compiled search somewhere, and the
 /// problem is left to the truncated factorisation, from its start.
@@ -91,15 +92,16 @@ struct SearchNumbers {
     double used_damping, gain, accepted;  // of the latest trial, for the record
 };
 
-#define VARPRO_SEARCH_NUMBERS(X)                                                                                       \
-    X(status)                                                                                                          \
-    X(cost)                                                                                                            \
-    X(size)                                                                                                            \
-    X(terms)                                                                                                           \
-    X(damping)                                                                                                         \
-    X(growth)                                                                                                          \
-    X(reach) X(asks) X(stage) X(trial_damping) X(predicted) X(inaudible) X(reachable) X(solved) X(effect) X(shortened) \
-        X(last) X(promised) X(unseen) X(fresh) X(iterations) X(evaluations) X(used_damping) X(gain) X(accepted)
+#define VARPRO_SEARCH_NUMBERS(X)                                                                                      \
+    X(status)                                                                                                         \
+    X(cost)                                                                                                           \
+    X(size)                                                                                                           \
+    X(terms)                                                                                                          \
+    X(damping)                                                                                                        \
+    X(growth)                                                                                                         \
+    X(reach)                                                                                                          \
+    X(asks) X(stage) X(trial_damping) X(predicted) X(inaudible) X(reachable) X(solved) X(effect) X(shortened) X(last) \
+        X(promised) X(unseen) X(fresh) X(iterations) X(evaluations) X(used_damping) X(gain) X(accepted)
 
 constexpr int kNumbers = sizeof(SearchNumbers) / sizeof(double);
 
@@ -239,12 +241,13 @@ struct Decision {
             s.shortened = 1.0;
             return ask(stage() == SearchStage::damped ? SearchStage::damped : SearchStage::settled, s.damping);
         }
+        s.asks = static_cast<double>(SearchAsks::evaluate);
+        if (rules.confirmed == 0.0) return;
         if (s.fresh == 0.0 && solved && predicted <= visible()) return ask(SearchStage::undamped, least_damping());
         const bool little = solved && promises_little();
         if (little && s.fresh != 0.0 && stage() == SearchStage::damped)
             return ask(SearchStage::undamped, least_damping());
         if (little && stage() == SearchStage::relaxed && s.damping > rules.smallest) return relax();
-        s.asks = static_cast<double>(SearchAsks::evaluate);
     }
 
     VARPRO_PORTABLE void judge(double cost, double terms) const {
@@ -319,8 +322,10 @@ struct Decision {
         const double factor = larger(1.0 / 3.0, 1.0 - bounded * bounded * bounded);
         s.damping = larger(rules.smallest, s.damping * (fabs(s.gain - 1.0) <= rules.sure ? rules.sure_shrink : factor));
         s.promised = kInfinite;
+        const double slow = rules.cost_tolerance * s.cost;
+        const bool ended = rules.confirmed == 0.0 && s.cost - cost <= slow && s.predicted <= 2.0 * slow;
         keep(cost);
-        stop_after(cost == 0.0 ? SearchStatus::cost : SearchStatus::running);
+        stop_after(ended || cost == 0.0 ? SearchStatus::cost : SearchStatus::running);
     }
 
     VARPRO_PORTABLE void reject() const {

@@ -19,7 +19,7 @@ from varpro.solvers.loop import search
 from varpro.solvers.termination import Termination, rules_of
 
 FIT = rules_of(fit_damping(0.3, 0.5), Termination(cost_tolerance=1e-14, step_tolerance=1e-12))
-NETWORK = rules_of(DampingRule(), Termination(), diagonal_floor=1e-8)
+NETWORK = rules_of(DampingRule(), Termination(confirmed=False, cost_tolerance=1e-3), diagonal_floor=1e-8)
 FLOORED = rules_of(DampingRule(smallest=1e-3, initial=1e-2), Termination(max_iterations=5, cost_tolerance=0.0))
 RULES = {"fit": FIT, "network": NETWORK, "floored": FLOORED}
 
@@ -127,7 +127,7 @@ def test_every_rule_is_read(changed):
     rng = np.random.default_rng(5)
     count, p = 4000, 2
     given = FIT.by_name()
-    other = Rules(**given | {changed: 3.0 if changed == "max_iterations" else 1e-3 if given[changed] > 0.01 else 0.3})
+    other = Rules(**given | {changed: 3.0 if changed == "max_iterations" else 0.0 if changed == "confirmed" else 1e-3 if given[changed] > 0.01 else 0.3})
     numbers, w = any_numbers(rng, count), spread(rng, count, p)
     step = SimpleNamespace(delta=w * 0.1, solved=np.ones(count, dtype=bool), predicted=spread(rng, count))
     cost = numbers["cost"] * rng.uniform(0.0, 1.2, count)

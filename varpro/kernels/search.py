@@ -42,6 +42,7 @@ class Rules:
     max_iterations: float
     rounding: float = ROUNDING
     undamped: float = UNDAMPED
+    confirmed: float = 1.0
     condition_limit: float = np.inf
     """kappa_1 of the Gram matrix of Phi beyond which a compiled search leaves a problem to its caller"""
     compiled: Any = field(init=False, repr=False, compare=False)

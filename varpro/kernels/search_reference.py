@@ -133,6 +133,8 @@ def _look(
         s["damping"] *= RAISE
         s["shortened"] = 1
         _ask(s, DAMPED if stage == DAMPED else SETTLED, s["damping"])
+    elif not rules.confirmed:
+        s["asks"] = EVALUATE
     elif solved and (little and stage == DAMPED if s["fresh"] else predicted <= _visible(rules, s)):
         _ask(s, UNDAMPED, _least_damping(rules, s))
     elif solved and little and stage == RELAXED and s["damping"][0] > rules.smallest:
@@ -177,8 +179,10 @@ def _accept(rules: Rules, s: Any, cost: float) -> None:
     factor = max(1 / 3, 1 - (2 * min(gain, 1.0) - 1) ** 3)
     s["damping"] = max(rules.smallest, s["damping"][0] * (rules.sure_shrink if abs(gain - 1) <= rules.sure else factor))
     s["promised"] = np.inf
+    slow = rules.cost_tolerance * s["cost"][0]
+    ended = not rules.confirmed and s["cost"][0] - cost <= slow and s["predicted"][0] <= 2 * slow
     _keep(s, cost)
-    _stop_after(rules, s, COST if cost == 0 else RUNNING)
+    _stop_after(rules, s, COST if ended or cost == 0 else RUNNING)
 
 
 def _reject(rules: Rules, s: Any) -> None:

@@ -27,6 +27,9 @@ class Termination:
     """max_p |s_p| ||J_p|| <= step_tolerance sqrt(||y|| ||r||): no parameter's step changes the model by more."""
     gradient_tolerance: float = 1e-14
     """max_p |g_p| / ||J_p|| <= gradient_tolerance ||r||: no column of J sees the residual."""
+    confirmed: bool = True
+    """Whether the undamped step has to confirm the end.  A network wants no minimum, only an end where progress is slow:
+    False stops after a step that gains no more than cost_tolerance f, and promised no more than twice that."""
 
     def __post_init__(self) -> None:
         if self.max_iterations < 0:
@@ -52,5 +55,6 @@ def rules_of(damping: DampingRule, termination: Termination, **more: float) -> R
         step_tolerance=termination.step_tolerance,
         gradient_tolerance=termination.gradient_tolerance,
         max_iterations=termination.max_iterations,
+        confirmed=termination.confirmed,
         **given,
     )

@@ -156,7 +156,9 @@ def subnetwork_task(run: Run, rows: Rows, stream: int) -> SubnetworkTask:
     search = config.search
     options = SearchOptions(
         damping=DampingRule(initial=search.initial_damping),
-        termination=Termination(max_iterations=search.iterations, cost_tolerance=search.cost_tolerance),
+        termination=Termination(
+            max_iterations=search.iterations, cost_tolerance=search.cost_tolerance, confirmed=False
+        ),
         kaufman=search.jacobian == "kaufman",
         gn_precision={"fp64": "float64", "fp32": "float32", "tf32": "tf32"}[search.gn_precision],
         ridge=search.ridge,

@@ -113,7 +113,9 @@ def refine(
         w0[None],
         linearise_network,
         damping=DampingRule(initial=max(1e-2, options.damping_floor), smallest=options.damping_floor, largest=1e6),
-        termination=Termination(max_iterations=options.iterations, cost_tolerance=0.0, step_tolerance=0.0),
+        termination=Termination(
+            max_iterations=options.iterations, cost_tolerance=0.0, step_tolerance=0.0, confirmed=False
+        ),
         observe=observe,
     )
     if history and history[-1]["accepted"]:
