@@ -23,6 +23,7 @@
 /// Converged means that the UNDAMPED step promises next to nothing: damping shortens steps, and a step that damping has
 /// shortened says nothing about the distance to the minimum.  So when a damped step of a new iterate promises little,
 /// the undamped one is asked for.  If it promises little, too, it is the last trial; else damping is taken back.
+/// A training wants no minimum, only an end where progress is slow: with `confirmed` 0 the damped step decides.
 #pragma once
 
 #include <cmath>
@@ -33,7 +34,7 @@
 
 namespace varpro {
 
-/// solvers/options.py says what each means; the names are those of VARPRO_SEARCH_RULES.
+/// solvers/damping.py and solvers/termination.py say what each means; the names are those of VARPRO_SEARCH_RULES.
 struct SearchRules {
     double initial, smallest, largest, least_gain, sure, sure_shrink, step_bound, diagonal_floor, diagonal_memory;
     double cost_tolerance, step_tolerance, gradient_tolerance, rounding, undamped, confirmed;
@@ -41,16 +42,18 @@ struct SearchRules {
 };
 
 /// X(name) for each rule: what the boundary to Python is made of.
-#define VARPRO_SEARCH_RULES(X)                                                                                 \
-    X(initial)                                                                                                 \
-    X(smallest)                                                                                                \
-    X(largest)                                                                                                 \
-    X(least_gain)                                                                                              \
-    X(sure)                                                                                                    \
-    X(sure_shrink)                                                                                             \
-    X(step_bound)                                                                                              \
-    X(diagonal_floor) X(diagonal_memory) X(cost_tolerance) X(step_tolerance) X(gradient_tolerance) X(rounding) \
-        X(undamped) X(confirmed) X(max_iterations) X(condition_limit)
+#define VARPRO_SEARCH_RULES(X) \
+    X(initial)                 \
+    X(smallest)                \
+    X(largest)                 \
+    X(least_gain)              \
+    X(sure)                    \
+    X(sure_shrink)             \
+    X(step_bound)              \
+    X(diagonal_floor)          \
+    X(diagonal_memory)         \
+    X(cost_tolerance)          \
+    X(step_tolerance) X(gradient_tolerance) X(rounding) X(undamped) X(confirmed) X(max_iterations) X(condition_limit)
 
 /// Numbers as in result.py; `beyond` = the basis was too ill-conditioned for a compiled search somewhere, and the
 /// problem is left to the truncated factorisation, from its start.
@@ -92,16 +95,19 @@ struct SearchNumbers {
     double used_damping, gain, accepted;  // of the latest trial, for the record
 };
 
-#define VARPRO_SEARCH_NUMBERS(X)                                                                                      \
-    X(status)                                                                                                         \
-    X(cost)                                                                                                           \
-    X(size)                                                                                                           \
-    X(terms)                                                                                                          \
-    X(damping)                                                                                                        \
-    X(growth)                                                                                                         \
-    X(reach)                                                                                                          \
-    X(asks) X(stage) X(trial_damping) X(predicted) X(inaudible) X(reachable) X(solved) X(effect) X(shortened) X(last) \
-        X(promised) X(unseen) X(fresh) X(iterations) X(evaluations) X(used_damping) X(gain) X(accepted)
+#define VARPRO_SEARCH_NUMBERS(X)                                                                                   \
+    X(status)                                                                                                      \
+    X(cost)                                                                                                        \
+    X(size)                                                                                                        \
+    X(terms)                                                                                                       \
+    X(damping)                                                                                                     \
+    X(growth)                                                                                                      \
+    X(reach)                                                                                                       \
+    X(asks)                                                                                                        \
+    X(stage)                                                                                                       \
+    X(trial_damping)                                                                                               \
+    X(predicted) X(inaudible) X(reachable) X(solved) X(effect) X(shortened) X(last) X(promised) X(unseen) X(fresh) \
+        X(iterations) X(evaluations) X(used_damping) X(gain) X(accepted)
 
 constexpr int kNumbers = sizeof(SearchNumbers) / sizeof(double);
 

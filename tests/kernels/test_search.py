@@ -127,7 +127,8 @@ def test_every_rule_is_read(changed):
     rng = np.random.default_rng(5)
     count, p = 4000, 2
     given = FIT.by_name()
-    other = Rules(**given | {changed: 3.0 if changed == "max_iterations" else 0.0 if changed == "confirmed" else 1e-3 if given[changed] > 0.01 else 0.3})
+    others = {"max_iterations": 3.0, "confirmed": 0.0}
+    other = Rules(**given | {changed: others.get(changed, 1e-3 if given[changed] > 0.01 else 0.3)})
     numbers, w = any_numbers(rng, count), spread(rng, count, p)
     step = SimpleNamespace(delta=w * 0.1, solved=np.ones(count, dtype=bool), predicted=spread(rng, count))
     cost = numbers["cost"] * rng.uniform(0.0, 1.2, count)

@@ -28,8 +28,8 @@ class Termination:
     gradient_tolerance: float = 1e-14
     """max_p |g_p| / ||J_p|| <= gradient_tolerance ||r||: no column of J sees the residual."""
     confirmed: bool = True
-    """Whether the undamped step has to confirm the end.  A network wants no minimum, only an end where progress is slow:
-    False stops after a step that gains no more than cost_tolerance f, and promised no more than twice that."""
+    """Whether the undamped step has to confirm the end.  A training wants no minimum, only an end where progress is
+    slow: False stops after a step that gains no more than cost_tolerance f, and promised no more than twice that."""
 
     def __post_init__(self) -> None:
         if self.max_iterations < 0:
