@@ -42,18 +42,12 @@ struct SearchRules {
 };
 
 /// X(name) for each rule: what the boundary to Python is made of.
+// clang-format off
 #define VARPRO_SEARCH_RULES(X) \
-    X(initial)                 \
-    X(smallest)                \
-    X(largest)                 \
-    X(least_gain)              \
-    X(sure)                    \
-    X(sure_shrink)             \
-    X(step_bound)              \
-    X(diagonal_floor)          \
-    X(diagonal_memory)         \
-    X(cost_tolerance)          \
-    X(step_tolerance) X(gradient_tolerance) X(rounding) X(undamped) X(confirmed) X(max_iterations) X(condition_limit)
+    X(initial) X(smallest) X(largest) X(least_gain) X(sure) X(sure_shrink) X(step_bound) X(diagonal_floor) \
+    X(diagonal_memory) X(cost_tolerance) X(step_tolerance) X(gradient_tolerance) X(rounding) X(undamped) \
+    X(confirmed) X(max_iterations) X(condition_limit)
+// clang-format on
 
 /// Numbers as in result.py; `beyond` = the basis was too ill-conditioned for a compiled search somewhere, and the
 /// problem is left to the truncated factorisation, from its start.
@@ -95,19 +89,12 @@ struct SearchNumbers {
     double used_damping, gain, accepted;  // of the latest trial, for the record
 };
 
-#define VARPRO_SEARCH_NUMBERS(X)                                                                                   \
-    X(status)                                                                                                      \
-    X(cost)                                                                                                        \
-    X(size)                                                                                                        \
-    X(terms)                                                                                                       \
-    X(damping)                                                                                                     \
-    X(growth)                                                                                                      \
-    X(reach)                                                                                                       \
-    X(asks)                                                                                                        \
-    X(stage)                                                                                                       \
-    X(trial_damping)                                                                                               \
-    X(predicted) X(inaudible) X(reachable) X(solved) X(effect) X(shortened) X(last) X(promised) X(unseen) X(fresh) \
-        X(iterations) X(evaluations) X(used_damping) X(gain) X(accepted)
+// clang-format off
+#define VARPRO_SEARCH_NUMBERS(X) \
+    X(status) X(cost) X(size) X(terms) X(damping) X(growth) X(reach) X(asks) X(stage) X(trial_damping) \
+    X(predicted) X(inaudible) X(reachable) X(solved) X(effect) X(shortened) X(last) X(promised) X(unseen) \
+    X(fresh) X(iterations) X(evaluations) X(used_damping) X(gain) X(accepted)
+// clang-format on
 
 constexpr int kNumbers = sizeof(SearchNumbers) / sizeof(double);
 
