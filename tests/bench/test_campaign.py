@@ -19,7 +19,7 @@ from campaign_fits.script import script
 from campaign_fits.units import natural_units
 
 ROOT = Path(__file__).resolve().parents[2]
-SEED, COUNT = 5, 200
+SEED, COUNT = 5, 60
 FEW = range(0, 3 * len(FAMILIES), 3)
 """Numbers of problems of every family, with options of all kinds among them."""
 
