@@ -47,7 +47,7 @@ def in_new_process(*arguments, **settings):
         env=os.environ | settings,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=840,
     )
 
 
@@ -59,6 +59,7 @@ def assert_kernels_pass(module, variant):
     assert " passed" in done.stdout
 
 
+@pytest.mark.timeout(900)  # all tests of the kernels once more
 @pytest.mark.parametrize("variant", [name for name in _cpu.instruction_sets if name != _cpu.instruction_set])
 def test_every_variant_that_runs_here_passes_the_tests_of_the_kernels(variant):
     assert_kernels_pass("", variant)
