@@ -121,7 +121,12 @@ def judged(seed: int, index: int, solver: Solver = run) -> Case:
 
 
 def _compare_units(case: Case) -> None:
-    """A local minimum in one system of units only is another answer in another unit, whatever the message admits."""
+    """A local minimum in one system of units only is another answer in another unit, whatever the message admits.
+
+    Not so with further starts: those of a plain function are drawn by factors of w0, which depend on where its zero is.
+    """
+    if case.problem.options.multistart:
+        return
     for row in zip(*case.verdicts.values(), strict=True):
         if {verdict.kind for verdict in row} == {"local", "right"}:
             for verdict in row:
@@ -178,6 +183,8 @@ def _empty(found: Found) -> str:
 def _outside(problem: Problem, units: Units, found: Found) -> str:
     slack = 4 * units.resolution(found.w)
     bad = (found.w < problem.lower - slack) | (found.w > problem.upper + slack)
+    if problem.options.style == "absolute":  # the model takes |w|, so the fit may have ended at -w, inside
+        bad &= (-found.w < problem.lower - slack) | (-found.w > problem.upper + slack)
     if bad.any():
         return f"w {found.w} outside {problem.lower} to {problem.upper}"
     near = 1e-9 * np.abs(found.a).max(initial=0.0)
@@ -253,6 +260,9 @@ def _error_bars(problem: Problem, units: Units, found: Found, best: Best, u: Arr
     with np.errstate(all="ignore"):
         off = np.abs(found.errors - wanted) > (ERROR_BAR + 1e-9 * d.condition) * wanted
     off = np.where(lost, np.isnan(found.errors), off | (np.isnan(found.errors) != np.isnan(wanted)))
+    digits = 4.0 * units.resolution(found.w)  # within these of a bound is on it, or not
+    on_bound = (np.abs(found.w - problem.lower) <= digits) | (np.abs(found.w - problem.upper) <= digits)
+    off[: len(found.w)] &= ~(on_bound & (np.isnan(found.errors) != np.isnan(wanted))[: len(found.w)])
     if not off.any():
         return Verdict("right")
     text = f"given {found.errors[off]}, expected {wanted[off]}, at {np.flatnonzero(off)} of w, then a"
