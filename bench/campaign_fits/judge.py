@@ -183,8 +183,6 @@ def _empty(found: Found) -> str:
 def _outside(problem: Problem, units: Units, found: Found) -> str:
     slack = 4 * units.resolution(found.w)
     bad = (found.w < problem.lower - slack) | (found.w > problem.upper + slack)
-    if problem.options.style == "absolute":  # the model takes |w|, so the fit may have ended at -w, inside
-        bad &= (-found.w < problem.lower - slack) | (-found.w > problem.upper + slack)
     if bad.any():
         return f"w {found.w} outside {problem.lower} to {problem.upper}"
     near = 1e-9 * np.abs(found.a).max(initial=0.0)

@@ -69,6 +69,8 @@ def draw_options(rng: np.random.Generator, family: Family) -> Options:
     o.kaufman = bool(rng.random() < 0.1)
     _restrict(rng, family, o)
     _shape(rng, family, o)
+    if o.bounds == "active" and o.style == "absolute":
+        o.style = "plain"  # |w| has a second minimum at -w, which one bound may leave open
     free = not (o.bounds or o.tied or o.fixed is not None or o.multistart or o.nothing)
     o.guess = bool(o.ready and free and rng.random() < 0.15)
     return o
