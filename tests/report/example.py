@@ -16,6 +16,7 @@ def example_metrics():
     """Every key that a run with control, bootstrapping and refinement has; NumPy numbers among them, as in a run."""
     return {
         "dataset": "made up",
+        "class_names": ["0", "1", "2"],
         "backend": "cpu",
         "device": None,
         "ranks": 2,

@@ -106,7 +106,9 @@ def test_a_cost_that_is_not_finite_is_null_in_the_history(tmp_path):
 
 def test_the_resolved_config_is_yaml_in_the_order_of_the_config(folder):
     text = (folder / "config.resolved.yaml").read_text()
-    assert yaml.safe_load(text) == {"data": {"source": "made up"}, "units": 10, "model": {"window": [6, 14]}}
+    assert yaml.safe_load(text) == {
+        "data": {"source": "made up"}, "units": 10, "model": {"window": [6, 14]}, "glue": {"ridge": "auto"}
+    }  # fmt: skip
     assert text.index("data:") < text.index("units:") < text.index("model:")
 
 

@@ -73,7 +73,7 @@ def test_the_headline_is_the_accuracy_against_true_labels(page):
 
 def test_names_with_html_are_text():
     metrics = without("control") | {"dataset": HOSTILE}
-    config = {"data": {"source": HOSTILE}, "</pre><script>": 1}
+    config = {"data": {"source": HOSTILE}, "</pre><script>": 1, "glue": {"ridge": "auto"}}
     record = example_record(metrics=metrics, config=config, class_names=[HOSTILE, "<b>bold</b>", "</html>"])
     named = {
         name: draw(record) for name, draw in (("confusion", draw_confusion), ("misclassified", draw_misclassified))
@@ -111,5 +111,5 @@ def test_without_validation_images_a_dash_stands_for_their_accuracy():
     metrics = without()
     metrics["validation"]["accuracy"] = float("nan")
     text = Tags(page_of(example_record(metrics=metrics))).text
-    assert "validation accuracy-true labels" in text
+    assert "validation accuracy-no validation images" in text
     assert "nan" not in text

@@ -36,7 +36,8 @@ def first_subnetwork(*, damping=0.1, iterations=3, cost_tolerance=0.0, **problem
     start = draw(run_of(config).design, ROWS.images, config.samples, config.seed, TRAINING, 0)
     bound = start.units.bind(ROWS.images[start.rows], config.model.sigma)
     y = one_hot(ROWS.labels[start.rows], N_CLASSES)[None]
-    rules = DampingRule(initial=damping), Termination(max_iterations=iterations, cost_tolerance=cost_tolerance)
+    limits = {"max_iterations": iterations, "cost_tolerance": cost_tolerance}
+    rules = DampingRule(initial=damping), Termination(**limits, confirmed=False)
     problem = SeparableProblem(model=bound, y=y, **problem)
     found = search(problem, bound.lower(start.w)[None], linearise, damping=rules[0], termination=rules[1])
     return bound.lift(found.w[0])
@@ -130,7 +131,7 @@ def test_each_key_of_the_search_arrives_on_a_device_too(key, monkeypatch):
     expected = {"damping": 0.1, "iterations": 3, "cost_tolerance": 0.0, "kaufman": False} | by_hand
     assert damping == DampingRule(initial=expected.pop("damping"))
     rules = {"max_iterations": expected.pop("iterations"), "cost_tolerance": expected.pop("cost_tolerance")}
-    assert termination == Termination(**rules)
+    assert termination == Termination(**rules, confirmed=False)
     for name, wanted in expected.items():
         assert getattr(problem, name) == wanted
     assert problem.y.shape == (2, 61, N_CLASSES)
