@@ -14,6 +14,7 @@ import numpy as np
 from varpro.arrays import Array, beside, is_device_array, namespace, to_host
 from varpro.kernels import gauss_newton as kernel
 from varpro.kernels import jacobian_products
+from varpro.kernels.small_fits import UNSEEN
 from varpro.linalg.damped import damped_step
 from varpro.linalg.truncation import NEGLIGIBLE, Triplets, cotangent, with_ridge_rows
 from varpro.problem import DIAGONAL_FLOOR, Evaluation, SeparableProblem
@@ -59,10 +60,6 @@ class NormalEquations:
         delta, solved = damped_step(self.h, self.diagonal, damping, -self.gradient, single=self.single)
         damped = beside(damping[:, None], delta) * self.diagonal * delta
         return Step(delta, to_host(0.5 * np.einsum("bp,bp->b", delta, damped - self.gradient)), solved)
-
-
-UNSEEN = 64 * float(np.finfo(np.float64).eps)
-"""Of ||J_p||^2 without the projection: less than this is the rounding of the projection."""
 
 
 def keep_unseen(h: Array, squares: Array, parameters: Array) -> None:

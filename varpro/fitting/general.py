@@ -73,8 +73,42 @@ def fit_problem(
     )
 
 
+class SharedColumns:
+    """What the kinds of problem have in common in which every right-hand side has the same columns.
+
+    Of a kind it uses `basis` and `ridge`.
+    """
+
+    basis: FitBasis
+
+    @property
+    def ridge(self) -> float:
+        """mu"""
+        raise NotImplementedError
+
+    def renew(self, current: Any) -> Any:
+        """Fixed data."""
+        return current
+
+    def amplitudes(self, found: Array, u: Array) -> Array:
+        """As found."""
+        return found
+
+    def weighted_columns(self, u: Array, problems: Array, a: Array) -> WeightedColumns:
+        """See columns.WeightedColumns."""
+        return shared_columns(self.basis, self.ridge, u, problems, a)
+
+    def own_columns(self, columns: Array, problems: Array) -> Array:
+        """(b, N', J): all right-hand sides share them."""
+        return columns
+
+    def squares(self, cost: Array, u: Array, a: Array) -> Array:
+        """(B,) residual sums of squares of a fit without a ridge, rows weighted."""
+        return 2.0 * cost
+
+
 @dataclass(frozen=True)
-class GeneralProblem:
+class GeneralProblem(SharedColumns):
     """Any number of columns and right-hand sides, by orthogonal factorisation."""
 
     basis: FitBasis
@@ -100,26 +134,6 @@ class GeneralProblem:
         """H and g."""
         return linearise(self.inner, current)
 
-    def renew(self, current: Evaluation) -> Evaluation:
-        """Fixed data."""
-        return current
-
     def size(self, problems: Array) -> Array:
         """(b,) 1/2 ||y||^2"""
         return half_square(self.inner.y[problems])
-
-    def amplitudes(self, found: Array, u: Array) -> Array:
-        """As found."""
-        return found
-
-    def weighted_columns(self, u: Array, problems: Array, a: Array) -> WeightedColumns:
-        """See columns.WeightedColumns."""
-        return shared_columns(self.basis, self.ridge, u, problems, a)
-
-    def own_columns(self, columns: Array, problems: Array) -> Array:
-        """(b, N', J): all right-hand sides share them."""
-        return columns
-
-    def squares(self, cost: Array, u: Array, a: Array) -> Array:
-        """(B,) residual sums of squares of a fit without a ridge, rows weighted."""
-        return 2.0 * cost

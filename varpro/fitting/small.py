@@ -10,8 +10,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
-from varpro.fitting.columns import WeightedColumns, shared_columns
-from varpro.fitting.general import GeneralProblem, half_square
+from varpro.fitting.general import GeneralProblem, SharedColumns, half_square
 from varpro.gauss_newton import NormalEquations, scaling
 from varpro.kernels import small_fits
 
@@ -37,7 +36,7 @@ class SmallEvaluation:
 
 
 @dataclass(frozen=True)
-class SmallProblem:
+class SmallProblem(SharedColumns):
     """B problems; y (B, N, K).  `general` is the same by orthogonal factorisation."""
 
     basis: FitBasis
@@ -128,29 +127,9 @@ class SmallProblem:
             h, gradient, natural = out.h, out.gradient, out.natural
         return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2), 0.0), natural)
 
-    def renew(self, current: SmallEvaluation) -> SmallEvaluation:
-        """Fixed data."""
-        return current
-
     def size(self, problems: Array) -> Array:
         """(b,) 1/2 ||y||^2, weighted."""
         return half_square(self.general.inner.y[problems])
-
-    def amplitudes(self, found: Array, u: Array) -> Array:
-        """As found."""
-        return found
-
-    def weighted_columns(self, u: Array, problems: Array, a: Array) -> WeightedColumns:
-        """See columns.WeightedColumns."""
-        return shared_columns(self.basis, self.ridge, u, problems, a)
-
-    def own_columns(self, columns: Array, problems: Array) -> Array:
-        """(b, N', J): all right-hand sides share them."""
-        return columns
-
-    def squares(self, cost: Array, u: Array, a: Array) -> Array:
-        """(B,) residual sums of squares of a fit without a ridge, rows weighted."""
-        return 2.0 * cost
 
 
 def _nothing(count: int) -> tuple[Array, Array, Array]:
