@@ -9,6 +9,8 @@ import pytest
 
 from tests.cuda.host import KERNELS, ROOT
 from varpro.errors import BackendError
+from varpro.solvers.damping import DampingRule
+from varpro.solvers.termination import Termination, rules_of
 
 cmake = pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not on PATH: nothing can be configured")
 module = pytest.mark.skipif(
@@ -93,7 +95,7 @@ def test_a_device_that_is_not_there_is_a_backend_error(name, keywords):
         rf"{name}: device {count} was asked for" if count else r"CUDA was asked for, but (its driver|this machine)"
     )
     known = {"device": count, "pixel": "float64", "kind": "pq"}  # all else may be zero
-    known |= {"rules": 14 * [0.0], "arithmetic": "double"}
+    known |= {"rules": rules_of(DampingRule(), Termination()).by_name(), "arithmetic": "double"}
     arguments = {keyword: known.get(keyword, 0) for keyword in keywords}
     with pytest.raises(BackendError, match=message):
         getattr(_cuda, name)(**arguments)

@@ -191,7 +191,8 @@ def run(
             )
         _store(out, problems, found)
 
-    if spec.threads > 1 and len(chunks) > 1:
+    # a device works through its chunks in one stream: a second thread would only ask for the memory of a second chunk
+    if spec.device is None and spec.threads > 1 and len(chunks) > 1:
         with ThreadPoolExecutor(spec.threads) as pool:
             list(pool.map(search_chunk, chunks))
     else:
