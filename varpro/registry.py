@@ -1,9 +1,9 @@
 """Kinds by the name that they have in configs and files: a class registers itself, and nothing else has to know it.
 
-    UNITS = Registry("model.unit", built_in=["varpro.models.quadratic"])
+UNITS = Registry("model.unit", built_in=["varpro.models.quadratic"])
 
-    @UNITS.register("quadratic")
-    class QuadraticUnits(Units): ...
+@UNITS.register("quadratic")
+class QuadraticUnits(Units): ...
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +35,9 @@ class Registry(Generic[T]):
         def put(kind: K) -> K:
             present = self._kinds.get(name)
             if present is not None and getattr(present, "__qualname__", None) != kind.__qualname__:
-                raise ConfigError(f"{self.option}: {name!r} is registered twice, by {present!r} and {kind!r}; rename one")
+                raise ConfigError(
+                    f"{self.option}: {name!r} is registered twice, by {present!r} and {kind!r}; rename one"
+                )
             self._kinds[name] = kind  # type: ignore[assignment]
             return kind
 
