@@ -31,7 +31,7 @@ from varpro.errors import BackendError
 from varpro.gauss_newton import linearise
 from varpro.models import QuadraticUnits
 from varpro.models.device_units import DeviceUnits
-from varpro.problem import SeparableProblem
+from varpro.problems.separable import SeparableProblem
 from varpro.train.device_subnetworks import device_gemm_gflops
 
 

@@ -21,10 +21,10 @@ from varpro.arrays import Array
 from varpro.distributed.threads import blas_threads
 from varpro.gauss_newton import linearise
 from varpro.models import QuadraticUnits
-from varpro.problem import SeparableProblem
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.loop import search
-from varpro.solvers.termination import Termination
+from varpro.problems.separable import SeparableProblem
+from varpro.search.damping import DampingRule
+from varpro.search.loop import search
+from varpro.search.termination import Termination
 from varpro.train.datasets import load_dataset
 from varpro.train.network import one_hot
 

@@ -6,7 +6,7 @@ import pytest
 from tests.oracle import augmented_residual, central_differences, relative_error, symmetric
 from varpro.gauss_newton import linearise
 from varpro.models import BilinearUnits, LocalBilinearUnits, QuadraticUnits
-from varpro.problem import SeparableProblem
+from varpro.problems.separable import SeparableProblem
 
 DIFFERENCES = 3e-7
 """Central differences with step 1e-5 carry (1e-5)^2 from truncation and eps / 1e-5 from rounding."""

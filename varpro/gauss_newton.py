@@ -17,7 +17,7 @@ from varpro.kernels import jacobian_products
 from varpro.kernels.small_fits import UNSEEN
 from varpro.linalg.damped import damped_step
 from varpro.linalg.truncation import NEGLIGIBLE, Triplets, cotangent, with_ridge_rows
-from varpro.problem import DIAGONAL_FLOOR, Evaluation, SeparableProblem
+from varpro.problems.separable import DIAGONAL_FLOOR, Evaluation, SeparableProblem
 
 NO_COLUMN = float(np.finfo(np.float64).tiny)
 """Scaling of a parameter whose column is zero: it stays where it is, whatever its damping."""

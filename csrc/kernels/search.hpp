@@ -34,7 +34,7 @@
 
 namespace varpro {
 
-/// solvers/damping.py and solvers/termination.py say what each means; the names are those of VARPRO_SEARCH_RULES.
+/// search/damping.py and search/termination.py say what each means; the names are those of VARPRO_SEARCH_RULES.
 struct SearchRules {
     double initial, smallest, largest, least_gain, sure, sure_shrink, step_bound, diagonal_floor, diagonal_memory;
     double cost_tolerance, step_tolerance, gradient_tolerance, rounding, undamped, confirmed;

@@ -51,7 +51,7 @@ struct SmallFitsCall {
 ///   w (p), trial (p), step (p), gradient (p), diagonal (p), natural (p), h (p, p), a (i, k), then its SearchNumbers.
 
 /// One trial of each of `fits.count` problems, whose Phi and D at the trial w are given; the first call of a problem
-/// (no evaluations yet) takes them at its start.  solvers/loop.py is the reference.  states (count of all, stride): row
+/// (no evaluations yet) takes them at its start.  search/loop.py is the reference.  states (count of all, stride): row
 /// rows[b] belongs to problem b of this call; `trial` is the next w to evaluate while the status is running.  At most
 /// 16 parameters.
 struct SmallAdvanceCall {

@@ -11,7 +11,7 @@ from varpro.fitting.api import INITIAL_DAMPING, STEP_BOUND, fit_damping
 from varpro.kernels import small_fits
 from varpro.kernels.search import Rules
 from varpro.models import Constant, Exponentials, Gaussians, Lorentzians, Polynomial
-from varpro.solvers.termination import Termination, rules_of
+from varpro.search.termination import Termination, rules_of
 
 MODELS = {
     "decays": (Exponentials(2, offset=True), [0.9, 4.0]),

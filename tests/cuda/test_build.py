@@ -9,8 +9,8 @@ import pytest
 
 from tests.cuda.host import KERNELS, ROOT
 from varpro.errors import BackendError
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.termination import Termination, rules_of
+from varpro.search.damping import DampingRule
+from varpro.search.termination import Termination, rules_of
 
 cmake = pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not on PATH: nothing can be configured")
 module = pytest.mark.skipif(

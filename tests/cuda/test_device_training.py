@@ -14,11 +14,11 @@ from varpro.gauss_newton import linearise
 from varpro.models import QuadraticUnits
 from varpro.models.bilinear import BilinearUnits
 from varpro.models.device_units import DeviceUnits
-from varpro.problem import SeparableProblem
+from varpro.problems.separable import SeparableProblem
 from varpro.report.progress import make_display
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.loop import search
-from varpro.solvers.termination import Termination
+from varpro.search.damping import DampingRule
+from varpro.search.loop import search
+from varpro.search.termination import Termination
 from varpro.train import trainer
 from varpro.train.backend import choose_device
 from varpro.train.datasets import load_dataset

@@ -10,8 +10,8 @@ import varpro
 from tests.fit.problems import DECAY_DERIVATIVE, TAU, decay_data, decays
 from varpro import Status
 from varpro.errors import BackendError
-from varpro.fitting.small import SmallProblem
 from varpro.models import Exponentials, Gaussians, Lorentzians
+from varpro.problems.small import SmallProblem
 
 W0 = np.array([2.0, 6.5])
 TIGHT = {"cost_tolerance": 1e-14, "step_tolerance": 1e-12, "max_iterations": 200}

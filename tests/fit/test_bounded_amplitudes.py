@@ -5,7 +5,7 @@ import pytest
 
 import varpro
 from tests.fit.problems import decay_data, decays
-from varpro.fitting.bounded_amplitudes import bounded_solutions
+from varpro.problems.bounded_amplitudes import bounded_solutions
 
 BOUNDS = {
     "nonnegative": lambda rng, i: (np.zeros(i), np.full(i, np.inf)),

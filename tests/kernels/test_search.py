@@ -6,17 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.solvers.test_loop import Exponentials, T, data
+from tests.search.test_loop import Exponentials, T, data
 from varpro import _cpu
 from varpro.fitting.api import fit_damping
 from varpro.gauss_newton import linearise
 from varpro.kernels.search import NUMBERS, Decision, Rules
 from varpro.kernels.search_reference import ReferenceDecision
-from varpro.problem import SeparableProblem
+from varpro.problems.separable import SeparableProblem
 from varpro.result import Status
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.loop import search
-from varpro.solvers.termination import Termination, rules_of
+from varpro.search.damping import DampingRule
+from varpro.search.loop import search
+from varpro.search.termination import Termination, rules_of
 
 FIT = rules_of(fit_damping(0.3, 0.5), Termination(cost_tolerance=1e-14, step_tolerance=1e-12))
 NETWORK = rules_of(DampingRule(), Termination(confirmed=False, cost_tolerance=1e-3), diagonal_floor=1e-8)

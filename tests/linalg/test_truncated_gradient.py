@@ -5,7 +5,7 @@ import pytest
 
 import varpro
 from varpro.gauss_newton import linearise
-from varpro.problem import SeparableProblem
+from varpro.problems.separable import SeparableProblem
 
 
 def curves(t, w):

@@ -9,7 +9,7 @@ from pathlib import Path
 RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fits; a folder takes what is below it
     ("varpro/losses/*", ("tests/losses", "tests/adapters/test_torch.py")),
     ("varpro/train/*", ("tests/train", "tests/cli/test_dry_run.py", "tests/report/test_network_report.py")),
-    ("varpro/solvers/*", ("tests/solvers", "tests/test_gauss_newton.py", "tests/train", "tests/fit")),
+    ("varpro/search/*", ("tests/search", "tests/test_gauss_newton.py", "tests/train", "tests/fit")),
     ("varpro/fitting/*", ("tests/fit", "tests/adapters/test_scipy.py", "tests/adapters/test_sklearn.py")),
     ("varpro/report/*", ("tests/report",)),
     ("varpro/linalg/*", ("tests/linalg", "tests/test_gauss_newton.py", "tests/train/test_glue.py")),
@@ -24,7 +24,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fit
     ("csrc/cpu/windows.cpp", ("tests/kernels/test_windows.py", "tests/models/test_units.py")),
     ("csrc/*", ("tests/kernels", "tests/fit/test_fit.py", "tests/fit/test_batch.py", "tests/models")),
 )
-DEFAULT_PATHS = ("varpro/losses", "varpro/train", "varpro/solvers", "varpro/fitting", "csrc/cpu")
+DEFAULT_PATHS = ("varpro/losses", "varpro/train", "varpro/search", "varpro/fitting", "csrc/cpu")
 
 
 def suite_of(path: str) -> tuple[str, ...]:

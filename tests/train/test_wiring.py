@@ -8,12 +8,12 @@ import pytest
 from tests.train.small_run import N_CLASSES, config_of, dataset, rows_of, run_of
 from varpro.config import Refine
 from varpro.gauss_newton import linearise
-from varpro.problem import SeparableProblem
+from varpro.problems.network import WholeNetwork
+from varpro.problems.separable import SeparableProblem
 from varpro.result import Status
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.loop import search
-from varpro.solvers.termination import Termination
-from varpro.solvers.whole_network import WholeNetwork
+from varpro.search.damping import DampingRule
+from varpro.search.loop import search
+from varpro.search.termination import Termination
 from varpro.train import cycle as cycles
 from varpro.train import device_subnetworks as on_device
 from varpro.train import refine as refinement

@@ -28,8 +28,8 @@ from varpro.fitting.parameters import Fixed, Tied
 from varpro.fitting.request import Request, specify
 from varpro.fitting.result import FitResult
 from varpro.result import IterationRecord
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.termination import Termination
+from varpro.search.damping import DampingRule
+from varpro.search.termination import Termination
 
 COST_TOLERANCE, STEP_TOLERANCE, GRADIENT_TOLERANCE = 1e-14, 1e-12, 1e-14
 INITIAL_DAMPING, STEP_BOUND, SURE, SURE_SHRINK = 1.0, 0.5, 0.1, 0.1
@@ -99,8 +99,8 @@ def fit(
     fixed_term : (t, w) -> (N,), added without an amplitude; its derivative (t, w) -> (N, P).
     loss : 'linear', 'huber', 'soft_l1', 'cauchy' by reweighting, beyond loss_scale (default: from the median).
     jacobian : 'golub-pereyra' or 'kaufman'.  multistart : further starts to try.  callback : takes each trial's record.
-    max_iterations, cost_tolerance, step_tolerance, gradient_tolerance : see solvers.Termination.
-    initial_damping, step_bound : see solvers.DampingRule.
+    max_iterations, cost_tolerance, step_tolerance, gradient_tolerance : see search.Termination.
+    initial_damping, step_bound : see search.DampingRule.
     dtype : float32 rounds the data to it; sums are in float64.  backend : 'auto' or 'cpu'.
 
     Raises ShapeError, ConfigError or DataError for what cannot be fitted; a search that does not converge says so in

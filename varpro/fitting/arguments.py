@@ -11,13 +11,13 @@ from varpro.arrays import Array, Device
 from varpro.errors import BackendError, ConfigError, DataError, ShapeError
 from varpro.fitting.containers import plain_array
 from varpro.fitting.data import Data
-from varpro.fitting.device import DeviceSearch
 from varpro.fitting.engine import Spec
 from varpro.fitting.linear_part import Linear
 from varpro.fitting.parameters import Parameters
 from varpro.fitting.solution import Solution
 from varpro.fitting.starts import guessed_start
 from varpro.result import Status
+from varpro.search.device import DeviceSearch
 
 
 def starting_values(model: Any, data: Data, w0: Any) -> Array:

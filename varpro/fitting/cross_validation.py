@@ -14,8 +14,8 @@ import numpy as np
 import scipy.optimize
 
 from varpro.arrays import Array
-from varpro.fitting.bounded_amplitudes import bounded_solutions
 from varpro.fitting.engine import Built, Spec, build, run
+from varpro.problems.bounded_amplitudes import bounded_solutions
 from varpro.result import Status
 
 TURNS, SETTLED = 20, 1e-3

@@ -9,22 +9,22 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
-from varpro.fitting.bounded import inside
-from varpro.fitting.compiled import search_compiled
 from varpro.fitting.data import Data
-from varpro.fitting.device import DeviceSearch, require_device_form
-from varpro.fitting.general import FitProblem, GeneralProblem, fit_problem
 from varpro.fitting.linear_part import Linear, mixing_of, ridge_rows
-from varpro.fitting.many import ManyProblem
 from varpro.fitting.model import UserModel
 from varpro.fitting.parameters import Parameters
-from varpro.fitting.separate import SeparateProblem
-from varpro.fitting.small import SmallProblem
 from varpro.linalg.one_pool import one_blas_pool
+from varpro.problems.compressed import ManyProblem
+from varpro.problems.general import FitProblem, GeneralProblem, fit_problem
+from varpro.problems.separate import SeparateProblem
+from varpro.problems.small import SmallProblem
 from varpro.result import IterationRecord, SearchResult, Status
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.loop import search
-from varpro.solvers.termination import Termination
+from varpro.search.bounded_steps import inside
+from varpro.search.compiled import search_compiled
+from varpro.search.damping import DampingRule
+from varpro.search.device import DeviceSearch, require_device_form
+from varpro.search.loop import search
+from varpro.search.termination import Termination
 
 SMALL_COLUMNS, SMALL_PAIRS, SMALL_RIGHT = 16, 48, 8
 """Above these the matrix products of a problem are large enough for BLAS."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.fitting.columns import WeightedColumns
+from varpro.problems.columns import WeightedColumns
 from varpro.statistics import EPS, Uncertainty
 
 NORMAL_MEDIAN, RAYLEIGH_MEDIAN = 0.6744897501960817, 1.1774100225154747

@@ -21,8 +21,8 @@ from varpro.fitting.fixed_term import with_fixed_term
 from varpro.fitting.make_model import Derivative, Displaced, make_model, scale_of
 from varpro.fitting.model import Function
 from varpro.fitting.parameters import Fixed, Parameters, Tied, make_parameters
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.termination import Termination
+from varpro.search.damping import DampingRule
+from varpro.search.termination import Termination
 
 
 @dataclass(frozen=True, kw_only=True)

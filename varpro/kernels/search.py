@@ -25,7 +25,7 @@ UNDAMPED = 1e-12
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
-    """The rules of a search; solvers/options.py says what each means."""
+    """The rules of a search; search/damping.py and search/termination.py says what each means."""
 
     initial: float
     smallest: float

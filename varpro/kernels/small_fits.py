@@ -297,7 +297,7 @@ def search_program(
     kaufman: bool = False,
     n_logged: int = 0,
 ) -> Array:
-    """The search of solvers.loop for problems of a program, from their states to the end, in place.
+    """The search of search.loop for problems of a program, from their states to the end, in place.
 
     n_logged : of a single problem, how many trials to log; the log (n,) of search.NUMBERS is returned.
     Other arguments as from_program.  The reference is the search loop itself.
@@ -331,7 +331,7 @@ def advance(
     ridge: float = 0.0,
     kaufman: bool = False,
 ) -> None:
-    """One trial step of solvers.loop for problems whose Phi (b, N, I) and D (b, N, M) at their trial w are given.
+    """One trial step of search.loop for problems whose Phi (b, N, I) and D (b, N, M) at their trial w are given.
 
     rows : (b,) int64, the states of the problems, which are moved in place.
     """

@@ -16,8 +16,8 @@ from varpro.distributed.queue import run_tasks
 from varpro.distributed.threads import blas_threads
 from varpro.models import Units
 from varpro.report.progress import Display
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.termination import Termination
+from varpro.search.damping import DampingRule
+from varpro.search.termination import Termination
 from varpro.train.device_subnetworks import DeviceTask
 from varpro.train.glue import Glued, Rows, Streamed, glue
 from varpro.train.network import Network

@@ -11,9 +11,9 @@ from varpro.arrays import Array, Device
 from varpro.errors import BackendError
 from varpro.gauss_newton import linearise
 from varpro.models.device_units import DeviceUnits
-from varpro.problem import SeparableProblem
+from varpro.problems.separable import SeparableProblem
 from varpro.result import SearchResult, Status
-from varpro.solvers.loop import search
+from varpro.search.loop import search
 from varpro.train.cost import subnetwork_gflop
 from varpro.train.network import one_hot
 from varpro.train.partition import Draw

@@ -14,12 +14,12 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.distributed.communicator import Communicator
 from varpro.models import Units
+from varpro.problems.network import NetworkEvaluation, WholeNetwork, linearise_network
 from varpro.report.progress import Display
 from varpro.result import IterationRecord, Status
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.loop import search
-from varpro.solvers.termination import Termination
-from varpro.solvers.whole_network import NetworkEvaluation, WholeNetwork, linearise_network
+from varpro.search.damping import DampingRule
+from varpro.search.loop import search
+from varpro.search.termination import Termination
 from varpro.train.glue import Rows
 from varpro.train.network import one_hot
 

@@ -12,11 +12,11 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.gauss_newton import linearise
 from varpro.models import Units
-from varpro.problem import SeparableProblem
+from varpro.problems.separable import SeparableProblem
 from varpro.result import IterationRecord, SearchResult, Status
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.loop import search
-from varpro.solvers.termination import Termination
+from varpro.search.damping import DampingRule
+from varpro.search.loop import search
+from varpro.search.termination import Termination
 from varpro.train.cost import subnetwork_gflop
 from varpro.train.network import one_hot
 from varpro.train.partition import Design, Draw, draw

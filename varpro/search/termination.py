@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from varpro.errors import ConfigError
 from varpro.kernels.search import Rules
-from varpro.solvers.damping import DampingRule
+from varpro.search.damping import DampingRule
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

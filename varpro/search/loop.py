@@ -16,8 +16,8 @@ from varpro.arrays import Array, choose, join, namespace, scatter, take, to_host
 from varpro.gauss_newton import Step
 from varpro.kernels.search import Decision, Rules, asking
 from varpro.result import IterationRecord, SearchResult
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.termination import Termination, rules_of
+from varpro.search.damping import DampingRule
+from varpro.search.termination import Termination, rules_of
 
 
 class Linearisation(Protocol):

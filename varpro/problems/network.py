@@ -24,10 +24,10 @@ from varpro.arrays import Array
 from varpro.gauss_newton import Step, scaling
 from varpro.kernels import gram as gram_kernel
 from varpro.kernels import scalarize
+from varpro.linalg.conjugate_gradients import conjugate_gradients
 from varpro.linalg.row_sums import Communicator, grid_unit, round_to_grid, row_blocks, sum_blocks
 from varpro.models import Units
 from varpro.models.activation import slope
-from varpro.solvers.conjugate_gradients import conjugate_gradients
 
 BLOCK_ROWS = 1000
 """Rows a thread works on at a time.  Every sum over blocks is made on a grid (row_sums), so that it has the same bits

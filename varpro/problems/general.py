@@ -7,9 +7,9 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
-from varpro.fitting.columns import WeightedColumns, shared_columns
 from varpro.gauss_newton import NormalEquations, linearise
-from varpro.problem import Basis, Evaluation, SeparableProblem
+from varpro.problems.columns import WeightedColumns, shared_columns
+from varpro.problems.separable import Basis, Evaluation, SeparableProblem
 
 
 class FitProblem(Protocol):

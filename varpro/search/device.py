@@ -10,12 +10,12 @@ import numpy as np
 
 from varpro.arrays import Array, Device, to_host
 from varpro.errors import BackendError, ShapeError
-from varpro.fitting.compiled import store_states
-from varpro.fitting.small import SmallProblem
 from varpro.kernels import on_device
 from varpro.kernels.search import N_NUMBERS, Rules
 from varpro.kernels.small_fits import GRAM_LIMIT, States
-from varpro.solvers.termination import rules_of
+from varpro.problems.small import SmallProblem
+from varpro.search.compiled import store_states
+from varpro.search.termination import rules_of
 
 SHARE_OF_FREE = 0.7
 """Of the free memory: the user's function makes arrays of its own."""

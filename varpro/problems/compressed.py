@@ -14,13 +14,13 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
-from varpro.fitting.columns import WeightedColumns, shared_columns, sums_of_squares
-from varpro.fitting.general import fit_problem, half_square
 from varpro.gauss_newton import NormalEquations, linearise
 from varpro.kernels.few_rows import few_rows
 from varpro.linalg.one_pool import one_blas_pool
 from varpro.linalg.projector import Factor
-from varpro.problem import Evaluation, SeparableProblem
+from varpro.problems.columns import WeightedColumns, shared_columns, sums_of_squares
+from varpro.problems.general import fit_problem, half_square
+from varpro.problems.separable import Evaluation, SeparableProblem
 
 LEAVES_RANGE = (1e-13, 1e-10)
 """A column whose part outside Q is larger, relative to the column, extends Q: a thousandth of the tolerance on the

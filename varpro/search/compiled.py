@@ -1,6 +1,6 @@
 """The search of small problems in compiled code: to the end for a ready model, one step a call for the user's own.
 
-The decisions are those of solvers.loop, by the same code; what this saves is the interpreter between evaluations, which
+The decisions are those of search.loop, by the same code; what this saves is the interpreter between evaluations, which
 costs more than the arithmetic of a curve.
 """
 
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.fitting.small import SmallProblem
 from varpro.kernels import small_fits
 from varpro.kernels.search import Rules
 from varpro.kernels.small_fits import States
+from varpro.problems.small import SmallProblem
 from varpro.result import IterationRecord
-from varpro.solvers.termination import rules_of
+from varpro.search.termination import rules_of
 
 Observer = Callable[[IterationRecord], None] | None
 RECORDED = ("status", "cost", "used_damping", "gain", "accepted", "iterations")

@@ -10,9 +10,9 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
-from varpro.fitting.general import GeneralProblem, SharedColumns, half_square
 from varpro.gauss_newton import NormalEquations, scaling
 from varpro.kernels import small_fits
+from varpro.problems.general import GeneralProblem, SharedColumns, half_square
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ import pytest
 
 from varpro.errors import ConfigError
 from varpro.gauss_newton import linearise
-from varpro.problem import SeparableProblem
+from varpro.problems.separable import SeparableProblem
 from varpro.result import Status
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.loop import search
-from varpro.solvers.termination import Termination
+from varpro.search.damping import DampingRule
+from varpro.search.loop import search
+from varpro.search.termination import Termination
 
 
 @dataclass

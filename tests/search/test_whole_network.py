@@ -5,12 +5,12 @@ import pytest
 
 from tests.oracle import augmented_residual, central_differences, relative_error
 from varpro.distributed.communicator import SerialCommunicator
+from varpro.linalg.conjugate_gradients import conjugate_gradients
 from varpro.models import KINDS
-from varpro.solvers.conjugate_gradients import conjugate_gradients
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.loop import search
-from varpro.solvers.termination import Termination
-from varpro.solvers.whole_network import WholeNetwork, linearise_network
+from varpro.problems.network import WholeNetwork, linearise_network
+from varpro.search.damping import DampingRule
+from varpro.search.loop import search
+from varpro.search.termination import Termination
 from varpro.train.network import features
 
 ONE = np.arange(1)

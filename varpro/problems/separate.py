@@ -17,15 +17,15 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
-from varpro.fitting.bounded_amplitudes import bounded_solutions
-from varpro.fitting.columns import WeightedColumns
-from varpro.fitting.general import half_square
 from varpro.gauss_newton import NormalEquations, keep_unseen, natural_scales, scaling
 from varpro.kernels import gauss_newton as kernel
 from varpro.kernels import jacobian_products
 from varpro.linalg.projector import factor
 from varpro.linalg.truncation import NEGLIGIBLE, Triplets, cotangent, residual_slopes
-from varpro.problem import size_of_terms
+from varpro.problems.bounded_amplitudes import bounded_solutions
+from varpro.problems.columns import WeightedColumns
+from varpro.problems.general import half_square
+from varpro.problems.separable import size_of_terms
 
 
 class Projection(NamedTuple):

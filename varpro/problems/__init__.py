@@ -1,0 +1,1 @@
+"""Least-squares problems behind one interface: evaluate, linearise, renew, size; what a search sees."""
