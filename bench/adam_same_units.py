@@ -20,7 +20,7 @@ import torch
 from matplotlib.figure import Figure
 
 from varpro.arrays import Array
-from varpro.config import load_config
+from varpro.config.training import load_config
 from varpro.models.images import planes
 from varpro.models.local_bilinear import LocalBilinearUnits
 from varpro.models.units import flat_images

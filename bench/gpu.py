@@ -25,7 +25,7 @@ from gpu_fits import measure_fits
 from gpu_kernels import Size, cases
 
 from varpro.arrays import Device
-from varpro.config import load_config
+from varpro.config.training import load_config
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.errors import BackendError
 from varpro.gauss_newton import linearise

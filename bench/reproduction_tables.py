@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from varpro.losses import cross_entropy_floor
-from varpro.train.architectures import plan_network
+from varpro.train.layered.plan import plan_network
 
 Results = Mapping[str, Any]
 NOTHING, NOT_RUN = "-", "not run"

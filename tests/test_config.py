@@ -5,27 +5,24 @@ from pathlib import Path
 import pytest
 import yaml
 
-from varpro.config import (
+from varpro.config.errors import all_keys
+from varpro.config.file import find_config, list_configs
+from varpro.config.scalarized import (
     Bootstrap,
-    Data,
     Glue,
     Model,
     Refine,
-    RunConfig,
+    ScalarizedConfig,
     Search,
-    Section,
     check_partition,
-    find_config,
-    list_configs,
-    load_config,
     parse_config,
 )
-from varpro.config_errors import all_keys
+from varpro.config.sections import Data, Section
+from varpro.config.training import load_config
 from varpro.errors import ConfigError
-from varpro.network_config import is_network_config
 
 BASE = {"data": {"source": "mnist"}}
-SHIPPED = [name for name in list_configs() if not is_network_config(name)]
+SHIPPED = [name for name in list_configs() if isinstance(load_config(name), ScalarizedConfig)]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -211,7 +208,7 @@ def test_unknown_names_say_what_is_near():
 
 
 def test_configs_are_frozen():
-    config = RunConfig.model_validate(BASE)
+    config = ScalarizedConfig.model_validate(BASE)
     with pytest.raises(ValueError, match="frozen"):
         config.units = 3
 
@@ -227,7 +224,7 @@ def test_every_key_and_its_default_stands_in_the_documentation():
     documented = documented_keys()
     defaults = parse_config({**BASE, "refine": True}, "defaults").as_dict()
     sections = {name for name, value in defaults.items() if isinstance(value, dict)}
-    assert set(documented) == set(all_keys(RunConfig)) - sections
+    assert set(documented) == set(all_keys(ScalarizedConfig)) - sections
     assert documented.pop("data.source") == "required"
     for key, text in documented.items():
         section, _, inner = key.rpartition(".")
@@ -238,7 +235,7 @@ def test_every_key_and_its_default_stands_in_the_documentation():
 def test_every_key_says_what_it_is():
     undocumented = [
         f"{section.__name__}.{name}"
-        for section in (RunConfig, Data, Model, Search, Glue, Bootstrap, Refine)
+        for section in (ScalarizedConfig, Data, Model, Search, Glue, Bootstrap, Refine)
         for name, field in section.model_fields.items()
         if not field.description and not (isinstance(field.annotation, type) and issubclass(field.annotation, Section))
     ]

@@ -23,7 +23,7 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
 
 
 def test_every_key_of_a_fit_config_is_documented_with_its_default():
-    from varpro.fit_config import MODELS, FitConfig
+    from varpro.config.fit import MODELS, FitConfig
 
     page = (DOCS / "varpro_fit.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", page, re.MULTILINE))

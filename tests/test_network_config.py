@@ -6,27 +6,24 @@ from pathlib import Path
 import pytest
 import yaml
 
-from varpro import network_config
-from varpro.config import Section, validated
-from varpro.config_errors import all_keys
-from varpro.config_file import list_configs
+from varpro.config import layered
+from varpro.config.errors import all_keys
+from varpro.config.file import find_config, list_configs, read_tree
+from varpro.config.kinds import NETWORKS
+from varpro.config.layered import LayeredConfig, NetworkKind
+from varpro.config.sections import Section
+from varpro.config.source import validated
+from varpro.config.training import load_config, sort_of_run
 from varpro.errors import ConfigError
-from varpro.network_config import (
-    NetworkConfig,
-    NetworkKind,
-    check_with_data,
-    is_network_config,
-    load_network_config,
-)
-from varpro.train.architectures import ARCHITECTURES
+from varpro.train.layered.plan import check_with_data, plan_of
 
-SHIPPED = [name for name in list_configs() if is_network_config(name)]
+SHIPPED = [name for name in list_configs() if isinstance(load_config(name), LayeredConfig)]
 BASE = {"data": {"source": "mnist"}, "network": {"name": "lenet5"}}
 MNIST = (1, 28, 28)
 
 
 def parse(tree, where="here.yaml"):
-    return validated(NetworkConfig, tree, where, None)
+    return validated(LayeredConfig, tree, where, None)
 
 
 def test_five_are_shipped():
@@ -41,7 +38,7 @@ def test_five_are_shipped():
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_configs_load_and_round_trip(name):
-    config = load_network_config(name)
+    config = load_config(name)
     assert parse(yaml.safe_load(yaml.safe_dump(config.as_dict()))) == config
     assert config.output == f"runs/{name.removesuffix('.yaml')}"
     shape = (3, 32, 32) if "cifar" in name else MNIST
@@ -49,12 +46,12 @@ def test_shipped_configs_load_and_round_trip(name):
 
 
 def test_the_key_network_makes_the_kind(tmp_path):
-    assert not is_network_config("mnist")
+    assert sort_of_run(read_tree(find_config("mnist"))) is not LayeredConfig
     own = tmp_path / "own.yaml"
     own.write_text("data: {source: mnist}\nnetwork: {}\n")
-    assert is_network_config(own)
+    assert sort_of_run(read_tree(own)) is LayeredConfig
     with pytest.raises(ConfigError, match=r"network\.name is missing; add it, for example network: \{name: lenet5\}"):
-        load_network_config(own)
+        load_config(own)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +79,11 @@ def test_the_key_network_makes_the_kind(tmp_path):
     ],
 )
 def test_overrides(override, get, value):
-    assert get(load_network_config("mnist_separability", [override])) == value
+    assert get(load_config("mnist_separability", [override])) == value
 
 
 def test_a_key_below_a_number_keeps_the_weight():
-    config = load_network_config(
+    config = load_config(
         "mnist_separability", ["objective.intraclass_variance=0.05", "objective.intraclass_variance.mode=learned"]
     )
     assert config.objective.intraclass_variance.weight == 0.05
@@ -141,12 +138,12 @@ CONTRADICTIONS = [
 @pytest.mark.parametrize(("overrides", "message"), CONTRADICTIONS)
 def test_contradictions(overrides, message):
     with pytest.raises(ConfigError, match=message):
-        load_network_config("mnist_separability", overrides)
+        load_config("mnist_separability", overrides)
 
 
 def test_an_eliminated_feed_backward_needs_no_last_layer():
     eliminated = "objective={cross_entropy: 0, feed_backward: {eliminate: true}}"
-    assert not load_network_config("mnist_separability", [eliminated]).plan(MNIST, 10).linear
+    assert not plan_of(load_config("mnist_separability", [eliminated]), MNIST, 10).linear
 
 
 @pytest.mark.parametrize(
@@ -161,15 +158,17 @@ def test_an_eliminated_feed_backward_needs_no_last_layer():
 )
 def test_what_the_data_cannot_carry(overrides, shape, message):
     with pytest.raises(ConfigError, match=message):
-        check_with_data(load_network_config("mnist_separability", overrides), 500, 10, shape)
+        check_with_data(load_config("mnist_separability", overrides), 500, 10, shape)
 
 
 def test_every_architecture_can_be_named():
-    assert set(NetworkKind.model_fields["name"].annotation.__args__) == set(ARCHITECTURES)
+    assert len(set(NETWORKS)) == 9
+    for name in NETWORKS:
+        assert NetworkKind(name=name).name == name
 
 
 def test_every_key_says_what_it_is():
-    sections = [c for c in vars(network_config).values() if isinstance(c, type) and issubclass(c, Section)]
+    sections = [c for c in vars(layered).values() if isinstance(c, type) and issubclass(c, Section)]
     undocumented = [
         f"{section.__name__}.{name}"
         for section in sections
@@ -183,7 +182,7 @@ def test_every_key_and_its_default_stands_in_the_documentation():
     page = (Path(__file__).parents[1] / "docs" / "networks.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `([\w.]+)` \| `([^`]*)` \|", page, re.MULTILINE))
     defaults = parse(BASE).as_dict()
-    keys = {key for key in all_keys(NetworkConfig) if not key.startswith("data.")}
+    keys = {key for key in all_keys(LayeredConfig) if not key.startswith("data.")}
     values = {}
     for key in keys:
         value = defaults

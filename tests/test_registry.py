@@ -23,7 +23,7 @@ def test_an_unknown_name_lists_those_there_are():
     kinds: Registry[type] = Registry("model.unit")
     kinds.register("ridge")(type("Ridge", (), {}))
     kinds.register("square")(type("Square", (), {}))
-    with pytest.raises(ConfigError, match=r"model\.unit is 'rigde'; it must be one of ridge, square"):
+    with pytest.raises(ConfigError, match=r"model\.unit is 'rigde'; choose one of ridge, square"):
         kinds["rigde"]
 
 

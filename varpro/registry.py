@@ -47,7 +47,7 @@ class Registry(Generic[T]):
         """The kind of this name.  Raises ConfigError, which lists the names there are."""
         kinds = self._filled()
         if name not in kinds:
-            raise ConfigError(f"{self.option} is {name!r}; it must be one of {', '.join(kinds)}")
+            raise ConfigError(f"{self.option} is {name!r}; choose one of {', '.join(kinds)}")
         return kinds[name]
 
     def __contains__(self, name: object) -> bool:

@@ -12,8 +12,8 @@ from varpro.adapters.torch.networks import Network
 from varpro.adapters.torch.terms import WeightedSum
 from varpro.adapters.torch.training import Images, Loop
 from varpro.cli import _guard
+from varpro.config.layered import LayeredConfig
 from varpro.distributed import Communicator
-from varpro.network_config import NetworkConfig
 from varpro.report.progress import Display
 from varpro.train.datasets import load_dataset
 
@@ -50,7 +50,7 @@ CASES = {
 
 def trained(name: str, comm: Communicator) -> dict[str, np.ndarray]:
     """The numbers of a network and its centroids after a few steps on the digits."""
-    config = NetworkConfig.model_validate({**COMMON, **CASES[name]})
+    config = LayeredConfig.model_validate({**COMMON, **CASES[name]})
     part = load_dataset("digits").train
     torch.manual_seed(3)
     network = Network(config.plan((1, 8, 8), 10)).double()

@@ -13,11 +13,12 @@ from varpro.adapters.torch.job import train_network  # noqa: E402
 from varpro.adapters.torch.networks import Network  # noqa: E402
 from varpro.adapters.torch.terms import WeightedSum  # noqa: E402
 from varpro.adapters.torch.training import Images, Loop  # noqa: E402
-from varpro.network_config import NetworkConfig  # noqa: E402
+from varpro.config.layered import LayeredConfig  # noqa: E402
 from varpro.report.progress import Display  # noqa: E402
 from varpro.train import pictures  # noqa: E402
-from varpro.train.architectures import Dense, Dropout, Flatten, Plan, Relu, plan_network  # noqa: E402
 from varpro.train.datasets import DataSet, Part  # noqa: E402
+from varpro.train.layered.layers import Dense, Dropout, Flatten, Relu  # noqa: E402
+from varpro.train.layered.plan import NetworkPlan, plan_network  # noqa: E402
 
 torch.set_num_threads(1)
 COMM = SerialCommunicator()
@@ -71,7 +72,7 @@ def test_a_job_learns_nothing_from_the_labels_of_the_test_part(objective, monkey
     """With every test label exchanged for the next, what was right is wrong, in every figure and on every line."""
     monkeypatch.setattr(pictures, "neighbour_plane", lambda points, seed: (points[:, :2], "features"))  # t-SNE is slow
     test = blobs(60, 1)
-    config = NetworkConfig.model_validate(
+    config = LayeredConfig.model_validate(
         {
             "data": {"source": "made up", "validation": 20},
             "network": {"name": "simplenet_small", "embedding": 6},
@@ -111,7 +112,7 @@ def test_the_dense_layers_of_vgg16_drop_half_and_nothing_else_does():
 
 def dropping(share=0.5):
     torch.manual_seed(0)
-    return Network(Plan("it", (1, 40, 50), 3, (Flatten(), Dropout(share)), False))
+    return Network(NetworkPlan("it", (1, 40, 50), 3, (Flatten(), Dropout(share)), False))
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5])
@@ -130,10 +131,10 @@ def test_what_is_measured_has_no_dropout():
 
 
 def test_a_training_drops_and_says_nothing_of_it_to_the_measurements_between():
-    config = NetworkConfig.model_validate(
+    config = LayeredConfig.model_validate(
         {"data": {"source": "x"}, "network": {"name": "simplenet_small"}, "batch": 7, "epochs": 2, "threads": 1}
     )
-    network = Network(Plan("it", (1, 40, 50), 3, (Flatten(), Dropout(0.5), Dense(4)), True))
+    network = Network(NetworkPlan("it", (1, 40, 50), 3, (Flatten(), Dropout(0.5), Dense(4)), True))
     images = Images(torch.ones(14, 1, 40, 50), torch.arange(14) % 3)
     seen = []
     network.body[1].register_forward_hook(lambda module, given, out: seen.append(float((out == 0).float().mean())))

@@ -15,7 +15,7 @@ from varpro.adapters.torch.job import train_network  # noqa: E402
 from varpro.adapters.torch.networks import Network  # noqa: E402
 from varpro.adapters.torch.terms import WeightedSum  # noqa: E402
 from varpro.adapters.torch.training import Images, Loop, batches, make_optimiser, n_batches, settle_norms  # noqa: E402
-from varpro.network_config import NetworkConfig  # noqa: E402
+from varpro.config.layered import LayeredConfig  # noqa: E402
 from varpro.report.progress import Display  # noqa: E402
 from varpro.train.datasets import DataSet, Part  # noqa: E402
 
@@ -31,7 +31,7 @@ def config_of(**changes):
         "epochs": 2,
         "threads": 1,
     }
-    return NetworkConfig.model_validate(base | changes)
+    return LayeredConfig.model_validate(base | changes)
 
 
 def blobs(n, seed=0, n_classes=3):

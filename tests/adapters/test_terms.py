@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from varpro import losses
+from varpro.config.layered import LayeredConfig
 from varpro.distributed import SerialCommunicator
 from varpro.errors import DegenerateBatchError
-from varpro.network_config import NetworkConfig
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -24,7 +24,7 @@ WIDE = np.concatenate([FEATURES, RNG.standard_normal((12, 5)).astype(np.float32)
 
 
 def terms_of(objective, *, xi=None, features=FEATURES, policy="raise"):
-    config = NetworkConfig.model_validate(
+    config = LayeredConfig.model_validate(
         {
             "data": {"source": "made up"},
             "network": {"name": "simplenet_small", "embedding": features.shape[1], "xi": xi},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from varpro.network_config import load_network_config
+from varpro.config.training import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +30,7 @@ def test_every_experiment_is_a_config_with_a_name_of_its_own(bench):
     for experiment in experiments:
         for quick in (False, True):
             config, *pairs = experiment.arguments(2, quick)
-            loaded = load_network_config(config, pairs[1::2])
+            loaded = load_config(config, pairs[1::2])
             assert (loaded.seed, loaded.threads, loaded.device) == (2, 1, "cpu")
             assert loaded.epochs == 1 or not quick
 

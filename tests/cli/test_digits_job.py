@@ -11,7 +11,7 @@ import yaml
 import varpro
 from tests.mpi import run_mpi
 from varpro.cli import predict, train
-from varpro.config import load_config
+from varpro.config.training import load_config
 from varpro.train.datasets import load_dataset
 
 PARTITION = ["--set", "subnetworks=5", "--set", "units=8", "--set", "samples=250", "--set", "search.iterations=6"]

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from varpro.cli import train
-from varpro.config import load_config, parse_config
+from varpro.config.scalarized import parse_config
+from varpro.config.training import load_config
 from varpro.models import KINDS
 from varpro.train.cost import entries_per_unit, plan, subnetwork_gflop, whole_network_gflop
 

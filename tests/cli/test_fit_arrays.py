@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from varpro.cli import fit
 from varpro.cli._fit_data import read_data
+from varpro.config.fit import FitConfig
 from varpro.errors import ConfigError, DataError
-from varpro.fit_config import FitConfig
 from varpro.result import Status
 
 T = np.linspace(0.0, 12.0, 31)

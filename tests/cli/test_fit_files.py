@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from varpro.cli._fit_data import read_data
+from varpro.config.fit import FitConfig
 from varpro.errors import ConfigError, DataError
-from varpro.fit_config import FitConfig
 
 T, Y = [0.0, 0.2, 0.4, 0.6], [3.5, 3.25, 3.05, 2.81]
 ROWS = "0.0,3.5\n0.2,3.25\n0.4,3.05\n0.6,2.81\n"

@@ -13,8 +13,8 @@ from tests.cli.test_bad_input import mistake
 from tests.mpi import run_mpi
 from tests.report.example import blank_plots
 from varpro.cli import predict, train
-from varpro.config import validated
-from varpro.network_config import NetworkConfig, load_network_config
+from varpro.config.layered import LayeredConfig, load_config
+from varpro.config.source import validated
 from varpro.report import network_outputs
 from varpro.report.network_page import NETWORK_ALTERNATIVES
 from varpro.train.datasets import load_dataset
@@ -63,8 +63,8 @@ def test_a_dry_run_needs_no_pytorch_and_writes_nothing(capsys, images):
     assert train.main(["mnist_intraclass", "--dry-run", "--seed", "5", "--backend", "cpu", *OWN]) == 0
     resolved, _, table = capsys.readouterr().out.partition("\n\n")
     overrides = [option for option in OWN if option != "--set"]
-    config = load_network_config("mnist_intraclass", overrides, seed=5, device="cpu")
-    assert validated(NetworkConfig, yaml.safe_load(resolved), "printed", None) == config
+    config = load_config("mnist_intraclass", overrides, seed=5, device="cpu")
+    assert validated(LayeredConfig, yaml.safe_load(resolved), "printed", None) == config
     for words in ("300 train, 0 validation, 60 test", "intraclass_light: 2 features", "2 epochs of 5 batches of 60"):
         assert words in table
     assert [path.name for path in images.iterdir()] == ["small.npz"]

@@ -7,7 +7,7 @@ import pytest
 
 from varpro.arrays import Device
 from varpro.cli.train import main
-from varpro.config import parse_config
+from varpro.config.scalarized import parse_config
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.errors import BackendError, ConfigError
 from varpro.gauss_newton import linearise

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from varpro.config import parse_config
+from varpro.config.scalarized import parse_config
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.report.progress import Display
 from varpro.train.cycle import Run

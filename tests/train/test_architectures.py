@@ -2,8 +2,9 @@
 
 import pytest
 
+from varpro.config.kinds import NETWORKS
 from varpro.errors import ConfigError
-from varpro.train.architectures import ARCHITECTURES, plan_network
+from varpro.train.layered.plan import plan_network
 
 MNIST, CIFAR, STL = (1, 28, 28), (3, 32, 32), (3, 96, 96)
 PUBLISHED = [
@@ -58,4 +59,4 @@ def test_images_that_are_too_small_name_the_smallest(name, side, smallest):
 def test_an_unknown_name():
     with pytest.raises(ConfigError, match="choose one of simplenet"):
         plan_network("lenet", MNIST, 10)
-    assert len(ARCHITECTURES) == 9
+    assert len(list(NETWORKS)) == 9

@@ -89,7 +89,5 @@ def test_a_plan_counts_each_phase_and_the_control_and_bootstrapping_where_they_a
 def test_the_sample_of_a_refinement_grows_until_it_holds_every_row():
     refine = {"iterations": 4, "first_rows": 300, "growth": 2.0, "products": 5, "jacobian": "golub-pereyra"}
     config = config_of(**BILINEAR, refine=refine)
-    steps = [
-        whole_network_gflop(n=n, i=24, k=3, entries=105, products=5, kaufman=False) for n in (300, 600, 900, 900)
-    ]
+    steps = [whole_network_gflop(n=n, i=24, k=3, entries=105, products=5, kaufman=False) for n in (300, 600, 900, 900)]
     assert plan(config, SHAPE, **SIZES).refine_gflop == pytest.approx(sum(steps), rel=1e-12)

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from varpro.config import parse_config, with_classes
+from varpro.config.scalarized import parse_config
 from varpro.errors import ConfigError, DataError
 from varpro.train.datasets import CIFAR, label_values, load_dataset
 
@@ -52,7 +52,7 @@ def test_a_given_order_of_the_classes_and_its_way_through_the_config(tmp_path):
     labels = np.array(["dog", "cat", "ape"])[NUMBERS]
     data = load(tmp_path, labels, classes=["dog", "ape", "cat"])
     assert data.class_names == ("dog", "ape", "cat")
-    config = with_classes(parse_config({"data": {"source": "own.npz"}}, "c"), data.class_names)
+    config = parse_config({"data": {"source": "own.npz"}}, "c").with_classes(data.class_names)
     again = parse_config(config.as_dict(), "c")
     assert again.data.classes == ["dog", "ape", "cat"]
     assert parse_config({"data": {"source": "a.npz", "classes": [3, 8]}}, "c").data.classes == ["3", "8"]

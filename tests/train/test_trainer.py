@@ -103,9 +103,7 @@ def test_each_part_has_its_own_accuracy_and_the_network_is_that_before_bootstrap
     np.testing.assert_array_equal(network.a, without.a)
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"glue": "tsqr", "search": {"rank_tolerance": 0.4}}, {"glue": {"ridge": 3.0}}]
-)
+@pytest.mark.parametrize("changes", [{}, {"glue": "tsqr", "search": {"rank_tolerance": 0.4}}, {"glue": {"ridge": 3.0}}])
 def test_the_control_is_the_same_units_untrained_and_glued_alike(changes):
     data, config = dataset(), config_of(control=True, **changes)
     record, network = job(data, control=True, **changes)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.train.small_run import N_CLASSES, config_of, dataset, rows_of, run_of
-from varpro.config import Refine
+from varpro.config.scalarized import Refine
 from varpro.gauss_newton import linearise
 from varpro.problems.network import WholeNetwork
 from varpro.problems.separable import SeparableProblem

@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from varpro.arrays import Device
-from varpro.config import RunConfig
+from varpro.config.scalarized import ScalarizedConfig
 from varpro.distributed import Communicator, threads_per_rank
 from varpro.train.cost import Plan, plan
 from varpro.train.datasets import DataSet, Split
@@ -13,7 +13,7 @@ from varpro.train.device_subnetworks import batch_size, subnetwork_bytes
 
 
 def describe(
-    config: RunConfig, dataset: DataSet, split: Split, comm: Communicator, device: Device | None = None
+    config: ScalarizedConfig, dataset: DataSet, split: Split, comm: Communicator, device: Device | None = None
 ) -> str:
     """The text, several lines.  Raises BackendError where a sub-network does not fit on the device."""
     threads = threads_per_rank(comm)
@@ -44,7 +44,7 @@ def describe(
     return "\n".join([yaml.safe_dump(config.as_dict(), sort_keys=False), *lines])
 
 
-def _partition(config: RunConfig, ranks: int) -> list[tuple[str, str]]:
+def _partition(config: ScalarizedConfig, ranks: int) -> list[tuple[str, str]]:
     if not config.subnetworks:
         return [("partition", f"none: one network of {config.units} units")]
     return [
@@ -53,7 +53,9 @@ def _partition(config: RunConfig, ranks: int) -> list[tuple[str, str]]:
     ]
 
 
-def _device(config: RunConfig, dataset: DataSet, p: Plan, ranks: int, device: Device | None) -> list[tuple[str, str]]:
+def _device(
+    config: ScalarizedConfig, dataset: DataSet, p: Plan, ranks: int, device: Device | None
+) -> list[tuple[str, str]]:
     if device is None:
         return [("backend", "cpu")]
     item = 8 if config.search.gn_precision == "fp64" else 4
@@ -66,7 +68,7 @@ def _device(config: RunConfig, dataset: DataSet, p: Plan, ranks: int, device: De
     ]
 
 
-def _arithmetic(config: RunConfig, p: Plan) -> list[tuple[str, str]]:
+def _arithmetic(config: ScalarizedConfig, p: Plan) -> list[tuple[str, str]]:
     parts = [
         (p.subnetwork_gflop, "for the sub-networks, if none stops early"),
         (p.refine_gflop, "for the refinement, if no step is rejected"),

@@ -9,8 +9,8 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.cli._fit_check import check_t
 from varpro.cli._fit_text import Found
+from varpro.config.fit import FitConfig
 from varpro.errors import DataError
-from varpro.fit_config import FitConfig
 from varpro.tables.notation import Cell
 from varpro.tables.stamps import is_stamp, seconds_from_first
 

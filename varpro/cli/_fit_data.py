@@ -8,8 +8,8 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.cli._fit_arrays import read_arrays
 from varpro.cli._fit_text import read_text
+from varpro.config.fit import FitConfig
 from varpro.errors import ConfigError, DataError
-from varpro.fit_config import FitConfig
 
 TEXT = (".csv", ".tsv", ".txt", ".dat", ".asc", ".prn", ".xy", ".tab", ".lvm", ".dpt", ".log")
 ARRAYS = (".npz", ".h5", ".hdf5")

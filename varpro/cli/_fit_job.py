@@ -13,9 +13,9 @@ from varpro.arrays import Array
 from varpro.cli._fit_data import FitData, read_data
 from varpro.cli._fit_output import Rows, describe_batch, write_batch, write_single
 from varpro.cli._output import output_folder, unwritable
+from varpro.config.fit import FitConfig, load_fit_config
 from varpro.distributed import Communicator, blas_threads, threads_per_rank
 from varpro.errors import ConfigError
-from varpro.fit_config import FitConfig, load_fit_config
 from varpro.models import Model
 from varpro.report.progress import make_display
 

@@ -11,7 +11,7 @@ import yaml
 
 from varpro import __version__
 from varpro.arrays import Array
-from varpro.fit_config import FitConfig
+from varpro.config.fit import FitConfig
 from varpro.fitting.batch import BatchResult
 from varpro.fitting.result import FitResult
 from varpro.report.batch_plot import draw_batch

@@ -7,8 +7,8 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.cli._fit_check import check_t
+from varpro.config.fit import FitConfig
 from varpro.errors import DataError
-from varpro.fit_config import FitConfig
 from varpro.tables import Table, read_table
 from varpro.tables.cells import MISSING, NUMBER, STAMP, TEXT
 from varpro.tables.stamps import is_stamp

@@ -5,16 +5,18 @@ from pathlib import Path
 import yaml
 
 from varpro.cli._dry_run import output_line, rounded
+from varpro.config.layered import LayeredConfig
 from varpro.distributed import Communicator, threads_per_rank
-from varpro.network_config import NetworkConfig
-from varpro.train.architectures import Plan
 from varpro.train.datasets import DataSet, Split
+from varpro.train.layered.plan import NetworkPlan
 
 BACKWARD = 3.0
 """A step costs about this many forward passes."""
 
 
-def describe_network(config: NetworkConfig, dataset: DataSet, split: Split, plan: Plan, comm: Communicator) -> str:
+def describe_network(
+    config: LayeredConfig, dataset: DataSet, split: Split, plan: NetworkPlan, comm: Communicator
+) -> str:
     """The text, several lines."""
     threads = config.threads or threads_per_rank(comm)
     planes, rows, columns = dataset.shape

@@ -6,19 +6,15 @@ from pathlib import Path
 
 from varpro.cli._network_dry_run import describe_network
 from varpro.cli._output import output_folder, unwritable
-from varpro.config import with_classes
+from varpro.config.layered import LayeredConfig
 from varpro.distributed import Communicator
-from varpro.network_config import NetworkConfig, check_with_data, load_network_config
 from varpro.report.progress import make_display
-from varpro.train.architectures import Plan
 from varpro.train.datasets import DataSet, Split, load_dataset
+from varpro.train.layered.plan import NetworkPlan, check_with_data
 
 
-def run_network_job(comm: Communicator, options: Namespace) -> int:
+def run_network_job(comm: Communicator, config: LayeredConfig, options: Namespace) -> int:
     """Exit code of a run with the options of the command line.  Collective; raises VarproError."""
-    config = load_network_config(
-        options.config, options.set, seed=options.seed, device=options.backend, output=options.output
-    )
     if options.dry_run:
         config, dataset, split, plan = _checked_data(comm, config, options.data)
         if comm.rank == 0:
@@ -51,10 +47,10 @@ def run_network_job(comm: Communicator, options: Namespace) -> int:
 
 
 def _checked_data(
-    comm: Communicator, config: NetworkConfig, data_dir: Path | None
-) -> tuple[NetworkConfig, DataSet, Split, Plan]:
+    comm: Communicator, config: LayeredConfig, data_dir: Path | None
+) -> tuple[LayeredConfig, DataSet, Split, NetworkPlan]:
     """The config with the labels that were found, the data set, its parts, the network."""
     dataset = load_dataset(config.data.source, data_dir, comm=comm, classes=config.data.classes)
     split = dataset.split(config.data.validation, config.data.train, config.data.test)
     plan = check_with_data(config, len(split.train), dataset.n_classes, dataset.shape)
-    return with_classes(config, dataset.class_names) if dataset.own else config, dataset, split, plan
+    return config.with_classes(dataset.class_names) if dataset.own else config, dataset, split, plan

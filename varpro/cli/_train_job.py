@@ -8,10 +8,12 @@ from pathlib import Path
 from varpro.arrays import Device
 from varpro.cli._dry_run import describe
 from varpro.cli._output import output_folder, unwritable
-from varpro.config import RunConfig, check_partition, list_configs, load_config, with_classes
+from varpro.config.file import list_configs
+from varpro.config.layered import LayeredConfig
+from varpro.config.scalarized import ScalarizedConfig, check_partition
+from varpro.config.training import load_config
 from varpro.distributed import Communicator
 from varpro.errors import ConfigError
-from varpro.network_config import is_network_config
 from varpro.report.progress import make_display
 from varpro.train.backend import choose_device
 from varpro.train.datasets import DataSet, Split, load_dataset
@@ -25,11 +27,11 @@ def run_job(comm: Communicator, options: Namespace) -> int:
         return 0
     if options.config is None:
         raise ConfigError(f"which config? name a file or one of {', '.join(list_configs())}; see `varpro-train --help`")
-    if is_network_config(options.config):
+    config = load_config(options.config, options.set, seed=options.seed, backend=options.backend, output=options.output)
+    if isinstance(config, LayeredConfig):
         from varpro.cli._network_job import run_network_job
 
-        return run_network_job(comm, options)
-    config = load_config(options.config, options.set, seed=options.seed, backend=options.backend, output=options.output)
+        return run_network_job(comm, config, options)
     device = choose_device(config, comm)
     if options.dry_run:
         config, dataset, split = _checked_data(comm, config, options.data)
@@ -42,17 +44,19 @@ def run_job(comm: Communicator, options: Namespace) -> int:
         return _train(comm, config, device, dataset, output, options.quiet, time.perf_counter() - clock)
 
 
-def _checked_data(comm: Communicator, config: RunConfig, data_dir: Path | None) -> tuple[RunConfig, DataSet, Split]:
+def _checked_data(
+    comm: Communicator, config: ScalarizedConfig, data_dir: Path | None
+) -> tuple[ScalarizedConfig, DataSet, Split]:
     """The config with the labels that were found, the data set and its parts."""
     dataset = load_dataset(config.data.source, data_dir, comm=comm, classes=config.data.classes)
     split = dataset.split(config.data.validation, config.data.train, config.data.test)
     check_partition(config, len(split.train), dataset.n_classes, dataset.shape)
-    return with_classes(config, dataset.class_names) if dataset.own else config, dataset, split
+    return config.with_classes(dataset.class_names) if dataset.own else config, dataset, split
 
 
 def _train(
     comm: Communicator,
-    config: RunConfig,
+    config: ScalarizedConfig,
     device: Device | None,
     dataset: DataSet,
     output: Path,

@@ -10,6 +10,7 @@ from varpro.errors import ConfigError, ShapeError
 from varpro.models.guesses import Signal, best_start
 from varpro.models.pencil import distinct, pencil_rates, selected_rates
 from varpro.models.quantities import RATE, TIME
+from varpro.models.ready import MODELS
 from varpro.models.separable import Column, Repeated, at_least
 
 STEP_TOLERANCE = 1e-3
@@ -18,6 +19,7 @@ IRF_MASS = 0.999
 """Share of the instrument's response after which the data are taken for pure decay by `guess`."""
 
 
+@MODELS.register("exponentials")
 @dataclass(frozen=True, eq=False)
 class Exponentials(Repeated):
     """phi_i = exp(-t / tau_i), i = 1..n; w = (tau_1, ..., tau_n) in the unit of t.

@@ -13,6 +13,7 @@ from varpro.arrays import Array
 from varpro.models.bumps import located, profiles, refined
 from varpro.models.guesses import Signal, best_start
 from varpro.models.quantities import PLACE, WIDTH
+from varpro.models.ready import MODELS
 from varpro.models.separable import Column, Repeated, at_least
 
 LEAST_SIGMA = 1e-5
@@ -82,6 +83,7 @@ class Peaks(Repeated):
         return np.concatenate([[center, *self.widths(float(half))] for center, half in table])
 
 
+@MODELS.register("gaussians")
 class Gaussians(Peaks):
     """phi_i = exp(-(t - c_i)^2 / (2 s_i^2)); even and holomorphic in the width s, the standard deviation."""
 
@@ -104,6 +106,7 @@ class Gaussians(Peaks):
         return self._program("gaussian")
 
 
+@MODELS.register("lorentzians")
 class Lorentzians(Peaks):
     """phi_i = s_i^2 / ((t - c_i)^2 + s_i^2); even and holomorphic in the width s, half the width at half height."""
 
@@ -126,6 +129,7 @@ class Lorentzians(Peaks):
         return self._program("lorentzian")
 
 
+@MODELS.register("voigt")
 class Voigt(Peaks):
     """phi_i = Re W(z_i), z_i = (t - c_i + i |gamma_i|) / (sqrt(2) |sigma_i|), W(z) = exp(-z^2) erfc(-i z).
 

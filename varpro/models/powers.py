@@ -7,12 +7,14 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.models.guesses import Signal, best_start, selected
 from varpro.models.quantities import EXPONENT, Frame
+from varpro.models.ready import MODELS
 from varpro.models.separable import Column, Framed, Repeated, at_least, stacked
 
 EXPONENTS = np.arange(-12, 21) / 4.0
 """Exponents that a start is chosen from: -3 to 5 in quarters."""
 
 
+@MODELS.register("powers")
 @dataclass(frozen=True, eq=False)
 class Powers(Repeated):
     """phi_i = t^w_i for t >= 0, i = 1..n; w has no unit.
@@ -56,6 +58,7 @@ class Powers(Repeated):
         return best_start(self, x, y, [np.sort(grid[chosen]), spread])
 
 
+@MODELS.register("polynomial")
 @dataclass(frozen=True, eq=False)
 class Polynomial(Framed):
     """Columns t^0, ..., t^degree; no parameters, w (0,).  Raises ConfigError for degree < 0."""
@@ -94,6 +97,7 @@ class Polynomial(Framed):
         return w
 
 
+@MODELS.register("constant")
 @dataclass(frozen=True, eq=False)
 class Constant(Polynomial):
     """A column of ones: the offset of a sum."""

@@ -7,6 +7,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.models.guesses import Signal, best_start
 from varpro.models.quantities import Frame
+from varpro.models.ready import MODELS
 from varpro.models.separable import Framed, at_least, stacked
 
 REWEIGHTINGS = 6
@@ -19,6 +20,7 @@ SMOOTH_DEGREE = 10
 """Of the polynomial that takes the noise off y for a second set of starts."""
 
 
+@MODELS.register("rational")
 @dataclass(frozen=True, eq=False)
 class Rational(Framed):
     """Columns t^i / q(t), i = 0..p, with q(t) = 1 + sum_{k=1..q} w_k t^k; w (q,), w_k in 1 / unit of t^k.

@@ -8,9 +8,11 @@ from varpro.arrays import Array
 from varpro.models.guesses import Signal, best_start
 from varpro.models.pencil import ringing
 from varpro.models.quantities import FREQUENCY, RATE
+from varpro.models.ready import MODELS
 from varpro.models.separable import Repeated, at_least
 
 
+@MODELS.register("damped_sinusoids")
 @dataclass(frozen=True, eq=False)
 class DampedSinusoids(Repeated):
     """Columns exp(-g_i t) cos(omega_i t) and exp(-g_i t) sin(omega_i t), i = 1..n; w = (g_1, omega_1, g_2, ...).

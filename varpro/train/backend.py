@@ -1,14 +1,14 @@
 """Where a run computes: the choice between CPU and GPU, told before anything long begins."""
 
 from varpro.arrays import Device, cuda_available
-from varpro.config import RunConfig
+from varpro.config.scalarized import ScalarizedConfig
 from varpro.distributed.communicator import Communicator
 from varpro.errors import ConfigError
 from varpro.models import KINDS
 from varpro.models.device_units import has_kernel, require_kernel
 
 
-def choose_device(config: RunConfig, comm: Communicator) -> Device | None:
+def choose_device(config: ScalarizedConfig, comm: Communicator) -> Device | None:
     """The GPU of this rank, or None for the CPU.  Collective; every rank of a run computes on the same kind.
 
     Raises BackendError where CUDA was asked for and cannot be had, ConfigError where keys contradict the choice.

@@ -20,7 +20,7 @@ Additions and multiplications count alike.
 from dataclasses import dataclass
 from functools import partial
 
-from varpro.config import RunConfig
+from varpro.config.scalarized import ScalarizedConfig
 
 
 def subnetwork_gflop(*, n: int, m: int, i: int, k: int, iterations: int, evaluations: int) -> float:
@@ -62,7 +62,7 @@ class Plan:
     """Peak memory of a rank"""
 
 
-def parameters_per_unit(config: RunConfig, shape: tuple[int, int, int]) -> float:
+def parameters_per_unit(config: ScalarizedConfig, shape: tuple[int, int, int]) -> float:
     """Nonlinear parameters of a unit; the mean where window sides are drawn."""
     planes, rows, columns = shape
     if config.model.unit == "quadratic":
@@ -72,7 +72,7 @@ def parameters_per_unit(config: RunConfig, shape: tuple[int, int, int]) -> float
     return (planes + 1) * sum(config.model.window) / 2 + 1
 
 
-def entries_per_unit(config: RunConfig, shape: tuple[int, int, int]) -> float:
+def entries_per_unit(config: ScalarizedConfig, shape: tuple[int, int, int]) -> float:
     """Multiplications of a unit's value on an image: the entries of its matrix, packed if it is symmetric."""
     planes, rows, columns = shape
     if config.model.unit == "quadratic":
@@ -83,7 +83,7 @@ def entries_per_unit(config: RunConfig, shape: tuple[int, int, int]) -> float:
 
 
 def plan(
-    config: RunConfig,
+    config: ScalarizedConfig,
     shape: tuple[int, int, int],
     *,
     n_train: int,
@@ -108,7 +108,9 @@ def plan(
     )
 
 
-def _cycle_gflop(config: RunConfig, shape: tuple[int, int, int], n: int, n_classes: int) -> tuple[float, float, float]:
+def _cycle_gflop(
+    config: ScalarizedConfig, shape: tuple[int, int, int], n: int, n_classes: int
+) -> tuple[float, float, float]:
     """GFLOP of the sub-networks, the refinement and one glueing of a learning cycle on n rows."""
     searching = config.subnetworks * subnetwork_gflop(
         n=min(config.samples, n),
@@ -132,7 +134,7 @@ def _cycle_gflop(config: RunConfig, shape: tuple[int, int, int], n: int, n_class
 
 
 def _rank_gigabytes(
-    config: RunConfig,
+    config: ScalarizedConfig,
     shape: tuple[int, int, int],
     n_train: int,
     n_images: int,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from varpro.arrays import Array, Device
-from varpro.config import RunConfig
+from varpro.config.scalarized import ScalarizedConfig
 from varpro.distributed.communicator import Communicator
 from varpro.distributed.queue import run_tasks
 from varpro.distributed.threads import blas_threads
@@ -30,7 +30,7 @@ from varpro.train.subnetworks import SearchOptions, SubnetworkTask, Trained
 class Run:
     """What every part of a run shares."""
 
-    config: RunConfig
+    config: ScalarizedConfig
     comm: Communicator
     display: Display
     threads: int

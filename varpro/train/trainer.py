@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from varpro.arrays import Array, Device, beside, to_host
-from varpro.config import RunConfig
+from varpro.config.scalarized import ScalarizedConfig
 from varpro.distributed.communicator import Communicator
 from varpro.distributed.threads import blas_threads, threads_per_rank
 from varpro.models import Units
@@ -46,7 +46,7 @@ class Findings:
 
 
 def train(
-    config: RunConfig,
+    config: ScalarizedConfig,
     comm: Communicator,
     *,
     dataset: DataSet,
@@ -102,7 +102,7 @@ def _rows(part: Any) -> Rows:
     return Rows(planes(part.images), part.labels)
 
 
-def _ridge(config: RunConfig) -> float | None:
+def _ridge(config: ScalarizedConfig) -> float | None:
     return None if config.glue.ridge == "auto" else float(config.glue.ridge)
 
 

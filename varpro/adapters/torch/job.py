@@ -14,19 +14,19 @@ from varpro.adapters.torch.evaluation import Passed
 from varpro.adapters.torch.networks import Network
 from varpro.adapters.torch.outcome import Outcome, Run, train_and_measure
 from varpro.adapters.torch.training import Images
+from varpro.config.layered import LayeredConfig, Objective
 from varpro.distributed import Communicator, blas_threads, threads_per_rank
 from varpro.errors import BackendError, ConfigError
 from varpro.models.images import planes
-from varpro.network_config import NetworkConfig, Objective, check_with_data
 from varpro.report.network_record import NetworkRecord
 from varpro.report.progress import Display
 from varpro.train import pictures
-from varpro.train.architectures import Plan, plan_network
 from varpro.train.datasets import DataSet, Part
+from varpro.train.layered.plan import NetworkPlan, check_with_data, plan_network
 
 
 def train_network(
-    config: NetworkConfig, comm: Communicator, *, dataset: DataSet, display: Display, load_seconds: float = 0.0
+    config: LayeredConfig, comm: Communicator, *, dataset: DataSet, display: Display, load_seconds: float = 0.0
 ) -> tuple[NetworkRecord, Network] | None:
     """Run a config on a data set.  Collective; (record, network) on rank 0, None elsewhere."""
     clock = time.perf_counter()
@@ -76,7 +76,7 @@ def require_device(wanted: str) -> None:
         raise BackendError("device is cuda, but PyTorch finds no GPU here; set device: auto or --backend cpu")
 
 
-def _prepare(config: NetworkConfig, comm: Communicator, dataset: DataSet, display: Display) -> Run:
+def _prepare(config: LayeredConfig, comm: Communicator, dataset: DataSet, display: Display) -> Run:
     if config.batch < 2 * comm.size:
         raise ConfigError(
             f"batch is {config.batch}, fewer than two images for each of {comm.size} ranks; "
@@ -98,7 +98,7 @@ def _images(part: Part, device: torch.device) -> Images:
     return Images(torch.tensor(pixels, device=device), torch.tensor(part.labels, device=device))
 
 
-def _untrained(run: Run, plan: Plan) -> tuple[Passed, dict[str, Any]]:
+def _untrained(run: Run, plan: NetworkPlan) -> tuple[Passed, dict[str, Any]]:
     """What the features of the random start are worth to rules that need no training."""
     run.display.phase("untrained network", 1)
     network = run.start(plan)
@@ -109,7 +109,7 @@ def _untrained(run: Run, plan: Plan) -> tuple[Passed, dict[str, Any]]:
     return test, found
 
 
-def _control(run: Run, plan: Plan) -> Outcome | None:
+def _control(run: Run, plan: NetworkPlan) -> Outcome | None:
     """Cross-entropy alone on the same batches; None where that is what was trained, or it is switched off."""
     config = run.config
     alone = config.objective.active().keys() == {"cross_entropy"}

@@ -1,4 +1,4 @@
-"""The planned networks of `varpro.train.architectures` as torch modules that give (features, scores)."""
+"""The planned networks of `varpro.train.layered.plan` as torch modules that give (features, scores)."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from varpro.adapters.torch.layers import InwardScale
-from varpro.train.architectures import (
+from varpro.train.layered.layers import (
     Average,
     Conv,
     Dense,
@@ -15,13 +15,12 @@ from varpro.train.architectures import (
     Inward,
     Layer,
     Norm,
-    Plan,
     Pool,
     PRelu,
     Relu,
     Shape,
-    plan_network,
 )
+from varpro.train.layered.plan import NetworkPlan, plan_network
 
 
 def _module(layer: Layer, shape: Shape) -> nn.Module:
@@ -58,7 +57,7 @@ class Network(nn.Module):  # type: ignore[misc]
     `last` is a Linear that is trained, or None: then an objective solves for it and `set_last` puts it there.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: NetworkPlan) -> None:
         super().__init__()
         self.plan = plan
         self.body = nn.Sequential(*(_module(layer, shape) for layer, shape in plan.walk()))

@@ -12,10 +12,10 @@ from varpro.adapters.torch.networks import Network
 from varpro.adapters.torch.terms import WeightedSum
 from varpro.adapters.torch.training import Images, Loop, Trained, settle_norms
 from varpro.arrays import Array
+from varpro.config.layered import LayeredConfig, Objective
 from varpro.distributed import Communicator
-from varpro.network_config import NetworkConfig, Objective
 from varpro.report.progress import Display
-from varpro.train.architectures import Plan
+from varpro.train.layered.plan import NetworkPlan
 from varpro.train.pictures import POINTS, principal_plane, spread_rows
 
 SETTLED = 4000
@@ -32,7 +32,7 @@ PANELS = 6
 class Run:
     """What all parts of a run share."""
 
-    config: NetworkConfig
+    config: LayeredConfig
     comm: Communicator
     display: Display
     device: torch.device
@@ -41,7 +41,7 @@ class Run:
     test: Images
     n_classes: int
 
-    def start(self, plan: Plan) -> Network:
+    def start(self, plan: NetworkPlan) -> Network:
         """A network at its random start, the same for a seed on every rank and device."""
         torch.manual_seed(self.config.seed)
         network = Network(plan).to(self.device)
@@ -72,7 +72,7 @@ class Outcome:
     """Points (n, 2) of test images after some epochs, and their labels"""
 
 
-def train_and_measure(run: Run, plan: Plan, objective: Objective, name: str) -> Outcome:
+def train_and_measure(run: Run, plan: NetworkPlan, objective: Objective, name: str) -> Outcome:
     """Train a network for an objective and measure it.  Collective."""
     network = run.start(plan)
     terms = WeightedSum(run.config, objective, run.n_classes, plan.embedding, run.comm).to(run.device)

@@ -11,7 +11,7 @@ from varpro.adapters.torch.networks import Network
 from varpro.arrays import Array
 from varpro.errors import ConfigError, DataError
 from varpro.models.images import unit_floats
-from varpro.train.architectures import plan_network
+from varpro.train.layered.plan import plan_network
 from varpro.train.network import readable_images
 
 FORMAT = 1

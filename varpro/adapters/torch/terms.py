@@ -18,8 +18,8 @@ from varpro.adapters.torch.modules import (
     SeparabilityPenalty,
 )
 from varpro.adapters.torch.parallel import counted_once
+from varpro.config.layered import LayeredConfig, Objective
 from varpro.distributed import Communicator
-from varpro.network_config import NetworkConfig, Objective
 
 Term = Callable[[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor | None], torch.Tensor]
 """term(features, scores, y, W) with W (D, n_classes), the last layer's columns."""
@@ -32,7 +32,7 @@ class WeightedSum(nn.Module):  # type: ignore[misc]
     """
 
     def __init__(
-        self, config: NetworkConfig, objective: Objective, n_classes: int, n_features: int, comm: Communicator
+        self, config: LayeredConfig, objective: Objective, n_classes: int, n_features: int, comm: Communicator
     ) -> None:
         super().__init__()
         self.weights = objective.active()
@@ -82,7 +82,7 @@ class WeightedSum(nn.Module):  # type: ignore[misc]
         return status
 
 
-def _modules(config: NetworkConfig, objective: Objective, n_classes: int, n_features: int) -> dict[str, nn.Module]:
+def _modules(config: LayeredConfig, objective: Objective, n_classes: int, n_features: int) -> dict[str, nn.Module]:
     """The modules of the terms that count, but for cross-entropy, which has none."""
     policy, active, xi = config.on_degenerate, objective.active(), config.network.xi
     no_ridge = "raise" if policy == "ridge" else policy

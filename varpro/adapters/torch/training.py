@@ -16,9 +16,9 @@ from varpro.adapters.torch.parallel import agree_on_buffers, gather_rows, sum_gr
 from varpro.adapters.torch.sampler import ClassBalancedSampler
 from varpro.adapters.torch.terms import WeightedSum
 from varpro.arrays import Array
+from varpro.config.layered import LayeredConfig, Optimiser
 from varpro.distributed import Communicator
 from varpro.errors import NonFiniteError
-from varpro.network_config import NetworkConfig, Optimiser
 from varpro.report.progress import Display
 from varpro.train.pictures import spread_rows
 
@@ -67,7 +67,7 @@ class Trained:
 class Loop:
     """One training of one network."""
 
-    config: NetworkConfig
+    config: LayeredConfig
     comm: Communicator
     network: Network
     objective: WeightedSum
@@ -175,12 +175,12 @@ def settle_norms(network: Network, images: Images, batch: int, comm: Communicato
     network.eval()
 
 
-def n_batches(config: NetworkConfig, n_images: int) -> int:
+def n_batches(config: LayeredConfig, n_images: int) -> int:
     """Batches an epoch."""
     return max(1, n_images // config.batch)
 
 
-def batches(config: NetworkConfig, labels: Array, epoch: int) -> Iterator[Array]:
+def batches(config: LayeredConfig, labels: Array, epoch: int) -> Iterator[Array]:
     """Rows of each batch of an epoch, the same on every rank and at each repetition."""
     if config.balanced:
         n_classes = len(np.unique(labels))

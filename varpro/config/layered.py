@@ -1,28 +1,16 @@
-"""The config of a run that trains a network of PyTorch layers: recognised by its key `network`.
+"""The config of a run that trains a network of PyTorch layers: recognised by its key `network`."""
 
-The same rules as in `varpro.config`: no unknown keys, one line a mistake.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from varpro.config import Bool, Float, HasData, Int, Section, read_overridden, validated
-from varpro.config_file import find_config, read_tree, shown_path
+from varpro.config.kinds import NETWORKS
+from varpro.config.sections import Bool, Float, Int, Section, TrainingConfig, name_in
 from varpro.errors import ConfigError
-from varpro.train.architectures import Plan, plan_network
 
-PER_CLASS = 2
-"""Samples of each class that a balanced batch has at least: one alone has no scatter."""
-
-
-NetworkName = Literal[
-    "simplenet", "simplenet_small", "intraclass", "intraclass_light", "lenet5", "nullspace_small", "nullspacenet",
-    "nullspacenet_1x1", "vgg16_fc",
-]  # fmt: skip
+NetworkName = Annotated[str, name_in(NETWORKS)]
 
 
 class NetworkKind(Section):
@@ -173,9 +161,10 @@ class Baseline(Section):
     """Another network for it; null = the same one with a last layer, and without xi where xi is all that differs."""
 
 
-class NetworkConfig(HasData):
+class LayeredConfig(TrainingConfig):
     """A whole run of a network."""
 
+    backend_key: ClassVar[str] = "device"
     network: NetworkKind
     objective: Objective = Objective()
     optimiser: Optimiser = Optimiser()
@@ -202,77 +191,35 @@ class NetworkConfig(HasData):
     def _shorthand(cls, value: Any) -> Any:
         return {"enabled": value} if isinstance(value, bool) else value
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for YAML; loads back to an equal config."""
-        return self.model_dump(mode="json")
+    def check_without_data(self) -> None:
+        """Raise ConfigError for contradictions that show before any data are read."""
+        objective, active = self.objective, self.objective.active()
+        if not active:
+            raise ConfigError(
+                "every weight of the objective is 0: nothing would be trained; set objective.cross_entropy: 1"
+            )
+        if "cross_entropy" in active and "varpro_head" in active:
+            raise ConfigError(
+                "objective.cross_entropy trains the last layer and objective.varpro_head eliminates it; set one of the "
+                "two weights to 0"
+            )
+        on_layer = [name for name in ("feed_backward", "separability") if name in active]
+        if objective.feed_backward.eliminate and "feed_backward" in on_layer:
+            on_layer.remove("feed_backward")
+        if on_layer and "cross_entropy" not in active:
+            remedy = ", or feed_backward.eliminate: true" if on_layer[0] == "feed_backward" else ""
+            raise ConfigError(
+                f"objective.{on_layer[0]} acts on the last layer, which objective.cross_entropy trains, and that "
+                f"weight is 0; set it above 0{remedy}"
+            )
+        if active.keys() == {"separability"}:
+            raise ConfigError("objective.separability alone teaches no class; set objective.cross_entropy above 0")
+        if self.network.learnable_xi and self.network.xi is None:
+            raise ConfigError("network.learnable_xi is true, but network.xi is empty; set the xi to begin with")
 
-    def plan(self, shape: tuple[int, int, int], n_classes: int) -> Plan:
-        """The network for images of a shape; a last layer where cross-entropy trains one.  Raises ConfigError."""
-        options = self.network.model_dump(exclude={"name"})
-        linear = self.objective.cross_entropy > 0
-        return plan_network(self.network.name, shape, n_classes, **options, linear=linear)
-
-
-def is_network_config(source: str | Path) -> bool:
-    """Whether a file or a shipped name is a config of this kind: whether it has the key `network`."""
-    return "network" in read_tree(find_config(source))
-
-
-def load_network_config(source: str | Path, overrides: Sequence[str] = (), **fixed: Any) -> NetworkConfig:
-    """A config from a path or a shipped name, as `varpro.config.load_config`.  Raises ConfigError."""
-    path, tree, origins = read_overridden(source, overrides, fixed, NetworkConfig)
-    config = validated(NetworkConfig, tree, shown_path(path), origins)
-    check_without_data(config)
-    for key, origin in origins.items():
-        part, _, inner = key.removeprefix("objective.").partition(".")
-        if key.startswith("objective.") and inner not in ("", "weight") and part not in config.objective.active():
-            raise ConfigError(f"{origin}: has no effect, as objective.{part}.weight is 0; set that too")
-    return config if config.output else config.model_copy(update={"output": f"runs/{path.stem}"})
-
-
-def check_without_data(config: NetworkConfig) -> None:
-    """Contradictions that show before any data are read.  Raises ConfigError."""
-    objective, active = config.objective, config.objective.active()
-    if not active:
-        raise ConfigError(
-            "every weight of the objective is 0: nothing would be trained; set objective.cross_entropy: 1"
-        )
-    if "cross_entropy" in active and "varpro_head" in active:
-        raise ConfigError(
-            "objective.cross_entropy trains the last layer and objective.varpro_head eliminates it; set one of the two "
-            "weights to 0"
-        )
-    on_layer = [name for name in ("feed_backward", "separability") if name in active]
-    if objective.feed_backward.eliminate and "feed_backward" in on_layer:
-        on_layer.remove("feed_backward")
-    if on_layer and "cross_entropy" not in active:
-        raise ConfigError(
-            f"objective.{on_layer[0]} acts on the last layer, which objective.cross_entropy trains, and that weight is "
-            "0; set it above 0" + (", or feed_backward.eliminate: true" if on_layer[0] == "feed_backward" else "")
-        )
-    if active.keys() == {"separability"}:
-        raise ConfigError("objective.separability alone teaches no class; set objective.cross_entropy above 0")
-    if config.network.learnable_xi and config.network.xi is None:
-        raise ConfigError("network.learnable_xi is true, but network.xi is empty; set the xi to begin with")
-
-
-def check_with_data(config: NetworkConfig, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> Plan:
-    """Whether the network reads these images and the batches can be made; the network.  Raises ConfigError."""
-    plan = config.plan(shape, n_classes)
-    if config.baseline.enabled and config.baseline.name:
-        plan_network(config.baseline.name, shape, n_classes)
-    if config.batch > n_train:
-        raise ConfigError(f"batch is {config.batch}, but there are {n_train} training images; set batch <= {n_train}")
-    if config.balanced and config.batch < PER_CLASS * n_classes:
-        raise ConfigError(
-            f"batch is {config.batch}, fewer than {PER_CLASS} of each of {n_classes} classes; "
-            f"set batch >= {PER_CLASS * n_classes}, or balanced: false"
-        )
-    nullspace = config.objective.nullspace
-    if nullspace.weight and nullspace.mode == "exact" and config.batch - n_classes >= plan.embedding:
-        raise ConfigError(
-            f"objective.nullspace.mode is exact, but no batch has a null space: batch - classes = "
-            f"{config.batch - n_classes} >= {plan.embedding} features; set batch < {plan.embedding + n_classes}, a "
-            "larger network.embedding, or mode: ridge"
-        )
-    return plan
+    def check_effect(self, overridden: Mapping[str, str]) -> None:
+        """Raise ConfigError for a key that was overridden in a term whose weight is 0."""
+        for key, origin in overridden.items():
+            part, _, inner = key.removeprefix("objective.").partition(".")
+            if key.startswith("objective.") and inner not in ("", "weight") and part not in self.objective.active():
+                raise ConfigError(f"{origin}: has no effect, as objective.{part}.weight is 0; set that too")

@@ -1,86 +1,13 @@
-"""The config of a training run: what it may hold, and what contradicts itself.
+"""The config of a scalarized run: what it may hold, and what contradicts itself."""
 
-Reading files and overrides is in config_file, the wording of complaints in config_errors.
-"""
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from pydantic import BeforeValidator, Field, field_validator
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
-
-from varpro.config_errors import explain
-from varpro.config_file import apply_override, find_config, list_configs, read_tree, shown_path
+from varpro.config.sections import Bool, Float, Int, Section, TrainingConfig, strict_float
+from varpro.config.source import validated
 from varpro.errors import ConfigError
-
-__all__ = ["RunConfig", "check_partition", "find_config", "list_configs", "load_config", "parse_config"]
-
-
-M = TypeVar("M", bound=BaseModel)
-C = TypeVar("C", bound="HasData")
-
-
-class Section(BaseModel):
-    """A part of a config: frozen, no unknown keys, docstrings below the fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-def _strict_bool(value: Any) -> Any:
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
-    return value
-
-
-def _strict_int(value: Any) -> Any:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise ValueError("must be a whole number")
-    return value
-
-
-def _strict_float(value: Any) -> Any:
-    if isinstance(value, str):
-        try:  # YAML 1.1 reads 1e-3 as text
-            return float(value)
-        except ValueError:
-            raise ValueError("must be a number") from None
-    if isinstance(value, bool):
-        raise ValueError("must be a number")
-    return value
-
-
-Bool = Annotated[bool, BeforeValidator(_strict_bool)]
-Int = Annotated[int, BeforeValidator(_strict_int)]
-Float = Annotated[float, BeforeValidator(_strict_float)]
-
-
-def _label(value: Any) -> Any:
-    """A label as text: 3 may stand for '3'."""
-    return str(value) if isinstance(value, int) else value
-
-
-Label = Annotated[str, BeforeValidator(_label), Field(min_length=1)]
-
-
-class Data(Section):
-    """Which images."""
-
-    source: Annotated[str, Field(min_length=1)]
-    """A data set's name, or the path of a .npz or .h5 with arrays images and labels."""
-    validation: Annotated[Int, Field(ge=0)] | None = None
-    """Images held out from the end of the training part; null = 10,000 of MNIST, Fashion-MNIST, CIFAR-10, else 1/6."""
-    train: Annotated[Int, Field(ge=1)] | None = None
-    """At most so many training images, from the beginning; null = all."""
-    test: Annotated[Int, Field(ge=1)] | None = None
-    """At most so many test images, from the beginning; null = all."""
-    classes: Annotated[list[Label], Field(min_length=2)] | None = None
-    """Labels of your own data in the order of the classes; null = all that occur, sorted."""
-
-
-class HasData(Section):
-    """Any config of a training."""
-
-    data: Data
 
 
 class Model(Section):
@@ -124,7 +51,7 @@ class Search(Section):
 def _auto_or_number(value: Any) -> Any:
     if value == "auto":
         return value
-    number = _strict_float(value)
+    number = strict_float(value)
     if not (isinstance(number, int | float) and 0 <= number < float("inf")):
         raise ValueError("must be auto or a number >= 0")
     return float(number)
@@ -175,7 +102,7 @@ class Refine(Section):
     """lambda never falls below: without a floor each step on a sample fits that sample."""
 
 
-class RunConfig(HasData):
+class ScalarizedConfig(TrainingConfig):
     """A whole run.  `subnetworks` x (`units`, `samples`) is the partition."""
 
     model: Model = Model()
@@ -213,77 +140,32 @@ class RunConfig(HasData):
             return value
         raise ValueError(f"must be one of {', '.join(str(w).lower() for w in words)}, or a mapping of keys to values")
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for YAML; loads back to an equal config."""
-        return self.model_dump(mode="json")
+    def check_without_data(self) -> None:
+        """Raise ConfigError for contradictions that show before any data are read."""
+        if self.subnetworks == 0 and not self.refine.enabled:
+            raise ConfigError(
+                "subnetworks is 0 and refine is off: nothing would be trained; set refine: true or subnetworks >= 1"
+            )
+        if self.subnetworks and self.units + 1 > self.samples:
+            raise ConfigError(
+                f"units is {self.units} and samples {self.samples}: a sub-network needs more images than units "
+                f"(with the constant, at least {self.units + 1}); lower units or raise samples"
+            )
+
+    def check_effect(self, overridden: Mapping[str, str]) -> None:
+        """Raise ConfigError for a key that was overridden in a section which is off."""
+        for key, origin in overridden.items():
+            section, _, inner = key.partition(".")
+            if inner not in ("", "enabled") and getattr(getattr(self, section), "enabled", True) is False:
+                raise ConfigError(f"{origin}: has no effect, as {section}.enabled is false; set that to true too")
 
 
-def load_config(source: str | Path, overrides: Sequence[str] = (), **fixed: Any) -> RunConfig:
-    """A config from a path or a shipped name, with `key.path=value` overrides and fixed top-level values.
-
-    fixed values that are None are left out.  Raises ConfigError: one line with the key, the value and the remedy,
-    headed by where the value came from.
-    """
-    path, tree, origins = read_overridden(source, overrides, fixed, RunConfig)
-    config = parse_config(tree, shown_path(path), origins)
-    check_without_data(config)
-    for key, origin in origins.items():
-        section, _, inner = key.partition(".")
-        if inner not in ("", "enabled") and getattr(getattr(config, section), "enabled", True) is False:
-            raise ConfigError(f"{origin}: has no effect, as {section}.enabled is false; set that to true too")
-    return config if config.output else config.model_copy(update={"output": f"runs/{path.stem}"})
+def parse_config(tree: dict[str, Any], where: str) -> ScalarizedConfig:
+    """Validate a plain mapping; `where` heads an error.  Raises ConfigError."""
+    return validated(ScalarizedConfig, tree, where)
 
 
-def parse_config(tree: dict[str, Any], where: str, origins: dict[str, str] | None = None) -> RunConfig:
-    """Validate a plain mapping; `where` heads an error, or the origin of the key it is about (--set, --seed)."""
-    return validated(RunConfig, tree, where, origins)
-
-
-def read_overridden(
-    source: str | Path, overrides: Sequence[str], fixed: Mapping[str, Any], model: type[BaseModel]
-) -> tuple[Path, dict[str, Any], dict[str, str]]:
-    """The file of a config, its tree with the overrides in it, and where the overridden keys came from."""
-    path = find_config(source)
-    tree, origins = read_tree(path), dict[str, str]()
-    for override in overrides:
-        origins[apply_override(tree, override, model)] = f"--set {override}"
-    for key, value in fixed.items():
-        if value is not None:
-            tree[key], origins[key] = value, f"--{key} {value}"
-    return path, tree, origins
-
-
-def validated(model: type[M], tree: dict[str, Any], where: str, origins: Mapping[str, str] | None) -> M:
-    """A plain mapping as a config of one kind.  Raises ConfigError."""
-    try:
-        return model.model_validate(tree)
-    except ValidationError as error:
-        key, complaint = explain(error, tree, model)
-        heads = [origin for name, origin in (origins or {}).items() if key == name or key.startswith(f"{name}.")]
-        raise ConfigError(f"{heads[-1] if heads else where}: {complaint}") from None
-
-
-def with_classes(config: C, class_names: Sequence[str]) -> C:
-    """The config with the labels that were found in the user's own data; unchanged where they are 0..K-1."""
-    if list(class_names) == [str(k) for k in range(len(class_names))]:
-        return config
-    return config.model_copy(update={"data": config.data.model_copy(update={"classes": list(class_names)})})
-
-
-def check_without_data(config: RunConfig) -> None:
-    """Contradictions that show before any data are read.  Raises ConfigError."""
-    if config.subnetworks == 0 and not config.refine.enabled:
-        raise ConfigError(
-            "subnetworks is 0 and refine is off: nothing would be trained; set refine: true or subnetworks >= 1"
-        )
-    if config.subnetworks and config.units + 1 > config.samples:
-        raise ConfigError(
-            f"units is {config.units} and samples {config.samples}: a sub-network needs more images than units "
-            f"(with the constant, at least {config.units + 1}); lower units or raise samples"
-        )
-
-
-def check_partition(config: RunConfig, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> None:
+def check_partition(config: ScalarizedConfig, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> None:
     """Whether the partition can be made on these data: n_train images of shape (planes, rows, columns).
 
     Raises ConfigError.

@@ -7,10 +7,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from varpro.config_errors import shown
+from varpro.config.errors import shown
 from varpro.errors import ConfigError
 
-SHIPPED = Path(__file__).parent / "configs"
+SHIPPED = Path(__file__).parents[1] / "configs"
 
 
 class _Loader(yaml.SafeLoader):

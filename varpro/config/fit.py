@@ -1,32 +1,22 @@
 """The config of varpro-fit: which model, which columns of the data, which options of `varpro.fit`."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from varpro import models
-from varpro.config import Bool, Float, Int, Section
-from varpro.config_errors import explain
-from varpro.config_file import apply_override, read_tree
+from varpro.config.errors import explain
+from varpro.config.file import read_tree
+from varpro.config.sections import Bool, Float, Int, Section, name_in
+from varpro.config.source import ConfigSource
 from varpro.errors import ConfigError
+from varpro.models.ready import MODELS
 from varpro.tables.options import DELIMITERS, TextOptions, line_range
 
-MODELS: dict[str, tuple[Callable[..., models.Model], tuple[str, ...]]] = {
-    "exponentials": (models.Exponentials, ("n", "offset", "rates")),
-    "gaussians": (models.Gaussians, ("n", "offset", "shared_width")),
-    "lorentzians": (models.Lorentzians, ("n", "offset", "shared_width")),
-    "voigt": (models.Voigt, ("n", "offset", "shared_width")),
-    "damped_sinusoids": (models.DampedSinusoids, ("n", "offset")),
-    "rational": (models.Rational, ("p", "q")),
-    "powers": (models.Powers, ("n", "offset")),
-    "polynomial": (models.Polynomial, ("degree",)),
-    "constant": (models.Constant, ()),
-}
-"""What makes each kind, and the keys it takes; those of REQUIRED must be there."""
-REQUIRED = ("p", "q", "degree")
 EXAMPLE = "model: [{kind: exponentials, n: 2}, {kind: constant}]"
 
 
@@ -77,10 +67,7 @@ Missing = Annotated[Any, _one_of(_Missing, "a list of words or numbers")]
 class Part(Section):
     """One summand of the model."""
 
-    kind: Literal[
-        "exponentials", "gaussians", "lorentzians", "voigt", "damped_sinusoids", "rational", "powers", "polynomial",
-        "constant",
-    ]  # fmt: skip
+    kind: Annotated[str, name_in(MODELS)]
     n: Annotated[Int, Field(ge=1)] | None = None
     """Shapes of this kind; null = 1."""
     offset: Bool | None = None
@@ -98,14 +85,19 @@ class Part(Section):
 
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> "Part":
-        keys = MODELS[self.kind][1]
+        keys = self._keys()
         for name in self.given:
             if name not in keys:
                 raise ValueError(f"has {name}, which {self.kind} does not take (it takes {', '.join(keys) or 'none'})")
-        for name in REQUIRED:
-            if name in keys and name not in self.given:
+        for name, key in keys.items():
+            if name != "n" and key.default is Parameter.empty and name not in self.given:
                 raise ValueError(f"needs {name}, such as {{kind: {self.kind}, {name}: 2}}")
         return self
+
+    def _keys(self) -> dict[str, Parameter]:
+        """The arguments of the kind's class that a config can give."""
+        arguments = signature(MODELS[self.kind]).parameters
+        return {name: argument for name, argument in arguments.items() if name in Part.model_fields}
 
     @property
     def given(self) -> dict[str, Any]:
@@ -114,9 +106,8 @@ class Part(Section):
 
     def build(self) -> models.Model:
         """The model of `varpro.models`."""
-        make, keys = MODELS[self.kind]
-        given = self.given
-        return make(**({"n": 1} if "n" in keys else {}) | given)
+        defaults = {"n": 1} if "n" in self._keys() else {}
+        return MODELS[self.kind](**defaults | self.given)
 
 
 class Columns(Section):
@@ -246,28 +237,20 @@ def load_fit_config(source: str | Path, overrides: Sequence[str] = (), output: s
     path = Path(source)
     if not path.is_file():
         raise ConfigError(f"{source}: no such file; name a YAML file that holds at least {EXAMPLE}")
-    tree, origins = read_tree(path, example=EXAMPLE), dict[str, str]()
-    for override in overrides:
-        origins[apply_override(tree, override, FitConfig)] = f"--set {override}"
-    if output is not None:
-        tree["output"], origins["output"] = output, f"--output {output}"
-    try:
-        config = FitConfig.model_validate(tree)
-    except ValidationError as error:
-        key, complaint = _explain(error, tree)
-        heads = [origin for name, origin in origins.items() if key == name or key.startswith(f"{name}.")]
-        raise ConfigError(f"{heads[-1] if heads else path}: {complaint}") from None
+    given = ConfigSource(path, read_tree(path, example=EXAMPLE))
+    given.override(overrides, {"output": output}, FitConfig)
+    config = given.validated(FitConfig, _explain)
     return config if config.output else config.model_copy(update={"output": f"runs/{path.stem}"})
 
 
-def _explain(error: ValidationError, tree: dict[str, Any]) -> tuple[str, str]:
+def _explain(error: ValidationError, tree: dict[str, Any], config: type[BaseModel]) -> tuple[str, str]:
     """As `explain`, with the summands of the model, which are a list, in words of their own."""
     found = error.errors(include_url=False)
     unknown = [e for e in found if e["type"] == "extra_forbidden"]
     first = unknown[0] if unknown else found[0]
     place = first["loc"]
     if place[0] != "model":
-        return explain(error, tree, FitConfig)
+        return explain(error, tree, config)
     if first["type"] == "missing" and len(place) == 1:
         return "model", f"model is missing; add it, for example {EXAMPLE}"
     where = f"model, summand {int(place[1]) + 1}" if len(place) > 1 else "model"

@@ -1,0 +1,11 @@
+"""The registries of kinds that configs choose from by name and that modules above this room fill."""
+
+from typing import TYPE_CHECKING
+
+from varpro.registry import Registry
+
+if TYPE_CHECKING:
+    from varpro.train.layered.architectures import Architecture
+
+NETWORKS: Registry["type[Architecture]"] = Registry("network.name", built_in=["varpro.train.layered.architectures"])
+"""Networks of layers by name."""

@@ -1,0 +1,106 @@
+"""What every config is made of: frozen sections, strict scalar types, and choices that come from a registry."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from varpro.registry import Registry
+
+
+class Section(BaseModel):
+    """A part of a config: frozen, no unknown keys, docstrings below the fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def _strict_bool(value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def _strict_int(value: Any) -> Any:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def strict_float(value: Any) -> Any:
+    """A number as it is, or written as text: YAML 1.1 reads 1e-3 as text."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError("must be a number") from None
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+Bool = Annotated[bool, BeforeValidator(_strict_bool)]
+Int = Annotated[int, BeforeValidator(_strict_int)]
+Float = Annotated[float, BeforeValidator(strict_float)]
+
+
+def _label(value: Any) -> Any:
+    """A label as text: 3 may stand for '3'."""
+    return str(value) if isinstance(value, int) else value
+
+
+Label = Annotated[str, BeforeValidator(_label), Field(min_length=1)]
+
+
+def name_in(kinds: Registry[Any]) -> BeforeValidator:
+    """Validates a key whose value is the name of a kind: `Annotated[str, name_in(NETWORKS)]`.
+
+    The registry is asked when a config is read, so the modules that fill it may stand above this one.
+    """
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, str) or value not in kinds:
+            expected = ", ".join(repr(name) for name in kinds)
+            raise PydanticCustomError("literal_error", "must be one of {expected}", {"expected": expected})
+        return value
+
+    return BeforeValidator(check)
+
+
+class Data(Section):
+    """Which images."""
+
+    source: Annotated[str, Field(min_length=1)]
+    """A data set's name, or the path of a .npz or .h5 with arrays images and labels."""
+    validation: Annotated[Int, Field(ge=0)] | None = None
+    """Images held out from the end of the training part; null = 10,000 of MNIST, Fashion-MNIST, CIFAR-10, else 1/6."""
+    train: Annotated[Int, Field(ge=1)] | None = None
+    """At most so many training images, from the beginning; null = all."""
+    test: Annotated[Int, Field(ge=1)] | None = None
+    """At most so many test images, from the beginning; null = all."""
+    classes: Annotated[list[Label], Field(min_length=2)] | None = None
+    """Labels of your own data in the order of the classes; null = all that occur, sorted."""
+
+
+class TrainingConfig(Section):
+    """What the configs of all trainings share."""
+
+    data: Data
+    backend_key: ClassVar[str] = "backend"
+    """The key that --backend sets."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for YAML; loads back to an equal config."""
+        return self.model_dump(mode="json")
+
+    def with_classes(self, class_names: Sequence[str]) -> Self:
+        """The config with the labels that were found in the user's own data; unchanged where they are 0..K-1."""
+        if list(class_names) == [str(k) for k in range(len(class_names))]:
+            return self
+        return self.model_copy(update={"data": self.data.model_copy(update={"classes": list(class_names)})})
+
+    def check_without_data(self) -> None:
+        """Raise ConfigError for contradictions that show before any data are read."""
+
+    def check_effect(self, overridden: Mapping[str, str]) -> None:
+        """Raise ConfigError for an overridden key (with where it came from) that changes nothing."""
