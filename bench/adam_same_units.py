@@ -24,8 +24,8 @@ from varpro.config.training import load_config
 from varpro.models.images import planes
 from varpro.models.local_bilinear import LocalBilinearUnits
 from varpro.models.units import flat_images
-from varpro.train.datasets import Split, load_dataset
-from varpro.train.partition import TRAINING, Design, generator
+from varpro.train.data.datasets import Split, load_dataset
+from varpro.train.scalarized.partition import TRAINING, Design, generator
 
 
 class Net(torch.nn.Module):

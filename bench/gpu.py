@@ -32,7 +32,7 @@ from varpro.gauss_newton import linearise
 from varpro.models import QuadraticUnits
 from varpro.models.device_units import DeviceUnits
 from varpro.problems.separable import SeparableProblem
-from varpro.train.device_subnetworks import device_gemm_gflops
+from varpro.train.scalarized.device_subnetworks import device_gemm_gflops
 
 
 @dataclass
@@ -151,8 +151,8 @@ def measure_iteration(device: Device, clock: Clock, size: Size) -> list[dict[str
 def measure_training(device: Device, config: str, data: Path | None, overrides: list[str]) -> list[dict[str, Any]]:
     """The main job, three times in one process: the first time is cold, the others are warm."""
     from varpro.report.progress import make_display
-    from varpro.train.datasets import load_dataset
-    from varpro.train.trainer import train
+    from varpro.train.data.datasets import load_dataset
+    from varpro.train.scalarized.trainer import train
 
     runs, comm = [], SerialCommunicator()
     for attempt in range(3):

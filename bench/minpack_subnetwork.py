@@ -25,8 +25,8 @@ from varpro.problems.separable import SeparableProblem
 from varpro.search.damping import DampingRule
 from varpro.search.loop import search
 from varpro.search.termination import Termination
-from varpro.train.datasets import load_dataset
-from varpro.train.network import one_hot
+from varpro.train.data.datasets import load_dataset
+from varpro.train.scalarized.network import one_hot
 
 ONE = np.arange(1)
 

@@ -13,7 +13,7 @@ from varpro.result import Status
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from varpro.train.storage import Model
+    from varpro.train.scalarized.storage import Model
 
 __all__ = [
     "BackendError",
@@ -40,6 +40,6 @@ def load(path: "str | Path") -> "Model":
     images : (N, L, R) or (N, C, L, R), floats in [0, 1] or bytes.  Raises DataError.  Needs h5py,
     and PyTorch for a network that was trained with it.
     """
-    from varpro.train.storage import load_model
+    from varpro.train.scalarized.storage import load_model
 
     return load_model(path)

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from varpro.adapters.torch.networks import Network
-from varpro.adapters.torch.terms import WeightedSum
-from varpro.adapters.torch.training import Images, Loop
 from varpro.cli import _guard
 from varpro.config.layered import LayeredConfig
 from varpro.distributed import Communicator
 from varpro.report.progress import Display
-from varpro.train.datasets import load_dataset
+from varpro.train.data.datasets import load_dataset
+from varpro.train.layered.network import Network
+from varpro.train.layered.terms import WeightedSum
+from varpro.train.layered.training import Images, Loop
 
 SGD = {"kind": "sgd", "rate": 0.02}
 COMMON = {"data": {"source": "digits"}, "batch": 61, "epochs": 2, "optimiser": SGD}

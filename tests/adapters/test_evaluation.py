@@ -7,18 +7,17 @@ from varpro.distributed import SerialCommunicator
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from varpro.adapters.torch import evaluation  # noqa: E402
-from varpro.adapters.torch.evaluation import Passed  # noqa: E402
-from varpro.adapters.torch.job import train_network  # noqa: E402
-from varpro.adapters.torch.networks import Network  # noqa: E402
-from varpro.adapters.torch.terms import WeightedSum  # noqa: E402
-from varpro.adapters.torch.training import Images, Loop  # noqa: E402
 from varpro.config.layered import LayeredConfig  # noqa: E402
 from varpro.report.progress import Display  # noqa: E402
-from varpro.train import pictures  # noqa: E402
-from varpro.train.datasets import DataSet, Part  # noqa: E402
+from varpro.train.data.datasets import DataSet, Part  # noqa: E402
+from varpro.train.layered import evaluation, pictures  # noqa: E402
+from varpro.train.layered.evaluation import Passed  # noqa: E402
+from varpro.train.layered.job import train_network  # noqa: E402
 from varpro.train.layered.layers import Dense, Dropout, Flatten, Relu  # noqa: E402
+from varpro.train.layered.network import Network  # noqa: E402
 from varpro.train.layered.plan import NetworkPlan, plan_network  # noqa: E402
+from varpro.train.layered.terms import WeightedSum  # noqa: E402
+from varpro.train.layered.training import Images, Loop  # noqa: E402
 
 torch.set_num_threads(1)
 COMM = SerialCommunicator()

@@ -9,15 +9,15 @@ from varpro.errors import DegenerateBatchError, NonFiniteError
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from varpro.adapters.torch import evaluation  # noqa: E402
-from varpro.adapters.torch.evaluation import Passed  # noqa: E402
-from varpro.adapters.torch.job import train_network  # noqa: E402
-from varpro.adapters.torch.networks import Network  # noqa: E402
-from varpro.adapters.torch.terms import WeightedSum  # noqa: E402
-from varpro.adapters.torch.training import Images, Loop, batches, make_optimiser, n_batches, settle_norms  # noqa: E402
 from varpro.config.layered import LayeredConfig  # noqa: E402
 from varpro.report.progress import Display  # noqa: E402
-from varpro.train.datasets import DataSet, Part  # noqa: E402
+from varpro.train.data.datasets import DataSet, Part  # noqa: E402
+from varpro.train.layered import evaluation  # noqa: E402
+from varpro.train.layered.evaluation import Passed  # noqa: E402
+from varpro.train.layered.job import train_network  # noqa: E402
+from varpro.train.layered.network import Network  # noqa: E402
+from varpro.train.layered.terms import WeightedSum  # noqa: E402
+from varpro.train.layered.training import Images, Loop, batches, make_optimiser, n_batches, settle_norms  # noqa: E402
 
 torch.set_num_threads(1)
 COMM = SerialCommunicator()

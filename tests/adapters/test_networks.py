@@ -10,9 +10,9 @@ from varpro.errors import DataError, ShapeError
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from tests.train.test_architectures import PUBLISHED  # noqa: E402
-from varpro.adapters.torch.networks import build  # noqa: E402
-from varpro.adapters.torch.saved import load_trained, save_trained  # noqa: E402
+from varpro.train.layered.network import build  # noqa: E402
 from varpro.train.layered.plan import plan_network  # noqa: E402
+from varpro.train.layered.saved import load_trained, save_trained  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -10,7 +10,7 @@ from varpro.cli import train
 from varpro.config.scalarized import parse_config
 from varpro.config.training import load_config
 from varpro.models import KINDS
-from varpro.train.cost import entries_per_unit, plan, subnetwork_gflop, whole_network_gflop
+from varpro.train.scalarized.cost import entries_per_unit, plan, subnetwork_gflop, whole_network_gflop
 
 SMALL = ["--set", "subnetworks=3", "--set", "units=4", "--set", "samples=100", "--set", "search.iterations=2"]
 SIZES = {"n_train": 500, "n_test": 100, "n_images": 600, "n_classes": 10, "ranks": 2, "threads": 1}

@@ -13,11 +13,12 @@ from tests.cli.test_bad_input import mistake
 from tests.mpi import run_mpi
 from tests.report.example import blank_plots
 from varpro.cli import predict, train
-from varpro.config.layered import LayeredConfig, load_config
+from varpro.config.layered import LayeredConfig
 from varpro.config.source import validated
+from varpro.config.training import load_config
 from varpro.report import network_outputs
 from varpro.report.network_page import NETWORK_ALTERNATIVES
-from varpro.train.datasets import load_dataset
+from varpro.train.data.datasets import load_dataset
 
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 DIGITS = ["--set", "data.source=digits", "--set", "data.train=300", "--set", "threads=1"]

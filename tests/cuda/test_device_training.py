@@ -19,12 +19,12 @@ from varpro.report.progress import make_display
 from varpro.search.damping import DampingRule
 from varpro.search.loop import search
 from varpro.search.termination import Termination
-from varpro.train import trainer
-from varpro.train.backend import choose_device
-from varpro.train.datasets import load_dataset
-from varpro.train.device_subnetworks import batch_size, device_gemm_gflops, subnetwork_bytes
-from varpro.train.network import one_hot
-from varpro.train.trainer import train
+from varpro.train.scalarized import trainer
+from varpro.train.scalarized.backend import choose_device
+from varpro.train.data.datasets import load_dataset
+from varpro.train.scalarized.device_subnetworks import batch_size, device_gemm_gflops, subnetwork_bytes
+from varpro.train.scalarized.network import one_hot
+from varpro.train.scalarized.trainer import train
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ from tests.cuda.stand_in.device import installed
 
 if __name__ == "__main__":
     from varpro.cli.train import main
-    from varpro.train import trainer
-    from varpro.train.device_subnetworks import device_gemm_gflops
+    from varpro.train.scalarized import trainer
+    from varpro.train.scalarized.device_subnetworks import device_gemm_gflops
 
     trainer.device_gemm_gflops = partial(device_gemm_gflops, size=64)
     with installed(Path(sys.argv[1])):

@@ -6,7 +6,7 @@ import pytest
 from tests.oracle import central_differences, relative_error
 from varpro.errors import ShapeError
 from varpro.models import KINDS, BilinearUnits, LocalBilinearUnits, QuadraticUnits
-from varpro.train.network import features
+from varpro.train.scalarized.network import features
 
 ONE = np.arange(1)
 SHAPES = {

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from varpro.report.network_record import NetworkRecord
-from varpro.train.pictures import embedding, retrieved
+from varpro.train.layered.pictures import embedding, retrieved
 
 
 def example_block(accuracy=0.97, *, last_layer="trained"):

@@ -11,7 +11,7 @@ from varpro.problems.network import WholeNetwork, linearise_network
 from varpro.search.damping import DampingRule
 from varpro.search.loop import search
 from varpro.search.termination import Termination
-from varpro.train.network import features
+from varpro.train.scalarized.network import features
 
 ONE = np.arange(1)
 

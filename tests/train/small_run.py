@@ -5,9 +5,9 @@ import numpy as np
 from varpro.config.scalarized import parse_config
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.report.progress import Display
-from varpro.train.cycle import Run
-from varpro.train.datasets import DataSet, Part
-from varpro.train.glue import Rows
+from varpro.train.data.datasets import DataSet, Part
+from varpro.train.scalarized.cycle import Run
+from varpro.train.scalarized.glue import Rows
 
 SHAPE, N_CLASSES = (1, 5, 5), 3
 

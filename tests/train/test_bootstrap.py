@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from varpro.train.bootstrap import guess_labels
+from varpro.train.scalarized.bootstrap import guess_labels
 
 
 def guesses(scores, variant="paper", margin=0.2, seed=0):

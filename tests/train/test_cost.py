@@ -3,7 +3,13 @@
 import pytest
 
 from tests.train.small_run import config_of
-from varpro.train.cost import entries_per_unit, parameters_per_unit, plan, subnetwork_gflop, whole_network_gflop
+from varpro.train.scalarized.cost import (
+    entries_per_unit,
+    parameters_per_unit,
+    plan,
+    subnetwork_gflop,
+    whole_network_gflop,
+)
 
 SIZES = {"n_train": 900, "n_test": 70, "n_images": 1000, "n_classes": 3, "ranks": 2, "threads": 4}
 SHAPE = (3, 5, 7)

@@ -10,9 +10,9 @@ import pytest
 
 from tests.idx import idx_bytes
 from varpro.errors import DataError
-from varpro.train.datasets import PUBLISHED_LABELS, load_dataset
-from varpro.train.idx import read_bytes, read_idx
-from varpro.train.sources import FILES
+from varpro.train.data.datasets import PUBLISHED_LABELS, load_dataset
+from varpro.train.data.idx import read_bytes, read_idx
+from varpro.train.data.sources import FILES
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 
 from tests.idx import idx_bytes
 from varpro.errors import DataError
-from varpro.train import sources
-from varpro.train.datasets import load_dataset
-from varpro.train.sources import BATCHES, DOWNLOADS, FILES, IDX, Download, _unpacked
+from varpro.train.data import sources
+from varpro.train.data.datasets import load_dataset
+from varpro.train.data.sources import BATCHES, DOWNLOADS, FILES, IDX, Download, _unpacked
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -147,7 +147,7 @@ def test_one_rank_fetches_then_one_of_each_machine_and_the_others_find(monkeypat
         (tmp_path / stem).write_bytes(idx_bytes(array))
         return tmp_path / stem
 
-    monkeypatch.setattr("varpro.train.datasets.require_file", require)
+    monkeypatch.setattr("varpro.train.data.datasets.require_file", require)
     load_dataset("mnist", comm=comm)
     assert "".join(order) == calls
 

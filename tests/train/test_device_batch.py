@@ -7,10 +7,10 @@ import pytest
 
 from tests.train.small_run import config_of, dataset, rows_of, run_of
 from varpro.errors import BackendError
-from varpro.train import device_subnetworks as module
-from varpro.train.cycle import subnetwork_task
-from varpro.train.device_subnetworks import DeviceTask, batch_size, subnetwork_bytes
-from varpro.train.partition import TRAINING
+from varpro.train.scalarized import device_subnetworks as module
+from varpro.train.scalarized.cycle import subnetwork_task
+from varpro.train.scalarized.device_subnetworks import DeviceTask, batch_size, subnetwork_bytes
+from varpro.train.scalarized.partition import TRAINING
 
 ROWS = rows_of(dataset().train)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from varpro.losses import nearest
-from varpro.train import pictures
+from varpro.train.layered import pictures
 
 
 def test_two_features_are_points_as_they_are_and_one_lies_on_a_line():

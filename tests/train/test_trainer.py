@@ -8,12 +8,12 @@ import pytest
 from tests.train.small_run import N_CLASSES, config_of, dataset, part, rows_of, run_of
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.report.progress import Display
-from varpro.train import trainer
-from varpro.train.cycle import untrained
-from varpro.train.datasets import Part
-from varpro.train.glue import glue
-from varpro.train.partition import TRAINING
-from varpro.train.trainer import train
+from varpro.train.data.datasets import Part
+from varpro.train.scalarized import trainer
+from varpro.train.scalarized.cycle import untrained
+from varpro.train.scalarized.glue import glue
+from varpro.train.scalarized.partition import TRAINING
+from varpro.train.scalarized.trainer import train
 
 INTERPOLATING = {"units": 25, "glue": {"ridge": 1e-9}}
 """More units than the test part has images: what is trained on that part reproduces its labels, whatever they are."""

@@ -14,12 +14,12 @@ from varpro.result import Status
 from varpro.search.damping import DampingRule
 from varpro.search.loop import search
 from varpro.search.termination import Termination
-from varpro.train import cycle as cycles
-from varpro.train import device_subnetworks as on_device
-from varpro.train import refine as refinement
-from varpro.train.cycle import learning_cycle
-from varpro.train.network import features, one_hot
-from varpro.train.partition import REFINEMENT, TRAINING, draw, generator
+from varpro.train.scalarized import cycle as cycles
+from varpro.train.scalarized import device_subnetworks as on_device
+from varpro.train.scalarized import refine as refinement
+from varpro.train.scalarized.cycle import learning_cycle
+from varpro.train.scalarized.network import features, one_hot
+from varpro.train.scalarized.partition import REFINEMENT, TRAINING, draw, generator
 
 ROWS = rows_of(dataset().train)
 VALIDATION = rows_of(dataset().test)

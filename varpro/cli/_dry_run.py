@@ -7,9 +7,9 @@ import yaml
 from varpro.arrays import Device
 from varpro.config.scalarized import ScalarizedConfig
 from varpro.distributed import Communicator, threads_per_rank
-from varpro.train.cost import Plan, plan
-from varpro.train.datasets import DataSet, Split
-from varpro.train.device_subnetworks import batch_size, subnetwork_bytes
+from varpro.train.data.datasets import DataSet, Split
+from varpro.train.scalarized.cost import Plan, plan
+from varpro.train.scalarized.device_subnetworks import batch_size, subnetwork_bytes
 
 
 def describe(

@@ -7,7 +7,7 @@ import yaml
 from varpro.cli._dry_run import output_line, rounded
 from varpro.config.layered import LayeredConfig
 from varpro.distributed import Communicator, threads_per_rank
-from varpro.train.datasets import DataSet, Split
+from varpro.train.data.datasets import DataSet, Split
 from varpro.train.layered.plan import NetworkPlan
 
 BACKWARD = 3.0

@@ -9,7 +9,7 @@ from varpro.cli._output import output_folder, unwritable
 from varpro.config.layered import LayeredConfig
 from varpro.distributed import Communicator
 from varpro.report.progress import make_display
-from varpro.train.datasets import DataSet, Split, load_dataset
+from varpro.train.data.datasets import DataSet, Split, load_dataset
 from varpro.train.layered.plan import NetworkPlan, check_with_data
 
 
@@ -20,7 +20,7 @@ def run_network_job(comm: Communicator, config: LayeredConfig, options: Namespac
         if comm.rank == 0:
             print(describe_network(config, dataset, split, plan, comm))
         return 0
-    from varpro.adapters.torch.job import require_device, train_network  # BackendError without PyTorch
+    from varpro.train.layered.job import require_device, train_network  # BackendError without PyTorch
 
     require_device(config.device)
     with output_folder(comm, Path(config.output or "runs"), overwrite=options.overwrite) as output:
@@ -31,9 +31,9 @@ def run_network_job(comm: Communicator, config: LayeredConfig, options: Namespac
             outcome = train_network(config, comm, dataset=dataset, display=display, load_seconds=load_seconds)
             if outcome is None:
                 return 0
-            from varpro.adapters.torch.saved import save_trained
             from varpro.report.network_outputs import write_network_outputs
             from varpro.report.screen import print_network_summary
+            from varpro.train.layered.saved import save_trained
 
             record, network = outcome
             try:

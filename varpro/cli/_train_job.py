@@ -15,8 +15,8 @@ from varpro.config.training import load_config
 from varpro.distributed import Communicator
 from varpro.errors import ConfigError
 from varpro.report.progress import make_display
-from varpro.train.backend import choose_device
-from varpro.train.datasets import DataSet, Split, load_dataset
+from varpro.train.data.datasets import DataSet, Split, load_dataset
+from varpro.train.scalarized.backend import choose_device
 
 
 def run_job(comm: Communicator, options: Namespace) -> int:
@@ -65,8 +65,8 @@ def _train(
 ) -> int:
     from varpro.report.outputs import write_outputs
     from varpro.report.screen import print_summary
-    from varpro.train.storage import save_network
-    from varpro.train.trainer import train
+    from varpro.train.scalarized.storage import save_network
+    from varpro.train.scalarized.trainer import train
 
     remedy = "lower glue.block_rows, units or samples, or use --backend cpu"
     full = device.told_when_full(remedy) if device else nullcontext()

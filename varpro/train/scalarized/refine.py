@@ -20,8 +20,8 @@ from varpro.result import IterationRecord, Status
 from varpro.search.damping import DampingRule
 from varpro.search.loop import search
 from varpro.search.termination import Termination
-from varpro.train.glue import Rows
-from varpro.train.network import one_hot
+from varpro.train.scalarized.glue import Rows
+from varpro.train.scalarized.network import one_hot
 
 
 @dataclass(frozen=True, kw_only=True)

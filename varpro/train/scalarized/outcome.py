@@ -7,12 +7,12 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.models.images import unit_floats
 from varpro.report.record import RunRecord
-from varpro.train.cycle import Cycle, Run
-from varpro.train.subnetworks import Trained
+from varpro.train.scalarized.cycle import Cycle, Run
+from varpro.train.scalarized.subnetworks import Trained
 
 if TYPE_CHECKING:
-    from varpro.train.datasets import Split
-    from varpro.train.trainer import Findings
+    from varpro.train.data.datasets import Split
+    from varpro.train.scalarized.trainer import Findings
 
 SHOWN = 60
 """Units and misclassified images on the page."""

@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from varpro.adapters.torch import evaluation
-from varpro.adapters.torch.evaluation import Passed
-from varpro.adapters.torch.networks import Network
-from varpro.adapters.torch.outcome import Outcome, Run, train_and_measure
-from varpro.adapters.torch.training import Images
 from varpro.config.layered import LayeredConfig, Objective
 from varpro.distributed import Communicator, blas_threads, threads_per_rank
 from varpro.errors import BackendError, ConfigError
 from varpro.models.images import planes
 from varpro.report.network_record import NetworkRecord
 from varpro.report.progress import Display
-from varpro.train import pictures
-from varpro.train.datasets import DataSet, Part
+from varpro.train.data.datasets import DataSet, Part
+from varpro.train.layered import evaluation, pictures
+from varpro.train.layered.evaluation import Passed
+from varpro.train.layered.network import Network
+from varpro.train.layered.outcome import Outcome, Run, train_and_measure
 from varpro.train.layered.plan import NetworkPlan, check_with_data, plan_network
+from varpro.train.layered.training import Images
 
 
 def train_network(

@@ -18,15 +18,15 @@ from varpro.models import Units
 from varpro.models.images import planes
 from varpro.report.progress import Display
 from varpro.report.record import RunRecord
-from varpro.train.bootstrap import guess_labels
-from varpro.train.cycle import Cycle, Run, learning_cycle, untrained
-from varpro.train.datasets import DataSet
-from varpro.train.device_subnetworks import device_gemm_gflops
-from varpro.train.glue import Rows, count_correct, glue
-from varpro.train.network import Network
-from varpro.train.outcome import assemble
-from varpro.train.partition import BOOTSTRAP, GUESSES, TRAINING, generator
-from varpro.train.subnetworks import measured_gemm_gflops
+from varpro.train.data.datasets import DataSet
+from varpro.train.scalarized.bootstrap import guess_labels
+from varpro.train.scalarized.cycle import Cycle, Run, learning_cycle, untrained
+from varpro.train.scalarized.device_subnetworks import device_gemm_gflops
+from varpro.train.scalarized.glue import Rows, count_correct, glue
+from varpro.train.scalarized.network import Network
+from varpro.train.scalarized.outcome import assemble
+from varpro.train.scalarized.partition import BOOTSTRAP, GUESSES, TRAINING, generator
+from varpro.train.scalarized.subnetworks import measured_gemm_gflops
 
 
 @dataclass

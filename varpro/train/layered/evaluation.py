@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from varpro import losses
-from varpro.adapters.torch.networks import Network
-from varpro.adapters.torch.training import Images
 from varpro.arrays import Array
 from varpro.distributed import Communicator
 from varpro.errors import DegenerateBatchError
-from varpro.train.pictures import spread_rows
+from varpro.train.layered.network import Network
+from varpro.train.layered.pictures import spread_rows
+from varpro.train.layered.training import Images
 
 BLOCK = 125
 """Images passed through a network at a time: above some 32 MB of activations each block is mapped anew."""

@@ -20,7 +20,7 @@ from varpro.linalg.cholesky import Factored, factor
 from varpro.linalg.row_sums import grid_unit, round_to_grid, row_blocks, sum_blocks
 from varpro.linalg.tsqr import tsqr
 from varpro.models import Units
-from varpro.train.network import features, one_hot
+from varpro.train.scalarized.network import features, one_hot
 
 RELATIVE_RIDGES = (1e-11, 1e-9, 1e-7, 1e-5, 1e-3)
 """Candidates for mu, times the mean diagonal of Phi^T Phi: from just above the rounding of the Gram matrix upwards."""

@@ -14,10 +14,10 @@ from varpro.models.device_units import DeviceUnits
 from varpro.problems.separable import SeparableProblem
 from varpro.result import SearchResult, Status
 from varpro.search.loop import search
-from varpro.train.cost import subnetwork_gflop
-from varpro.train.network import one_hot
-from varpro.train.partition import Draw
-from varpro.train.subnetworks import SubnetworkTask, Trained
+from varpro.train.scalarized.cost import subnetwork_gflop
+from varpro.train.scalarized.network import one_hot
+from varpro.train.scalarized.partition import Draw
+from varpro.train.scalarized.subnetworks import SubnetworkTask, Trained
 
 SHARE_OF_FREE = 0.8
 """Of the free memory: the rest is for the libraries' workspaces and for pieces that no longer fit together."""

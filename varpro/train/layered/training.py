@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from varpro.adapters.torch.networks import Network
-from varpro.adapters.torch.parallel import agree_on_buffers, gather_rows, sum_gradients
 from varpro.adapters.torch.sampler import ClassBalancedSampler
-from varpro.adapters.torch.terms import WeightedSum
 from varpro.arrays import Array
 from varpro.config.layered import LayeredConfig, Optimiser
 from varpro.distributed import Communicator
 from varpro.errors import NonFiniteError
 from varpro.report.progress import Display
-from varpro.train.pictures import spread_rows
+from varpro.train.layered.network import Network
+from varpro.train.layered.parallel import agree_on_buffers, gather_rows, sum_gradients
+from varpro.train.layered.pictures import spread_rows
+from varpro.train.layered.terms import WeightedSum
 
 AfterEpoch = Callable[[int], dict[str, Any]]
 """What to add to the line of an epoch, 0 before the first step.  Collective."""

@@ -7,12 +7,12 @@ import h5py
 import numpy as np
 import torch
 
-from varpro.adapters.torch.networks import Network
 from varpro.arrays import Array
 from varpro.errors import ConfigError, DataError
 from varpro.models.images import unit_floats
+from varpro.train.layered.network import Network
 from varpro.train.layered.plan import plan_network
-from varpro.train.network import readable_images
+from varpro.train.scalarized.network import readable_images
 
 FORMAT = 1
 BLOCK_ROWS = 500

@@ -14,10 +14,10 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError, DataError
-from varpro.train.idx import read_cifar_batches, read_idx, read_optdigits
-from varpro.train.own_data import read_own
-from varpro.train.pixels import check_pixels
-from varpro.train.sources import FILES, require_file
+from varpro.train.data.idx import read_cifar_batches, read_idx, read_optdigits
+from varpro.train.data.own_data import read_own
+from varpro.train.data.pixels import check_pixels
+from varpro.train.data.sources import FILES, require_file
 
 ALIASES = {"fashion": "fashion-mnist", "fashion_mnist": "fashion-mnist", "cifar-10": "cifar10"}
 NAMES = ("mnist", "fashion-mnist", "cifar10", "optdigits", "digits")

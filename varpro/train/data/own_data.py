@@ -15,7 +15,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import DataError
-from varpro.train.pixels import check_pixels
+from varpro.train.data.pixels import check_pixels
 
 SHOWN = 8
 NAMES = ("images", "labels", "test_images", "test_labels")

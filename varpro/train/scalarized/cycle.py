@@ -18,12 +18,12 @@ from varpro.models import Units
 from varpro.report.progress import Display
 from varpro.search.damping import DampingRule
 from varpro.search.termination import Termination
-from varpro.train.device_subnetworks import DeviceTask
-from varpro.train.glue import Glued, Rows, Streamed, glue
-from varpro.train.network import Network
-from varpro.train.partition import REFINEMENT, TRAINING, Design, generator, join_units, require_classes
-from varpro.train.refine import Refined, RefineOptions, refine
-from varpro.train.subnetworks import SearchOptions, SubnetworkTask, Trained
+from varpro.train.scalarized.device_subnetworks import DeviceTask
+from varpro.train.scalarized.glue import Glued, Rows, Streamed, glue
+from varpro.train.scalarized.network import Network
+from varpro.train.scalarized.partition import REFINEMENT, TRAINING, Design, generator, join_units, require_classes
+from varpro.train.scalarized.refine import Refined, RefineOptions, refine
+from varpro.train.scalarized.subnetworks import SearchOptions, SubnetworkTask, Trained
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from varpro.adapters.torch import evaluation
-from varpro.adapters.torch.evaluation import Passed
-from varpro.adapters.torch.networks import Network
-from varpro.adapters.torch.terms import WeightedSum
-from varpro.adapters.torch.training import Images, Loop, Trained, settle_norms
 from varpro.arrays import Array
 from varpro.config.layered import LayeredConfig, Objective
 from varpro.distributed import Communicator
 from varpro.report.progress import Display
+from varpro.train.layered import evaluation
+from varpro.train.layered.evaluation import Passed
+from varpro.train.layered.network import Network
+from varpro.train.layered.pictures import POINTS, principal_plane, spread_rows
 from varpro.train.layered.plan import NetworkPlan
-from varpro.train.pictures import POINTS, principal_plane, spread_rows
+from varpro.train.layered.terms import WeightedSum
+from varpro.train.layered.training import Images, Loop, Trained, settle_norms
 
 SETTLED = 4000
 """Training images that batch normalisations take their means and variances from."""

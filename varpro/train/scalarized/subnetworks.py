@@ -17,9 +17,9 @@ from varpro.result import IterationRecord, SearchResult, Status
 from varpro.search.damping import DampingRule
 from varpro.search.loop import search
 from varpro.search.termination import Termination
-from varpro.train.cost import subnetwork_gflop
-from varpro.train.network import one_hot
-from varpro.train.partition import Design, Draw, draw
+from varpro.train.scalarized.cost import subnetwork_gflop
+from varpro.train.scalarized.network import one_hot
+from varpro.train.scalarized.partition import Design, Draw, draw
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.errors import DataError
 from varpro.models import KINDS, LocalBilinearUnits
-from varpro.train.network import Network
+from varpro.train.scalarized.network import Network
 
 FORMAT = 1
 
@@ -63,7 +63,7 @@ def load_model(path: str | Path) -> Model:
         raise _no_model(path, error) from error
     if not layered:
         return load_network(path)
-    from varpro.adapters.torch.saved import load_trained
+    from varpro.train.layered.saved import load_trained
 
     return load_trained(path)
 

@@ -17,9 +17,9 @@ from varpro.adapters.torch.modules import (
     NullSpaceLoss,
     SeparabilityPenalty,
 )
-from varpro.adapters.torch.parallel import counted_once
 from varpro.config.layered import LayeredConfig, Objective
 from varpro.distributed import Communicator
+from varpro.train.layered.parallel import counted_once
 
 Term = Callable[[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor | None], torch.Tensor]
 """term(features, scores, y, W) with W (D, n_classes), the last layer's columns."""

@@ -1,0 +1,1 @@
+"""Data sets by name and the user's own files: found, fetched, read and checked."""

@@ -1,0 +1,1 @@
+"""Scalarized networks: sub-networks, gluing, refinement, bootstrapping, and their files."""
