@@ -28,7 +28,6 @@ from varpro.arrays import Device
 from varpro.config.training import load_config
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.errors import BackendError
-from varpro.gauss_newton import linearise
 from varpro.models import QuadraticUnits
 from varpro.models.device_units import DeviceUnits
 from varpro.problems.separable import SeparableProblem
@@ -136,7 +135,7 @@ def measure_iteration(device: Device, clock: Clock, size: Size) -> list[dict[str
         current = problem.evaluate(w, numbers)
 
         def work(problem: SeparableProblem = problem, current: Any = current) -> Any:
-            step = linearise(problem, current).solve(np.full(size.problems, 0.1))
+            step = problem.linearise(current).solve(np.full(size.problems, 0.1))
             return problem.evaluate(current.w + step.delta, numbers)
 
         median, spread = clock(work)

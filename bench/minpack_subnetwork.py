@@ -19,7 +19,6 @@ import scipy.optimize
 
 from varpro.arrays import Array
 from varpro.distributed.threads import blas_threads
-from varpro.gauss_newton import linearise
 from varpro.models import QuadraticUnits
 from varpro.problems.separable import SeparableProblem
 from varpro.search.damping import DampingRule
@@ -60,7 +59,7 @@ def ours(problem: SeparableProblem, w: Array, iterations: int) -> tuple[float, f
     """Seconds an iteration and the cost reached."""
     termination = Termination(max_iterations=iterations, cost_tolerance=0.0)
     clock = time.perf_counter()
-    found = search(problem, w[None], linearise, damping=DampingRule(initial=0.1), termination=termination)
+    found = search(problem, w[None], damping=DampingRule(initial=0.1), termination=termination)
     return (time.perf_counter() - clock) / found.iterations[0], float(found.cost[0])
 
 
@@ -90,7 +89,7 @@ def check_jacobian(problem: SeparableProblem, w: Array) -> None:
     ends = [problem.evaluate((w + s * step * v)[None], ONE).residual[0].ravel() for s in (1, -1)]
     along = (ends[0] - ends[1]) / (2 * step)
     error = np.linalg.norm(jacobian @ v - along) / np.linalg.norm(along)
-    h = linearise(problem, evaluation).h[0]
+    h = problem.linearise(evaluation).h[0]
     h = np.tril(h) + np.tril(h, -1).T
     square = np.linalg.norm(h - jacobian.T @ jacobian) / np.linalg.norm(h)
     if not (error < 1e-6 and square < 1e-10):

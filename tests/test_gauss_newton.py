@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tests.oracle import augmented_residual, central_differences, relative_error, symmetric
-from varpro.gauss_newton import linearise
 from varpro.models import BilinearUnits, LocalBilinearUnits, QuadraticUnits
 from varpro.problems.separable import SeparableProblem
 
@@ -42,7 +41,7 @@ def residual_of(problem):
 @pytest.mark.parametrize(("kind", "shape", "count", "outputs", "sigma"), CASES)
 def test_full_matrix_and_gradient_equal_central_differences(kind, shape, count, outputs, sigma, ridge):
     problem, w = small_problem(kind, shape, count, outputs, sigma, ridge=ridge)
-    normal = linearise(problem, problem.evaluate(w[None], ONE))
+    normal = problem.linearise(problem.evaluate(w[None], ONE))
     jacobian = central_differences(residual_of(problem), w)
     assert relative_error(symmetric(normal.h[0]), jacobian.T @ jacobian) < DIFFERENCES
     assert relative_error(normal.gradient[0], jacobian.T @ residual_of(problem)(w)) < DIFFERENCES
@@ -52,8 +51,8 @@ def test_kaufman_leaves_out_a_positive_semidefinite_part_and_keeps_the_gradient(
     options = {"kind": QuadraticUnits, "shape": (1, 5, 5), "count": 4, "n_outputs": 3, "sigma": "tanh"}
     full_problem, w = small_problem(**options)
     kaufman_problem, _ = small_problem(**options, kaufman=True)
-    full = linearise(full_problem, full_problem.evaluate(w[None], ONE))
-    kaufman = linearise(kaufman_problem, kaufman_problem.evaluate(w[None], ONE))
+    full = full_problem.linearise(full_problem.evaluate(w[None], ONE))
+    kaufman = kaufman_problem.linearise(kaufman_problem.evaluate(w[None], ONE))
     np.testing.assert_array_equal(full.gradient, kaufman.gradient)
     dropped = np.linalg.eigvalsh(symmetric(full.h[0]) - symmetric(kaufman.h[0]))
     assert dropped[0] > -1e-12 * dropped[-1]
@@ -69,7 +68,7 @@ def test_kaufman_equals_the_projected_derivative_part_of_the_jacobian():
         np.outer(d[:, m] - u @ (u.T @ d[:, m]), evaluation.a[0, j]).ravel() for m, j in enumerate(problem.model.columns)
     ]
     jacobian = np.stack(columns, axis=1)
-    assert relative_error(symmetric(linearise(problem, evaluation).h[0]), jacobian.T @ jacobian) < 1e-12
+    assert relative_error(symmetric(problem.linearise(evaluation).h[0]), jacobian.T @ jacobian) < 1e-12
 
 
 def test_truncated_pseudo_inverse_is_used_everywhere():
@@ -80,7 +79,7 @@ def test_truncated_pseudo_inverse_is_used_everywhere():
     evaluation = problem.evaluate(table.reshape(1, -1), ONE)
     assert evaluation.rank[0] == 4
     assert evaluation.cost[0] == pytest.approx(0.5 * np.sum(residual_of(problem)(table.ravel()) ** 2), rel=1e-12)
-    gradient = linearise(problem, evaluation).gradient[0].reshape(-1, 4)
+    gradient = problem.linearise(evaluation).gradient[0].reshape(-1, 4)
 
     def along(t):
         moved = table.copy()
@@ -97,5 +96,5 @@ def test_single_precision_matrix_keeps_the_double_gradient_and_the_step():
     double, w = small_problem(QuadraticUnits, (1, 8, 8), 6, 3, "tanh", rows=203)
     single = SeparableProblem(model=double.model, y=double.y, gn_precision="float32")
     evaluation = double.evaluate(w[None], ONE)
-    steps = [linearise(p, evaluation).solve(np.array([1e-2])).delta[0] for p in (double, single)]
+    steps = [p.linearise(evaluation).solve(np.array([1e-2])).delta[0] for p in (double, single)]
     assert steps[0] @ steps[1] / np.linalg.norm(steps[0]) / np.linalg.norm(steps[1]) > 1 - 1e-6

@@ -3,9 +3,9 @@
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from types import ModuleType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,10 @@ from varpro.errors import BackendError
 
 Array = npt.NDArray[Any]
 """An array of any dtype; the docstrings give shape and dtype."""
+ArrayLike = npt.ArrayLike
+"""What a caller may give for an array: lists, numbers, arrays of other libraries."""
+Batch = TypeVar("Batch")
+"""A frozen dataclass whose arrays lead with the problem."""
 
 
 def is_device_array(a: object) -> bool:
@@ -26,15 +30,15 @@ def namespace(a: object) -> ModuleType:
     return importlib.import_module("cupy") if is_device_array(a) else np
 
 
-def to_host(a: Any) -> Array:
+def to_host(a: object) -> Array:
     """a as a NumPy array; a copy only if it lives on a device."""
-    return a.get() if is_device_array(a) else np.asarray(a)
+    return a.get() if is_device_array(a) else np.asarray(a)  # type: ignore[attr-defined]
 
 
-def settled(a: Any) -> Array:
+def settled(a: object) -> Array:
     """to_host(a), for a device after the work of all its streams: for where it is not known which of them made a."""
     if is_device_array(a):
-        a.device.synchronize()
+        a.device.synchronize()  # type: ignore[attr-defined]
     return to_host(a)
 
 
@@ -166,21 +170,28 @@ def _map(function: Callable[..., Any], first: Any, *others: Any) -> Any:
     return first
 
 
-def take(mask: Array, batch: Any) -> Any:
+def take(mask: Array, batch: Batch) -> Batch:
     """The problems where mask (b,) is True."""
-    return batch if mask.all() else _map(lambda a: a[beside(mask, a)], batch)
+    whole: Batch = batch if mask.all() else _map(lambda a: a[beside(mask, a)], batch)
+    return whole
 
 
-def choose(mask: Array, yes: Any, no: Any) -> Any:
+def choose(mask: Array, yes: Batch, no: Batch) -> Batch:
     """`yes` where mask (b,) is True, else `no`; no copy where one side has it all."""
     if mask.all():
         return yes
     if not mask.any():
         return no
-    return _map(lambda a, b: namespace(a).where(beside(mask.reshape(-1, *[1] * (a.ndim - 1)), a), a, b), yes, no)
+
+    def pick(a: Array, b: Array) -> Array:
+        chosen: Array = namespace(a).where(beside(mask.reshape(-1, *[1] * (a.ndim - 1)), a), a, b)
+        return chosen
+
+    mixed: Batch = _map(pick, yes, no)
+    return mixed
 
 
-def scatter(mask: Array, whole: Any, part: Any) -> Any:
+def scatter(mask: Array, whole: Batch, part: Batch) -> Batch:
     """`whole` with the problems where mask (b,) is True replaced by those of `part`, in order."""
 
     def put(a: Array, b: Array) -> Array:
@@ -188,11 +199,19 @@ def scatter(mask: Array, whole: Any, part: Any) -> Any:
         a[beside(mask, a)] = b
         return a
 
-    return part if mask.all() else _map(put, whole, part)
+    mixed: Batch = part if mask.all() else _map(put, whole, part)
+    return mixed
 
 
-def join(parts: list[Any], order: Array) -> Any:
+def join(parts: list[Batch], order: Array) -> Batch:
     """The parts behind one another, then reordered by `order` (B,)."""
     if len(parts) == 1:
         return parts[0]
-    return _map(lambda *a: namespace(a[0]).concatenate(a)[beside(order, a[0])], *parts)
+    whole: Batch = _map(lambda *a: namespace(a[0]).concatenate(a)[beside(order, a[0])], *parts)
+    return whole
+
+
+def changed(batch: Batch, **arrays: Array) -> Batch:
+    """The batch with some of its arrays replaced."""
+    new: Batch = replace(batch, **arrays)  # type: ignore[type-var]
+    return new

@@ -5,6 +5,7 @@
 
 with j = j(m).  The first part is Kaufman's (BIT 15 (1975) 49-57); both together are Golub and Pereyra's (1973).  They
 lie in orthogonal subspaces, so the sum is exact and costs no more than the first part.  Its size does not depend on K.
+What is here knows no problem: sums over the pairs of a parameter, scales, and the damped step.
 """
 
 from dataclasses import dataclass
@@ -12,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array, beside, is_device_array, namespace, to_host
-from varpro.kernels import gauss_newton as kernel
-from varpro.kernels import jacobian_products
 from varpro.kernels.small_fits import UNSEEN
 from varpro.linalg.damped import damped_step
-from varpro.linalg.truncation import NEGLIGIBLE, Triplets, cotangent, with_ridge_rows
-from varpro.problems.separable import DIAGONAL_FLOOR, Evaluation, SeparableProblem
 
+DIAGONAL_FLOOR = 1e-8
+"""Floor under diag(H) of a network, relative to its maximum: pixels that hardly ever light up would be sent far away.
+The parameters of a fit differ in their units, so nothing can be said of one from another: it has none."""
 NO_COLUMN = float(np.finfo(np.float64).tiny)
 """Scaling of a parameter whose column is zero: it stays where it is, whatever its damping."""
 
@@ -62,6 +62,26 @@ class NormalEquations:
         return Step(delta, to_host(0.5 * np.einsum("bp,bp->b", delta, damped - self.gradient)), solved)
 
 
+def symmetric(h: Array) -> Array:
+    """Both triangles (b, P, P) from the lower one."""
+    xp = namespace(h)
+    whole: Array = xp.tril(h) + xp.tril(h, -1).mT
+    return whole
+
+
+def sum_by_parameter(h: Array, gradient: Array, parameters: Array, n_parameters: int) -> tuple[Array, Array]:
+    """E^T H E and E^T g from those of the pairs, E (M, P) the incidence of pairs and parameters.
+
+    h (b, M, M), given and returned by its lower triangle; gradient (b, M).
+    """
+    if not is_device_array(parameters) and np.array_equal(parameters, np.arange(n_parameters)):
+        return h, gradient  # every parameter in one column
+    xp = namespace(h)
+    incidence = xp.zeros((len(parameters), n_parameters))
+    incidence[xp.arange(len(parameters)), parameters] = 1.0
+    return incidence.T @ symmetric(h) @ incidence, gradient @ incidence
+
+
 def keep_unseen(h: Array, squares: Array, parameters: Array) -> None:
     """Leave diag(H) (b, P, P), in place, with the rounding of the projection where that is all there is, so that a
     parameter without effect stays where it is.  squares : (b, M) ||D_m||^2 a_j(m)^2."""
@@ -78,7 +98,7 @@ def scaling(diagonal: Array, floor: float = DIAGONAL_FLOOR) -> Array:
     if not diagonal.size:
         return np.ones_like(diagonal)
     wide = np.maximum(diagonal, floor * diagonal.max(axis=-1, keepdims=True))
-    return np.maximum(wide, NO_COLUMN)  # type: ignore[no-any-return]
+    return np.maximum(wide, NO_COLUMN)
 
 
 def natural_scales(phi_squares: Array, d_squares: Array, columns: Array, parameters: Array, count: int) -> Array:
@@ -94,58 +114,4 @@ def natural_scales(phi_squares: Array, d_squares: Array, columns: Array, paramet
         total = np.zeros((len(share), count))
         for m, p in enumerate(parameters):
             total[:, p] += share[:, m]
-        return 1.0 / np.sqrt(total)  # type: ignore[no-any-return]
-
-
-def linearise(problem: SeparableProblem, current: Evaluation) -> NormalEquations:
-    """Assemble H and g of the problems of an evaluation from the compressed Jacobian of their bases.
-
-    With a ridge, factor, A and R are those of the augmented problem and the same formulas hold.  Where the factor has
-    left out singular values that are not zero the gradient is that of the truncated functional (linalg.truncation),
-    H the Gauss-Newton matrix as if they were zero.
-    """
-    model = problem.model
-    tf32 = problem.gn_precision == "tf32"
-    d = model.jacobian(current.w, current.problems, "float32" if tf32 else problem.gn_precision)
-    z, products = jacobian_products.products(d, current.factor.u, current.residual)
-    aat = current.a @ current.a.mT
-    inverse_gram = None if problem.kaufman else current.factor.inverse_gram
-    h = kernel.normal_matrix(d, z, aat, inverse_gram, products, model.columns, u=current.factor.u, tf32=tf32)
-    gradient = -np.einsum("bmk,bmk->bm", products, current.a[:, model.columns])
-    cut = np.flatnonzero(current.factor.left_out > NEGLIGIBLE)
-    if len(cut):
-        gradient[cut] = _truncated_gradient(problem, current, d, cut)
-    if model.parameters is not None:
-        h, gradient = _sum_by_parameter(h, gradient, model.parameters, current.w.shape[1])
-    natural = None
-    if problem.column_scales:
-        assert current.squares is not None
-        assert model.parameters is not None
-        squares = np.einsum("bnm,bnm->bm", d, d)
-        natural = natural_scales(current.squares, squares, model.columns, model.parameters, current.w.shape[1])
-        keep_unseen(h, squares * np.einsum("bii->bi", aat)[:, model.columns], model.parameters)
-    diagonal = scaling(np.diagonal(h, axis1=1, axis2=2), problem.diagonal_floor)
-    return NormalEquations(h, gradient, diagonal, natural, problem.gn_precision != "float64")
-
-
-def _truncated_gradient(problem: SeparableProblem, current: Evaluation, d: Array, cut: Array) -> Array:
-    """(len(cut), M) gradient by pairs of the problems numbered `cut` in an evaluation, truncated where it matters."""
-    problems = current.problems[cut]
-    phi = problem.model.basis(current.w[cut], problems)
-    xp, rows = namespace(phi), []
-    for b, one, number in zip(cut, phi, problems, strict=True):
-        whole, y = with_ridge_rows(one, problem.ridge, problem.y[number])
-        w = cotangent(Triplets.of(whole, int(current.factor.rank[b])), y)[: len(one), problem.model.columns]
-        rows.append(-xp.einsum("nm,nm->m", d[b], w))
-    return xp.stack(rows)
-
-
-def _sum_by_parameter(h: Array, gradient: Array, parameters: Array, n_parameters: int) -> tuple[Array, Array]:
-    """E^T H E and E^T g, E the incidence of pairs and parameters; H given and returned by its lower triangle."""
-    if not is_device_array(parameters) and np.array_equal(parameters, np.arange(n_parameters)):
-        return h, gradient  # every parameter in one column
-    xp = namespace(h)
-    full = xp.tril(h) + xp.tril(h, -1).mT
-    incidence = xp.zeros((len(parameters), n_parameters))
-    incidence[xp.arange(len(parameters)), parameters] = 1.0
-    return incidence.T @ full @ incidence, gradient @ incidence
+        return 1.0 / np.sqrt(total)

@@ -2,7 +2,7 @@
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from varpro.arrays import Array
 
@@ -80,8 +80,11 @@ class IterationRecord(NamedTuple):
     """Numerical rank of Phi at the best iterate; 0 where the problem has none."""
 
 
+Evaluation = TypeVar("Evaluation")
+
+
 @dataclass(frozen=True, slots=True)
-class SearchResult:
+class SearchResult(Generic[Evaluation]):
     """Best iterate of B problems."""
 
     w: Array
@@ -94,6 +97,6 @@ class SearchResult:
     """(B,) linearisations"""
     evaluations: Array
     """(B,) evaluations of the basis without derivatives"""
-    evaluation: Any
+    evaluation: Evaluation
     """The evaluation at w, as the problem made it."""
     history: list[IterationRecord] = field(default_factory=list)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from varpro import _cpu
-from varpro.fitting import engine
-from varpro.fitting.api import INITIAL_DAMPING, STEP_BOUND, fit_damping
+from varpro.fitting import form
+from varpro.fitting.options import INITIAL_DAMPING, STEP_BOUND, fit_damping
 from varpro.kernels import small_fits
 from varpro.kernels.search import Rules
 from varpro.models import Constant, Exponentials, Gaussians, Lorentzians, Polynomial
@@ -24,7 +24,7 @@ MODELS = {
 }
 DOUBLE, SINGLE, POLISHED = 0, 1, 2
 """Arithmetic in launch.hpp"""
-MOST = engine.SMALL_COLUMNS, engine.SMALL_RIGHT, engine.SMALL_PAIRS
+MOST = form.SMALL_COLUMNS, form.SMALL_RIGHT, form.SMALL_PAIRS
 
 
 def rules(**changed: float) -> Rules:

@@ -10,7 +10,6 @@ from varpro.cli.train import main
 from varpro.config.scalarized import parse_config
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.errors import BackendError, ConfigError
-from varpro.gauss_newton import linearise
 from varpro.models import QuadraticUnits
 from varpro.models.bilinear import BilinearUnits
 from varpro.models.device_units import DeviceUnits
@@ -52,13 +51,13 @@ def test_search_of_a_batch_is_that_of_each_alone(xp, kind, precision):
     rule, stop = DampingRule(initial=0.1), Termination(max_iterations=4, cost_tolerance=0.0)
     bound = DeviceUnits.bind(units, xp.asarray(images), rows, "tanh")
     problem = SeparableProblem(model=bound, y=xp.asarray(y), gn_precision=precision)
-    found = search(problem, xp.asarray(np.stack(starts)), linearise, damping=rule, termination=stop)
+    found = search(problem, xp.asarray(np.stack(starts)), damping=rule, termination=stop)
     w = bound.lift(found.w)
     tolerance = 1e-7 if precision == "float64" else 1e-2
     for b, r in enumerate(rows):
         alone = units.bind(images[r], "tanh")
         single = SeparableProblem(model=alone, y=y[b][None])
-        expected = search(single, alone.lower(starts[b])[None], linearise, damping=rule, termination=stop)
+        expected = search(single, alone.lower(starts[b])[None], damping=rule, termination=stop)
         assert found.cost[b] == pytest.approx(expected.cost[0], rel=tolerance)
         if precision == "float64":
             lifted = alone.lift(expected.w[0])

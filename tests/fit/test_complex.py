@@ -5,7 +5,7 @@ import pytest
 
 import varpro
 from tests.fit.problems import central_differences, decay_data, decays
-from varpro.fitting import engine
+from varpro.fitting import form
 
 
 def waves(t, w):
@@ -83,17 +83,17 @@ def test_e3_the_real_split_of_complex_parameters(monkeypatch, right):
 
     The general form's H and g against differences of the residual of the functional, all in real numbers.
     """
-    monkeypatch.setattr(engine, "SMALL_COLUMNS", 0)
+    monkeypatch.setattr(form, "SMALL_COLUMNS", 0)
     t, y = wave_data(noise=3.0, right=right)
     f = varpro.functional(waves, t, y, OMEGA, derivative=WAVES)
-    assert f._built.problem.kind == "general"
+    assert f._spec.problem.kind == "general"
     at = np.array([-0.3, -0.5, 2.8, -1.3])
     jacobian = central_differences(f.residual, at)
     assert np.sum(f.residual(at) ** 2) > 0.3 * np.sum(np.abs(y) ** 2)
     size = np.abs(jacobian).max()
     np.testing.assert_allclose(f.jacobian(at), jacobian, atol=1e-8 * size)  # differences: 1e-6 squared, and eps / 1e-6
-    current = f._built.problem.evaluate(at[None], np.zeros(1, dtype=int))
-    model = f._built.problem.linearise(current)
+    current = f._spec.problem.evaluate(at[None], np.zeros(1, dtype=int))
+    model = f._spec.problem.linearise(current)
     h = np.tril(model.h[0]) + np.tril(model.h[0], -1).T
     expected = jacobian.T @ jacobian
     np.testing.assert_allclose(h, expected, atol=1e-7 * np.abs(expected).max())

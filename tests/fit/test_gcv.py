@@ -8,7 +8,8 @@ import pytest
 import varpro
 from varpro.fitting.cross_validation import gcv_ridge
 from varpro.fitting.data import make_data
-from varpro.fitting.request import Request, specify
+from varpro.fitting.options import FitOptions
+from varpro.fitting.specify import specify
 
 
 def humps(t, w):
@@ -22,7 +23,7 @@ def data(right=1, seed=7):
 
 
 def ridge_at(t, y, w, **options):
-    spec, u = specify(Request(), humps, make_data(t, y, batch=False, **options), np.array([[w]]), batch=False)
+    spec, u = specify(FitOptions(), humps, make_data(t, y, batch=False, **options), np.array([[w]]), batch=False)
     return gcv_ridge(replace(spec, linear=replace(spec.linear, ridge=0.0)), u)
 
 

@@ -14,7 +14,7 @@ from tests.fit.problems import (
     decays,
     whole_fit,
 )
-from varpro.fitting import engine
+from varpro.fitting import form
 
 K = [1, 2, 3, 7, 9]
 
@@ -55,7 +55,7 @@ def test_a_column_of_shape_n_1_is_the_vector():
 
 def both_forms(monkeypatch, t, y, **options):
     compressed = varpro.fit(decays, t, y, [2.0, 6.5], derivative=DECAY_DERIVATIVE, **options)
-    monkeypatch.setattr(engine, "MANY_VALUES", 10**12)
+    monkeypatch.setattr(form, "MANY_VALUES", 10**12)
     general = varpro.fit(decays, t, y, [2.0, 6.5], derivative=DECAY_DERIVATIVE, **options)
     assert (compressed.form, general.form) == ("compressed", "general")
     return compressed, general
@@ -95,7 +95,7 @@ def test_value_gradient_and_amplitudes_agree_in_every_form(monkeypatch, ridge):
     """At one w; the value, a difference of sums, loses eps ||Y||^2 / f."""
     t, y = decay_data(n=83, right=311)
     compressed = varpro.functional(decays, t, y, TAU, derivative=DECAY_DERIVATIVE, ridge=ridge)
-    monkeypatch.setattr(engine, "MANY_VALUES", 10**12)
+    monkeypatch.setattr(form, "MANY_VALUES", 10**12)
     general = varpro.functional(decays, t, y, TAU, derivative=DECAY_DERIVATIVE, ridge=ridge)
     for w in ([2.0, 6.5], [0.3, 9.0], [0.98, 4.1]):
         assert compressed(w) == pytest.approx(general(w), rel=8 * EPS * np.sum(y**2) / general(w))

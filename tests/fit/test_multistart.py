@@ -8,7 +8,8 @@ from varpro import models
 from varpro.fitting.arguments import starting_values
 from varpro.fitting.data import make_data
 from varpro.fitting.multistart import several_starts
-from varpro.fitting.request import Request, specify
+from varpro.fitting.options import FitOptions
+from varpro.fitting.specify import specify
 
 T = np.linspace(0.01, 10.0, 83)
 
@@ -24,7 +25,7 @@ def waves(t, w):
 def starts(model, t, y, w0=None, count=400, seed=0, **options):
     data = make_data(t, y, batch=False)
     start = starting_values(model, data, w0)
-    spec, u0 = specify(Request(**options), model, data, start, batch=False, guessed=w0 is None)
+    spec, u0 = specify(FitOptions(**options), model, data, start, batch=False, guessed=w0 is None)
     return several_starts(spec, u0[0], count, np.random.default_rng(seed))
 
 

@@ -6,7 +6,7 @@ import scipy.optimize
 
 import varpro
 from tests.fit.problems import decay_data, decays
-from varpro.fitting import robust
+from varpro.fitting import reweighting
 from varpro.fitting.losses_of_residuals import LOSSES, residual_loss
 from varpro.result import Status
 
@@ -66,7 +66,7 @@ def test_the_unit_of_the_data_changes_nothing(loss, factor):
 
 
 def test_rounds_that_run_out_are_no_success_and_say_what_has_not_settled(monkeypatch):
-    monkeypatch.setattr(robust, "REWEIGHTINGS", 2)
+    monkeypatch.setattr(reweighting, "REWEIGHTINGS", 2)
     fit = varpro.fit(decay, T, spoiled(5), [1.2], loss="cauchy")
     assert fit.status is Status.REWEIGHTING
     assert not fit.success

@@ -14,7 +14,7 @@ from tests.fit.problems import (
     decay_data,
     decays,
 )
-from varpro.fitting import engine
+from varpro.fitting import form
 from varpro.models import Exponentials
 
 W0 = [2.0, 6.5]
@@ -73,12 +73,12 @@ def test_e1_the_cut_off_is_relative(scale):
 @pytest.mark.parametrize("seed", range(5))
 def test_e2_kaufmans_gradient_is_exact_and_both_matrices_end_alike(monkeypatch, seed):
     """The term left out lies in range(Phi), the residual outside."""
-    monkeypatch.setattr(engine, "SMALL_COLUMNS", 0)
+    monkeypatch.setattr(form, "SMALL_COLUMNS", 0)
     t, y = decay_data(seed=seed, noise=1.0)
-    built = varpro.functional(decays, t, y, W0, derivative=DECAY_DERIVATIVE)._built
+    spec = varpro.functional(decays, t, y, W0, derivative=DECAY_DERIVATIVE)._spec
     models = []
     for kaufman in (False, True):
-        problem = replace(built.problem, inner=replace(built.problem.inner, kaufman=kaufman))
+        problem = replace(spec.problem, inner=replace(spec.problem.inner, kaufman=kaufman))
         models.append(problem.linearise(problem.evaluate(np.array([W0]), np.zeros(1, dtype=int))))
     full, part = models
     np.testing.assert_allclose(part.gradient, full.gradient, rtol=1e-12, atol=1e-12 * np.abs(full.gradient).max())
@@ -191,8 +191,8 @@ def test_e8_the_jacobian_of_many_right_hand_sides_is_never_made():
     """The matrix of the form that is searched has the size of w alone, and equals the sum over right-hand sides."""
     t, y = decay_data(n=31, right=5)
     f = varpro.functional(decays, t, y, W0, derivative=DECAY_DERIVATIVE)
-    current = f._built.problem.evaluate(np.array([W0]), np.zeros(1, dtype=int))
-    model = f._built.problem.linearise(current)
+    current = f._spec.problem.evaluate(np.array([W0]), np.zeros(1, dtype=int))
+    model = f._spec.problem.linearise(current)
     jacobian = f.jacobian(W0)
     np.testing.assert_allclose(_whole(model.h[0]), jacobian.T @ jacobian, rtol=1e-9)
 

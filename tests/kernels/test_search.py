@@ -8,8 +8,7 @@ import pytest
 
 from tests.search.test_loop import Exponentials, T, data
 from varpro import _cpu
-from varpro.fitting.api import fit_damping
-from varpro.gauss_newton import linearise
+from varpro.fitting.options import fit_damping
 from varpro.kernels.search import NUMBERS, Decision, Rules
 from varpro.kernels.search_reference import ReferenceDecision
 from varpro.problems.separable import SeparableProblem
@@ -99,7 +98,7 @@ def test_whole_searches_are_the_references_trial_by_trial(noise):
     starts = np.random.default_rng(1).uniform([0.6, 2.2], [1.6, 5.0], (6, 2))
     found = [
         search(
-            SeparableProblem(model=Exponentials(T), y=y), starts, linearise, damping=fit_damping(0.3, 0.5),
+            SeparableProblem(model=Exponentials(T), y=y), starts, damping=fit_damping(0.3, 0.5),
             termination=Termination(cost_tolerance=1e-12), decision=decision,
         )
         for decision in (Decision(), ReferenceDecision())

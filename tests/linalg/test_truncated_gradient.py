@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import varpro
-from varpro.gauss_newton import linearise
 from varpro.problems.separable import SeparableProblem
 
 
@@ -37,7 +36,7 @@ def test_the_gradient_is_that_of_the_truncated_functional(tolerance, ridge, unit
     w, every = np.array([[0.5, 0.7, 1.1], [0.4, 1.9, 0.6]]), np.arange(2)
     current = problem.evaluate(w, every)
     assert tolerance is None or (current.rank < 4).any()
-    found = linearise(problem, current).gradient
+    found = problem.linearise(current).gradient
     for p, e in enumerate(1e-5 * np.eye(3)):
         slope = (problem.evaluate(w + e, every).cost - problem.evaluate(w - e, every).cost) / 2e-5
         np.testing.assert_allclose(found[:, p], slope, rtol=0, atol=1e-8 * np.abs(found).max())

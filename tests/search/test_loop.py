@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from varpro.errors import ConfigError
-from varpro.gauss_newton import linearise
 from varpro.problems.separable import SeparableProblem
 from varpro.result import Status
 from varpro.search.damping import DampingRule
@@ -46,7 +45,7 @@ def data(tau, noise=0.0, seed=0):
 
 def solve(y, w0, termination=TIGHT, **options):
     problem = SeparableProblem(model=Exponentials(T), y=y, **options)
-    return search(problem, w0, linearise, damping=RULE, termination=termination)
+    return search(problem, w0, damping=RULE, termination=termination)
 
 
 @pytest.mark.parametrize("kaufman", [False, True])
@@ -109,7 +108,7 @@ def test_trials_that_overflow_raise_the_damping_instead_of_ending_the_search():
 
     model = Overflowing(T)
     problem = SeparableProblem(model=model, y=data([1.0, 3.0])[None])
-    found = search(problem, np.array([[2.0, 0.1]]), linearise, damping=RULE, termination=TIGHT)
+    found = search(problem, np.array([[2.0, 0.1]]), damping=RULE, termination=TIGHT)
     assert np.isfinite(found.cost[0])
     assert any(np.isnan(record.gain) and not record.accepted for record in found.history) == (model.refused > 0)
 

@@ -142,7 +142,6 @@ def test_refining_lowers_the_cost_while_the_sample_grows_to_all_rows():
     found = search(
         problem,
         w[None],
-        linearise_network,
         damping=DampingRule(initial=1e-2, smallest=1e-3),
         termination=Termination(max_iterations=8, cost_tolerance=0.0),
     )

@@ -7,7 +7,6 @@ import pytest
 
 from tests.train.small_run import N_CLASSES, config_of, dataset, rows_of, run_of
 from varpro.config.scalarized import Refine
-from varpro.gauss_newton import linearise
 from varpro.problems.network import WholeNetwork
 from varpro.problems.separable import SeparableProblem
 from varpro.result import Status
@@ -39,7 +38,7 @@ def first_subnetwork(*, damping=0.1, iterations=3, cost_tolerance=0.0, **problem
     limits = {"max_iterations": iterations, "cost_tolerance": cost_tolerance}
     rules = DampingRule(initial=damping), Termination(**limits, confirmed=False)
     problem = SeparableProblem(model=bound, y=y, **problem)
-    found = search(problem, bound.lower(start.w)[None], linearise, damping=rules[0], termination=rules[1])
+    found = search(problem, bound.lower(start.w)[None], damping=rules[0], termination=rules[1])
     return bound.lift(found.w[0])
 
 
@@ -120,7 +119,7 @@ def test_each_key_of_the_search_arrives_on_a_device_too(key, monkeypatch):
     units = SimpleNamespace(bind=lambda *given: None)
     monkeypatch.setattr(on_device, "DeviceUnits", units)
 
-    def told(problem, w0, linearise, *, damping, termination):
+    def told(problem, w0, *, damping, termination):
         raise Told(problem, w0, damping, termination)
 
     monkeypatch.setattr(on_device, "search", told)

@@ -1,84 +1,65 @@
-"""`varpro.fit` and `varpro.fit_batch`: check what the user gave, solve, and wrap what was found."""
+"""`varpro.fit` and `varpro.fit_batch`, with every option of fitting.options by name."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
 
-import numpy as np
-
-from varpro.errors import ConfigError
-from varpro.fitting.arguments import (
-    amplitude_names,
-    check_backend,
-    choose_search,
-    flag_short,
-    require_fittable,
-    starting_values,
-    with_threads,
-)
+from varpro.arrays import ArrayLike
 from varpro.fitting.batch import BatchResult
-from varpro.fitting.cross_validation import cross_validated
-from varpro.fitting.data import make_data
 from varpro.fitting.make_model import Derivative
 from varpro.fitting.model import Function
-from varpro.fitting.multistart import best_start, several_starts
-from varpro.fitting.outer import solve
-from varpro.fitting.parameters import Fixed, Tied
-from varpro.fitting.request import Request, specify
+from varpro.fitting.options import (
+    INITIAL_DAMPING,
+    STEP_BOUND,
+    Backend,
+    BatchOptions,
+    FitOptions,
+    Jacobian,
+    Limits,
+    Loss,
+    Ridge,
+    Scale,
+)
+from varpro.fitting.parameters import Bounds, Fixed, Tied
 from varpro.fitting.result import FitResult
-from varpro.result import IterationRecord
-from varpro.search.damping import DampingRule
-from varpro.search.termination import Termination
-
-COST_TOLERANCE, STEP_TOLERANCE, GRADIENT_TOLERANCE = 1e-14, 1e-12, 1e-14
-INITIAL_DAMPING, STEP_BOUND, SURE, SURE_SHRINK = 1.0, 0.5, 0.1, 0.1
-"""Found on the NIST problems and on batches of exponentials: none is lost from its far start."""
-
-
-def fit_damping(initial: float, step_bound: float) -> DampingRule:
-    """How fits are damped."""
-    return DampingRule(
-        initial=initial, step_bound=step_bound, sure=SURE, sure_shrink=SURE_SHRINK, diagonal_memory=1.0
-    )
+from varpro.fitting.solve import fit_many, fit_one
+from varpro.search.loop import Observer
 
 
 def fit(
     model: Function,
-    t: Any,
-    y: Any,
-    w0: Any = None,
+    t: ArrayLike,
+    y: ArrayLike,
+    w0: ArrayLike | None = None,
     *,
     derivative: Derivative = None,
-    scale: Any = None,
+    scale: Scale = None,
     names: Sequence[str] | None = None,
     linear_names: Sequence[str] | None = None,
-    weights: Any = None,
+    weights: ArrayLike | None = None,
     absolute_sigma: bool = False,
-    mask: Any = None,
-    bounds: Any = None,
+    mask: ArrayLike | None = None,
+    bounds: Bounds = None,
     fixed: Fixed = None,
     tied: Tied = None,
-    linear: Any = "free",
-    linear_equality: tuple[Any, Any] | None = None,
-    ridge: Any = 0.0,
+    linear: Limits = "free",
+    linear_equality: tuple[ArrayLike, ArrayLike] | None = None,
+    ridge: Ridge = 0.0,
     fixed_term: Function | None = None,
     fixed_term_derivative: Function | None = None,
-    loss: str = "linear",
+    loss: Loss = "linear",
     loss_scale: float | None = None,
-    jacobian: str = "golub-pereyra",
+    jacobian: Jacobian = "golub-pereyra",
     multistart: int = 0,
     seed: int = 0,
-    callback: Callable[[IterationRecord], None] | None = None,
+    callback: Observer | None = None,
     max_iterations: int = 200,
-    cost_tolerance: float = COST_TOLERANCE,
-    step_tolerance: float = STEP_TOLERANCE,
-    gradient_tolerance: float = GRADIENT_TOLERANCE,
+    cost_tolerance: float = 1e-14,
+    step_tolerance: float = 1e-12,
+    gradient_tolerance: float = 1e-14,
     initial_damping: float = INITIAL_DAMPING,
     step_bound: float = STEP_BOUND,
     rank_tolerance: float | None = None,
-    dtype: Any = None,
-    backend: str = "auto",
+    dtype: type | str | None = None,
+    backend: Backend = "auto",
 ) -> FitResult:
     """Fit y ~ Phi(t, w) A: the amplitudes A are eliminated exactly, only w is searched, from w0.
 
@@ -106,85 +87,45 @@ def fit(
     Raises ShapeError, ConfigError or DataError for what cannot be fitted; a search that does not converge says so in
     `status` and `message`.  Golub and Pereyra, SIAM J. Numer. Anal. 10 (1973) 413-432.
     """
-    clock = time.perf_counter()
-    check_backend(backend)
-    if multistart < 0:
-        raise ConfigError(f"multistart is {multistart}; it is the number of further starts, 0 or more")
-    data = make_data(t, y, batch=False, weights=weights, mask=mask, dtype=dtype)
-    start = starting_values(model, data, w0)
-    request = Request(
-        derivative=derivative,
-        scale=scale,
-        names=names,
-        bounds=bounds,
-        fixed=fixed,
-        tied=tied,
-        linear=linear,
-        linear_equality=linear_equality,
-        ridge=ridge,
-        fixed_term=fixed_term,
-        fixed_term_derivative=fixed_term_derivative,
-        jacobian=jacobian,
-        rank_tolerance=rank_tolerance,
-        termination=Termination(
-            max_iterations=max_iterations,
-            cost_tolerance=cost_tolerance,
-            step_tolerance=step_tolerance,
-            gradient_tolerance=gradient_tolerance,
-        ),
-        damping=fit_damping(initial_damping, step_bound),
-    )
-    spec, u0 = specify(request, model, data, start, batch=False, guessed=w0 is None)
-    require_fittable(spec)
-    if multistart:
-        u0 = best_start(spec, several_starts(spec, u0[0], multistart, np.random.default_rng(seed)))[None]
-    options = {"observe": callback, "keep_history": True}
-    if isinstance(ridge, str):
-        spec, u0 = cross_validated(spec, u0, {"observe": callback})
-    found = solve(spec, u0, loss=loss, loss_scale=loss_scale, **options)
-    labels = amplitude_names(model, linear_names, found)
-    seconds = time.perf_counter() - clock
-    return FitResult(
-        found, labels, absolute_sigma=absolute_sigma, flat=data.flat, seconds=seconds, n_starts=1 + multistart
-    )
+    return fit_one(model, t, y, w0, FitOptions.of(locals()))
 
 
 def fit_batch(
     model: Function,
-    t: Any,
-    y: Any,
-    w0: Any = None,
+    t: ArrayLike,
+    y: ArrayLike,
+    w0: ArrayLike | None = None,
     *,
     derivative: Derivative = None,
-    scale: Any = None,
+    scale: Scale = None,
     names: Sequence[str] | None = None,
     linear_names: Sequence[str] | None = None,
-    weights: Any = None,
+    weights: ArrayLike | None = None,
     absolute_sigma: bool = False,
-    mask: Any = None,
-    bounds: Any = None,
+    mask: ArrayLike | None = None,
+    bounds: Bounds = None,
     fixed: Fixed = None,
     tied: Tied = None,
-    linear: Any = "free",
-    linear_equality: tuple[Any, Any] | None = None,
-    ridge: Any = 0.0,
+    linear: Limits = "free",
+    linear_equality: tuple[ArrayLike, ArrayLike] | None = None,
+    ridge: Ridge = 0.0,
     fixed_term: Function | None = None,
     fixed_term_derivative: Function | None = None,
-    loss: str = "linear",
+    loss: Loss = "linear",
     loss_scale: float | None = None,
-    jacobian: str = "golub-pereyra",
-    callback: Callable[[IterationRecord], None] | None = None,
+    jacobian: Jacobian = "golub-pereyra",
+    callback: Observer | None = None,
     progress: Callable[[int], None] | None = None,
     max_iterations: int = 100,
     cost_tolerance: float = 1e-8,
     step_tolerance: float = 1e-9,
-    gradient_tolerance: float = GRADIENT_TOLERANCE,
+    gradient_tolerance: float = 1e-14,
     initial_damping: float = INITIAL_DAMPING,
     step_bound: float = STEP_BOUND,
     rank_tolerance: float | None = None,
     threads: int | None = None,
-    dtype: Any = None,
-    backend: str = "auto",
+    dtype: type | str | None = None,
+    backend: Backend = "auto",
     polish: bool = False,
 ) -> BatchResult:
     """Fit B independent problems of one shape: each has its own w, amplitudes, damping and status.
@@ -200,36 +141,4 @@ def fit_batch(
     A problem with an infinite value, or fewer valid points than parameters, is not fitted: its status says so and its
     results are NaN.  Nothing in one problem touches another.  Raises only for mistakes that concern all.
     """
-    clock = time.perf_counter()
-    device = choose_search(backend, dtype, polish)
-    if isinstance(ridge, str):
-        raise ConfigError("ridge='gcv' chooses one ridge for one problem; fit the problems one by one with varpro.fit")
-    data = make_data(t, y, batch=True, weights=weights, mask=mask, dtype=dtype)
-    start = starting_values(model, data, w0)
-    request = Request(
-        derivative=derivative,
-        scale=scale,
-        names=names,
-        bounds=bounds,
-        fixed=fixed,
-        tied=tied,
-        linear=linear,
-        linear_equality=linear_equality,
-        ridge=ridge,
-        fixed_term=fixed_term,
-        fixed_term_derivative=fixed_term_derivative,
-        jacobian=jacobian,
-        rank_tolerance=rank_tolerance,
-        termination=Termination(
-            max_iterations=max_iterations,
-            cost_tolerance=cost_tolerance,
-            step_tolerance=step_tolerance,
-            gradient_tolerance=gradient_tolerance,
-        ),
-        damping=fit_damping(initial_damping, step_bound),
-    )
-    spec, u0 = specify(request, model, data, start, batch=True, guessed=w0 is None)
-    spec = replace(with_threads(flag_short(spec), threads), device=device)
-    found = solve(spec, u0, loss=loss, loss_scale=loss_scale, observe=callback, advance=progress)
-    labels = amplitude_names(model, linear_names, found)
-    return BatchResult(found, labels, absolute_sigma=absolute_sigma, seconds=time.perf_counter() - clock)
+    return fit_many(model, t, y, w0, BatchOptions.of(locals()))

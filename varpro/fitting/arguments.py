@@ -3,24 +3,24 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array, Device
+from varpro.arrays import Array, ArrayLike, Device
 from varpro.errors import BackendError, ConfigError, DataError, ShapeError
 from varpro.fitting.containers import plain_array
 from varpro.fitting.data import Data
-from varpro.fitting.engine import Spec
 from varpro.fitting.linear_part import Linear
+from varpro.fitting.model import Function
+from varpro.fitting.options import Limits, Ridge
 from varpro.fitting.parameters import Parameters
-from varpro.fitting.solution import Solution
+from varpro.fitting.spec import Spec
 from varpro.fitting.starts import guessed_start
 from varpro.result import Status
 from varpro.search.device import DeviceSearch
 
 
-def starting_values(model: Any, data: Data, w0: Any) -> Array:
+def starting_values(model: Function, data: Data, w0: ArrayLike | None) -> Array:
     """(B, P) starting values, a copy of the caller's or a guess from the data.  Raises ConfigError, ShapeError."""
     n_problems = len(data.y)
     if w0 is None:
@@ -44,7 +44,7 @@ def starting_values(model: Any, data: Data, w0: Any) -> Array:
     return start
 
 
-def natural_bounds(model: Any, data: Data) -> tuple[Array, Array] | None:
+def natural_bounds(model: Function, data: Data) -> tuple[Array, Array] | None:
     """(P,) lower and upper bounds of a ready model's own, for the points that count; None where it has none."""
     if not hasattr(model, "natural_bounds") or data.t.dtype.kind != "f" or data.t.ndim != 1 + data.own_t:
         return None
@@ -63,7 +63,7 @@ def natural_bounds(model: Any, data: Data) -> tuple[Array, Array] | None:
     return np.min(lower, axis=0), np.max(upper, axis=0)
 
 
-def into_natural(model: Any, w0: Array, parameters: Parameters) -> Array:
+def into_natural(model: Function, w0: Array, parameters: Parameters) -> Array:
     """(B, F) free starts: where w0 (B, P) lies outside the model's own bounds, the point inside that is its like."""
     u0: Array = w0.copy() if parameters.plain else w0[:, parameters.free]
     if not hasattr(model, "folded") or np.iscomplexobj(w0) or not parameters.bounded:
@@ -74,8 +74,13 @@ def into_natural(model: Any, w0: Array, parameters: Parameters) -> Array:
     return np.where(outside, np.clip(model.folded(w0)[:, parameters.free], lower, upper), u0) if outside.any() else u0
 
 
-def linear_options(linear: Any, equality: tuple[Any, Any] | None, ridge: Any, pinned: bool) -> Linear:
-    """What is asked of the amplitudes, from the user's words; bounds still (1,) or (I,).  Raises ConfigError."""
+def linear_options(
+    linear: Limits, equality: tuple[ArrayLike, ArrayLike] | None, ridge: Ridge, pinned: bool, unit: float = 1.0
+) -> Linear:
+    """What is asked of the amplitudes, from the user's words; bounds still (1,) or (I,).  Raises ConfigError.
+
+    unit : what the weights have been divided by, and so the ridge, too.
+    """
     lower = upper = None
     if isinstance(linear, str):
         if linear not in ("free", "nonnegative"):
@@ -98,11 +103,12 @@ def linear_options(linear: Any, equality: tuple[Any, Any] | None, ridge: Any, pi
         if ridge != "gcv":
             raise ConfigError(f"ridge is {ridge!r}; give a number, a matrix or 'gcv'")
     elif np.ndim(ridge) == 2:
-        rows = np.array(ridge, dtype=float)
+        rows = np.array(ridge, dtype=float) / unit
     else:
-        mu = float(ridge)
+        mu = float(np.asarray(ridge))
         if not mu >= 0:
             raise ConfigError(f"ridge is {mu}; it needs 0 or more")
+        mu = mu / unit / unit
     return Linear(lower=lower, upper=upper, equality=pair, ridge=mu, ridge_matrix=rows, pinned=pinned)
 
 
@@ -138,21 +144,15 @@ def require_start_inside(u0: Array, parameters: Parameters) -> None:
     raise ConfigError(f"{start}, outside its bounds {lower[p]:g} to {upper[p]:g}")
 
 
-def _needed(spec: Spec) -> Array:
-    """(B,)"""
-    return Solution(spec, None, None).n_parameters  # type: ignore[arg-type]
-
-
 def require_fittable(spec: Spec) -> None:
     """One problem that cannot be fitted is the caller's mistake."""
     if spec.complex_data and spec.linear.lower is not None:
         raise ConfigError("bounds on amplitudes need real ones; y or the model is complex")
     if spec.data.status[0] == Status.INVALID_DATA.value:
         raise DataError("y holds an infinite value; mask it or set it to NaN")
-    values = int(spec.data.valid[0]) * (2 if spec.complex_data else 1)
-    regularised = spec.linear.ridge > 0 or spec.linear.ridge_matrix is not None
-    needed = int(_needed(spec)[0])
-    if values < needed and not regularised:
+    values = int(spec.data.valid[0]) * spec.parts
+    needed = int(spec.n_parameters[0])
+    if values < needed and not spec.ridged:
         raise ShapeError(
             f"{values} valid values for {needed} parameters ({spec.names.n_free} nonlinear, the others linear); "
             "take more data, fix parameters, or give a ridge"
@@ -163,8 +163,8 @@ def flag_short(spec: Spec) -> Spec:
     """Flag the problems of a batch with fewer valid values than parameters."""
     if spec.complex_data and spec.linear.lower is not None:
         raise ConfigError("bounds on amplitudes need real ones; y or the model is complex")
-    values = spec.data.valid * (2 if spec.complex_data else 1)
-    short = (values < _needed(spec)) & (spec.data.status == Status.RUNNING.value)
+    values = spec.data.valid * spec.parts
+    short = (values < spec.n_parameters) & (spec.data.status == Status.RUNNING.value)
     return replace(spec, data=replace(spec.data, status=np.where(short, Status.TOO_FEW_POINTS.value, spec.data.status)))
 
 
@@ -176,10 +176,9 @@ def with_threads(spec: Spec, threads: int | None) -> Spec:
     return replace(spec, threads=threads or (cores if spec.model.program is not None else 1))
 
 
-def amplitude_names(model: Any, names: Sequence[str] | None, found: Solution) -> tuple[str, ...]:
-    """Names of the columns: as given, the model's, or a_0, a_1, ..."""
+def amplitude_names(model: Function, names: Sequence[str] | None, count: int) -> tuple[str, ...]:
+    """Names of `count` columns: as given, the model's, or a_0, a_1, ..."""
     given = names if names is not None else getattr(model, "column_names", None)
-    count = found.n_amplitudes
     if given is not None and len(given) != count:
         raise ConfigError(f"linear_names has {len(given)} entries; the model has {count} columns")
     return tuple(given) if given is not None else tuple(f"a_{i}" for i in range(count))
@@ -192,7 +191,7 @@ def check_backend(backend: str) -> None:
         raise BackendError("one fit runs on the CPU; backend='cuda' is for many at once, with varpro.fit_batch")
 
 
-def choose_search(backend: str, dtype: Any, polish: bool) -> DeviceSearch | None:
+def choose_search(backend: str, dtype: type | str | None, polish: bool) -> DeviceSearch | None:
     """The GPU for backend 'cuda', else None for the CPU.  Raises BackendError where no GPU can be used."""
     _require_known(backend)
     single = dtype is not None and np.dtype(dtype) == np.float32

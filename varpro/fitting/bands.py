@@ -1,11 +1,12 @@
 """Standard deviation of the model's value at any t, from the covariance of all parameters."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.fitting.basis import FitBasis
+from varpro.fitting.complex_parts import with_parts
 from varpro.fitting.solution import Solution
 from varpro.statistics import NULL_PART, Uncertainty
 
@@ -38,19 +39,17 @@ def band_width(solution: Solution, u: Uncertainty, t: Array) -> Array:
     if not solution.spec.complex_data:
         return deviation
     half = len(deviation) // 2
-    out: Array = np.empty((half, deviation.shape[1]), dtype=complex)
-    out.real, out.imag = deviation[:half], deviation[half:]
-    return out
+    return with_parts(deviation[:half], deviation[half:])
 
 
-def _columns(solution: Solution, t: Array) -> tuple[Array, Array, Any]:
+def _columns(solution: Solution, t: Array) -> tuple[Array, Array, FitBasis]:
     """Phi (N', I'), D (N', M') at t and the basis that they come from."""
     model = solution.spec.model.at(t, len(t))
-    basis = replace(solution.built.basis, model=model, weights=None, extra_rows=None, excluded=None)
+    basis = replace(solution.spec.basis, model=model, weights=None, extra_rows=None, excluded=None)
     one = np.zeros(1, dtype=int)
-    return basis.basis(solution.outcome.u, one)[0], basis.jacobian(solution.outcome.u, one, fine=True)[0], basis
+    return basis.basis(solution.u, one)[0], basis.jacobian(solution.u, one, fine=True)[0], basis
 
 
 def _reaches(rows: Array, size: Array, null: Array) -> Array:
     """(N',) bool: rows (N', J) with a part in a null space (J, J), relative to the terms that they are sums of."""
-    return (np.abs(rows @ null) > NULL_PART * (size @ np.abs(null))).any(axis=1)  # type: ignore[no-any-return]
+    return (np.abs(rows @ null) > NULL_PART * (size @ np.abs(null))).any(axis=1)

@@ -15,6 +15,8 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.fitting.model import UserModel
 from varpro.fitting.parameters import Parameters
+from varpro.kernels import small_fits
+from varpro.problems.curves import DirectBasis
 
 
 @dataclass
@@ -70,6 +72,29 @@ class FitBasis:
         """Whether columns and derivatives of the model at the searched parameters are used as they are."""
         as_they_are = self._all_pairs and self.names.plain and not self.complex_data
         return as_they_are and self.mixing is None and self.extra_rows is None
+
+    @property
+    def n_free(self) -> int:
+        """F"""
+        return self.names.n_free
+
+    @property
+    def bounded(self) -> bool:
+        """Whether free parameters have bounds."""
+        return self.names.bounded
+
+    @property
+    def program(self) -> Array | None:
+        """The columns for the compiled kernel; None where it does not make them, or they are not used as they are."""
+        program = self.model.program if self.plain else None
+        return None if program is None else small_fits.encode(program)
+
+    def direct(self, problem: int) -> DirectBasis | None:
+        """The caller's functions with nothing between, for one problem; None where something has to be done."""
+        model, columns = self.model, self.model.columns_function
+        if not self.plain or self.weights is not None or self.complex_w or columns is None:
+            return None
+        return model.direct(problem, self.both)
 
     @property
     def n_columns(self) -> int:

@@ -2,15 +2,22 @@
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from varpro.arrays import Array
-from varpro.fitting.result import FitResult, portable
+from varpro.arrays import Array, ArrayLike
+from varpro.fitting.pickling import portable
+from varpro.fitting.result import FitResult
 from varpro.fitting.solution import Solution
-from varpro.fitting.statistics import Statistics
+from varpro.fitting.statistics import Statistics, statistics_of
 from varpro.result import Status
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+    from matplotlib.figure import Figure
 
 STATISTICS_CHUNK = 512
 """Problems whose statistics are made together."""
@@ -26,20 +33,20 @@ class BatchResult:
     def __init__(
         self, solution: Solution, linear_names: tuple[str, ...], *, absolute_sigma: bool, seconds: float
     ) -> None:
-        self._solution: Any = solution
+        self._solution = solution
         self.absolute_sigma, self.elapsed_seconds = absolute_sigma, seconds
         self.names, self.linear_names = solution.spec.names.names, linear_names
-        outcome = solution.outcome
         self.nonlinear: Array = solution.nonlinear
         """(B, P)"""
         self.linear: Array = solution.linear
         """(B, I, K)"""
         self.rss: Array = solution.rss
         """(B,) weighted residual sums of squares"""
-        self.status: Array = outcome.status
+        self.status: Array = solution.status
         """(B,) of varpro.Status"""
-        self.rank: Array = outcome.rank
-        self.nfev, self.njev = outcome.evaluations, outcome.iterations
+        self.rank: Array = solution.rank
+        """(B,) numerical rank of the basis at the solution"""
+        self.nfev, self.njev = solution.evaluations, solution.iterations
         """(B,) evaluations of the basis, and of its derivative"""
         self._latest: tuple[int, Statistics] | None = None
         self._travelled: list[Statistics] | None = None
@@ -52,7 +59,7 @@ class BatchResult:
     def __getitem__(self, problem: int) -> FitResult:
         b = int(problem) % len(self) if -len(self) <= problem < len(self) else _outside(problem, len(self))
         return FitResult(
-            self._solution.slice(b),
+            self._solution.one(b),
             self.linear_names,
             absolute_sigma=self.absolute_sigma,
             flat=self.linear.shape[2] == 1,
@@ -82,7 +89,7 @@ class BatchResult:
         if self._latest is None or self._latest[0] != number:
             first = number * STATISTICS_CHUNK
             problems = np.arange(first, min(first + STATISTICS_CHUNK, len(self)))
-            self._latest = number, self._solution.statistics(problems, absolute=self.absolute_sigma)
+            self._latest = number, statistics_of(self._solution, problems, absolute=self.absolute_sigma)
         return self._latest[1]
 
     @cached_property
@@ -114,18 +121,18 @@ class BatchResult:
         """(B, I, K) standard errors; complex amplitudes have them as real part + i imaginary part."""
         return self._statistics["stderr_linear"]
 
-    def predict(self, problems: Any = None) -> Array:
+    def predict(self, problems: ArrayLike | None = None) -> Array:
         """(b, N, K) model values at the data's t, of all problems or those given."""
         every = np.arange(len(self)) if problems is None else np.atleast_1d(problems)
-        return self._solution.fitted(every)  # type: ignore[no-any-return]
+        return self._solution.fitted(every)
 
-    def plot(self, path: Any = None, *, shape: tuple[int, int] | None = None) -> Any:
+    def plot(self, path: str | Path | None = None, *, shape: tuple[int, int] | None = None) -> "Figure":
         """A matplotlib figure: histograms of what was fitted, with maps if shape (H, W) is given; saved to `path`."""
         from varpro.report.batch_plot import draw_batch
 
         return draw_batch(self, shape, path)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Array | list[str]]:
         """Arrays by name."""
         return {
             "names": list(self.names),
@@ -140,13 +147,13 @@ class BatchResult:
             "stderr_linear": self.stderr_linear,
         }
 
-    def to_dataframe(self) -> Any:
+    def to_dataframe(self) -> "pandas.DataFrame":
         """A pandas table: a row a problem, a column a parameter, amplitude, error, rss and status."""
         from varpro.fitting.export import batch_table
 
         return batch_table(self)
 
-    def to_xarray(self) -> Any:
+    def to_xarray(self) -> "xarray.Dataset":
         """An xarray Dataset with dimensions problem, parameter, amplitude and right_hand_side."""
         from varpro.fitting.export import batch_dataset
 

@@ -8,15 +8,16 @@ columns inside them.  Golub, Heath and Wahba, Technometrics 21 (1979) 215-223.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import scipy.optimize
 
 from varpro.arrays import Array
-from varpro.fitting.engine import Built, Spec, build, run
+from varpro.fitting.run import run
+from varpro.fitting.spec import Spec
 from varpro.problems.bounded_amplitudes import bounded_solutions
 from varpro.result import Status
+from varpro.search.loop import Observer
 
 TURNS, SETTLED = 20, 1e-3
 """Turns of ridge and parameters at most, and the relative change of the ridge at which they have settled."""
@@ -25,7 +26,7 @@ GRID = np.linspace(-34.0, 5.0, 60)
 EPS = float(np.finfo(np.float64).eps)
 
 
-def cross_validated(spec: Spec, u0: Array, options: dict[str, Any]) -> tuple[Spec, Array]:
+def cross_validated(spec: Spec, u0: Array, observe: Observer | None) -> tuple[Spec, Array]:
     """The ridge by generalised cross-validation and the parameters found with it, in turns until both have settled.
 
     The ridge is frozen while w is searched, so that the search minimises one function.
@@ -37,10 +38,10 @@ def cross_validated(spec: Spec, u0: Array, options: dict[str, Any]) -> tuple[Spe
         spec = replace(spec, linear=replace(spec.linear, ridge=ridge))
         if abs(ridge - before) <= SETTLED * ridge:
             break
-        outcome, _ = run(spec, u, **options)
-        if Status(int(outcome.status[0])) in (Status.NONFINITE, Status.INVALID_DATA, Status.TOO_FEW_POINTS):
+        found = run(spec, u, observe=observe)
+        if found.status_of() in (Status.NONFINITE, Status.INVALID_DATA, Status.TOO_FEW_POINTS):
             break
-        u = outcome.u
+        u = found.u
     return spec, u
 
 
@@ -87,8 +88,7 @@ class _System:
 def gcv_ridge(spec: Spec, u: Array) -> float:
     """mu that minimises V for the linear problem of a specification without a ridge at u (1, F); 0 where Phi is 0 or
     not finite."""
-    built = build(spec)
-    systems = _systems(built, spec, u)
+    systems = _systems(spec, u)
     largest = max((float(one.s[0]) for one in systems if len(one.s)), default=0.0)
     if not (np.isfinite(largest) and largest > 0):
         return 0.0
@@ -109,22 +109,22 @@ def gcv_ridge(spec: Spec, u: Array) -> float:
     return float(largest**2 * np.exp(found.x))
 
 
-def _systems(built: Built, spec: Spec, u: Array) -> list[_System]:
+def _systems(spec: Spec, u: Array) -> list[_System]:
     """The observations by sets that share Phi; none where Phi is not finite."""
     one, data = np.zeros(1, dtype=int), spec.data
-    phi, y = built.basis.basis(u, one)[0], built.y[0]
+    phi, y = spec.basis.basis(u, one)[0], spec.y[0]
     weights = np.ones(data.y.shape[1:]) if data.weights is None else data.total_weight()[0]
     weights = np.concatenate([weights, weights]) if spec.complex_data else weights
     if not np.isfinite(phi).all():
         return []
     each = [(phi, y, weights[:, 0])]
-    if data.separate:  # built.y is weighted, Phi is not
+    if data.separate:  # spec.y is weighted, Phi is not
         each = [(w[:, None] * phi, y[:, k : k + 1], w) for k, w in enumerate(weights.T)]
     systems = []
     for columns, right, weight in each:
         used = weight > 0
         free, rest = columns[used], right[used]
-        if spec.linear.pinned or spec.linear.equality is not None:
+        if spec.pinned:
             free, rest = free[:, :-1], rest - free[:, -1:]
         if len(free):
             systems.append(_System.of(free, rest))

@@ -4,17 +4,19 @@ A value is excluded by NaN, None or a masked entry in y, t or weights, by mask=,
 Whatever stands there, in y, t, weights or what the model makes of it, has no part in the fit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, ArrayLike
 from varpro.errors import DataError, ShapeError
 from varpro.fitting.axis import Clock, filled, make_axis, on_axis
 from varpro.fitting.containers import plain_array
 from varpro.result import Status
+
+LARGE = 2.0**150
+"""Weights up to this, and down to its reciprocal, are used as they are."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,9 @@ class Data:
     """y was given without an axis of right-hand sides"""
     clock: Clock | None = None
     """How t was made from times; None where it was given as numbers"""
+    weight_unit: float = 1.0
+    """What `weights` are multiplied with to be the user's: a power of two, other than 1 where their squares' squares
+    would leave the range of double precision"""
 
     @property
     def separate(self) -> bool:
@@ -58,6 +63,17 @@ class Data:
         none = np.asarray(none.all(axis=2)) if self.separate else none
         return none if none.any() else None
 
+    def of(self, problems: Array) -> "Data":
+        """Those of some problems, (b,)."""
+        t = self.t[problems] if self.own_t else self.t
+        weights = self.weights if self.weights is None or len(self.weights) == 1 else self.weights[problems]
+        status, valid = self.status[problems], self.valid[problems]
+        return replace(self, t=t, y=self.y[problems], weights=weights, status=status, valid=valid)
+
+    def with_weights(self, weights: Array) -> "Data":
+        """The same values with other weights (B, N, K)."""
+        return replace(self, weights=weights[:, :, 0] if weights.shape[2] == 1 else weights)
+
     def used(self, problem: int) -> Array:
         """(N, K) whether a value counts."""
         if self.weights is None:
@@ -78,12 +94,12 @@ class Data:
             return None
         return "s" if self.clock.origin is None else f"s since {self.clock.origin}"
 
-    def on_axis(self, t: Any) -> Array:
+    def on_axis(self, t: ArrayLike) -> Array:
         """Other points as numbers on the axis of this t: times become seconds.  Raises DataError."""
         return on_axis(t, self.clock)
 
 
-def make_data(t: Any, y: Any, *, batch: bool, weights: Any = None, mask: Any = None, dtype: Any = None) -> Data:
+def make_data(t: ArrayLike, y: ArrayLike, *, batch: bool, weights: ArrayLike | None = None, mask: ArrayLike | None = None, dtype: type | str | None = None) -> Data:
     """Check, shape and copy the user's arrays; see `varpro.fit` and `varpro.fit_batch` for what they may be.
 
     Raises ShapeError and, for values that cannot be, DataError.
@@ -96,7 +112,8 @@ def make_data(t: Any, y: Any, *, batch: bool, weights: Any = None, mask: Any = N
     given = [use for use in (valid, masked, weighted, asked) if use is not None]
     running = np.full(n_problems, Status.RUNNING.value)
     if not given and known is None and np.isfinite(values.sum()):  # nothing excluded, nothing infinite: one pass
-        return Data(grid, own_t, values, total, running, _count(total, values.shape), flat, clock)
+        total, unit = _in_range(total)
+        return Data(grid, own_t, values, total, running, _count(total, values.shape), flat, clock, unit)
     valid = ~np.isnan(values)
     for use in given:
         valid &= use
@@ -116,7 +133,20 @@ def make_data(t: Any, y: Any, *, batch: bool, weights: Any = None, mask: Any = N
         raise DataError(
             f"y holds no value to fit: each of its {valid.size} is NaN, masked or of weight 0; give data, or mend mask"
         )
-    return Data(grid, own_t, values, total, running, valid.sum(axis=(1, 2)), flat, clock)
+    total, unit = _in_range(total)
+    return Data(grid, own_t, values, total, running, valid.sum(axis=(1, 2)), flat, clock, unit)
+
+
+def _in_range(weights: Array | None) -> tuple[Array | None, float]:
+    """Weights whose fourth powers, which H is summed of, are numbers of double precision, and what they were divided
+    by: a power of two, so that no digit changes."""
+    if weights is None:
+        return None, 1.0
+    largest = float(weights.max(initial=0.0))
+    if largest == 0 or 1 / LARGE <= largest <= LARGE:
+        return weights, 1.0
+    unit = float(np.exp2(np.floor(np.log2(largest))))
+    return weights / unit, unit
 
 
 def _count(weights: Array | None, shape: tuple[int, ...]) -> Array:
@@ -127,7 +157,7 @@ def _count(weights: Array | None, shape: tuple[int, ...]) -> Array:
     return np.broadcast_to(each, shape[:1])
 
 
-def _values(y: Any, batch: bool, dtype: Any) -> tuple[Array, Array | None, bool]:
+def _values(y: ArrayLike, batch: bool, dtype: type | str | None) -> tuple[Array, Array | None, bool]:
     """y (B, N, K) float64 or complex128, a copy; where it is there (None: where it is not NaN); whether K was added."""
     values, absent = plain_array(y, "y")
     least = 2 if batch else 1
@@ -148,7 +178,7 @@ def _values(y: Any, batch: bool, dtype: Any) -> tuple[Array, Array | None, bool]
 
 
 def _grid(
-    t: Any, n_problems: int, n_rows: int, batch: bool
+    t: ArrayLike, n_problems: int, n_rows: int, batch: bool
 ) -> tuple[Array, bool, Array | None, Array | None, Clock | None]:
     """t, whether problems have their own, and the clock of times.
 
@@ -197,7 +227,7 @@ def _per_value(array: Array, shape: tuple[int, ...], batch: bool, name: str) -> 
     raise ShapeError(f"{name} has shape {array.shape}; y {shape if batch else shape[1:]} allows {wanted}")
 
 
-def _mask(mask: Any, shape: tuple[int, ...], batch: bool) -> Array:
+def _mask(mask: ArrayLike, shape: tuple[int, ...], batch: bool) -> Array:
     """What may be used, to broadcast with y: True, or 1, uses a value; one that is masked itself does not.
 
     Raises DataError for other numbers, such as the indices of rows.
@@ -213,7 +243,7 @@ def _mask(mask: Any, shape: tuple[int, ...], batch: bool) -> Array:
     return _per_value(use, shape, batch, "mask")
 
 
-def _weights(weights: Any, shape: tuple[int, ...], batch: bool) -> tuple[Array | None, Array | None]:
+def _weights(weights: ArrayLike | None, shape: tuple[int, ...], batch: bool) -> tuple[Array | None, Array | None]:
     """A copy, (1 or B, N) where all right-hand sides share them, else (1 or B, N, K); and which of them are used.
 
     None for no weights, and None where all are above 0 and finite.

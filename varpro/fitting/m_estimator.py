@@ -10,11 +10,12 @@ may be an outlier (intervals from 60 values: 91 to 92 % for 95), and S errs to t
 """
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.fitting.solution import Solution
+from varpro.fitting.spec import Spec
 from varpro.problems.columns import WeightedColumns
 from varpro.statistics import EPS, Uncertainty
 
@@ -32,13 +33,20 @@ def slope(weight: Array, loss: str) -> Array:
 
 
 def robust_variance(
-    solution: Any, problems: Array, found: Uncertainty, columns: WeightedColumns, values: Array, per_dof: Array
+    solution: Solution,
+    own_spec: Spec,
+    problems: Array,
+    found: Uncertainty,
+    columns: WeightedColumns,
+    values: Array,
+    per_dof: Array,
 ) -> tuple[Array, Array, Uncertainty]:
     """sigma (b,), the factor v (b,) of H1, and the covariances (H1 + S) / 2 v, from the weights the loss ended with.
 
-    values : (b,) n.  per_dof : (b,) 1 / dof, NaN for none.
+    own_spec : without the weights of the loss.  values : (b,) n.  per_dof : (b,) 1 / dof, NaN for none.
     """
-    data, is_complex = solution.own_data, solution.spec.complex_data
+    assert solution.robust_weights is not None
+    data, is_complex = own_spec.data, own_spec.complex_data
     own, weight = data.total_weight()[problems], solution.robust_weights[problems]
     used = own > 0
     residual = np.where(used, own * (data.y[problems] - solution.fitted(problems)), 0.0)
@@ -56,7 +64,7 @@ def robust_variance(
     square = (k / mean**2)[:, None, None] * np.moveaxis(rows, 2, 1) ** 2 / v[:, None, None]
     median = np.nanmedian(np.where(used, np.abs(residual), np.nan).reshape(len(own), -1), axis=1)
     sigma = median / (RAYLEIGH_MEDIAN if is_complex else NORMAL_MEDIAN) * np.sqrt(values * per_dof)
-    basis, a = solution.own[1].basis, solution.amplitudes[problems]
+    basis, a = own_spec.basis, solution.amplitudes[problems]
     return sigma, v, _half_and_half(found, columns, a, basis.columns, basis.parameters, square)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.errors import ConfigError, ShapeError
 from varpro.fitting.derivatives import Numeric
+from varpro.problems.curves import DirectBasis
 
 Function = Callable[[Any, Any], Any]
 
@@ -132,6 +133,27 @@ class UserModel:
     def _call_together(self, function: Function, w: Array, problems: Array) -> Any:
         t = self.t[problems] if self.own_t else np.broadcast_to(self.t, (len(w), len(self.t)))
         return function(t, w.T.copy()[:, :, None])
+
+    def direct(self, problem: int, otherwise: DirectBasis) -> DirectBasis:
+        """(w (1, P), problems) -> Phi and D of one problem, the functions' own results without a copy.
+
+        otherwise : called where these have other shapes, and says what is wrong with them.
+        """
+        function, columns = self.function, self.columns_function
+        assert columns is not None
+        t = self.t[problem] if self.own_t else self.t
+        shape, pairs = self.shape, (self.shape[0], len(self.pairs))
+        tried = [self.tried]  # the first call, if the search begins where the model was tried
+
+        def evaluate(w: Array, problems: Array) -> tuple[Array, Array]:
+            first = tried.pop() if tried else None
+            if first is not None and np.array_equal(first[0], w[0]):
+                return first[1][None], first[2][None]
+            v = w[0].copy()  # the function may keep it
+            phi, d = np.asarray(function(t, v), dtype=np.float64), np.asarray(columns(t, v), dtype=np.float64)
+            return (phi[None], d[None]) if phi.shape == shape and d.shape == pairs else otherwise(w, problems)
+
+        return evaluate
 
     def at(self, t: Array, n_rows: int) -> "UserModel":
         """The same model of one problem at other t (n_rows, ...)."""

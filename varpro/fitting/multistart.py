@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.fitting.engine import Spec, build, run
+from varpro.fitting.run import run
+from varpro.fitting.spec import Spec
 
 DECADES = 10.0
 """Ratio of two bounds of one sign beyond which starts are drawn evenly in the logarithm."""
@@ -69,7 +70,7 @@ def _reach(spec: Spec, u0: Array) -> Array:
 
     0 where the columns do not move or are not finite.
     """
-    basis, zero = build(spec).basis, np.zeros(1, dtype=int)
+    basis, zero = spec.basis, np.zeros(1, dtype=int)
     with np.errstate(all="ignore"):
         phi, d = basis.basis(u0[None], zero)[0], basis.jacobian(u0[None], zero)[0]
         size = np.linalg.norm(phi, axis=0)[basis.columns] / np.linalg.norm(d, axis=0)
@@ -94,7 +95,7 @@ def repeated(spec: Spec, count: int) -> Spec:
 
 def best_start(spec: Spec, starts: Array) -> Array:
     """(F,) the solution with the least cost of searches from all starts; the first start where none is finite."""
-    outcome, _ = run(repeated(spec, len(starts)), starts)
-    cost = np.where(np.isfinite(outcome.cost), outcome.cost, np.inf)
+    found = run(repeated(spec, len(starts)), starts)
+    cost = np.where(np.isfinite(found.objective), found.objective, np.inf)
     best = int(np.argmin(cost))
-    return np.asarray(outcome.u[best] if np.isfinite(cost[best]) else starts[0])
+    return np.asarray(found.u[best] if np.isfinite(cost[best]) else starts[0])

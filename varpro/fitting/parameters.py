@@ -8,16 +8,18 @@ T is one for all problems of a batch; c may differ, since each has its own value
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError, ShapeError
 
 Key = int | str
-Fixed = Mapping[Key, float] | Iterable[Key] | None
-Tied = Mapping[Key, Any] | None
+Fixed = Mapping[Key, ArrayLike] | Iterable[Key] | Key | None
+Tie = str | int | tuple[Key] | tuple[Key, float] | tuple[Key, float, float]
+Tied = Mapping[Key, Tie] | None
+Ends = ArrayLike | Sequence[float | None] | None
+Bounds = tuple[Ends, Ends] | Mapping[Key, tuple[float | None, float | None]] | None
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def make_parameters(
     w0: Array,
     *,
     names: Sequence[str] | None,
-    bounds: Any = None,
+    bounds: Bounds = None,
     fixed: Fixed = None,
     tied: Tied = None,
     natural: tuple[Array, Array] | None = None,
@@ -136,7 +138,7 @@ def _index(key: Key, labels: tuple[str, ...], option: str) -> int:
     return int(key) % len(labels)
 
 
-def _fixed_values(fixed: Fixed, labels: tuple[str, ...], w0: Array) -> dict[int, Any]:
+def _fixed_values(fixed: Fixed, labels: tuple[str, ...], w0: Array) -> dict[int, Array]:
     """The value of each fixed parameter, or its values (B,): those given, or the starting values of each problem."""
     if fixed is None:
         return {}
@@ -144,7 +146,7 @@ def _fixed_values(fixed: Fixed, labels: tuple[str, ...], w0: Array) -> dict[int,
         fixed = [fixed]
     if not isinstance(fixed, Mapping):
         return {p: w0[:, p] for p in (_index(key, labels, "fixed") for key in fixed)}
-    out: dict[int, Any] = {}
+    out: dict[int, Array] = {}
     for key, value in fixed.items():
         given = np.asarray(value)
         if given.dtype.kind not in "iuf" or given.shape not in ((), (len(w0),)) or not np.isfinite(given).all():
@@ -154,7 +156,7 @@ def _fixed_values(fixed: Fixed, labels: tuple[str, ...], w0: Array) -> dict[int,
     return out
 
 
-def _tie(rule: Any, labels: tuple[str, ...]) -> tuple[int, float, float]:
+def _tie(rule: Tie, labels: tuple[str, ...]) -> tuple[int, float, float]:
     """(source, factor, offset) from "a", ("a", factor) or ("a", factor, offset)."""
     parts = rule if isinstance(rule, tuple) else (rule,)
     if not 1 <= len(parts) <= 3:
@@ -167,7 +169,11 @@ def _tie(rule: Any, labels: tuple[str, ...]) -> tuple[int, float, float]:
 
 
 def _free_bounds(
-    limits: tuple[Array, Array], labels: tuple[str, ...], own: list[int], ties: Mapping[int, Any], source: Array
+    limits: tuple[Array, Array],
+    labels: tuple[str, ...],
+    own: list[int],
+    ties: Mapping[int, tuple[int, float, float]],
+    source: Array,
 ) -> tuple[Array, Array]:
     """(F,) twice: the bounds of each free parameter, and those of its followers translated to it."""
     lower, upper = limits
@@ -192,7 +198,7 @@ def _free_bounds(
     return low, high
 
 
-def _bounds(bounds: Any, labels: tuple[str, ...]) -> tuple[Array, Array]:
+def _bounds(bounds: Bounds, labels: tuple[str, ...]) -> tuple[Array, Array]:
     """(P,) twice, from None, (lower, upper) or {name: (lower, upper)}."""
     count = len(labels)
     lower, upper = np.full(count, -np.inf), np.full(count, np.inf)
@@ -219,7 +225,7 @@ def _bounds(bounds: Any, labels: tuple[str, ...]) -> tuple[Array, Array]:
     return lower, upper
 
 
-def _ends(given: Any, none: float) -> Array:
+def _ends(given: Ends, none: float) -> Array:
     """A number or numbers; None, alone or among them, is no limit."""
     if given is None:
         return np.array(none)

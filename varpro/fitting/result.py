@@ -1,20 +1,29 @@
 """The result of one fit: parameters, their uncertainties, predictions, and a table to read."""
 
-import pickle
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
 
-from varpro.arrays import Array
+from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError
-from varpro.fitting.solution import COMPUTED, Solution
-from varpro.fitting.statistics import Statistics
+from varpro.fitting.complex_parts import both_parts, one_after_another
+from varpro.fitting.model import Function
+from varpro.fitting.pickling import portable
+from varpro.fitting.solution import Solution
+from varpro.fitting.statistics import Statistics, statistics_of
 from varpro.result import IterationRecord, Status
 from varpro.statistics import EPS
 
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+Plain = float | list[Any] | dict[str, list[Any]]
+"""What a JSON file holds."""
 COVARIANCE_LIMIT = 4000
 """Parameters up to which the whole covariance matrix is made: 128 MB."""
 
@@ -39,35 +48,37 @@ class FitResult:
         n_starts: int = 1,
         statistics: Callable[[], Statistics] | None = None,
     ) -> None:
-        self._solution: Any = solution
+        self._solution = solution
+        self._kept_fitted: Array | None = None
         self._shared_statistics = statistics
         self.absolute_sigma, self._flat = absolute_sigma, flat
         self.elapsed_seconds = seconds
         """time of the fit"""
         self.names, self.linear_names = solution.spec.names.names, linear_names
+        spec = solution.spec
         self.nonlinear: Array = solution.nonlinear[0]
         """(P,) parameters of the basis, in the order of w0"""
         linear = solution.linear[0]
         self.linear: Array = linear[:, 0] if flat else linear
         """(I,) amplitudes, or (I, K) for K right-hand sides"""
-        outcome = solution.outcome
         self.rss = float(solution.rss[0])
         """weighted residual sum of squares"""
         self.cost = float(solution.cost[0])
         """what was minimised: rss / 2, plus the ridge term, under the robust loss's weights"""
-        self.rank = int(outcome.rank[0])
+        self.rank = int(solution.rank[0])
         """numerical rank of the basis at the solution"""
-        self.status: Status = solution.status()
+        self.status: Status = solution.status_of()
         self.message = self.status.message_after(n_starts)
-        self.nfev, self.njev = int(outcome.evaluations[0]), int(outcome.iterations[0])
+        self.nfev, self.njev = int(solution.evaluations[0]), int(solution.iterations[0])
         """evaluations of the basis, and of its derivative"""
-        self.history: list[IterationRecord] = outcome.history
+        self.history: list[IterationRecord] = solution.history
         """a record for each trial step"""
-        self.derivative = solution.spec.model.derivative
+        self.derivative = spec.model.derivative
         """where the derivative came from: analytic, complex-step or differences"""
-        self.form = solution.kind
+        self.form = solution.form
         """small, general, separate (a linear problem a right-hand side), or compressed (many right-hand sides)"""
-        self.ridge: Any = solution.spec.linear.ridge
+        self.ridge = spec.linear.ridge * spec.data.weight_unit**2
+        """mu of mu ||A||^2, as given or as chosen by generalised cross-validation"""
 
     @property
     def success(self) -> bool:
@@ -80,7 +91,7 @@ class FitResult:
         if self._shared_statistics is not None:
             return self._shared_statistics()
         one = np.zeros(1, dtype=int)
-        return self._solution.statistics(one, absolute=self.absolute_sigma)  # type: ignore[no-any-return]
+        return statistics_of(self._solution, one, absolute=self.absolute_sigma)
 
     @property
     def dof(self) -> float:
@@ -89,7 +100,8 @@ class FitResult:
         An integer but for a ridge.  A parameter or amplitude on its bound counts nothing, as does one that the data do
         not determine.
         """
-        return self._statistics.dof[0].item()  # type: ignore[no-any-return]
+        dof: float = self._statistics.dof[0].item()
+        return dof
 
     @property
     def sigma(self) -> float:
@@ -105,7 +117,8 @@ class FitResult:
 
         0 for fixed ones, NaN for one that ended on its bound, infinite for one that the data do not determine.
         """
-        return self._statistics.stderr_nonlinear[0]  # type: ignore[no-any-return]
+        errors: Array = self._statistics.stderr_nonlinear[0]
+        return errors
 
     @property
     def stderr_linear(self) -> Array:
@@ -138,8 +151,9 @@ class FitResult:
     @property
     def _fitted(self) -> Array:
         """(N, K)"""
-        kept: Array | None = self.__dict__.get("_kept_fitted")
-        return self._solution.fitted(np.zeros(1, dtype=int))[0] if kept is None else kept
+        kept = self._kept_fitted
+        fitted: Array = self._solution.fitted(np.zeros(1, dtype=int))[0] if kept is None else kept
+        return fitted
 
     @property
     def fitted(self) -> Array:
@@ -165,7 +179,7 @@ class FitResult:
         mean = np.sum(square * data.y[0]) / np.sum(square)
         total = float(np.sum(square * np.abs(data.y[0] - mean) ** 2))
         rounding = EPS**2 * square.size * float(np.sum(square * np.abs(data.y[0]) ** 2))
-        return 1.0 - self.rss / total if total > rounding else np.nan
+        return 1.0 - float(self._solution.squares[0]) / total if total > rounding else np.nan
 
     @property
     def reduced_chi2(self) -> float:
@@ -184,19 +198,19 @@ class FitResult:
 
     @property
     def _n_values(self) -> int:
-        return int(self._solution.spec.data.valid[0]) * (2 if self._solution.spec.complex_data else 1)
+        return int(self._solution.spec.data.valid[0]) * self._solution.spec.parts
 
     def _criterion(self, price: float) -> float:
         n, p = self._n_values, float(self._statistics.parameters[0])
         with np.errstate(divide="ignore"):
             return float(n * np.log(self.rss / n) + price * p)
 
-    def predict(self, t: Any) -> Array:
+    def predict(self, t: ArrayLike) -> Array:
         """The model at other t: (N',) or (N', K)."""
-        values = self._model()(self._solution.spec.data.on_axis(t), self._own_w()) @ self._solution.coefficients[0]
+        values = self._model()(self._solution.spec.data.on_axis(t), self.nonlinear) @ self._solution.coefficients[0]
         return values[:, 0] if self._flat else values
 
-    def confidence_band(self, t: Any, level: float = 0.95, *, prediction: bool = False) -> tuple[Array, Array]:
+    def confidence_band(self, t: ArrayLike, level: float = 0.95, *, prediction: bool = False) -> tuple[Array, Array]:
         """Lower and upper curve between which the model lies at each t, by linear error propagation and Student's t.
 
         t : any points.  level : of confidence, between 0 and 1.  prediction : for a new observation of weight 1.
@@ -209,28 +223,28 @@ class FitResult:
         centre = self.predict(t)
         scale = float(np.sqrt(self._statistics.variance[0]))
         width = band_width(self._solution, self._statistics.uncertainty, self._solution.spec.data.on_axis(t))
-        width = _both_parts(lambda part: scale * part, width)
+        width = both_parts(lambda part: scale * part, width)
         if prediction:
-            width = _both_parts(lambda part: np.hypot(part, self.sigma), width)
+            width = both_parts(lambda part: np.hypot(part, self.sigma), width)
         quantile = (
             scipy.stats.norm.ppf(0.5 + level / 2)
             if self.absolute_sigma
             else scipy.stats.t.ppf(0.5 + level / 2, self.dof)
         )
-        half = _both_parts(lambda part: quantile * part, width)
+        half = both_parts(lambda part: quantile * part, width)
         half = half[:, 0] if self._flat else half
-        return _both_parts(np.subtract, centre, half), _both_parts(np.add, centre, half)
+        return both_parts(np.subtract, centre, half), both_parts(np.add, centre, half)
 
-    def plot(self, path: Any = None) -> Any:
+    def plot(self, path: str | Path | None = None) -> "Figure":
         """A matplotlib figure: data, fit, 95 % band and residuals; saved to `path` if given."""
         from varpro.report.fit_plot import draw_fit
 
         return draw_fit(self, path)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Plain | str]:
         """Plain numbers, lists and strings, as for a JSON file."""
         names = {
-            name: _plain(value) for name, value in zip(self.names, _parts(self.nonlinear, self._solution), strict=True)
+            name: _plain(value) for name, value in zip(self.names, one_after_another(self.nonlinear), strict=True)
         }
         return {
             "status": self.status.label,
@@ -250,7 +264,7 @@ class FitResult:
             "elapsed_seconds": self.elapsed_seconds,
         }
 
-    def to_dataframe(self) -> Any:
+    def to_dataframe(self) -> "pandas.DataFrame":
         """A pandas table: a row for each parameter with value, standard error and 95 % interval."""
         from varpro.fitting.export import fit_table
 
@@ -264,10 +278,7 @@ class FitResult:
     def __repr__(self) -> str:
         return f"<FitResult: {self.status.label}, rss {self.rss:.6g}, {self.nfev} evaluations>"
 
-    def _own_w(self) -> Array:
-        return self._solution.nonlinear[0]  # type: ignore[no-any-return]
-
-    def _model(self) -> Any:
+    def _model(self) -> Function:
         function = self._solution.spec.model.function
         if function is None:
             raise ConfigError(
@@ -278,51 +289,15 @@ class FitResult:
     def __getstate__(self) -> dict[str, Any]:
         """For pickle: a model that cannot travel is left behind, with all but prediction computed before."""
         state = {**self.__dict__, "_statistics": self._statistics, "_shared_statistics": None}
-        state["_solution"] = portable(self._solution)
-        if state["_solution"].spec.model.function is None:
+        state["_solution"] = kept = portable(self._solution)
+        if kept.spec.model.function is None:
             state["_kept_fitted"] = self._fitted
         return state
 
 
-def portable(solution: Solution) -> Solution:
-    """A copy that pickles; functions that do not are replaced by None."""
-    from dataclasses import replace
-
-    model = solution.spec.model
-    kept = {name: _or_none(getattr(model, name)) for name in ("function", "columns_function", "numeric_function")}
-    computed = {name: getattr(solution, name) for name in (*COMPUTED, "kind", "own_data")}
-    travelling = replace(model, **kept)
-    spec = replace(solution.spec, model=travelling)
-    basis = replace(solution.built.basis, model=travelling)
-    built: Any = replace(solution.built, problem=None, y=None, basis=basis)  # type: ignore[arg-type]
-    copy = Solution(spec, solution.outcome, built, solution.robust_weights, solution.loss, solution.loss_scale)
-    copy.__dict__.update(computed)
-    return copy
-
-
-def _or_none(function: Any) -> Any:
-    try:
-        pickle.dumps(function)
-    except Exception:  # pickle raises whatever the object raises
-        return None
-    return function
-
-
-def _both_parts(function: Any, *values: Array) -> Array:
-    """function of the values, or of their real and imaginary parts, each with its own NaN and infinity."""
-    if not any(map(np.iscomplexobj, values)):
-        return np.asarray(function(*values))
-    out: Array = np.empty(values[0].shape, dtype=complex)
-    out.real, out.imag = function(*(v.real for v in values)), function(*(v.imag for v in values))
-    return out
-
-
-def _parts(values: Array, solution: Any) -> Array:
-    return np.concatenate([values.real, values.imag]) if solution.spec.complex_w else values
-
-
-def _plain(values: Any) -> Any:
-    array = np.asarray(values)
-    if np.iscomplexobj(array):
-        return {"real": array.real.tolist(), "imag": array.imag.tolist()}
-    return array.tolist()
+def _plain(values: Array) -> Plain:
+    """Numbers and lists, as for a JSON file; complex ones by their parts."""
+    if np.iscomplexobj(values):
+        return {"real": values.real.tolist(), "imag": values.imag.tolist()}
+    numbers: Plain = values.tolist()
+    return numbers

@@ -2,309 +2,62 @@
 
     F(w, A) = 1/2 sigma^2 sum rho(|r|^2 / sigma^2) + 1/2 mu ||A||^2        (losses_of_residuals)
 
-A round searches with the weights sqrt(rho') of the last residuals: its cost lies above F and touches it there, so F
-never rises.  Rounds converge linearly, hardly at all where outliers are many; Anderson's mixing of (w, A) shortens
-that, and a mixed point serves only if F is no higher there than where the round has ended.
-
-Holland and Welsch, Commun. Stat. A6 (1977) 813-827.
+F may have several valleys, and outliers may have drawn the least-squares solution into another one than the start lies
+in: both are followed down, and the lower end is kept.  Holland and Welsch, Commun. Stat. A6 (1977) 813-827.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from varpro.arrays import Array, choose, take
-from varpro.fitting.anderson import Mixing
-from varpro.fitting.engine import Built, Outcome, Spec, build, run
-from varpro.fitting.losses_of_residuals import ResidualLoss, squared
+from varpro.arrays import Array
+from varpro.fitting.losses_of_residuals import ResidualLoss
+from varpro.fitting.reweighting import Rounds
+from varpro.fitting.run import run
 from varpro.fitting.solution import Solution
-from varpro.result import IterationRecord, Status
+from varpro.search.loop import Observer
 
-REWEIGHTINGS = 200
-"""Rounds, after which a fit is said not to have settled."""
-SETTLED = (1e-6, 1e-4)
-"""Root mean square change of the fitted values in a round, relative to sigma, at which a fit has settled: a tenth of
-the root of cost_tolerance within these limits.  F differs from its minimum by the square of what is left."""
-ROUNDING = 64 * float(np.finfo(np.float64).eps)
-"""Change of the fitted values, relative to the data, that is rounding."""
-SAME_VALLEY, SAME_PARAMETERS = 0.05, 0.1
-"""Fits that are this close, root mean square of the fitted values' difference relative to sigma and each parameter
-relative to itself, are on their way to one minimum: the second need not go there."""
-SCALE_ROUNDS, SCALE_CHECKS, SCALE_MOVED = 10, 5, 0.01
-"""The scale follows the residuals in the first rounds and stands still from then on, so that the loss is one function;
-once the fit has settled it is taken anew where it has moved by more than the last, relative to itself, a few times."""
-LEAST_SCALE = 1e4 * float(np.finfo(np.float64).eps)
-"""Least scale, relative to the largest datum: residuals below are rounding, where half of them vanish."""
 FROM_START = (0, 0, 0, 0, 2, 2, 2, 2)
 """Iterations of the first searches from u0: A and the scale become robust at u0 before w moves, then w moves a little
 at a time, for a search to its end under weights that outliers still have a share in may end in another valley."""
-DEPTH = 5
-UNDAMPED = 1e-4
-"""Damping to begin with when a round goes on from the end of the last."""
-
-_CONVERGED = [status.value for status in Status if status.converged]
-
-Options = dict[str, Any]
 
 
 def robust_solution(
-    spec: Spec, u0: Array, squares: Solution, loss: ResidualLoss, scale: float | None, options: Options
+    squares: Solution,
+    u0: Array,
+    loss: ResidualLoss,
+    scale: float | None,
+    observe: Observer | None,
+    keep_history: bool,
 ) -> Solution:
-    """Reweighted from the least-squares solution and from u0: outliers may have drawn the first into another valley.
+    """Reweighted from the least-squares solution and from u0 (B, F); each problem keeps the solution of lower loss, at
+    the smaller of the two scales.
 
-    Each problem keeps the solution with the lower loss, at the smaller of the two scales.
+    scale : sigma in units of the weighted residual; None takes it from the median residual.
     """
-    at_start = replace(spec, termination=replace(spec.termination, max_iterations=0))
-    outcome, built = run(at_start, u0)
-    calls: Options = {str(name): options[name] for name in ("observe", "keep_history") if name in options}
-    one = _Rounds(spec, squares, loss, scale, calls).run()
-    two = _Rounds(spec, Solution(spec, outcome, built), loss, scale, calls).run(FROM_START, one)
+    spec, unit = squares.spec, squares.spec.data.weight_unit
+    own_scale = None if scale is None else scale / unit
+    at_start = run(replace(spec, termination=replace(spec.termination, max_iterations=0)), u0)
+    one = Rounds(squares, loss, own_scale, observe, keep_history).run()
+    two = Rounds(replace(at_start, spec=spec), loss, own_scale, observe, keep_history).run(FROM_START, one)
     common = np.fmin(one.sigma, two.sigma)
-    better = two.elsewhere & (two.objective(common) < one.objective(common))
-    return _solution(spec, loss, one, two, better)
+    return _lower_of(one, two, two.elsewhere & (two.objective(common) < one.objective(common)))
 
 
-def _solution(spec: Spec, loss: ResidualLoss, one: "_Rounds", two: "_Rounds", better: Array) -> Solution:
+def _lower_of(one: Rounds, two: Rounds, better: Array) -> Solution:
     """`two` for the problems where better (B,), else `one`, with all evaluations counted."""
 
     def pick(a: Array, b: Array) -> Array:
         return np.where(better.reshape(-1, *[1] * (a.ndim - 1)), b, a)
 
-    arrays = {name: pick(getattr(one.outcome, name), getattr(two.outcome, name)) for name in _arrays(one.outcome)}
-    history = [r for r in one.outcome.history if not better[r.problem]]
-    history += [r for r in two.outcome.history if better[r.problem]]
+    history = [r for r in one.history if not better[r.problem]]
+    history += [r for r in two.history if better[r.problem]]
     robust = pick(one.robust, two.robust)
-    again = _weighted(spec, robust)
-    scale = np.where(better, two.sigma, one.sigma)
-    return Solution(again, Outcome(**arrays, history=history), build(again), robust, loss.name, scale)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class _Point:
-    """Where b problems stand."""
-
-    u: Array
-    a: Array
-    """(b, I', K)"""
-    fitted: Array
-    """(b, N, K)"""
-
-    @property
-    def flat(self) -> Array:
-        """(b, F + I' K)"""
-        return np.concatenate([self.u, self.a.reshape(len(self.u), -1)], axis=1)
-
-
-class _Rounds:
-    """The rounds of B problems; those that have settled leave them."""
-
-    def __init__(self, spec: Spec, start: Solution, loss: ResidualLoss, scale: float | None, calls: Options) -> None:
-        count = len(start.outcome.cost)
-        self.spec, self.loss, self.given, self.calls = spec, loss, scale, calls
-        self.outcome = replace(start.outcome, **{n: getattr(start.outcome, n).copy() for n in _arrays(start.outcome)})
-        self.outcome.a[:] = start.amplitudes
-        self.robust = np.ones(spec.data.y.shape)
-        self.sigma = np.full(count, np.nan if scale is None else float(scale))
-        self.checks, self.elsewhere = np.zeros(count, dtype=int), np.ones(count, dtype=bool)
-        self.at, self.part, self.own = np.arange(count), spec, build(spec)
-        self.point = _point(spec, self.own, self.outcome, self.outcome.u, self.outcome.a)
-        self.fitted, self.size = self.point.fitted.copy(), _size(spec, self.point.fitted)
-        self.mixing, self.reach = Mixing(DEPTH), np.zeros(count)
-        running = spec.data.status == Status.RUNNING.value
-        self._leave(running & np.isfinite(start.outcome.cost) & np.isfinite(start.outcome.u).all(axis=1))
-
-    def run(self, first: tuple[int, ...] = (), known: "_Rounds | None" = None) -> "_Rounds":
-        """first : limits on the iterations of the first rounds.  known : of the same problems, to the end; those that
-        come near it after the first rounds leave."""
-        for round_ in range(REWEIGHTINGS):
-            if not len(self.at):
-                break
-            if round_ >= len(first) and known is not None:
-                same = self._on_the_way_to(known)
-                self.elsewhere[self.at[same]] = False
-                self._leave(~same)
-            if len(self.at):
-                self._round(round_, first[round_] if round_ < len(first) else None)
-        status = self.outcome.status
-        left = self.at[np.isin(status[self.at], _CONVERGED)]
-        status[left] = Status.REWEIGHTING.value
-        return self
-
-    def objective(self, sigma: Array) -> Array:
-        """(B,) F of where the problems have ended, infinite where that is not finite."""
-        end = _Point(self.outcome.u, self.outcome.a, self.fitted)
-        return _objective(self.spec, build(self.spec), self.loss, end, sigma)
-
-    def _on_the_way_to(self, other: "_Rounds") -> Array:
-        """(b,) problems that the other has brought to where they are, or nearly so."""
-        own, sigma = self.part.data.total_weight(), np.fmin(self.sigma[self.at], other.sigma[self.at])
-        apart = np.linalg.norm(_real(own * (other.fitted[self.at] - self.point.fitted)), axis=1)
-        settled = np.isin(other.outcome.status[self.at], _CONVERGED)
-        here, there = self.point.u, other.outcome.u[self.at]
-        alike = np.abs(here - there) <= SAME_PARAMETERS * np.maximum(np.abs(here), np.abs(there))
-        return settled & alike.all(axis=1) & (apart <= SAME_VALLEY * sigma * np.sqrt((own > 0).sum(axis=(1, 2))))
-
-    def _round(self, round_: int, limit: int | None) -> None:
-        """Weigh, search, and mix."""
-        if self.given is None and round_ == 0:
-            self.sigma[self.at] = _spread(self.part, self.size)
-        sigma = self.sigma[self.at]
-        robust = np.sqrt(self.loss.weight(squared(self.size, sigma)))
-        spec = _weighted(self.part, robust)
-        if round_ > 0:
-            spec = replace(spec, damping=replace(spec.damping, initial=min(UNDAMPED, spec.damping.initial)))
-        if limit is not None:
-            most = min(limit, spec.termination.max_iterations)
-            spec = replace(spec, termination=replace(spec.termination, max_iterations=most))
-        outcome, built = run(spec, self.point.u, **self._told())
-        end = _point(self.part, self.own, outcome, outcome.u, Solution(spec, outcome, built).amplitudes)
-        self._store(outcome, end, robust)
-        own = self.part.data.total_weight()
-        step = _real(own * (end.fitted - self.point.fitted))
-        alive = np.isfinite(end.fitted).all(axis=(1, 2))
-        count = (own > 0).sum(axis=(1, 2))
-        rounding = ROUNDING * np.linalg.norm(_real(own * self.part.data.y), axis=1)
-        settled = float(np.clip(0.1 * np.sqrt(spec.termination.cost_tolerance), *SETTLED))
-        small = np.linalg.norm(step, axis=1) <= settled * sigma * np.sqrt(count) + rounding
-        small &= limit is None
-        moved = self._rescale(end, round_, small)
-        self._mix(end, outcome, step, moved)
-        self._leave(alive & (~small | moved))
-
-    def _rescale(self, end: _Point, round_: int, small: Array) -> Array:
-        """(b,) problems whose scale has moved: it follows the residuals at first, then stands still."""
-        following = round_ < SCALE_ROUNDS - 1
-        if self.given is not None or not (following or small.any()):
-            return np.zeros(len(self.at), dtype=bool)
-        now, before = _spread(self.part, _size(self.part, end.fitted)), self.sigma[self.at]
-        moved = np.abs(now - before) > SCALE_MOVED * before
-        if not following:
-            moved &= small & (self.checks[self.at] < SCALE_CHECKS)
-            self.checks[self.at] += moved
-        self.sigma[self.at] = np.where(moved, now, before)
-        return moved
-
-    def _mix(self, end: _Point, outcome: Outcome, step: Array, moved: Array) -> None:
-        """The next point: mixed with the last ones where F is no higher there, else the end of the round.
-
-        Where mixing has failed, as it does beside a saddle, the next rounds are drawn out instead, each twice as far as
-        the one before, while that lowers F.
-        """
-        flat, sigma, place = end.flat, self.sigma[self.at], end
-        with np.errstate(all="ignore"):
-            mixed = self.mixing.next(flat, np.where(np.isfinite(step), step, 0.0))
-        self.mixing.forget(moved, last=True)
-        reach = self.reach[self.at]
-        mixed = np.where(reach[:, None] > 0, flat + reach[:, None] * (flat - self.point.flat), mixed)
-        tried = (mixed != flat).any(axis=1) & np.isfinite(mixed).all(axis=1) & ~moved
-        if tried.any():
-            u, a = self._inside(np.where(tried[:, None], mixed, flat), end)
-            new = _point(self.part, self.own, outcome, u, a)
-            old, cost = (_objective(self.part, self.own, self.loss, p, sigma) for p in (end, new))
-            good = tried & (cost <= old)
-            failed = tried & ~good
-            self.mixing.forget(failed)
-            self.reach[self.at] = np.where(good, 2.0 * reach, np.where(failed & (reach == 0), 1.0, 0.0))
-            place = choose(good, new, end)
-        self.point, self.size = place, _size(self.part, place.fitted)
-
-    def _inside(self, flat: Array, like: _Point) -> tuple[Array, Array]:
-        """Parameters and amplitudes from (b, F + I' K), moved into their bounds."""
-        names, linear, n_free = self.part.names, self.part.linear, like.u.shape[1]
-        u, a = np.clip(flat[:, :n_free], names.lower, names.upper), flat[:, n_free:].reshape(like.a.shape)
-        if linear.lower is not None and linear.upper is not None:
-            bounded = len(linear.lower)
-            inner = np.clip(a[:, :bounded], linear.lower[:, None], linear.upper[:, None])
-            a = np.concatenate([inner, a[:, bounded:]], axis=1)
-        return u, a
-
-    def _store(self, outcome: Outcome, end: _Point, robust: Array) -> None:
-        """What a round has found, in the arrays of all problems."""
-        counted = ("iterations", "evaluations")
-        for name in _arrays(outcome):
-            whole, new = getattr(self.outcome, name), getattr(outcome, name)
-            whole[self.at] = whole[self.at] + new if name in counted else new
-        self.outcome.a[self.at], self.fitted[self.at], self.robust[self.at] = end.a, end.fitted, robust
-        self.outcome.history.extend(r._replace(problem=int(self.at[r.problem])) for r in outcome.history)
-
-    def _leave(self, stay: Array) -> None:
-        """Go on with the problems (b,) bool that stay."""
-        if stay.all():
-            return
-        here = np.flatnonzero(stay)
-        self.at, self.part, self.size = self.at[here], part_of(self.part, here), self.size[here]
-        self.own = build(self.part)
-        self.point = take(stay, self.point)
-        self.mixing.take(stay)
-
-    def _told(self) -> Options:
-        """The calls of a search, with the numbers of all problems."""
-        observe: Callable[[IterationRecord], None] | None = self.calls.get("observe")
-        if observe is None:
-            return self.calls
-        at, tell = self.at, observe
-        return self.calls | {"observe": lambda r: tell(r._replace(problem=int(at[r.problem])))}
-
-
-def part_of(spec: Spec, problems: Array) -> Spec:
-    """The specification of some of its problems."""
-    data = spec.data
-    t = data.t[problems] if data.own_t else data.t
-    weights = data.weights if data.weights is None or len(data.weights) == 1 else data.weights[problems]
-    own = replace(
-        data, t=t, y=data.y[problems], weights=weights, status=data.status[problems], valid=data.valid[problems]
+    return Solution.of(
+        one.spec.weighted(robust),
+        {name: pick(array, two.whole[name]) for name, array in one.whole.items()},
+        history,
+        robust_weights=robust,
+        loss=one.loss.name,
+        loss_scale=one.spec.data.weight_unit * pick(one.sigma, two.sigma),
     )
-    return replace(spec, data=own, model=replace(spec.model, t=t, tried=None), names=spec.names.of(problems))
-
-
-def _arrays(outcome: Outcome) -> list[str]:
-    return [f.name for f in fields(outcome) if f.name != "history"]
-
-
-def _weighted(spec: Spec, robust: Array) -> Spec:
-    """The specification with the weights of the loss (B, N, K) multiplied in."""
-    weights = spec.data.total_weight() * robust
-    return replace(spec, data=replace(spec.data, weights=weights[:, :, 0] if weights.shape[2] == 1 else weights))
-
-
-def _point(spec: Spec, built: Built, outcome: Outcome, u: Array, a: Array) -> _Point:
-    """Parameters and real, mixed amplitudes with the values that they give."""
-    found = Solution(spec, replace(outcome, u=u, a=a), built)
-    found.__dict__["amplitudes"] = a
-    return _Point(u, a, found.fitted(np.arange(len(u))))
-
-
-def _size(spec: Spec, fitted: Array) -> Array:
-    """(b, N, K) weighted residuals' sizes, 0 where a value does not count."""
-    own = spec.data.total_weight()
-    return np.where(own > 0, own * np.abs(spec.data.y - fitted), 0.0)
-
-
-def _objective(spec: Spec, built: Built, loss: ResidualLoss, point: _Point, sigma: Array) -> Array:
-    """F (b,)"""
-    rows = built.basis.extra_rows
-    with np.errstate(all="ignore"):
-        total = loss.total(_size(spec, point.fitted), sigma)
-        if rows is None and not spec.linear.ridge:
-            return total
-        ridged = np.sqrt(spec.linear.ridge) * point.a if rows is None else rows @ point.a
-        return total + 0.5 * np.sum(ridged**2, axis=(1, 2))
-
-
-def _real(values: Array) -> Array:
-    """(b, n) real numbers."""
-    flat = values.reshape(len(values), -1)
-    return np.concatenate([flat.real, flat.imag], axis=1) if np.iscomplexobj(flat) else flat
-
-
-def _spread(spec: Spec, size: Array) -> Array:
-    """(b,) 1.4826 times the median size of the residuals that count: their standard deviation, were they normal."""
-    own = spec.data.total_weight()
-    used = (own > 0).reshape(len(size), -1)
-    values = np.sort(np.where(used, size.reshape(len(size), -1), np.inf), axis=1)
-    count, every = np.maximum(used.sum(axis=1), 1), np.arange(len(size))
-    median = 0.5 * (values[every, (count - 1) // 2] + values[every, count // 2])
-    largest = (own * np.abs(spec.data.y)).max(axis=(1, 2), initial=0.0)
-    return np.maximum(1.4826 * median, LEAST_SCALE * largest)

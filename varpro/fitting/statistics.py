@@ -8,12 +8,14 @@ median residual, sqrt(n / dof) for the parameters fitted.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.fitting.complex_parts import joined
 from varpro.fitting.m_estimator import robust_variance
+from varpro.fitting.parameters import Parameters
+from varpro.fitting.solution import Solution
 from varpro.statistics import EPS, NULL_PART, Uncertainty, accuracy_of, uncertainty
 
 
@@ -34,8 +36,7 @@ class Statistics:
     stderr_linear: Array
     """(b, I, K), complex where the amplitudes are"""
     uncertainty: Uncertainty
-    names: Any
-    """Parameters"""
+    names: Parameters
     mixing: Array
     """(I, I') from the amplitudes that are solved for to the user's"""
 
@@ -65,51 +66,50 @@ class Statistics:
         return out if np.isfinite(u.influence[0]) else np.full_like(out, np.nan)
 
 
-def statistics_of(solution: Any, problems: Array, *, absolute: bool) -> Statistics:
+def statistics_of(solution: Solution, problems: Array, *, absolute: bool) -> Statistics:
     """Those of some problems of a Solution."""
-    good = np.isfinite(solution.rss[problems]) & np.isfinite(solution.outcome.u[problems]).all(axis=1)
+    good = np.isfinite(solution.squares[problems]) & np.isfinite(solution.u[problems]).all(axis=1)
     if good.all():
         return _fitted(solution, problems, absolute=absolute)
     return _spread_out(_fitted(solution, problems[good], absolute=absolute), good, solution, problems)
 
 
-def _fitted(solution: Any, problems: Array, *, absolute: bool) -> Statistics:
-    spec, built = solution.own
-    u, a = solution.outcome.u[problems], solution.amplitudes[problems]
-    columns = built.problem.weighted_columns(u, problems, a)
+def _fitted(solution: Solution, problems: Array, *, absolute: bool) -> Statistics:
+    spec, unit = solution.own_spec, solution.spec.data.weight_unit
+    u, a, basis = solution.u[problems], solution.amplitudes[problems], spec.basis
+    columns = spec.problem.weighted_columns(u, problems, a)
     phi, d, free_a = columns
-    y_size = np.linalg.norm(np.linalg.norm(built.y[problems], axis=1), axis=1)
-    doubled = 2 if spec.complex_data else 1
-    basis = built.basis
+    y_size = np.linalg.norm(np.linalg.norm(spec.y[problems], axis=1), axis=1)
     found = uncertainty(
         phi, d, a, basis.columns, basis.parameters,
         free=(u > spec.names.lower) & (u < spec.names.upper),
         free_amplitudes=free_a,
         y_size=y_size,
-        n_data=spec.data.y.shape[1] * doubled,
+        n_data=spec.data.y.shape[1] * spec.parts,
         accuracy=accuracy_of(spec.model.derivative, phi.shape[2]),
         rank_tolerance=spec.rank_tolerance,
     )  # fmt: skip
-    values = spec.data.valid[problems] * doubled
-    whole = spec.linear.ridge == 0 and spec.linear.ridge_matrix is None
-    p = np.rint(found.influence).astype(int) if whole else found.influence
+    values = spec.data.valid[problems] * spec.parts
+    p = found.influence if spec.ridged else np.rint(found.influence).astype(int)
     dof = np.where(values - p > EPS * values, values - p, 0)
     with np.errstate(all="ignore"):
         per_dof = np.where(dof > 0, 1.0 / dof, np.nan)
         if solution.robust_weights is None:
-            variance = np.maximum(solution.rss[problems], (EPS * y_size) ** 2) * per_dof  # rounding at least
+            variance = np.maximum(solution.squares[problems], (EPS * y_size) ** 2) * per_dof  # rounding at least
             sigma = np.sqrt(variance)
-            variance = np.ones(len(problems)) if absolute else np.where(variance == 0, np.inf, variance)
+            known = np.full(len(problems), 1.0 / unit / unit)
+            variance = known if absolute else np.where(variance == 0, np.inf, variance)
         else:
-            sigma, variance, found = robust_variance(solution, problems, found, columns, values, per_dof)
-        sigma = np.ones(len(problems)) if absolute else sigma
+            sigma, variance, found = robust_variance(solution, spec, problems, found, columns, values, per_dof)
+        sigma = np.ones(len(problems)) if absolute else unit * sigma
     return _in_users_terms(solution, found, dof, p, sigma, variance)
 
 
 def _in_users_terms(
-    solution: Any, u: Uncertainty, dof: Array, p: Array, sigma: Array, variance: Array
+    solution: Solution, u: Uncertainty, dof: Array, p: Array, sigma: Array, variance: Array
 ) -> Statistics:
-    names, mixing, scale = solution.spec.names, solution.amplitude_map(), np.sqrt(variance)
+    """Covariances of the free parameters and mixed amplitudes as errors of the user's own."""
+    names, mixing, scale = solution.spec.names, solution.spec.amplitude_map(), np.sqrt(variance)
     t = names.matrix
     with np.errstate(all="ignore"):
         deviation = np.sqrt(np.einsum("bff->bf", u.nonlinear))
@@ -140,7 +140,7 @@ def _in_users_terms(
 
 def _followers(which: Array, t: Array) -> Array:
     """(b, P) parameters that follow one of the free parameters `which` (b, F)."""
-    return (which[:, None, :] & (t != 0)).any(axis=2)  # type: ignore[no-any-return]
+    return (which[:, None, :] & (t != 0)).any(axis=2)
 
 
 def _held_amplitudes(u: Uncertainty, mixing: Array) -> Array:
@@ -159,7 +159,7 @@ def _lost_amplitudes(u: Uncertainty, mixing: Array) -> Array:
     moves = (u.slopes / u.scale[:, None, None, :]) @ u.null[:, None]
     moves = np.where(u.undetermined[..., None], moves, 0.0)
     moved = np.abs(mixing @ moves) > NULL_PART * (np.abs(mixing) @ np.abs(moves))
-    return np.moveaxis(lost | moved.any(axis=3), 1, 2)  # type: ignore[no-any-return]
+    return np.moveaxis(lost | moved.any(axis=3), 1, 2)
 
 
 def _plain(mixing: Array) -> bool:
@@ -167,20 +167,10 @@ def _plain(mixing: Array) -> bool:
     return bool(((mixing != 0).sum(axis=1) == 1).all() and (mixing.sum(axis=1) == 1).all())
 
 
-def joined(values: Array, is_complex: bool) -> Array:
-    """Real parts, then imaginary parts along axis 1, as complex numbers; the parts keep their own NaN and infinity."""
-    if not is_complex:
-        return values
-    half = values.shape[1] // 2
-    out: Array = np.empty((len(values), half, *values.shape[2:]), dtype=complex)
-    out.real, out.imag = values[:, :half], values[:, half:]
-    return out
-
-
-def _spread_out(some: Statistics, good: Array, solution: Any, problems: Array) -> Statistics:
+def _spread_out(some: Statistics, good: Array, solution: Solution, problems: Array) -> Statistics:
     """The statistics of `good` (b,) among all problems; the others have NaN, and count what they would have fitted."""
-    values = solution.spec.data.valid[problems] * (2 if solution.spec.complex_data else 1)
-    nominal = solution.n_parameters[problems]
+    values = solution.spec.data.valid[problems] * solution.spec.parts
+    nominal = solution.spec.n_parameters[problems]
     wide = {f.name: _at(getattr(some, f.name), good) for f in fields(some) if f.name.startswith(("stderr", "sigma"))}
     u = Uncertainty(*(_at(getattr(some.uncertainty, f.name), good) for f in fields(some.uncertainty)))
     dof, p = np.maximum(values - nominal, 0).astype(some.dof.dtype), nominal.astype(some.parameters.dtype)

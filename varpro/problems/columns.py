@@ -1,16 +1,20 @@
 """Columns and derivative columns of a problem at its solution, as the statistics take them."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.fitting.basis import FitBasis
+
+if TYPE_CHECKING:
+    from varpro.problems.curves import CurveBasis
 
 WeightedColumns = tuple[Array, Array, Array]
 """phi (b, 1 or K, N', I') and d (b, 1 or K, N', M'), rows weighted, rows of a ridge below, columns that are pinned or
 on a bound for that right-hand side zero; free (b, K, I') bool, the amplitudes that are neither"""
 
 
-def shared_columns(basis: FitBasis, ridge: float, u: Array, problems: Array, a: Array) -> WeightedColumns:
+def shared_columns(basis: "CurveBasis", ridge: float, u: Array, problems: Array, a: Array) -> WeightedColumns:
     """Those of problems whose right-hand sides share them, every amplitude free."""
     phi, d = basis.basis(u, problems)[:, None], basis.jacobian(u, problems, fine=True)[:, None]
     if ridge > 0:

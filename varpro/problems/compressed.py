@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.fitting.basis import FitBasis
-from varpro.gauss_newton import NormalEquations, linearise
+from varpro.gauss_newton import NormalEquations
 from varpro.kernels.few_rows import few_rows
 from varpro.linalg.one_pool import one_blas_pool
 from varpro.linalg.projector import Factor
-from varpro.problems.columns import WeightedColumns, shared_columns, sums_of_squares
-from varpro.problems.general import fit_problem, half_square
+from varpro.problems.columns import sums_of_squares
+from varpro.problems.curves import CurveBasis, SharedColumns, fit_problem
 from varpro.problems.separable import Evaluation, SeparableProblem
 
 LEAVES_RANGE = (1e-13, 1e-10)
@@ -82,13 +81,13 @@ class Range:
 
 
 @dataclass
-class ManyProblem:
+class CompressedProblem(SharedColumns):
     """One problem with y (1, N, K), K large; evaluations live in the coordinates of Q."""
 
-    basis: FitBasis
+    basis: CurveBasis
     y: Array
-    ridge: float = 0.0
-    rank_tolerance: float | None = None
+    ridge: float = 0.0  # type: ignore[misc]
+    rank_tolerance: float | None = None  # type: ignore[misc]
     kaufman: bool = False
     cost_tolerance: float = 0.0
     kind = "compressed"
@@ -126,19 +125,20 @@ class ManyProblem:
         small = self._compressed(phi, d)
         if current.residual.shape[1] != len(self.range.q):
             current = small.evaluate(current.w, current.problems)
-        return linearise(small, current)
+        return small.linearise(current)
 
     @property
     def numbers(self) -> int:
         """Phi and D."""
         return self.y.shape[1] * (self.basis.n_columns + len(self.basis.columns))
 
-    def size(self, problems: Array) -> Array:
-        """(1,) 1/2 ||y||^2, weighted."""
-        return half_square(self.y)
+    @property
+    def weighted(self) -> Array:
+        """Y (1, N, K)"""
+        return self.y
 
     @one_blas_pool()
-    def amplitudes(self, found: Array, u: Array) -> Array:
+    def amplitudes(self, found: Array | None, u: Array) -> Array:
         """A (1, I, K) of all right-hand sides at u (1, F): the search goes without them."""
         if not np.isfinite(u).all():
             return np.full((1, self.basis.n_columns, self.y.shape[2]), np.nan)
@@ -147,14 +147,6 @@ class ManyProblem:
         small = self._compressed(phi, d)
         return self.range.coefficients(small.evaluate(u, np.zeros(1, dtype=int)).factor)
 
-    def weighted_columns(self, u: Array, problems: Array, a: Array) -> WeightedColumns:
-        """See columns.WeightedColumns."""
-        return shared_columns(self.basis, self.ridge, u, problems, a)
-
-    def own_columns(self, columns: Array, problems: Array) -> Array:
-        """(b, N', J): all right-hand sides share them."""
-        return columns
-
     @one_blas_pool()
     def squares(self, cost: Array, u: Array, a: Array) -> Array:
         """(1,) residual sum of squares; that of the search is a difference of sums, good to eps ||Y||^2 only."""
@@ -162,10 +154,6 @@ class ManyProblem:
             return np.full(1, np.nan)
         phi, _ = self._columns(u, np.zeros(1, dtype=int))
         return np.array([sums_of_squares(self.y[0], phi, a[0])])
-
-    def renew(self, current: Evaluation) -> Evaluation:
-        """Fixed data."""
-        return current
 
     def _columns(self, w: Array, problems: Array) -> tuple[Array, Array]:
         """Phi (N, I) and D (N, M)."""

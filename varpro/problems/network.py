@@ -224,6 +224,10 @@ class WholeNetwork:
         self.products += 1
         return self.contract(evaluation, weights) / self.rows
 
+    def linearise(self, current: NetworkEvaluation) -> "MatrixFree":
+        """Products with the Gauss-Newton matrix, which is never made."""
+        return linearise_network(self, current)
+
     def size(self, problems: Array) -> Array:
         """1/2 ||Y||^2 / rows of the present sample, (1,)."""
         y = self.y[self.order[: self.rows]]

@@ -11,9 +11,20 @@ from typing import Protocol
 
 import numpy as np
 
-from varpro.arrays import Array, beside, to_host
+from varpro.arrays import Array, beside, namespace, to_host
 from varpro.errors import ShapeError
+from varpro.gauss_newton import (
+    DIAGONAL_FLOOR,
+    NormalEquations,
+    keep_unseen,
+    natural_scales,
+    scaling,
+    sum_by_parameter,
+)
+from varpro.kernels import gauss_newton as kernel
+from varpro.kernels import jacobian_products
 from varpro.linalg.projector import Factor, factor
+from varpro.linalg.truncation import NEGLIGIBLE, Triplets, cotangent, with_ridge_rows
 
 
 class Basis(Protocol):
@@ -68,11 +79,6 @@ class Evaluation:
         return self.factor.rank
 
 
-DIAGONAL_FLOOR = 1e-8
-"""Floor under diag(H) of a network, relative to its maximum: pixels that hardly ever light up would be sent far away.
-The parameters of a fit differ in their units, so nothing can be said of one from another: it has none."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class SeparableProblem:
     """A bound basis with its right-hand sides; what the search loop sees."""
@@ -112,6 +118,49 @@ class SeparableProblem:
         """1/2 ||Y||_F^2 of problems, (b,)."""
         y = self.y if len(problems) == len(self.y) else self.y[beside(problems, self.y)]
         return to_host(0.5 * np.einsum("bnk,bnk->b", y, y))
+
+    def linearise(self, current: Evaluation) -> NormalEquations:
+        """Assemble H and g of the problems of an evaluation from the compressed Jacobian of their bases.
+
+        With a ridge, factor, A and R are those of the augmented problem and the same formulas hold.  Where the factor
+        has left out singular values that are not zero the gradient is that of the truncated functional
+        (linalg.truncation), H the Gauss-Newton matrix as if they were zero.
+        """
+        model = self.model
+        tf32 = self.gn_precision == "tf32"
+        d = model.jacobian(current.w, current.problems, "float32" if tf32 else self.gn_precision)
+        z, products = jacobian_products.products(d, current.factor.u, current.residual)
+        aat = current.a @ current.a.mT
+        inverse_gram = None if self.kaufman else current.factor.inverse_gram
+        h = kernel.normal_matrix(d, z, aat, inverse_gram, products, model.columns, u=current.factor.u, tf32=tf32)
+        gradient = -np.einsum("bmk,bmk->bm", products, current.a[:, model.columns])
+        cut = np.flatnonzero(current.factor.left_out > NEGLIGIBLE)
+        if len(cut):
+            gradient[cut] = self._truncated_gradient(current, d, cut)
+        if model.parameters is not None:
+            h, gradient = sum_by_parameter(h, gradient, model.parameters, current.w.shape[1])
+        natural = None
+        if self.column_scales:
+            assert current.squares is not None
+            assert model.parameters is not None
+            squares = np.einsum("bnm,bnm->bm", d, d)
+            natural = natural_scales(current.squares, squares, model.columns, model.parameters, current.w.shape[1])
+            keep_unseen(h, squares * np.einsum("bii->bi", aat)[:, model.columns], model.parameters)
+        diagonal = scaling(np.diagonal(h, axis1=1, axis2=2), self.diagonal_floor)
+        return NormalEquations(h, gradient, diagonal, natural, self.gn_precision != "float64")
+
+    def _truncated_gradient(self, current: Evaluation, d: Array, cut: Array) -> Array:
+        """(len(cut), M) gradient by pairs of the problems numbered `cut` in an evaluation, truncated where it matters.
+        """
+        problems = current.problems[cut]
+        phi = self.model.basis(current.w[cut], problems)
+        xp, rows = namespace(phi), []
+        for b, one, number in zip(cut, phi, problems, strict=True):
+            whole, y = with_ridge_rows(one, self.ridge, self.y[number])
+            w = cotangent(Triplets.of(whole, int(current.factor.rank[b])), y)[: len(one), self.model.columns]
+            rows.append(-xp.einsum("nm,nm->m", d[b], w))
+        stacked: Array = xp.stack(rows)
+        return stacked
 
     def renew(self, current: Evaluation) -> Evaluation:
         """Fixed data: nothing to draw afresh between iterations."""

@@ -16,15 +16,14 @@ from typing import NamedTuple
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.fitting.basis import FitBasis
-from varpro.gauss_newton import NormalEquations, keep_unseen, natural_scales, scaling
+from varpro.gauss_newton import NormalEquations, keep_unseen, natural_scales, scaling, sum_by_parameter
 from varpro.kernels import gauss_newton as kernel
 from varpro.kernels import jacobian_products
 from varpro.linalg.projector import factor
 from varpro.linalg.truncation import NEGLIGIBLE, Triplets, cotangent, residual_slopes
 from varpro.problems.bounded_amplitudes import bounded_solutions
 from varpro.problems.columns import WeightedColumns
-from varpro.problems.general import half_square
+from varpro.problems.curves import CurveBasis, half_square
 from varpro.problems.separable import size_of_terms
 
 
@@ -78,7 +77,7 @@ class SeparateEvaluation:
 class SeparateProblem:
     """B problems; y (B, N, K) with weights multiplied in; weights (1 or B, N, K) or None are those of the columns."""
 
-    basis: FitBasis
+    basis: CurveBasis
     y: Array
     weights: Array | None
     pinned: bool
@@ -90,6 +89,7 @@ class SeparateProblem:
     rank_tolerance: float | None = None
     kind = "separate"
     compiled = None
+    ridge = 0.0
 
     @property
     def _bounded(self) -> bool:
@@ -152,10 +152,7 @@ class SeparateProblem:
             w = self._cotangent(current, int(one), int(right))
             each[one, right] = -np.einsum("nm,nm->m", d[one * k + right], w[:, columns])
         gradient = each.sum(axis=1)
-        incidence = np.zeros((len(columns), current.w.shape[1]))
-        incidence[np.arange(len(columns)), parameters] = 1.0
-        full = np.tril(h) + np.tril(h, -1).mT
-        h, gradient = incidence.T @ full @ incidence, gradient @ incidence
+        h, gradient = sum_by_parameter(h, gradient, parameters, current.w.shape[1])
         phi_squares = current.squares.reshape(-1, n_columns)
         squares = np.einsum("bnm,bnm->bm", d, d)
         natural = natural_scales(phi_squares, squares, columns, parameters, current.w.shape[1])
@@ -176,8 +173,9 @@ class SeparateProblem:
         """(b,) 1/2 ||y||^2, weighted."""
         return half_square(self.y[problems])
 
-    def amplitudes(self, found: Array, u: Array) -> Array:
+    def amplitudes(self, found: Array | None, u: Array) -> Array:
         """As found."""
+        assert found is not None
         return found
 
     def weighted_columns(self, u: Array, problems: Array, a: Array) -> WeightedColumns:

@@ -3,16 +3,15 @@
 A problem whose basis is not finite or not of full rank goes, for that evaluation, to the truncated factorisation.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.fitting.basis import FitBasis
-from varpro.gauss_newton import NormalEquations, scaling
+from varpro.gauss_newton import NormalEquations, scaling, symmetric
 from varpro.kernels import small_fits
-from varpro.problems.general import GeneralProblem, SharedColumns, half_square
+from varpro.problems.curves import CurveBasis, SharedColumns
+from varpro.problems.general import GeneralProblem
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class SmallEvaluation:
 class SmallProblem(SharedColumns):
     """B problems; y (B, N, K).  `general` is the same by orthogonal factorisation."""
 
-    basis: FitBasis
+    basis: CurveBasis
     general: GeneralProblem
     """with weights multiplied into y"""
     y: Array
@@ -47,7 +46,8 @@ class SmallProblem(SharedColumns):
     program: Array | None
     """columns of a compiled model; None where the model is called"""
     pairs: small_fits.Pairs
-    options: dict[str, Any] = field(default_factory=dict)
+    weights: Array | None
+    """(1 or B, N) that the kernel multiplies in; None where they are in the columns, or there are none"""
     kind = "small"
 
     @classmethod
@@ -57,24 +57,35 @@ class SmallProblem(SharedColumns):
         raw : y before the weights.
         """
         basis, inner = general.basis, general.inner
-        own = basis.model.program if basis.plain and basis.names.plain else None
-        program = None if own is None else small_fits.encode(own)
-        pairs = small_fits.Pairs(basis.columns, basis.parameters)
-        options: dict[str, Any] = {"ridge": inner.ridge, "kaufman": inner.kaufman}
-        if program is not None:
-            options["weights"] = basis.weights
-        return cls(basis, general, inner.y if program is None else raw, program, pairs, options)
+        program, pairs = basis.program, small_fits.Pairs(basis.columns, basis.parameters)
+        if program is None:
+            return cls(basis, general, inner.y, None, pairs, None)
+        return cls(basis, general, raw, program, pairs, basis.weights)
 
     @property
     def compiled(self) -> "SmallProblem | None":
         """Itself, unless a step has bounds to keep, or the parameters are too many for the kernel."""
-        names = self.basis.names
-        return None if names.bounded or names.n_free > small_fits.MOST_PARAMETERS else self
+        return None if self.basis.bounded or self.basis.n_free > small_fits.MOST_PARAMETERS else self
 
     @property
     def ridge(self) -> float:
         """mu"""
         return self.general.ridge
+
+    @property
+    def kaufman(self) -> bool:
+        """The term in range(Phi) is left out of H"""
+        return self.general.inner.kaufman
+
+    @property
+    def rank_tolerance(self) -> float | None:
+        """As the projector takes it"""
+        return self.general.rank_tolerance
+
+    @property
+    def weighted(self) -> Array:
+        """Y (B, N, K)"""
+        return self.general.weighted
 
     @property
     def numbers(self) -> int:
@@ -92,15 +103,18 @@ class SmallProblem(SharedColumns):
         y, count = self.y, len(w)
         if self.program is not None:
             grid, own = self.basis.grid, self.basis.w(w, problems)
-            out = small_fits.from_program(self.program, grid, own, y, problems, self.pairs, **self.options)
+            out = small_fits.from_program(
+                self.program, grid, own, y, problems, self.pairs,
+                weights=self.weights, ridge=self.ridge, kaufman=self.kaufman,
+            )  # fmt: skip
             phi = np.empty((count, 0, 0))
         elif self.ahead:
             phi, d = self.basis.both(w, problems)
-            out = small_fits.from_arrays(phi, d, y, problems, self.pairs, w.shape[1], **self.options)
+            out = self._from_arrays(phi, d, problems, w.shape[1])
             phi = np.empty((count, 0, 0))
         else:
             phi = self.basis.basis(w, problems)
-            out = small_fits.from_arrays(phi, None, y, problems, self.pairs, w.shape[1], **self.options)
+            out = self._from_arrays(phi, None, problems, w.shape[1])
         rank = np.full(count, out.a.shape[1])
         hard = ~np.isfinite(out.condition)
         if hard.any():
@@ -118,8 +132,7 @@ class SmallProblem(SharedColumns):
         h, gradient, natural = current.h, current.gradient, current.natural
         if not self.ahead:
             d = self.basis.jacobian(current.w, current.problems)
-            size = current.w.shape[1]
-            out = small_fits.from_arrays(current.phi, d, self.y, current.problems, self.pairs, size, **self.options)
+            out = self._from_arrays(current.phi, d, current.problems, current.w.shape[1])
             hard = ~np.isfinite(out.condition)
             if hard.any():
                 slow = self.general.evaluate(current.w[hard], current.problems[hard])
@@ -127,9 +140,10 @@ class SmallProblem(SharedColumns):
             h, gradient, natural = out.h, out.gradient, out.natural
         return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2), 0.0), natural)
 
-    def size(self, problems: Array) -> Array:
-        """(b,) 1/2 ||y||^2, weighted."""
-        return half_square(self.general.inner.y[problems])
+    def _from_arrays(self, phi: Array, d: Array | None, problems: Array, n_parameters: int) -> small_fits.SmallFits:
+        return small_fits.from_arrays(
+            phi, d, self.y, problems, self.pairs, n_parameters, ridge=self.ridge, kaufman=self.kaufman
+        )
 
 
 def _nothing(count: int) -> tuple[Array, Array, Array]:
@@ -139,7 +153,7 @@ def _nothing(count: int) -> tuple[Array, Array, Array]:
 def _replace(out: small_fits.SmallFits, hard: Array, part: NormalEquations) -> None:
     """H, g and natural scales of problems `hard` (b,) by the orthogonal route; those that are not finite get ones that
     no step is made with."""
-    out.h[hard] = np.tril(part.h) + np.tril(part.h, -1).mT
+    out.h[hard] = symmetric(part.h)
     out.gradient[hard] = part.gradient
     assert part.natural is not None
     out.natural[hard] = part.natural

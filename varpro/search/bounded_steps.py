@@ -6,12 +6,14 @@ afterwards.  Bertsekas, SIAM J. Control Optim. 20 (1982) 221-246.
 """
 
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.gauss_newton import NormalEquations, Step
+from varpro.gauss_newton import NormalEquations, Step, symmetric
 from varpro.linalg.damped import damped_step
+from varpro.problems.interface import Evaluated, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class BoundedEquations:
     def _held(self) -> Array:
         outward_low = (self.w <= self.lower) & (self.full_gradient > 0)
         outward_high = (self.w >= self.upper) & (self.full_gradient < 0)
-        return outward_low | outward_high  # type: ignore[no-any-return]
+        return outward_low | outward_high
 
     def solve(self, damping: Array) -> Step:
         """The damped step that stays in the box, (b, P)."""
@@ -69,8 +71,43 @@ class BoundedEquations:
         return np.where(fixed, held, step), solved
 
 
+Kind = TypeVar("Kind", bound=Evaluated)
+
+
+class NormalProblem(Problem[Kind], Protocol[Kind]):
+    """A problem whose linearisation is a matrix H."""
+
+    def linearise(self, current: Kind) -> NormalEquations: ...
+
+
+@dataclass(frozen=True)
+class InBox(Generic[Kind]):
+    """A problem whose steps stay within lower, upper (P,)."""
+
+    problem: NormalProblem[Kind]
+    lower: Array
+    upper: Array
+
+    def evaluate(self, w: Array, problems: Array) -> Kind:
+        """As without bounds."""
+        return self.problem.evaluate(w, problems)
+
+    def linearise(self, current: Kind) -> BoundedEquations:
+        """The normal equations with the bounds."""
+        return inside(self.problem.linearise(current), current.w, self.lower, self.upper)
+
+    def renew(self, current: Kind) -> Kind:
+        """As without bounds."""
+        return self.problem.renew(current)
+
+    def size(self, problems: Array) -> Array:
+        """As without bounds."""
+        return self.problem.size(problems)
+
+
 def inside(model: NormalEquations, w: Array, lower: Array, upper: Array) -> BoundedEquations:
     """Normal equations at w (b, P) with bounds (P,)."""
-    h = np.tril(model.h) + np.tril(model.h, -1).mT
     wide = [np.broadcast_to(bound, w.shape) for bound in (lower, upper)]
-    return BoundedEquations(h, model.gradient, model.diagonal, w, wide[0], wide[1], model.natural)
+    return BoundedEquations(
+        symmetric(model.h), model.gradient, model.diagonal, w, wide[0], wide[1], model.natural
+    )

@@ -4,8 +4,7 @@ The decisions are those of search.loop, by the same code; what this saves is the
 costs more than the arithmetic of a curve.
 """
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,63 +13,97 @@ from varpro.kernels import small_fits
 from varpro.kernels.search import Rules
 from varpro.kernels.small_fits import States
 from varpro.problems.small import SmallProblem
-from varpro.result import IterationRecord
-from varpro.search.termination import rules_of
+from varpro.result import IterationRecord, SearchResult
+from varpro.search.loop import Observer
 
-Observer = Callable[[IterationRecord], None] | None
 RECORDED = ("status", "cost", "used_damping", "gain", "accepted", "iterations")
 
 
-def search_compiled(
-    small: SmallProblem, spec: Any, u0: Array, problems: Array, out: Any, observe: Observer, keep_history: bool
-) -> tuple[Array, list[IterationRecord]]:
-    """Search problems (b,) from u0 (b, F) and store what is found in `out`.
+@dataclass(frozen=True, slots=True)
+class CompiledEvaluation:
+    """What compiled code leaves of the evaluation of b problems at the end of their search."""
 
-    Returns the records, and the problems left to the truncated factorisation: the basis was not of full rank somewhere.
+    problems: Array
+    a: Array
+    """(b, I, K)"""
+    rank: Array
+    """(b,)"""
+
+
+CompiledResult = SearchResult[CompiledEvaluation]
+
+
+def search_compiled(
+    small: SmallProblem,
+    u0: Array,
+    problems: Array,
+    rules: Rules,
+    observe: Observer | None = None,
+    keep_history: bool = False,
+) -> tuple[CompiledResult, Array]:
+    """Search problems (b,) from u0 (b, F).
+
+    Returns what was found, and the problems that are not in it, for the basis was not of full rank somewhere: they are
+    left to the truncated factorisation.
     """
     states = States(u0, small.basis.n_columns, small.y.shape[2])
-    records = _run(small, spec, problems, states, observe, keep_history)
-    left = store_states(states, problems, small.basis.n_columns, out)
-    return left, [] if len(left) else records
+    records = _run(small, problems, states, rules, observe, keep_history)
+    return found_by(states, problems, records)
 
 
-def store_states(states: States, problems: Array, n_columns: int, out: Any) -> Array:
-    """Store what was found for problems (b,) in `out`; returns those left to the truncated factorisation."""
-    numbers = states.numbers
+def found_by(states: States, problems: Array, records: list[IterationRecord]) -> tuple[CompiledResult, Array]:
+    """What states (b,) say of problems (b,), and those left to the truncated factorisation, whose records are not told.
+    """
+    numbers, n_columns = states.numbers, states.n_columns
     done = numbers["status"] != small_fits.BEYOND
-    here: Any = problems[done]
-    rows = slice(None) if done.all() else done
-    if len(here) == len(out.cost):
-        here = slice(None)  # views in place of copies
-    out.u[here], out.a[here], out.cost[here] = states.w[rows], states.a[rows], numbers["cost"][rows]
-    out.status[here] = numbers["status"][rows].astype(int)
-    out.iterations[here], out.evaluations[here] = numbers["iterations"][rows], numbers["evaluations"][rows]
-    out.rank[here] = n_columns
-    return problems[~done]
+    whole = bool(done.all())
+    rows = slice(None) if whole else done
+    here = problems if whole else problems[done]
+    end = CompiledEvaluation(here, states.a[rows].copy(), np.full(len(here), n_columns))
+    found = SearchResult(
+        w=states.w[rows].copy(),
+        cost=numbers["cost"][rows].copy(),
+        status=numbers["status"][rows].astype(int),
+        iterations=numbers["iterations"][rows].astype(int),
+        evaluations=numbers["evaluations"][rows].astype(int),
+        evaluation=end,
+        history=records if whole else [],
+    )
+    return found, problems[:0] if whole else problems[~done]
 
 
 def _run(
-    small: SmallProblem, spec: Any, problems: Array, states: States, observe: Observer, keep_history: bool
+    small: SmallProblem,
+    problems: Array,
+    states: States,
+    rules: Rules,
+    observe: Observer | None,
+    keep_history: bool,
 ) -> list[IterationRecord]:
     """Evaluate where the states ask for it until none runs; a ready model by itself, unless each trial is told."""
-    rules = rules_of(spec.damping, spec.termination)
     if small.program is not None and observe is None:
-        most = 20 * spec.termination.max_iterations if keep_history and len(problems) == 1 else 0
-        grid = small.basis.grid
+        most = 20 * int(rules.max_iterations) if keep_history and len(problems) == 1 else 0
         log = small_fits.search_program(
-            small.program, grid, small.y, problems, small.pairs, states, rules, n_logged=most, **small.options
-        )
+            small.program, small.basis.grid, small.y, problems, small.pairs, states, rules, n_logged=most,
+            weights=small.weights, ridge=small.ridge, kaufman=small.kaufman,
+        )  # fmt: skip
         return _records(log, problems[:1], states)
-    with np.errstate(all="ignore"):  # what is not finite is told by the status
+    with np.errstate(all="ignore"):  # the status says which problems are not finite
         return _step_by_step(small, problems, states, rules, observe, keep_history)
 
 
 def _step_by_step(
-    small: SmallProblem, problems: Array, states: States, rules: Rules, observe: Observer, keep_history: bool
+    small: SmallProblem,
+    problems: Array,
+    states: States,
+    rules: Rules,
+    observe: Observer | None,
+    keep_history: bool,
 ) -> list[IterationRecord]:
     """The model evaluated by its own function; a step of all problems a call of the kernel."""
     inner, tail = small.general.inner, states.tail
-    evaluate, rows, status = _evaluator(small, problems), np.arange(len(problems)), states.status
+    direct = small.basis.direct(int(problems[0])) if len(problems) == 1 else None
+    evaluate, rows, status = direct or small.basis.both, np.arange(len(problems)), states.status
     recording, told, kept, first = keep_history or observe is not None, list[Array](), list[Array](), True
     here, whole = problems, True
     while len(rows):
@@ -82,8 +115,9 @@ def _step_by_step(
         if recording and not first:
             kept.append(tail[rows])
             told.append(here)
-            for record in _records(small_fits.named(kept[-1]), here, states) if observe is not None else ():
-                observe(record)  # type: ignore[misc]
+            if observe is not None:
+                for record in _records(small_fits.named(kept[-1]), here, states):
+                    observe(record)
         first = False
         running = status[rows] == 0
         if not running.all():
@@ -92,31 +126,6 @@ def _step_by_step(
     if not kept or not keep_history:
         return []
     return _records(small_fits.named(np.concatenate(kept)), np.concatenate(told), states)
-
-
-def _evaluator(small: SmallProblem, problems: Array) -> Callable[[Array, Array], tuple[Array, Array]]:
-    """Phi and D of problems at w; for one problem whose functions give them as they are, nothing stands between."""
-    basis, model = small.basis, small.basis.model
-    function, columns = model.function, model.columns_function
-    direct = basis.plain and basis.names.plain and basis.weights is None and not basis.complex_w
-    if len(problems) > 1 or not direct or columns is None:
-        return basis.both
-    t = model.t[problems[0]] if model.own_t else model.t
-    shape, pairs = model.shape, (model.shape[0], len(model.pairs))
-
-    tried = [model.tried]  # the first call, if the search begins where the model was tried
-
-    def evaluate(w: Array, here: Array) -> tuple[Array, Array]:
-        first = tried.pop() if tried else None
-        if first is not None and np.array_equal(first[0], w[0]):
-            return first[1][None], first[2][None]
-        v = w[0].copy()  # the function may keep it
-        phi, d = np.asarray(function(t, v), dtype=np.float64), np.asarray(columns(t, v), dtype=np.float64)
-        if phi.shape != shape or d.shape != pairs:
-            return basis.basis(w, here), basis.jacobian(w, here)  # which says what is wrong
-        return phi[None], d[None]
-
-    return evaluate
 
 
 def _records(numbers: Array, problems: Array, states: States) -> list[IterationRecord]:

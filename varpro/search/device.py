@@ -4,7 +4,6 @@ The states are those of kernels.small_fits, row by row; they travel to the devic
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,8 +13,9 @@ from varpro.kernels import on_device
 from varpro.kernels.search import N_NUMBERS, Rules
 from varpro.kernels.small_fits import GRAM_LIMIT, States
 from varpro.problems.small import SmallProblem
-from varpro.search.compiled import store_states
-from varpro.search.termination import rules_of
+from varpro.search.compiled import CompiledResult, found_by
+from varpro.search.damping import DampingRule
+from varpro.search.termination import Termination, rules_of
 
 SHARE_OF_FREE = 0.7
 """Of the free memory: the user's function makes arrays of its own."""
@@ -40,7 +40,7 @@ class DeviceSearch:
         """Problems at a time.  Raises BackendError where not one fits."""
         n, k = small.y.shape[1:]
         item = 4 if self.single else 8
-        own = 3 if small.basis.model.own_t or small.options.get("weights") is not None else 1
+        own = 3 if small.basis.model.own_t or small.weights is not None else 1
         each = n * (k + own) * item + 8 * n_states
         if small.program is None:
             each += 3 * 8 * n * (small.basis.n_columns + len(small.basis.columns))
@@ -52,21 +52,23 @@ class DeviceSearch:
             )
         return most
 
-    def search(self, small: SmallProblem, spec: Any, u0: Array, problems: Array, out: Any) -> Array:
-        """Search problems (b,) from u0 (b, F) and store what is found; returns those left to the orthogonal route."""
+    def search(
+        self, small: SmallProblem, u0: Array, problems: Array, damping: DampingRule, termination: Termination
+    ) -> tuple[CompiledResult, Array]:
+        """Search problems (b,) from u0 (b, F): what is found, and the problems left to the orthogonal route."""
         states = States(u0, small.basis.n_columns, small.y.shape[2])
         rows = self.device.put(states.rows)
-        rules = rules_of(spec.damping, spec.termination, condition_limit=GRAM_LIMIT)
+        rules = rules_of(damping, termination, condition_limit=GRAM_LIMIT)
         if small.program is not None:
             self._ready(small, rows, rules, problems)
         else:
             self._called(small, rows, rules, problems, states)
         states.rows[:] = to_host(rows)
-        return store_states(states, problems, small.basis.n_columns, out)
+        return found_by(states, problems, [])
 
     def _ready(self, small: SmallProblem, rows: Array, rules: Rules, problems: Array) -> None:
         dtype = np.float32 if self.single else np.float64
-        weights = small.options.get("weights")
+        weights = small.weights
         t = small.basis.grid if len(small.basis.grid) == 1 else small.basis.grid[problems]
         if weights is not None:
             weights = self.device.put((weights if len(weights) == 1 else weights[problems]).astype(dtype))
@@ -74,8 +76,8 @@ class DeviceSearch:
         put = self.device.put
         on_device.small_searches(
             put(small.program), put(t), put(small.y[problems].astype(dtype)), weights, put(small.pairs.columns),
-            put(small.pairs.parameters), rows, rules.by_name(), small.basis.names.n_free, ridge=small.options["ridge"],
-            kaufman=small.options["kaufman"], arithmetic=self.arithmetic,
+            put(small.pairs.parameters), rows, rules.by_name(), small.basis.n_free, ridge=small.ridge,
+            kaufman=small.kaufman, arithmetic=self.arithmetic,
         )  # fmt: skip
 
     def _called(self, small: SmallProblem, rows: Array, rules: Rules, problems: Array, states: States) -> None:
@@ -105,32 +107,15 @@ class DeviceSearch:
                 phi, d = (xp.where(own > 0, a * own, 0.0) for a in (phi, d))  # left out: 0, whatever the column is
             on_device.small_advance(
                 phi, d, y, here, columns, parameters, rows, rules.by_name(), n_parameters,
-                ridge=small.options["ridge"], kaufman=small.options["kaufman"],
+                ridge=small.ridge, kaufman=small.kaufman,
             )  # fmt: skip
             running = running[to_host(rows[here, end]) == 0]  # status comes first
 
-    def _checked(self, result: Any, wanted: tuple[int, ...], what: str) -> Any:
+    def _checked(self, result: Array, wanted: tuple[int, ...], what: str) -> Array:
         if not hasattr(result, "device") or tuple(result.shape) != wanted:
             raise ShapeError(
                 f"{what} returned {type(result).__name__} of shape {getattr(result, 'shape', None)} for arrays on the "
                 f"device; it must return a CuPy array of shape {wanted}"
             )
-        return self.device.xp.ascontiguousarray(result, dtype=np.float64)
-
-
-def require_device_form(built: Any, spec: Any) -> SmallProblem:
-    """The form that a device searches.  Raises BackendError, which says what stands in the way."""
-    model = spec.model
-    reasons = {
-        "bounds on parameters": spec.names.bounded,
-        "a bounded, constrained or fixed linear part, a robust loss, weights of single right-hand sides, a rank "
-        "tolerance, or so many columns, right-hand sides or parameters": built.problem.compiled is None,
-        "complex, fixed or tied parameters, or a ridge matrix": not built.basis.plain,
-        "a model without derivative=(pairs, columns)": model.derivative != "analytic",
-        "a function that does not take all problems at once, t (b, N) and w (P, b, 1)": not model.together
-        and len(spec.data.y) > 1,
-    }
-    for reason, holds in reasons.items():
-        if holds:
-            raise BackendError(f"backend 'cuda' cannot fit with {reason}; use backend='cpu'")
-    return built.problem.compiled  # type: ignore[no-any-return]
+        made: Array = self.device.xp.ascontiguousarray(result, dtype=np.float64)
+        return made

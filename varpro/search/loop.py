@@ -8,63 +8,26 @@ accepted, how a step is damped and when a search ends is decided by kernels.sear
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from varpro.arrays import Array, choose, join, namespace, scatter, take, to_host
+from varpro.arrays import Array, changed, choose, join, namespace, scatter, take, to_host
 from varpro.gauss_newton import Step
 from varpro.kernels.search import Decision, Rules, asking
+from varpro.problems.interface import Evaluated, Linearisation, Problem
 from varpro.result import IterationRecord, SearchResult
 from varpro.search.damping import DampingRule
 from varpro.search.termination import Termination, rules_of
 
-
-class Linearisation(Protocol):
-    """A quadratic model of the cost around an evaluation."""
-
-    @property
-    def gradient(self) -> Array:
-        """(b, P)"""
-
-    @property
-    def diagonal(self) -> Array:
-        """(b, P) scaling of the damping"""
-
-    @property
-    def natural(self) -> Array | None:
-        """(b, P) the change of each parameter that changes its columns by their own size; None where not known"""
-
-    @property
-    def curvature(self) -> Array:
-        """(b, P) diag H; infinite where a bound holds a parameter"""
-
-    def solve(self, damping: Array) -> Step:
-        """The damped step for damping (b,)."""
-
-
-class Problem(Protocol):
-    """Where a cost comes from; `renew` may draw fresh data between iterations.
-
-    An evaluation holds problems, w, cost and rank, and terms: 1/2 (sum_j ||phi_j|| ||a_j||)^2, or 0 where not known.
-    """
-
-    def evaluate(self, w: Array, problems: Array) -> Any: ...
-
-    def renew(self, current: Any) -> Any: ...
-
-    def size(self, problems: Array) -> Array:
-        """(b,) 1/2 ||Y||^2, in the units of the cost."""
-
-
+Found = TypeVar("Found", bound=Evaluated)
 Observer = Callable[[IterationRecord], None]
 Box = tuple[Array, Array]
 
 
 def search(
-    problem: Problem,
+    problem: Problem[Found],
     w0: Array,
-    linearise: Callable[[Any, Any], Any],
     *,
     damping: DampingRule,
     termination: Termination,
@@ -73,10 +36,10 @@ def search(
     problems: Array | None = None,
     box: Box | None = None,
     decision: Decision | None = None,
-) -> SearchResult:
+) -> SearchResult[Found]:
     """Minimise B costs from w0 (B, P) float64; the best iterate of each is kept.
 
-    linearise(problem, evaluation) -> Linearisation.  observe is called with every trial of every problem.
+    observe is called with every trial of every problem.
     keep_history : False leaves the records out of the result; one record per trial adds up for a million problems.
     problems : their numbers (B,), ascending, in a problem that holds more; 0, 1, ..., B - 1 by default.
     box : lower and upper (P,), which the steps respect but for their rounding.
@@ -86,18 +49,20 @@ def search(
     rules, decide = rules_of(damping, termination), decision or Decision()
     current = problem.evaluate(namespace(w0).array(w0, dtype=np.float64), numbers)
     state = _State(current, decide.begin(rules, current.cost, current.terms, problem.size(numbers)))
-    model: Any = None
-    finished: list[_State] = []
+    model: Linearisation | None = None
+    finished: list[_State[Found]] = []
     history: list[IterationRecord] = []
     while True:
         if not state.running.any():
             return _result([*finished, state], history)
-        state, model, _ = _part(state, finished, model, None)
-        model = _linearise(problem, linearise, state, model, rules.diagonal_memory)
+        running = _leave_finished(state, finished)
+        state, model = take(running, state), None if model is None else take(running, model)
+        model = _linearise(problem, state, model, rules.diagonal_memory)
         step = _step(decide, rules, state, model)
         if not state.running.any():
             return _result([*finished, state], history)
-        state, model, step = _part(state, finished, model, step)
+        running = _leave_finished(state, finished)
+        state, model, step = take(running, state), take(running, model), take(running, step)
         w = state.current.w + step.delta
         trial = problem.evaluate(w if box is None else np.clip(w, *box), state.current.problems)
         decide.judge(rules, state.numbers, trial.cost, trial.terms)
@@ -105,75 +70,77 @@ def search(
         if keep_history or observe is not None:
             records = _records(state)
             history.extend(records if keep_history else ())
-            for record in records if observe is not None else ():
-                observe(record)  # type: ignore[misc]
+            if observe is not None:
+                for record in records:
+                    observe(record)
         if (state.fresh & state.running).any():
             state = replace(state, current=problem.renew(state.current))
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
+class _State(Generic[Found]):
     """The problems still in the batch; both lead with their number b."""
 
-    current: Any
+    current: Found
     numbers: Array
     """(b,) of kernels.search.NUMBERS"""
 
     @property
     def fresh(self) -> Array:
         """(b,) The iterate has moved and needs a new linearisation; after a rejected step the old one serves again."""
-        return self.numbers["fresh"] != 0  # type: ignore[no-any-return]
+        return self.numbers["fresh"] != 0
 
     @property
     def running(self) -> Array:
         """(b,)"""
-        return self.numbers["status"] == 0  # type: ignore[no-any-return]
+        return self.numbers["status"] == 0
 
 
-def _part(state: _State, finished: list[_State], model: Any, step: Any) -> tuple[_State, Any, Any]:
-    """The problems that still run, of which there are some; the others are put with those that have finished."""
+def _leave_finished(state: _State[Found], finished: list[_State[Found]]) -> Array:
+    """(b,) which problems still run; the others are put with those that have finished."""
     running = state.running
-    if running.all():
-        return state, model, step
-    finished.append(take(~running, state))
-    return take(running, state), take(running, model), take(running, step)
+    if not running.all():
+        finished.append(take(~running, state))
+    return running
 
 
 def _linearise(
-    problem: Problem, linearise: Callable[[Any, Any], Any], state: _State, model: Any, memory: float
-) -> Any:
+    problem: Problem[Found], state: _State[Found], model: Linearisation | None, memory: float
+) -> Linearisation:
     """A new quadratic model for the problems that have moved; its scaling remembers the one before."""
     fresh = state.fresh
-    if not fresh.any():
+    if model is not None and not fresh.any():
         return model
-    part = linearise(problem, take(fresh, state.current))
+    part = problem.linearise(take(fresh, state.current))
     if model is None:
         return part
     whole = scatter(fresh, model, part)
-    return replace(whole, diagonal=np.maximum(whole.diagonal, memory * model.diagonal)) if memory else whole
+    return changed(whole, diagonal=np.maximum(whole.diagonal, memory * model.diagonal)) if memory else whole
 
 
-def _step(decide: Decision, rules: Rules, state: _State, model: Any) -> Step | None:
+def _step(decide: Decision, rules: Rules, state: _State[Found], model: Linearisation) -> Step:
     """The steps to try (b, P), each solved for as often, and with the damping, that the decision asks for."""
     numbers, diagonal = state.numbers, to_host(model.diagonal)
     w, natural = to_host(state.current.w), None if model.natural is None else to_host(model.natural)
     gradient = to_host(model.gradient)
     decide.open(rules, numbers, gradient, to_host(model.curvature), natural)
-    step: Step | None = None
+    step = Step(np.empty(0), np.empty(0), np.empty(0))
+    first = True
     while len(rows := asking(numbers)):
         whole = len(rows) == len(numbers)
         some = np.zeros(len(numbers), dtype=bool)
         some[rows] = True
         part = (model if whole else take(some, model)).solve(numbers["trial_damping"][rows])
-        if step is None and not whole:
+        if first and not whole:
             step = Step(namespace(part.delta).zeros(w.shape), np.zeros(len(w)), np.zeros(len(w), dtype=bool))
+        first = False
         step = part if whole else scatter(some, step, part)
         on_host = Step(to_host(part.delta), to_host(part.predicted), to_host(part.solved))
         decide.look(rules, numbers, rows, w, natural, gradient, diagonal, on_host)
     return step
 
 
-def _records(state: _State) -> list[IterationRecord]:
+def _records(state: _State[Found]) -> list[IterationRecord]:
     current = state.current
     return [
         IterationRecord(
@@ -189,7 +156,7 @@ def _records(state: _State) -> list[IterationRecord]:
     ]
 
 
-def _result(finished: list[_State], history: list[IterationRecord]) -> SearchResult:
+def _result(finished: list[_State[Found]], history: list[IterationRecord]) -> SearchResult[Found]:
     order = np.argsort(np.concatenate([part.current.problems for part in finished]))
     whole = join(finished, order)
     numbers = whole.numbers

@@ -9,7 +9,6 @@ import numpy as np
 
 from varpro.arrays import Array, Device
 from varpro.errors import BackendError
-from varpro.gauss_newton import linearise
 from varpro.models.device_units import DeviceUnits
 from varpro.problems.separable import SeparableProblem
 from varpro.result import SearchResult, Status
@@ -86,7 +85,7 @@ class DeviceTask:
             gn_precision=options.gn_precision,
         )
         w0 = self.device.put(np.stack([d.w for d in draws]))
-        found = search(problem, w0, linearise, damping=options.damping, termination=options.termination)
+        found = search(problem, w0, damping=options.damping, termination=options.termination)
         w = bound.lift(found.w)
         share = (time.perf_counter() - clock) / len(draws)
         return [

@@ -14,7 +14,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.distributed.communicator import Communicator
 from varpro.models import Units
-from varpro.problems.network import NetworkEvaluation, WholeNetwork, linearise_network
+from varpro.problems.network import NetworkEvaluation, WholeNetwork
 from varpro.report.progress import Display
 from varpro.result import IterationRecord, Status
 from varpro.search.damping import DampingRule
@@ -111,7 +111,6 @@ def refine(
     found = search(
         problem,
         w0[None],
-        linearise_network,
         damping=DampingRule(initial=max(1e-2, options.damping_floor), smallest=options.damping_floor, largest=1e6),
         termination=Termination(
             max_iterations=options.iterations, cost_tolerance=0.0, step_tolerance=0.0, confirmed=False

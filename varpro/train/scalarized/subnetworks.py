@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.gauss_newton import linearise
 from varpro.models import Units
 from varpro.problems.separable import SeparableProblem
 from varpro.result import IterationRecord, SearchResult, Status
@@ -69,7 +68,7 @@ def train_one(
         gn_precision=options.gn_precision,
     )
     w0 = bound.lower(start.w)[None]
-    found = search(problem, w0, linearise, damping=options.damping, termination=options.termination)
+    found = search(problem, w0, damping=options.damping, termination=options.termination)
     return found, bound.lift(found.w[0])
 
 

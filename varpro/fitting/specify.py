@@ -1,8 +1,6 @@
-"""What was asked of a fit, and the specification that the engine solves."""
+"""From the options of a fit to its specification."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -16,54 +14,34 @@ from varpro.fitting.arguments import (
     require_start_inside,
 )
 from varpro.fitting.data import Data
-from varpro.fitting.engine import Spec
 from varpro.fitting.fixed_term import with_fixed_term
-from varpro.fitting.make_model import Derivative, Displaced, make_model, scale_of
+from varpro.fitting.make_model import Displaced, make_model, scale_of
 from varpro.fitting.model import Function
-from varpro.fitting.parameters import Fixed, Parameters, Tied, make_parameters
-from varpro.search.damping import DampingRule
-from varpro.search.termination import Termination
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """The options of `varpro.fit` that say what is minimised and how; the names are those of its arguments."""
-
-    derivative: Derivative = None
-    names: Sequence[str] | None = None
-    bounds: Any = None
-    fixed: Fixed = None
-    tied: Tied = None
-    linear: Any = "free"
-    linear_equality: tuple[Any, Any] | None = None
-    ridge: Any = 0.0
-    fixed_term: Function | None = None
-    fixed_term_derivative: Function | None = None
-    scale: Any = None
-    jacobian: str = "golub-pereyra"
-    rank_tolerance: float | None = None
-    termination: Termination = field(default_factory=Termination)
-    damping: DampingRule = field(default_factory=DampingRule)
+from varpro.fitting.options import CommonOptions
+from varpro.fitting.parameters import Parameters, make_parameters
+from varpro.fitting.spec import Spec
 
 
 def specify(
-    request: Request, model: Function, data: Data, w0: Array, *, batch: bool, guessed: bool = False
+    options: CommonOptions, model: Function, data: Data, w0: Array, *, batch: bool, guessed: bool = False
 ) -> tuple[Spec, Array]:
     """The specification and the free starting values (B, F), from w0 (B, P).
 
     guessed : w0 comes from the data, which know of no bounds, and is moved into them.  Raises ShapeError, ConfigError.
     """
-    if request.jacobian not in ("golub-pereyra", "kaufman"):
-        raise ConfigError(f"jacobian is {request.jacobian!r}; choose 'golub-pereyra' or 'kaufman'")
-    linear = linear_options(request.linear, request.linear_equality, request.ridge, request.fixed_term is not None)
-    function = with_fixed_term(model, request.fixed_term, request.fixed_term_derivative)
-    real, labels = _real_parameters(model, w0, request.names)
+    if options.jacobian not in ("golub-pereyra", "kaufman"):
+        raise ConfigError(f"jacobian is {options.jacobian!r}; choose 'golub-pereyra' or 'kaufman'")
+    linear = linear_options(
+        options.linear, options.linear_equality, options.ridge, options.fixed_term is not None, data.weight_unit
+    )
+    function = with_fixed_term(model, options.fixed_term, options.fixed_term_derivative)
+    real, labels = _real_parameters(model, w0, options.names)
     names = make_parameters(
         real,
         names=labels,
-        bounds=request.bounds,
-        fixed=request.fixed,
-        tied=request.tied,
+        bounds=options.bounds,
+        fixed=options.fixed,
+        tied=options.tied,
         natural=natural_bounds(model, data),
     )
     user = make_model(
@@ -72,9 +50,9 @@ def specify(
         w0,
         data.y.shape[1],
         own_t=data.own_t,
-        derivative=request.derivative,
+        derivative=options.derivative,
         batch=batch,
-        scale=scale_of(request.scale, names.names[: w0.shape[1]]),
+        scale=scale_of(options.scale, names.names[: w0.shape[1]]),
         displaced=lambda: _displaced(names, w0),
     )
     u0 = into_natural(model, real, names)
@@ -88,10 +66,10 @@ def specify(
         linear=checked_linear(linear, user.n_columns - linear.pinned),
         complex_data=bool(np.iscomplexobj(data.y) or user.is_complex),
         complex_w=np.iscomplexobj(w0),
-        kaufman=request.jacobian == "kaufman",
-        rank_tolerance=request.rank_tolerance,
-        termination=request.termination,
-        damping=request.damping,
+        kaufman=options.jacobian == "kaufman",
+        rank_tolerance=options.rank_tolerance,
+        termination=options.termination,
+        damping=options.damping,
     )
     return spec, u0
 
@@ -109,7 +87,7 @@ def _displaced(names: Parameters, w0: Array) -> Displaced:
     return limits[0][:count], limits[1][:count], moves
 
 
-def _real_parameters(model: Any, w0: Array, names: Sequence[str] | None) -> tuple[Array, Sequence[str] | None]:
+def _real_parameters(model: Function, w0: Array, names: Sequence[str] | None) -> tuple[Array, Sequence[str] | None]:
     """w0 and its names as real numbers: complex ones as their real parts, then their imaginary parts."""
     labels = names if names is not None else getattr(model, "parameter_names", None)
     if not np.iscomplexobj(w0):

@@ -1,0 +1,152 @@
+"""From a specification to its solution: chunks of problems, searched in compiled code, on a device or by the loop."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.fitting.form import device_form
+from varpro.fitting.solution import Solution
+from varpro.fitting.spec import Spec
+from varpro.linalg.one_pool import one_blas_pool
+from varpro.problems.curves import FoundCurves
+from varpro.result import IterationRecord, SearchResult, Status
+from varpro.search.bounded_steps import InBox
+from varpro.search.compiled import search_compiled
+from varpro.search.loop import Observer, search
+from varpro.search.termination import rules_of
+
+CACHED = 1 << 19
+"""Numbers of Phi and D that a chunk of problems may hold, about what a second-level cache keeps."""
+
+Part = SearchResult[FoundCurves]
+"""What was found for some of the problems."""
+
+
+def run(
+    spec: Spec,
+    u0: Array,
+    *,
+    observe: Observer | None = None,
+    keep_history: bool = False,
+    advance: Callable[[int], None] | None = None,
+) -> Solution:
+    """Search every problem that may be fitted, from u0 (B, F); the others keep their status.
+
+    observe : called with every trial.  advance : called with the number of problems of each chunk that is done.
+    """
+    if spec.device is not None:
+        device_form(spec)
+    observe = _in_users_weights(observe, spec.data.weight_unit)
+
+    def search_chunk(problems: Array) -> list[Part]:
+        found = _search(spec, u0, problems, observe, keep_history)
+        if advance is not None:
+            advance(len(problems))
+        return found
+
+    chunks = _chunks(spec)
+    # a device works through its chunks in one stream: a second thread would only ask for the memory of a second chunk
+    if spec.device is None and spec.threads > 1 and len(chunks) > 1:
+        spec.problem.numbers  # noqa: B018  made once, before the threads ask for it
+        with ThreadPoolExecutor(spec.threads) as pool:
+            parts = [part for found in pool.map(search_chunk, chunks) for part in found]
+    else:
+        parts = [part for chunk in chunks for part in search_chunk(chunk)]
+    return Solution.of(spec, _gathered(spec, parts), _histories(parts, spec.data.weight_unit))
+
+
+def _chunks(spec: Spec) -> list[Array]:
+    """The numbers of the problems that may be fitted, as many together as the caches, or a device, hold."""
+    ready = np.flatnonzero(spec.data.status == Status.RUNNING.value)
+    if spec.device is not None:
+        most = spec.device.chunk(device_form(spec), spec.names.n_free)
+    else:
+        most = max(1, CACHED // spec.problem.numbers)
+    if len(ready) <= most:
+        return [ready] if len(ready) else []
+    return np.array_split(ready, -(-len(ready) // most))
+
+
+def _search(
+    spec: Spec, u0: Array, problems: Array, observe: Observer | None, keep_history: bool
+) -> list[Part]:
+    """What is found for problems (b,): by a device, what that leaves by compiled code, what that leaves by the loop."""
+    compiled, left, found = spec.problem.compiled, problems, list[Part]()
+    if spec.device is not None and compiled is not None:
+        part, left = spec.device.search(compiled, u0[left], left, spec.damping, spec.termination)
+        found.append(part)
+    if compiled is not None and len(left):
+        rules = rules_of(spec.damping, spec.termination)
+        part, left = search_compiled(compiled, u0[left], left, rules, observe, keep_history)
+        found.append(part)
+    if len(left):
+        found.append(_search_by_loop(spec, u0[left], left, observe, keep_history))
+    return found
+
+
+@one_blas_pool()
+def _search_by_loop(spec: Spec, u0: Array, problems: Array, observe: Observer | None, keep_history: bool) -> Part:
+    names, problem = spec.names, spec.problem
+    return search(
+        InBox(problem, names.lower, names.upper) if names.bounded else problem,
+        u0,
+        damping=spec.damping,
+        termination=spec.termination,
+        observe=observe,
+        keep_history=keep_history,
+        problems=problems,
+        box=(names.lower, names.upper) if names.bounded else None,
+    )
+
+
+def _gathered(spec: Spec, parts: list[Part]) -> dict[str, Array]:
+    """The parts as arrays of all problems, solution.SEARCHED by name."""
+    data, wide = spec.data, (spec.basis.n_columns, spec.data.y.shape[2])
+    count = len(data.y)
+    if len(parts) == 1 and len(parts[0].evaluation.problems) == count:
+        u, arrays = parts[0].w, _arrays(parts[0])
+    else:
+        u = np.full((count, spec.names.n_free), np.nan)
+        zero = {name: np.zeros(count, dtype=int) for name in ("iterations", "evaluations", "rank")}
+        arrays = {"objective": np.full(count, np.nan), "status": data.status.copy(), **zero}
+        arrays["amplitudes"] = np.full((count, *wide), np.nan)
+        for part in parts:
+            here = part.evaluation.problems
+            u[here] = part.w
+            for name, values in _arrays(part).items():
+                if values.ndim < 3 or values.shape[1:] == wide:
+                    arrays[name][here] = values
+    found = arrays["amplitudes"] if arrays["amplitudes"].shape[1:] == wide else None
+    return {**arrays, "u": u, "amplitudes": spec.problem.amplitudes(found, u)}
+
+
+def _arrays(part: Part) -> dict[str, Array]:
+    """Those of one part."""
+    return {
+        "objective": part.cost,
+        "status": part.status,
+        "iterations": part.iterations,
+        "evaluations": part.evaluations,
+        "rank": part.evaluation.rank,
+        "amplitudes": part.evaluation.a,
+    }
+
+
+def _histories(parts: list[Part], unit: float) -> list[IterationRecord]:
+    """The records of all parts, their costs in the user's weights."""
+    records = parts[0].history if len(parts) == 1 else [record for part in parts for record in part.history]
+    return records if unit == 1.0 else [_scaled(record, unit) for record in records]
+
+
+def _scaled(record: IterationRecord, unit: float) -> IterationRecord:
+    return record._replace(cost=record.cost * unit * unit)
+
+
+def _in_users_weights(observe: Observer | None, unit: float) -> Observer | None:
+    """The same observer, told of costs in the user's weights."""
+    if observe is None or unit == 1.0:
+        return observe
+    tell = observe
+    return lambda record: tell(_scaled(record, unit))

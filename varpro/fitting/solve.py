@@ -1,0 +1,102 @@
+"""A fit from the caller's arrays to the result: check, specify, search, reweight, wrap what was found."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from varpro.arrays import Array, ArrayLike
+from varpro.errors import ConfigError
+from varpro.fitting.arguments import (
+    amplitude_names,
+    check_backend,
+    choose_search,
+    flag_short,
+    require_fittable,
+    starting_values,
+    with_threads,
+)
+from varpro.fitting.batch import BatchResult
+from varpro.fitting.cross_validation import cross_validated
+from varpro.fitting.data import make_data
+from varpro.fitting.losses_of_residuals import residual_loss
+from varpro.fitting.model import Function
+from varpro.fitting.multistart import best_start, several_starts
+from varpro.fitting.options import BatchOptions, FitOptions
+from varpro.fitting.result import FitResult
+from varpro.fitting.robust import robust_solution
+from varpro.fitting.run import run
+from varpro.fitting.solution import Solution
+from varpro.fitting.spec import Spec
+from varpro.fitting.specify import specify
+from varpro.search.loop import Observer
+
+
+def fit_one(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, options: FitOptions) -> FitResult:
+    """One fit; see `varpro.fit`."""
+    clock = time.perf_counter()
+    check_backend(options.backend)
+    if options.multistart < 0:
+        raise ConfigError(f"multistart is {options.multistart}; it is the number of further starts, 0 or more")
+    data = make_data(t, y, batch=False, weights=options.weights, mask=options.mask, dtype=options.dtype)
+    start = starting_values(model, data, w0)
+    spec, u0 = specify(options, model, data, start, batch=False, guessed=w0 is None)
+    require_fittable(spec)
+    if options.multistart:
+        starts = several_starts(spec, u0[0], options.multistart, np.random.default_rng(options.seed))
+        u0 = best_start(spec, starts)[None]
+    if isinstance(options.ridge, str):
+        spec, u0 = cross_validated(spec, u0, options.callback)
+    found = solve(
+        spec, u0, loss=options.loss, loss_scale=options.loss_scale, observe=options.callback, keep_history=True
+    )
+    return FitResult(
+        found,
+        amplitude_names(model, options.linear_names, spec.n_amplitudes),
+        absolute_sigma=options.absolute_sigma,
+        flat=data.flat,
+        seconds=time.perf_counter() - clock,
+        n_starts=1 + options.multistart,
+    )
+
+
+def fit_many(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, options: BatchOptions) -> BatchResult:
+    """Many fits of one shape; see `varpro.fit_batch`."""
+    clock = time.perf_counter()
+    device = choose_search(options.backend, options.dtype, options.polish)
+    if isinstance(options.ridge, str):
+        raise ConfigError("ridge='gcv' chooses one ridge for one problem; fit the problems one by one with varpro.fit")
+    data = make_data(t, y, batch=True, weights=options.weights, mask=options.mask, dtype=options.dtype)
+    start = starting_values(model, data, w0)
+    spec, u0 = specify(options, model, data, start, batch=True, guessed=w0 is None)
+    spec = replace(with_threads(flag_short(spec), options.threads), device=device)
+    found = solve(
+        spec, u0, loss=options.loss, loss_scale=options.loss_scale, observe=options.callback, advance=options.progress
+    )
+    return BatchResult(
+        found,
+        amplitude_names(model, options.linear_names, spec.n_amplitudes),
+        absolute_sigma=options.absolute_sigma,
+        seconds=time.perf_counter() - clock,
+    )
+
+
+def solve(
+    spec: Spec,
+    u0: Array,
+    *,
+    loss: str = "linear",
+    loss_scale: float | None = None,
+    observe: Observer | None = None,
+    keep_history: bool = False,
+    advance: Callable[[int], None] | None = None,
+) -> Solution:
+    """Search, reweighted where the loss is robust.  u0 (B, F).  Raises ConfigError."""
+    kind = residual_loss(loss)
+    if loss_scale is not None and not loss_scale > 0:
+        raise ConfigError(f"loss_scale is {loss_scale}; it needs a number above 0, in units of the weighted residual")
+    found = run(spec, u0, observe=observe, keep_history=keep_history, advance=advance)
+    if loss == "linear":
+        return found
+    return robust_solution(found, u0, kind, loss_scale, observe, keep_history)
