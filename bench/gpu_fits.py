@@ -7,7 +7,7 @@ import numpy as np
 
 import varpro
 from varpro.arrays import Device
-from varpro.kernels import on_device
+from varpro.kernels.small_fits import cuda as on_device
 
 MODEL = varpro.models.Exponentials(2, offset=True)
 START = [1.0, 7.0]

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from varpro.arrays import Device
-from varpro.kernels import gauss_newton, jacobian_products, on_device, scalarize, vendor
+from varpro.kernels import gauss_newton, jacobian_products, vendor
+from varpro.kernels.gauss_newton.cuda import assemble
+from varpro.kernels.gauss_newton.reference import normal_matrix_reference
+from varpro.kernels.jacobian_products.reference import products_reference
+from varpro.kernels.scalarize import cuda as scalarize_cuda
+from varpro.kernels.scalarize import reference as scalarize_reference
+from varpro.kernels.scalarize.reference import activate_reference, symmetric_pack_reference
 from varpro.linalg.projector import factor
 
 Array = Any
@@ -80,10 +86,10 @@ def _scalarize(device: Device, size: Size) -> Iterator[Case]:
         w = 0.1 * rng.standard_normal((size.problems, height, size.units))
         w_there = device.put(w)
         flat = there if kind == "quadratic" else there[:, 0]
-        call = getattr(on_device, kind)
+        call = getattr(scalarize_cuda, kind)
         plain = images[index[0]][None] / 255.0
         form = (plain + plain.mT) if kind == "quadratic" else plain[:, :, 0]
-        reference = getattr(scalarize, f"{kind}_reference")
+        reference = getattr(scalarize_reference, f"{kind}_reference")
         for jacobian in (None, "float64", "float32"):
             d_bytes = 0 if jacobian is None else height * size.units * np.dtype(jacobian).itemsize
             shape = 1e-9 * count * (per_image + 8 * size.columns + d_bytes)
@@ -126,10 +132,10 @@ def _packed(device: Device, size: Size) -> Iterator[Case]:
     entries = size.side * (size.side + 1) // 2
     count = size.problems * size.n
     yield Case(
-        "scalarize", "packed entries of bytes", "float64", lambda: on_device.packed(there, rows, dtype=np.float64),
+        "scalarize", "packed entries of bytes", "float64", lambda: scalarize_cuda.packed(there, rows, dtype=np.float64),
         lambda: relative(
-            on_device.packed(there, rows, dtype=np.float64)[: size.n],
-            scalarize.symmetric_pack_reference(images[index[0], 0], dtype=np.float64),
+            scalarize_cuda.packed(there, rows, dtype=np.float64)[: size.n],
+            symmetric_pack_reference(images[index[0], 0], dtype=np.float64),
         ),
         1e-14, 1e-9 * count * (size.side**2 + 8 * entries), 0.0, "fp64",
     )  # fmt: skip
@@ -138,15 +144,15 @@ def _packed(device: Device, size: Size) -> Iterator[Case]:
 
     def error() -> float:
         mine, expected = device.put(q), q[0].copy()
-        on_device.activate(mine, bias, logistic=False)
-        scalarize.activate_reference(expected, bias[0], sigma="tanh")
+        scalarize_cuda.activate(mine, bias, logistic=False)
+        activate_reference(expected, bias[0], sigma="tanh")
         expected[:, -1] = 1.0
         return relative(mine[0], expected)
 
     there_bias = device.put(bias)
     yield Case(
-        "scalarize", "activate in place", "float64", lambda: on_device.activate(phi, there_bias, logistic=False), error,
-        1e-14, 1e-9 * 2 * q.nbytes, 0.0, "fp64",
+        "scalarize", "activate in place", "float64", lambda: scalarize_cuda.activate(phi, there_bias, logistic=False),
+        error, 1e-14, 1e-9 * 2 * q.nbytes, 0.0, "fp64",
     )  # fmt: skip
 
 
@@ -170,7 +176,7 @@ def _products(device: Device, size: Size) -> Iterator[Case]:
             return jacobian_products.products(there["d"], there["u"], there["r"])
 
         def error(one: Any = one, run: Any = run) -> float:
-            expected = jacobian_products.products_reference(one["d"], one["u"], one["r"])
+            expected = products_reference(one["d"], one["u"], one["r"])
             return max(relative(a[:1], b) for a, b in zip(run(), expected, strict=True))
 
         def library(there: Any = there, xp: Any = device.xp) -> Any:
@@ -197,12 +203,12 @@ def _assembly(device: Device, size: Size) -> Iterator[Case]:
         diagonal = xp.ones((size.problems, size.m))
 
         def run(gram: Any = gram, small: Any = small, rest: Any = (there_columns, lam, diagonal)) -> Any:
-            return on_device.assemble(gram, None, *small, *rest)
+            return assemble(gram, None, *small, *rest)
 
         def error(one: Any = one, a: Any = a, g: Any = g, columns: Any = columns, run: Any = run) -> float:
             zero = np.zeros((1, 0, size.m))
             inverse = np.eye(size.columns) + a @ a.mT
-            expected = gauss_newton.normal_matrix_reference(one["d"], zero, a @ a.mT, inverse, g, columns)
+            expected = normal_matrix_reference(one["d"], zero, a @ a.mT, inverse, g, columns)
             return relative(xp.tril(run()[:1]), np.tril(expected + 0.1 * np.eye(size.m)))
 
         def unfused(gram: Any = gram, small: Any = small, rest: Any = (there_columns, lam, diagonal)) -> Any:

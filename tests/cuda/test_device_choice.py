@@ -10,7 +10,7 @@ import pytest
 from varpro import arrays
 from varpro.arrays import Device, choose, join, scatter, take
 from varpro.errors import BackendError, ShapeError
-from varpro.kernels import on_device
+from varpro.kernels.scalarize import cuda as on_device
 
 
 def test_cupy_is_missing(monkeypatch):

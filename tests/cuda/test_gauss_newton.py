@@ -5,7 +5,7 @@ import pytest
 
 from tests.cuda.host import UNWRITTEN, KernelError, barriers, same_in_every_order
 from tests.kernels.contract import assert_within
-from varpro.kernels.gauss_newton import normal_matrix_reference
+from varpro.kernels.gauss_newton.reference import normal_matrix_reference
 
 DOUBLE, MIXED, SINGLE = (np.float64, np.float64), (np.float32, np.float64), (np.float32, np.float32)  # gram; h and rest
 CASES = [  # problems, N, m, rank, i, k

@@ -7,7 +7,7 @@ from tests.cuda.host import same_in_every_order
 from tests.cuda.losses import split
 from tests.kernels.contract import assert_within
 from tests.kernels.test_inward_scale import few, rows
-from varpro.kernels.inward_scale import inward_scale_reference, inward_scale_vjp_reference
+from varpro.kernels.inward_scale.reference import inward_scale_reference, inward_scale_vjp_reference
 
 CASES = [(1, 1), (5, 1), (9, 31), (3, 32), (17, 33), (2, 130)]  # more rows than a block has warps; about 32 columns
 every_case = pytest.mark.parametrize("case", CASES)

@@ -5,7 +5,7 @@ import pytest
 
 from tests.cuda.host import KernelError, barriers, same_in_every_order
 from tests.kernels.contract import assert_within
-from varpro.kernels.jacobian_products import products_reference
+from varpro.kernels.jacobian_products.reference import products_reference
 
 CASES = [  # problems, n, m, rank, k
     (1, 1, 1, 1, 1),

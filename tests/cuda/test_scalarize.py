@@ -5,7 +5,7 @@ import pytest
 
 from tests.cuda.host import ORDERS, KernelError, barriers, same_in_every_order
 from tests.kernels.contract import assert_within
-from varpro.kernels.scalarize import quadratic_reference
+from varpro.kernels.scalarize.reference import quadratic_reference
 
 PIXELS = [np.uint8, np.float32, np.float64]  # in the order of varpro::Pixel
 DOUBLE, MIXED, SINGLE = (np.float64, np.float64), (np.float64, np.float32), (np.float32, np.float32)  # w and phi, d

@@ -22,6 +22,7 @@ from tests.cuda.small import (
 )
 from tests.kernels.contract import EPS, assert_within
 from varpro.kernels import small_fits
+from varpro.kernels.small_fits.reference import from_arrays_reference
 from varpro.result import Status
 
 SOURCES = [ROOT / "csrc/cuda/small_fits.cu", ROOT / "csrc/kernels/small_algebra.hpp"]
@@ -147,7 +148,7 @@ def test_an_evaluation_is_the_formula(driver, size, options):
     phi, d, y, pairs = given_columns(size)
     found = one_trial(driver, size, phi, d, y, pairs, **options)
     every = np.arange(size[0])
-    expected = small_fits.from_arrays_reference(phi, d, y, every, pairs, size[5], **options)
+    expected = from_arrays_reference(phi, d, y, every, pairs, size[5], **options)
     bound = 64 * size[1] * EPS * expected.condition.max()
     for one, name in zip(found, ("a", "cost", "h", "gradient"), strict=True):
         other = getattr(expected, name)

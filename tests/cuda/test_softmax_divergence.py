@@ -7,7 +7,8 @@ from tests.cuda.host import KernelError, barriers, same_in_every_order
 from tests.cuda.losses import batches, order_reference, split
 from tests.kernels.contract import EPS, assert_within
 from tests.kernels.test_softmax_divergence import off_by
-from varpro.kernels.softmax_divergence import KINDS, best_weights_reference, softmax_divergence_reference
+from varpro.kernels.softmax_divergence import KINDS
+from varpro.kernels.softmax_divergence.reference import best_weights_reference, softmax_divergence_reference
 
 CASES = [  # problems, N, m, C
     (1, 1, 1, 1),

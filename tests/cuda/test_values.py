@@ -5,12 +5,8 @@ import pytest
 
 from tests.cuda.host import KernelError, barriers, same_in_every_order
 from tests.kernels.contract import assert_within
-from varpro.kernels.scalarize import (
-    activate_reference,
-    quadratic_reference,
-    symmetric_pack_outer,
-    symmetric_pack_reference,
-)
+from varpro.kernels.scalarize import symmetric_pack_outer
+from varpro.kernels.scalarize.reference import activate_reference, quadratic_reference, symmetric_pack_reference
 
 PIXELS = [np.uint8, np.float32, np.float64]  # in the order of varpro::Pixel
 PACKED = [  # problems, n, planes, side

@@ -5,7 +5,8 @@ import pytest
 
 from tests.kernels.contract import assert_same_bits, assert_within, strided
 from varpro.errors import ShapeError
-from varpro.kernels.scalarize import activate, activate_reference
+from varpro.kernels.scalarize import activate
+from varpro.kernels.scalarize.reference import activate_reference
 
 DTYPES = [np.float32, np.float64]
 

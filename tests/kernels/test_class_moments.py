@@ -13,7 +13,8 @@ from tests.kernels.contract import (
     assert_within,
 )
 from varpro.errors import ShapeError
-from varpro.kernels.class_moments import class_moments, class_moments_reference, merge
+from varpro.kernels.class_moments import class_moments, merge
+from varpro.kernels.class_moments.reference import class_moments_reference
 
 DTYPES = [np.float32, np.float64]
 SIZES = [  # B, N, D, C

@@ -15,7 +15,8 @@ from tests.kernels.contract import (
 from tests.oracle import symmetric
 from varpro.distributed.threads import blas_threads
 from varpro.errors import ShapeError
-from varpro.kernels.gauss_newton import damped_solve, damped_solve_reference
+from varpro.kernels.gauss_newton import damped_solve
+from varpro.kernels.gauss_newton.reference import damped_solve_reference
 
 SOLVES = [(1, 1), (3, 1), (3, 7), (1, 34)]  # B, P
 

@@ -12,7 +12,8 @@ from tests.kernels.contract import (
     assert_within,
 )
 from varpro.errors import ShapeError
-from varpro.kernels.few_rows import few_rows, few_rows_reference
+from varpro.kernels.few_rows import few_rows
+from varpro.kernels.few_rows.reference import few_rows_reference
 
 SIZES = [(1, 1, 1), (2, 5, 3), (3, 4, 513), (5, 103, 1030), (4, 3, 512), (9, 64, 7), (0, 4, 5), (2, 0, 3)]  # m, N, K
 

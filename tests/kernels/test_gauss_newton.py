@@ -13,7 +13,8 @@ from tests.kernels.contract import (
 )
 from varpro.distributed.threads import blas_threads
 from varpro.errors import ShapeError
-from varpro.kernels.gauss_newton import normal_matrix, normal_matrix_reference
+from varpro.kernels.gauss_newton import normal_matrix
+from varpro.kernels.gauss_newton.reference import normal_matrix_reference
 
 DTYPES = [np.float32, np.float64]
 SIZES = [  # B, N, M, r, I, K

@@ -12,7 +12,8 @@ from tests.kernels.contract import (
 )
 from varpro.distributed.threads import blas_threads
 from varpro.errors import ShapeError
-from varpro.kernels.gram import accumulate, accumulate_reference
+from varpro.kernels.gram import accumulate
+from varpro.kernels.gram.reference import accumulate_reference
 
 SIZES = [(1, 1, 1), (1, 5, 3), (7, 1, 2), (33, 9, 1), (50, 17, 4), (3, 8, 2)]  # N, I, K
 

@@ -11,12 +11,8 @@ from tests.kernels.contract import (
     assert_within,
 )
 from varpro.errors import ShapeError
-from varpro.kernels.inward_scale import (
-    inward_scale,
-    inward_scale_reference,
-    inward_scale_vjp,
-    inward_scale_vjp_reference,
-)
+from varpro.kernels.inward_scale import inward_scale, inward_scale_vjp
+from varpro.kernels.inward_scale.reference import inward_scale_reference, inward_scale_vjp_reference
 
 SIZES = [(1, 1), (5, 1), (1, 3), (4, 16), (7, 33), (3, 515)]
 sizes = pytest.mark.parametrize("size", SIZES)

@@ -12,7 +12,8 @@ from tests.kernels.contract import (
 )
 from varpro.distributed.threads import blas_threads
 from varpro.errors import ShapeError
-from varpro.kernels.jacobian_products import BLOCK_ROWS, products, products_reference
+from varpro.kernels.jacobian_products import BLOCK_ROWS, products
+from varpro.kernels.jacobian_products.reference import products_reference
 
 DTYPES = [np.float32, np.float64]
 SIZES = [  # B, N, M, rank, K

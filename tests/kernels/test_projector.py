@@ -14,7 +14,8 @@ from tests.kernels.contract import (
 )
 from varpro.distributed.threads import blas_threads
 from varpro.errors import ShapeError
-from varpro.kernels.projector import cholesky_qr2, cholesky_qr2_reference
+from varpro.kernels.projector import cholesky_qr2
+from varpro.kernels.projector.reference import cholesky_qr2_reference
 
 SIZES = [(1, 1, 1), (3, 1, 1), (1, 7, 1), (3, 5, 5), (1, 33, 8), (2, 67, 13)]  # B, N, I
 RIDGES = [0.0, 0.3]

@@ -15,6 +15,8 @@ from tests.kernels.contract import (
 from tests.oracle import central_differences
 from varpro.errors import ShapeError
 from varpro.kernels import scalarize
+from varpro.kernels.scalarize import reference
+from varpro.kernels.scalarize.reference import symmetric_pack_reference
 
 SIGMAS = ["tanh", "logistic"]
 SINGLE = np.finfo(np.float32).eps
@@ -56,7 +58,7 @@ def entry(name, sigma="tanh", jacobian="float64"):
 @every_case
 def test_phi_and_d_are_the_formulas(name, shape, units, sigma):
     x, w = problem(name, shape, units)
-    expected = getattr(scalarize, f"{name}_reference")(x, w, sigma=sigma)
+    expected = getattr(reference, f"{name}_reference")(x, w, sigma=sigma)
     for found, other in zip(entry(name, sigma)(x, w), expected, strict=True):
         assert_within(found, other, rounding(shape))
 
@@ -144,7 +146,7 @@ def test_packed_images_are_the_formula_entry_by_entry(n, side, pixel, dtype):
     packed = scalarize.symmetric_pack(x, dtype=dtype)
     assert packed.dtype == dtype
     # a sum of two values <= 1 and the division by 255, then one rounding to dtype
-    assert_within(packed, scalarize.symmetric_pack_reference(x, dtype=dtype), 4 * np.finfo(dtype).eps)
+    assert_within(packed, symmetric_pack_reference(x, dtype=dtype), 4 * np.finfo(dtype).eps)
     assert_inputs_are_kept(lambda a: scalarize.symmetric_pack(a, dtype=dtype), x)
     assert_strides_do_not_matter(lambda a: scalarize.symmetric_pack(a, dtype=dtype), x)
 

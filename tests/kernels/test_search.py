@@ -10,7 +10,7 @@ from tests.search.test_loop import Exponentials, T, data
 from varpro import _cpu
 from varpro.fitting.options import fit_damping
 from varpro.kernels.search import NUMBERS, Decision, Rules
-from varpro.kernels.search_reference import ReferenceDecision
+from varpro.kernels.search.reference import ReferenceDecision
 from varpro.problems.separable import SeparableProblem
 from varpro.result import Status
 from varpro.search.damping import DampingRule

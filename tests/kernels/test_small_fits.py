@@ -14,6 +14,7 @@ from tests.kernels.contract import (
 )
 from varpro.errors import ShapeError
 from varpro.kernels import small_fits
+from varpro.kernels.small_fits.reference import from_arrays_reference
 from varpro.models import Constant, Exponentials, Gaussians, Lorentzians, Polynomial
 
 SIZES = [(1, 1, 1, 1, 1), (2, 5, 2, 2, 1), (3, 7, 3, 4, 2), (2, 16, 4, 4, 3), (5, 33, 2, 3, 1), (1, 130, 7, 9, 8)]
@@ -56,7 +57,7 @@ def assert_near_reference(found, expected, n_rows):
 @pytest.mark.parametrize("size", SIZES)
 def test_arrays_against_orthogonal_factorisation(size, ridge, kaufman):
     given, options = problem(*size), {"ridge": ridge, "kaufman": kaufman}
-    expected = run(*given, small_fits.from_arrays_reference, **options)
+    expected = run(*given, from_arrays_reference, **options)
     assert_near_reference(run(*given, **options), expected, size[1])
 
 
@@ -64,7 +65,7 @@ def test_arrays_against_orthogonal_factorisation(size, ridge, kaufman):
 def test_weights_multiply_the_rows(shared):
     given = problem(3, 20, 3, 4, 2)
     weights = np.random.default_rng(1).uniform(0.5, 2, (1 if shared else 3, 20))
-    expected = run(*given, small_fits.from_arrays_reference, weights=weights)
+    expected = run(*given, from_arrays_reference, weights=weights)
     assert_near_reference(run(*given, weights=weights), expected, 20)
     phi, d, y, pairs, count = given
     rows = weights[:, :, None]
@@ -155,7 +156,7 @@ def test_compiled_columns_are_the_models(name, n, grid):
     program = small_fits.encode(model.program())
     every = np.arange(b)
     for options in ({}, {"weights": weights, "kaufman": True}, {"ridge": 0.1}):
-        expected = arrays(small_fits.from_arrays_reference(phi, d, y, every, pairs, len(w), **options))
+        expected = arrays(from_arrays_reference(phi, d, y, every, pairs, len(w), **options))
         found = arrays(small_fits.from_program(program, t, starts, y, every, pairs, **options))
         assert_near_reference(found, expected, n)
 

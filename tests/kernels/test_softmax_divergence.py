@@ -13,13 +13,8 @@ from tests.kernels.contract import (
     assert_within,
 )
 from varpro.errors import ShapeError
-from varpro.kernels.softmax_divergence import (
-    KINDS,
-    best_weights_reference,
-    softmax_divergence,
-    softmax_divergence_eliminated,
-    softmax_divergence_reference,
-)
+from varpro.kernels.softmax_divergence import KINDS, softmax_divergence, softmax_divergence_eliminated
+from varpro.kernels.softmax_divergence.reference import best_weights_reference, softmax_divergence_reference
 
 SIZES = [(1, 1, 1, 1), (2, 9, 1, 3), (1, 1, 5, 2), (3, 13, 17, 5), (1, 6, 32, 1), (1, 11, 515, 4)]  # B, N, m, C
 sizes = pytest.mark.parametrize("size", SIZES)

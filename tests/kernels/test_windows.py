@@ -6,15 +6,11 @@ import pytest
 from tests.kernels.contract import EPS, assert_inputs_are_kept, assert_same_bits, assert_within, strided
 from tests.oracle import central_differences
 from varpro.errors import ShapeError
-from varpro.kernels.scalarize import (
-    activate,
-    window_adjoint,
+from varpro.kernels.scalarize import activate, window_adjoint, window_forward, window_jacobian, window_offsets
+from varpro.kernels.scalarize.reference import (
     window_adjoint_reference,
-    window_forward,
     window_forward_reference,
-    window_jacobian,
     window_jacobian_reference,
-    window_offsets,
 )
 
 DTYPES, PIXELS = [np.float32, np.float64], [np.uint8, np.float32, np.float64]

@@ -6,6 +6,7 @@ import numpy as np
 
 from varpro.bench.case import Case, Result, rounding
 from varpro.kernels import class_moments as kernel
+from varpro.kernels.class_moments.reference import class_moments_reference
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -31,7 +32,7 @@ def _moments(n: int, d: int, classes: int, dtype: str) -> Case:
         shape={"N": n, "D": d, "C": classes},
         dtype=dtype,
         run=lambda: result(kernel.class_moments(f, position, classes)),
-        reference=lambda: result(kernel.class_moments_reference(f, position, classes)),
+        reference=lambda: result(class_moments_reference(f, position, classes)),
         tolerance=rounding("float64", n),
         arithmetic_dtype="float64",
         gflop=1e-9 * 4 * n * d,

@@ -6,6 +6,7 @@ import numpy as np
 
 from varpro.bench.case import Case, Result, rounding
 from varpro.kernels import gauss_newton as kernel
+from varpro.kernels.gauss_newton.reference import damped_solve_reference, normal_matrix_reference
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -33,7 +34,7 @@ def _normal_matrix(n: int, units: int, per_unit: int, k: int, dtype: str, kaufma
         shape={"N": n, "M": m, "I": rank, "K": k},
         dtype=dtype,
         run=lambda: (kernel.normal_matrix(*arguments),),
-        reference=lambda: (kernel.normal_matrix_reference(*arguments),),
+        reference=lambda: (normal_matrix_reference(*arguments),),
         valid=np.tril,
         tolerance=rounding(dtype, n),
         gflop=1e-9 * m * m * (n + rank + (1 if kaufman else k + 2)),
@@ -57,7 +58,7 @@ def _damped_solve(size: int, single: bool) -> Case:
         shape={"M": size},
         dtype="float32" if single else "float64",
         run=run,
-        reference=lambda: kernel.damped_solve_reference(h, diagonal, lam, rhs),
+        reference=lambda: damped_solve_reference(h, diagonal, lam, rhs),
         tolerance=1e-9 if single else rounding("float64", size),  # the single one is refined to 1e-10
         gflop=1e-9 * size**3 / 3,
         gigabytes=1e-9 * (8 + item) * size * size / 2,

@@ -6,6 +6,7 @@ import numpy as np
 
 from varpro.bench.case import Case, Result, rounding
 from varpro.kernels import gram as kernel
+from varpro.kernels.gram.reference import accumulate_reference
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -22,7 +23,7 @@ def cases(quick: bool) -> Iterator[Case]:
 
     def reference() -> Result:
         gram, cross = np.zeros((columns, columns)), np.zeros((columns, k))
-        kernel.accumulate_reference(phi, y, gram, cross)
+        accumulate_reference(phi, y, gram, cross)
         return gram, cross
 
     yield Case(

@@ -7,6 +7,7 @@ import numpy as np
 
 from varpro.bench.case import Case, Result, rounding
 from varpro.kernels import inward_scale as kernel
+from varpro.kernels.inward_scale.reference import inward_scale_reference, inward_scale_vjp_reference
 
 XI, EPS = 10.0, 1e-8
 
@@ -23,7 +24,7 @@ def cases(quick: bool) -> Iterator[Case]:
                 dtype,
                 (n, d),
                 partial(kernel.inward_scale, x, XI, EPS),
-                partial(kernel.inward_scale_reference, x, XI, EPS),
+                partial(inward_scale_reference, x, XI, EPS),
             )
             yield _case(
                 "vjp",
@@ -31,7 +32,7 @@ def cases(quick: bool) -> Iterator[Case]:
                 dtype,
                 (n, d),
                 partial(kernel.inward_scale_vjp, x, g, XI, EPS),
-                partial(kernel.inward_scale_vjp_reference, x, g, XI, EPS),
+                partial(inward_scale_vjp_reference, x, g, XI, EPS),
             )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from varpro.bench.case import Case, rounding
 from varpro.kernels import jacobian_products as kernel
+from varpro.kernels.jacobian_products.reference import products_reference
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -22,7 +23,7 @@ def cases(quick: bool) -> Iterator[Case]:
             shape={"N": n, "M": m, "I": rank, "K": k},
             dtype=dtype,
             run=partial(kernel.products, d, u, r),
-            reference=partial(kernel.products_reference, d, u, r),
+            reference=partial(products_reference, d, u, r),
             tolerance=rounding("float64", n),
             # summed in float64 whatever D is kept in, so arithmetic is held against the float64 peak
             arithmetic_dtype="float64",

@@ -8,6 +8,15 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.bench.case import Case, Result, rounding
 from varpro.kernels import scalarize as kernel
+from varpro.kernels.scalarize.reference import (
+    activate_reference,
+    bilinear_reference,
+    quadratic_reference,
+    symmetric_pack_reference,
+    window_adjoint_reference,
+    window_forward_reference,
+    window_jacobian_reference,
+)
 
 BYTES = {"float32": 4, "float64": 8}
 
@@ -34,7 +43,7 @@ def _quadratic(n: int, planes: int, side: int, units: int, jacobian: str | None)
     w = 0.05 * rng.standard_normal((1, rows, units))
 
     def reference() -> Result:
-        phi, d = kernel.quadratic_reference(s, w, sigma="tanh")
+        phi, d = quadratic_reference(s, w, sigma="tanh")
         return (phi,) if jacobian is None else (phi, d)
 
     def run() -> Result:
@@ -64,7 +73,7 @@ def _bilinear(n: int, side: int, units: int) -> Case:
         shape={"N": n, "L": side, "R": side, "I": units},
         dtype="float64",
         run=lambda: _both(kernel.bilinear(x, w, sigma="tanh", jacobian="float64")),
-        reference=lambda: kernel.bilinear_reference(x, w, sigma="tanh"),
+        reference=lambda: bilinear_reference(x, w, sigma="tanh"),
         tolerance=rounding("float64", side),
         gflop=1e-9 * 4 * n * side * side * units,
         gigabytes=1e-9 * 8 * n * (side * side + units * (2 * side + 2)),
@@ -85,7 +94,7 @@ def _pack(n: int, side: int) -> Case:
         shape={"N": n, "L": side},
         dtype="float64",
         run=lambda: (kernel.symmetric_pack(x, dtype=np.float64),),
-        reference=lambda: (kernel.symmetric_pack_reference(x, dtype=np.float64),),
+        reference=lambda: (symmetric_pack_reference(x, dtype=np.float64),),
         tolerance=rounding("float64", 1),
         gflop=1e-9 * 2 * n * packed,
         gigabytes=1e-9 * n * (side * side + 8 * packed),
@@ -102,7 +111,7 @@ def _activate(n: int, units: int) -> Case:
         return (ours,)
 
     def reference() -> Result:
-        kernel.activate_reference(theirs, bias, sigma="tanh")
+        activate_reference(theirs, bias, sigma="tanh")
         return (theirs,)
 
     return Case(
@@ -130,8 +139,8 @@ def _windows(n: int, units: int) -> Iterator[Case]:
         b = rng.standard_normal((n, units)).astype(dtype)
         traffic = x.nbytes + BYTES[dtype] * (entries + n * units)
         for name, entry, reference, last, terms in (
-            ("windows, values", kernel.window_forward, kernel.window_forward_reference, matrices, 196),
-            ("windows, adjoint", kernel.window_adjoint, kernel.window_adjoint_reference, b, n),
+            ("windows, values", kernel.window_forward, window_forward_reference, matrices, 196),
+            ("windows, adjoint", kernel.window_adjoint, window_adjoint_reference, b, n),
         ):
             yield Case(
                 kernel="scalarize",
@@ -153,7 +162,7 @@ def _windows(n: int, units: int) -> Iterator[Case]:
         shape=shape,
         dtype="float64",
         run=lambda: (kernel.window_jacobian(x, windows, u, v, slope, dtype="float64"),),
-        reference=lambda: (kernel.window_jacobian_reference(x, windows, u, v, slope),),
+        reference=lambda: (window_jacobian_reference(x, windows, u, v, slope),),
         tolerance=rounding("float64", 14),
         gflop=1e-9 * n * (4 * entries + columns),
         gigabytes=1e-9 * (x.nbytes + 8 * n * (units + columns)),

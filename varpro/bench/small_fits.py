@@ -7,6 +7,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.bench.case import Case, Result, rounding
 from varpro.kernels import small_fits as kernel
+from varpro.kernels.small_fits.reference import from_arrays_reference
 
 PROGRAM = (("decay", (0,), 0.0), ("decay", (1,), 0.0), ("power", (), 0.0))
 
@@ -47,7 +48,7 @@ def _case(name: str, count: int, t: Array, rng: np.random.Generator, *, given: b
         shape={"B": count, "N": n, "I": 3, "M": 2},
         dtype="float64",
         run=run,
-        reference=lambda: results(kernel.from_arrays_reference(phi, d, y, problems, pairs, 2)),
+        reference=lambda: results(from_arrays_reference(phi, d, y, problems, pairs, 2)),
         tolerance=1e4 * rounding("float64", 8),  # the condition of the Gram matrix, some thousands here
         gflop=1e-9 * count * n * (2 * products + 2 * exponentials),
         gigabytes=1e-9 * (y.nbytes + (phi.nbytes + d.nbytes if given else 0)),

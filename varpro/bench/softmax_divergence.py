@@ -7,6 +7,7 @@ import numpy as np
 
 from varpro.bench.case import Case, rounding
 from varpro.kernels import softmax_divergence as kernel
+from varpro.kernels.softmax_divergence.reference import softmax_divergence_reference
 
 FLOPS = {"pq": 45, "qp": 45, "squares": 5}
 """An entry: an exponential is a polynomial of degree 13 and some eight operations around it."""
@@ -26,7 +27,7 @@ def cases(quick: bool) -> Iterator[Case]:
                 shape={"N": n, "m": m, "C": classes},
                 dtype=dtype,
                 run=partial(kernel.softmax_divergence, f, position, weights, kind, scale=1.0 / n),
-                reference=partial(kernel.softmax_divergence_reference, f, position, weights, kind, scale=1.0 / n),
+                reference=partial(softmax_divergence_reference, f, position, weights, kind, scale=1.0 / n),
                 tolerance=rounding(dtype, m),
                 arithmetic_dtype="float64",
                 gflop=1e-9 * FLOPS[kind] * n * m,

@@ -1,1 +1,8 @@
-"""The kernels: for each stem one checked entry point, and beside it the plain NumPy reference it is tested against."""
+"""The kernels: a folder for each stem, all of one form.
+
+__init__    the checked entry, which dispatches by where its arrays lie
+reference   the same in plain NumPy, which tests and benchmarks compare it with
+cuda        what the entry does with arrays on a device, where our own kernel does it (`vendor` holds the libraries')
+
+The contract of a stem is csrc/kernels/<stem>.hpp.
+"""

@@ -6,6 +6,8 @@ from varpro.arrays import Array
 from varpro.errors import ShapeError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+PIXELS = (np.dtype(np.uint8), *FLOATS)
+"""Of images as they lie in memory; bytes are read as value / 255."""
 
 
 def doubles(a: Array) -> Array:

@@ -17,8 +17,9 @@ import scipy.linalg
 
 from varpro.arrays import Array, is_device_array, namespace, to_host
 from varpro.errors import ShapeError
-from varpro.kernels import on_device
 from varpro.kernels import projector as kernel
+from varpro.kernels.projector.cuda import PROJECTOR_COLUMNS
+from varpro.kernels.projector.cuda import projector as projector_on_device
 
 CHOLESKY_QR2_LIMIT = 1e7
 """kappa_1(R) up to which CholeskyQR2 is orthogonal to rounding: far inside 1/sqrt(eps) = 6.7e7."""
@@ -89,8 +90,8 @@ def factor(phi: Array, *, ridge: float = 0.0, rank_tolerance: float | None = Non
 
 def _on_device(phi: Array, ridge: float, tolerance: float, rescale: bool) -> Factor:
     """The CUDA kernel up to its width, beyond it the vendor's QR and SVD, problem after problem."""
-    if phi.shape[2] <= on_device.PROJECTOR_COLUMNS:
-        u, back, *small = on_device.projector(phi, ridge=ridge, tolerance=tolerance, rescale=rescale)
+    if phi.shape[2] <= PROJECTOR_COLUMNS:
+        u, back, *small = projector_on_device(phi, ridge=ridge, tolerance=tolerance, rescale=rescale)
         rank, condition, finite = (to_host(a) for a in small)
         short = np.where(finite != 0, rank < min(phi.shape[2], phi.shape[1] if ridge == 0 else phi.shape[2]), False)
         return Factor(u, back, rank.astype(np.int64), condition, finite != 0, short.astype(float))

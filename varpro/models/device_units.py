@@ -6,7 +6,7 @@ import numpy as np
 
 from varpro.arrays import Array, beside, namespace, to_host
 from varpro.errors import BackendError
-from varpro.kernels import on_device
+from varpro.kernels.scalarize import cuda as on_device
 from varpro.models.bilinear import BilinearUnits
 from varpro.models.quadratic import QuadraticUnits
 from varpro.models.units import Units

@@ -13,7 +13,8 @@ import numpy as np
 
 from varpro.arrays import Array, is_device_array
 from varpro.errors import ShapeError
-from varpro.kernels import on_device, scalarize
+from varpro.kernels import scalarize
+from varpro.kernels.scalarize import cuda as on_device
 from varpro.models.images import unit_floats
 from varpro.models.units import BoundUnits, Units
 

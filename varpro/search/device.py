@@ -9,9 +9,9 @@ import numpy as np
 
 from varpro.arrays import Array, Device, to_host
 from varpro.errors import BackendError, ShapeError
-from varpro.kernels import on_device
 from varpro.kernels.search import N_NUMBERS, Rules
 from varpro.kernels.small_fits import GRAM_LIMIT, States
+from varpro.kernels.small_fits import cuda as on_device
 from varpro.problems.small import SmallProblem
 from varpro.search.compiled import CompiledResult, found_by
 from varpro.search.damping import DampingRule

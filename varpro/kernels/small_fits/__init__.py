@@ -13,7 +13,8 @@ from varpro import _cpu
 from varpro.arrays import Array
 from varpro.errors import ShapeError
 from varpro.kernels._checks import doubles, require
-from varpro.kernels.search import N_NUMBERS, NUMBERS, Rules
+from varpro.kernels.search import N_NUMBERS, Rules
+from varpro.kernels.small_fits.states import BEYOND, GRAM_LIMIT, MOST_PARAMETERS, UNSEEN, States, named
 
 KINDS = ("power", "decay", "rate", "gaussian", "lorentzian")
 
@@ -73,14 +74,7 @@ def from_program(
 
     program : (I, 4) of `encode`.  t : (1 or B, N).  y : (B, N, K).  weights : (1 or B, N), times the residual, or None.
     """
-    require(program.ndim == 2 and program.shape[1] == 4, f"program has shape {program.shape}; it needs (I, 4)")
-    require(
-        t.ndim == 2 and t.shape[0] in (1, len(y)) and t.shape[1] == y.shape[1],
-        f"t has shape {t.shape}; y {y.shape} needs (1 or {len(y)}, {y.shape[1]})",
-    )
-    used = program[:, 1:3]
-    highest = int(used.max(initial=-1))
-    require(highest < w.shape[1], f"the program reads parameter {highest}; w has {w.shape[1]}")
+    _check_program(program, t, y, w.shape[1])
     out = _outputs(len(problems), len(program), y.shape[2], w.shape[1], derivatives)
     _run(program, doubles(t), w, None, None, y, weights, problems, pairs, out, ridge, kaufman, derivatives)
     return out
@@ -112,51 +106,6 @@ def from_arrays(
     wide = None if d is None else doubles(d)
     _run(program, None, w, doubles(phi), wide, y, weights, problems, pairs, out, ridge, kaufman, d is not None)
     return out
-
-
-def from_arrays_reference(
-    phi: Array,
-    d: Array,
-    y: Array,
-    problems: Array,
-    pairs: Pairs,
-    n_parameters: int,
-    *,
-    weights: Array | None = None,
-    ridge: float = 0.0,
-    kaufman: bool = False,
-) -> SmallFits:
-    """The formulas by orthogonal factorisation, one problem after another."""
-    parts = []
-    incidence = np.zeros((len(pairs.columns), n_parameters))
-    incidence[np.arange(len(pairs.columns)), pairs.parameters] = 1.0
-    for b, number in enumerate(problems):
-        weight = np.ones(y.shape[1]) if weights is None else weights[number % len(weights)]
-        n_columns = phi.shape[2]
-        rows = np.vstack([weight[:, None] * phi[b], np.sqrt(ridge) * np.eye(n_columns)])
-        deriv = np.vstack([weight[:, None] * d[b], np.zeros((n_columns, d.shape[2]))])
-        right = np.vstack([weight[:, None] * y[number], np.zeros((n_columns, y.shape[2]))])
-        q, r = np.linalg.qr(rows)
-        a = np.linalg.solve(r, q.T @ right)
-        residual, inverse = right - rows @ a, np.linalg.inv(rows.T @ rows)
-        projected, moment = deriv - q @ (q.T @ deriv), deriv.T @ residual
-        h = (a @ a.T)[np.ix_(pairs.columns, pairs.columns)] * (projected.T @ projected)
-        if not kaufman:
-            h += inverse[np.ix_(pairs.columns, pairs.columns)] * (moment @ moment.T)
-        gradient = -np.sum(moment * a[pairs.columns], axis=1)
-        scale = 1.0 / np.linalg.norm(rows, axis=0)
-        condition = np.linalg.cond(scale[:, None] * (rows.T @ rows) * scale, 1)
-        of_d, of_phi = (np.sum((weight[:, None] * columns) ** 2, axis=0) for columns in (d[b], phi[b]))
-        squares = of_d / of_phi[pairs.columns]
-        with np.errstate(divide="ignore"):
-            natural = 1.0 / np.sqrt(squares @ incidence)
-        whole, slope = incidence.T @ h @ incidence, gradient @ incidence
-        unprojected = (of_d * np.sum(a**2, axis=1)[pairs.columns]) @ incidence
-        np.fill_diagonal(whole, np.maximum(np.diagonal(whole), UNSEEN * unprojected))
-        norms = np.linalg.norm(weight[:, None] * phi[b], axis=0)
-        terms = 0.5 * float(norms @ np.linalg.norm(a, axis=1)) ** 2
-        parts.append((a, 0.5 * np.sum(residual**2), terms, condition, whole, slope, natural))
-    return SmallFits(*(np.array(column) for column in zip(*parts, strict=True)))
 
 
 def _outputs(b: int, i: int, k: int, p: int, derivatives: bool) -> SmallFits:
@@ -193,96 +142,6 @@ def _run(
     )  # fmt: skip
 
 
-UNSEEN = 64 * float(np.finfo(np.float64).eps)
-"""Of ||J_p||^2 without the projection: less than this is the rounding of the projection; small_algebra.hpp."""
-GRAM_LIMIT = _cpu.gram_limit
-"""kappa_1 of the scaled Gram matrix up to which scalar products of columns serve a search; small_fits.hpp."""
-MOST_PARAMETERS = 16
-"""Of a problem whose search is compiled."""
-BEYOND = -1
-"""Status of a problem whose basis was not of full rank somewhere, to rounding or, on a GPU, to what scalar products of
-columns show: it is left to the truncated factorisation, from its start."""
-
-
-class States:
-    """The searches of b problems between two evaluations, a row of numbers each; see small_fits.hpp."""
-
-    def __init__(self, w0: Array, n_columns: int, n_right: int) -> None:
-        count, self.p = w0.shape
-        require(self.p <= MOST_PARAMETERS, f"w0 has shape {w0.shape}; at most {MOST_PARAMETERS} parameters")
-        self._shape, self.n_columns = (n_columns, n_right), n_columns
-        self._end = 6 * self.p + self.p**2 + n_columns * n_right
-        self.rows = np.zeros((count, self._end + N_NUMBERS))
-        self.trial[:] = w0
-
-    @property
-    def w(self) -> Array:
-        """(b, P) the best so far"""
-        return self.rows[:, : self.p]
-
-    @property
-    def trial(self) -> Array:
-        """(b, P) where the model is to be evaluated next"""
-        return self.rows[:, self.p : 2 * self.p]
-
-    @property
-    def a(self) -> Array:
-        """(b, I, K)"""
-        return self.rows[:, self._end - self._shape[0] * self._shape[1] : self._end].reshape(-1, *self._shape)
-
-    @property
-    def natural(self) -> Array:
-        """(b, P)"""
-        return self.rows[:, 5 * self.p : 6 * self.p]
-
-    @property
-    def h(self) -> Array:
-        """(b, P, P)"""
-        return self.rows[:, 6 * self.p : 6 * self.p + self.p**2].reshape(-1, self.p, self.p)
-
-    @property
-    def gradient(self) -> Array:
-        """(b, P)"""
-        return self.rows[:, 3 * self.p : 4 * self.p]
-
-    @property
-    def numbers(self) -> Array:
-        """(b,) of search.NUMBERS, a view"""
-        offset, strides = self._end * self.rows.itemsize, self.rows.strides[:1]
-        return np.ndarray(len(self.rows), NUMBERS, buffer=self.rows, offset=offset, strides=strides)
-
-    @property
-    def tail(self) -> Array:
-        """(b, numbers) the same as plain numbers, which NumPy copies far faster; `named` gives them their names"""
-        return self.rows[:, self._end :]
-
-    @property
-    def status(self) -> Array:
-        """(b,) as result.Status, or BEYOND"""
-        return self.numbers["status"]  # type: ignore[no-any-return]
-
-    @property
-    def cost(self) -> Array:
-        """(b,)"""
-        return self.numbers["cost"]  # type: ignore[no-any-return]
-
-    @property
-    def iterations(self) -> Array:
-        """(b,)"""
-        return self.numbers["iterations"]  # type: ignore[no-any-return]
-
-    @property
-    def evaluations(self) -> Array:
-        """(b,)"""
-        return self.numbers["evaluations"]  # type: ignore[no-any-return]
-
-
-def named(tail: Array) -> Array:
-    """(n,) of search.NUMBERS for (n, numbers), contiguous."""
-    records: Array = tail.view(NUMBERS)[:, 0]
-    return records
-
-
 def search_program(
     program: Array,
     t: Array,
@@ -302,12 +161,7 @@ def search_program(
     n_logged : of a single problem, how many trials to log; the log (n,) of search.NUMBERS is returned.
     Other arguments as from_program.  The reference is the search loop itself.
     """
-    require(
-        t.ndim == 2 and t.shape[0] in (1, len(y)) and t.shape[1] == y.shape[1],
-        f"t has shape {t.shape}; y {y.shape} needs (1 or {len(y)}, {y.shape[1]})",
-    )
-    highest = int(program[:, 1:3].max(initial=-1))
-    require(highest < states.p, f"the program reads parameter {highest}; w has {states.p}")
+    _check_program(program, t, y, states.p)
     require(len(states.rows) == len(problems), f"{len(states.rows)} states for {len(problems)} problems")
     scale = None if weights is None else doubles(weights)
     log = np.empty((n_logged, N_NUMBERS))
@@ -344,3 +198,19 @@ def advance(
         doubles(phi), doubles(d), y, None, problems, pairs.columns, pairs.parameters, states.rows, rows, states.p,
         rules.compiled, ridge, kaufman,
     )  # fmt: skip
+
+
+def _check_program(program: Array, t: Array, y: Array, n_parameters: int) -> None:
+    require(program.ndim == 2 and program.shape[1] == 4, f"program has shape {program.shape}; it needs (I, 4)")
+    require(
+        t.ndim == 2 and t.shape[0] in (1, len(y)) and t.shape[1] == y.shape[1],
+        f"t has shape {t.shape}; y {y.shape} needs (1 or {len(y)}, {y.shape[1]})",
+    )
+    highest = int(program[:, 1:3].max(initial=-1))
+    require(highest < n_parameters, f"the program reads parameter {highest}; w has {n_parameters}")
+
+
+__all__ = [
+    "BEYOND", "GRAM_LIMIT", "KINDS", "MOST_PARAMETERS", "UNSEEN", "Pairs", "SmallFits", "States", "advance", "encode",
+    "from_arrays", "from_program", "named", "search_program",
+]  # fmt: skip

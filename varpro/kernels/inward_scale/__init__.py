@@ -8,8 +8,8 @@ import numpy as np
 from varpro import _cpu
 from varpro.arrays import Array, is_device_array
 from varpro.errors import ShapeError
-from varpro.kernels import on_device
 from varpro.kernels._checks import FLOATS
+from varpro.kernels.inward_scale import cuda
 
 
 def inward_scale(x: Array, xi: float, eps: float) -> tuple[Array, Array]:
@@ -20,18 +20,11 @@ def inward_scale(x: Array, xi: float, eps: float) -> tuple[Array, Array]:
     """
     _check(x)
     if is_device_array(x):
-        out, s = on_device.inward_scale(x, None, xi, eps)
+        out, s = cuda.inward_scale(x, None, xi, eps)
         return out, s
     out, s = np.empty(x.shape, dtype=x.dtype), np.empty(len(x))
     _cpu.inward_scale(np.ascontiguousarray(x), None, float(xi), float(eps), out, s, None)
     return out, s
-
-
-def inward_scale_reference(x: Array, xi: float, eps: float) -> tuple[Array, Array]:
-    """The formula."""
-    wide = x.astype(np.float64)
-    s = np.sqrt((wide**2).sum(axis=1) + eps)
-    return (wide / (xi * s[:, None])).astype(x.dtype), s
 
 
 def inward_scale_vjp(x: Array, g: Array, xi: float, eps: float) -> tuple[Array, Array, Array]:
@@ -43,20 +36,11 @@ def inward_scale_vjp(x: Array, g: Array, xi: float, eps: float) -> tuple[Array, 
     if g.shape != x.shape or g.dtype != x.dtype:
         raise ShapeError(f"g has shape {g.shape} and dtype {g.dtype}, x {x.shape} and {x.dtype}; both need the same")
     if is_device_array(x):
-        out, s, along = on_device.inward_scale(x, g, xi, eps)
+        out, s, along = cuda.inward_scale(x, g, xi, eps)
         return out, s, along
     out, s, along = np.empty(x.shape, dtype=x.dtype), np.empty(len(x)), np.empty(len(x))
     _cpu.inward_scale(np.ascontiguousarray(x), np.ascontiguousarray(g), float(xi), float(eps), out, s, along)
     return out, s, along
-
-
-def inward_scale_vjp_reference(x: Array, g: Array, xi: float, eps: float) -> tuple[Array, Array, Array]:
-    """The formulas."""
-    wide, given = x.astype(np.float64), g.astype(np.float64)
-    s = np.sqrt((wide**2).sum(axis=1) + eps)
-    unit = wide / s[:, None]
-    along = (unit * given).sum(axis=1)
-    return ((given - unit * along[:, None]) / (xi * s[:, None])).astype(x.dtype), s, along
 
 
 def _check(x: Array) -> None:

@@ -7,8 +7,8 @@ second product, which is the gradient, is still summed in float64, by blocks of 
 import numpy as np
 
 from varpro.arrays import Array, is_device_array
-from varpro.kernels import on_device
 from varpro.kernels._checks import require
+from varpro.kernels.jacobian_products import cuda
 
 BLOCK_ROWS = 256
 
@@ -23,7 +23,7 @@ def products(d: Array, u: Array, r: Array) -> tuple[Array, Array]:
         f"d {d.shape}, u {u.shape} and r {r.shape} must agree in problems and rows",
     )
     if is_device_array(d):
-        return on_device.jacobian_products(d, u, r)
+        return cuda.jacobian_products(d, u, r)
     both = np.concatenate([u, r], axis=2)
     rank = u.shape[2]
     if d.dtype == np.float64:
@@ -34,9 +34,3 @@ def products(d: Array, u: Array, r: Array) -> tuple[Array, Array]:
         rows = slice(first, first + BLOCK_ROWS)
         out += both[:, rows].mT @ d[:, rows].astype(np.float64)
     return out[:, :rank], np.ascontiguousarray(out[:, rank:].mT)
-
-
-def products_reference(d: Array, u: Array, r: Array) -> tuple[Array, Array]:
-    """The formulas in float64."""
-    wide = d.astype(np.float64)
-    return np.einsum("bnr,bnm->brm", u, wide), np.einsum("bnm,bnk->bmk", wide, r)

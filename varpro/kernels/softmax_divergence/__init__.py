@@ -15,9 +15,9 @@ import numpy as np
 from varpro import _cpu
 from varpro.arrays import Array, is_device_array
 from varpro.errors import ShapeError
-from varpro.kernels import on_device
 from varpro.kernels._checks import doubles
 from varpro.kernels.class_moments import check_batches, positions
+from varpro.kernels.softmax_divergence import cuda
 
 Kind = Literal["pq", "qp", "squares"]
 KINDS: tuple[Kind, ...] = ("pq", "qp", "squares")
@@ -36,7 +36,7 @@ def softmax_divergence(
         raise ShapeError(f"weights have shape {weights.shape}, f {f.shape}; they need (B, C, D)")
     _check(f, position, weights.shape[1], kind, tau)
     if is_device_array(f):
-        return on_device.softmax_divergence(f, position, weights, weights.shape[1], kind, tau=tau, scale=scale)
+        return cuda.softmax_divergence(f, position, weights, weights.shape[1], kind, tau=tau, scale=scale)
     by_f, by_weights, value = np.empty(f.shape, dtype=f.dtype), np.empty(weights.shape), np.empty(weights.shape[:2])
     _cpu.softmax_divergence(
         np.ascontiguousarray(f), positions(position), doubles(weights), None, value, by_f, by_weights, float(tau),
@@ -54,7 +54,7 @@ def softmax_divergence_eliminated(
     """
     _check(f, position, n_classes, kind, tau)
     if is_device_array(f):
-        return on_device.softmax_divergence(f, position, None, n_classes, kind, tau=tau, scale=scale)
+        return cuda.softmax_divergence(f, position, None, n_classes, kind, tau=tau, scale=scale)
     best, value = np.zeros((f.shape[0], n_classes, f.shape[2])), np.empty((f.shape[0], n_classes))
     by_f = np.empty(f.shape, dtype=f.dtype)
     _cpu.softmax_divergence(
@@ -62,44 +62,6 @@ def softmax_divergence_eliminated(
         KINDS.index(kind),
     )  # fmt: skip
     return value, by_f, best
-
-
-def softmax_divergence_reference(
-    f: Array, position: Array, weights: Array, kind: Kind, *, tau: float = 1.0, scale: float = 1.0
-) -> tuple[Array, Array, Array]:
-    """The formulas."""
-    member = (position[:, None, :] == np.arange(weights.shape[1])[:, None]).astype(np.float64)
-    wide, of_class = f.astype(np.float64), np.take_along_axis(weights, position[:, :, None], axis=1)
-    if kind == "squares":
-        each, by_f = (wide - of_class) ** 2, 2.0 * scale * (wide - of_class)
-        by_w = -by_f
-    else:
-        log_p, log_q = _log_softmax(wide / tau), _log_softmax(of_class / tau)
-        p, q = np.exp(log_p), np.exp(log_q)
-        each = p * (log_p - log_q) if kind == "pq" else q * (log_q - log_p)
-        toward = (p if kind == "pq" else q) * each.sum(axis=2, keepdims=True)
-        by_f = scale / tau * (each - toward if kind == "pq" else p - q)
-        by_w = scale / tau * (q - p if kind == "pq" else each - toward)
-    value = (member @ each.sum(axis=2, keepdims=True))[:, :, 0]
-    return value, by_f.astype(f.dtype), member @ by_w
-
-
-def best_weights_reference(f: Array, position: Array, n_classes: int, kind: Kind, *, tau: float = 1.0) -> Array:
-    """The weights of softmax_divergence_eliminated, for classes with samples."""
-    member = (position[:, None, :] == np.arange(n_classes)[:, None]).astype(np.float64)
-    member /= np.maximum(member.sum(axis=2, keepdims=True), 1.0)
-    wide = f.astype(np.float64)
-    if kind == "squares":
-        return member @ wide
-    log_p = _log_softmax(wide / tau)
-    with np.errstate(divide="ignore"):
-        best = np.log(member @ np.exp(log_p)) if kind == "pq" else member @ log_p
-    return tau * np.where(np.isfinite(best), best, member @ log_p)
-
-
-def _log_softmax(z: Array) -> Array:
-    shifted = z - z.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))  # type: ignore[no-any-return]
 
 
 def _check(f: Array, position: Array, n_classes: int, kind: str, tau: float) -> None:

@@ -1,7 +1,7 @@
 """The decision of a search: accept, damp, stop; for many problems at once, each with its own damping and status.
 
 csrc/kernels/search.hpp is the contract and the code, for this entry as for the compiled small fits of CPU and GPU.
-varpro/kernels/search_reference.py says the same in plain Python; tests compare them trial by trial.
+varpro/kernels/search/reference.py says the same in plain Python; tests compare them trial by trial.
 """
 
 from dataclasses import dataclass, field, fields

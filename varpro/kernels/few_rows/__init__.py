@@ -19,8 +19,3 @@ def few_rows(left: Array, right: Array) -> Array:
     out = np.empty((left.shape[0], right.shape[1]))
     _cpu.few_rows(doubles(left), doubles(right), out)
     return out
-
-
-def few_rows_reference(left: Array, right: Array) -> Array:
-    """The formula."""
-    return left.astype(np.float64) @ right.astype(np.float64)

@@ -10,8 +10,8 @@ import numpy as np
 from varpro import _cpu
 from varpro.arrays import Array, is_device_array
 from varpro.errors import ShapeError
-from varpro.kernels import on_device
 from varpro.kernels._checks import FLOATS
+from varpro.kernels.class_moments import cuda
 
 
 class Moments(NamedTuple):
@@ -34,24 +34,13 @@ def class_moments(f: Array, position: Array, n_classes: int, *, centred: bool = 
     """
     check_batches(f, position, n_classes)
     if is_device_array(f):
-        return Moments(*on_device.class_moments(f, position, n_classes, centred=centred))
+        return Moments(*cuda.class_moments(f, position, n_classes, centred=centred))
     n_batches, n, d = f.shape
     counts = np.empty((n_batches, n_classes), dtype=np.int64)
     means, within = np.empty((n_batches, n_classes, d)), np.empty((n_batches, n_classes))
     h = np.empty((n_batches, n, d)) if centred else None
     _cpu.class_moments(np.ascontiguousarray(f), positions(position), counts, means, within, h)
     return Moments(counts, means, within, h)
-
-
-def class_moments_reference(f: Array, position: Array, n_classes: int, *, centred: bool = True) -> Moments:
-    """The formulas."""
-    member = position[:, None, :] == np.arange(n_classes)[:, None]
-    counts = member.sum(axis=2)
-    wide = f.astype(np.float64)
-    means = (member @ wide) / np.maximum(counts, 1)[:, :, None]
-    h = wide - np.take_along_axis(means, position[:, :, None], axis=1)
-    within = (member @ (h**2).sum(axis=2, keepdims=True))[:, :, 0]
-    return Moments(counts, means, within, h if centred else None)
 
 
 def merge(one: Moments, other: Moments) -> Moments:

@@ -30,9 +30,3 @@ def accumulate(phi: Array, y: Array, gram: Array, cross: Array) -> None:
         cross += phi.T @ y
         return
     _cpu.accumulate_gram(doubles(phi), doubles(y), gram, cross)
-
-
-def accumulate_reference(phi: Array, y: Array, gram: Array, cross: Array) -> None:
-    """The formulas."""
-    gram += np.tril(phi.T @ phi)
-    cross += phi.T @ y

@@ -4,12 +4,12 @@ h[m, m'] = aat[j, j'] (D^T D - z^T z)[m, m'] + gram_inverse[j, j'] (g g^T)[m, m'
 """
 
 import numpy as np
-import scipy.linalg
 
 from varpro import _cpu
 from varpro.arrays import Array, is_device_array, namespace
-from varpro.kernels import on_device, vendor
+from varpro.kernels import vendor
 from varpro.kernels._checks import doubles, require
+from varpro.kernels.gauss_newton import cuda
 
 
 def normal_matrix(
@@ -44,18 +44,7 @@ def _on_device(
     else:
         vendor.subtract_product(d, xp.ascontiguousarray(u, dtype=d.dtype), whole.astype(d.dtype))
         gram = vendor.gram_lower(d, tf32=tf32)
-    return on_device.assemble(gram, None, aat, gram_inverse, g, columns)
-
-
-def normal_matrix_reference(
-    d: Array, z: Array, aat: Array, gram_inverse: Array | None, g: Array, columns: Array
-) -> Array:
-    """The formula, all entries, in float64."""
-    wide = d.astype(np.float64)
-    h = aat[:, columns][:, :, columns] * (wide.mT @ wide - z.mT @ z)
-    if gram_inverse is not None:
-        h = h + gram_inverse[:, columns][:, :, columns] * (g @ g.mT)
-    return h  # type: ignore[no-any-return]
+    return cuda.assemble(gram, None, aat, gram_inverse, g, columns)
 
 
 def damped_solve(h: Array, diagonal: Array, lam: Array, rhs: Array, *, single: bool = False) -> tuple[Array, Array]:
@@ -84,22 +73,10 @@ def _damped_on_device(h: Array, diagonal: Array, lam: Array, rhs: Array) -> tupl
     """In double precision always: the factorisation is a small part of a device's iteration."""
     xp, (count, size) = namespace(h), rhs.shape
     one, first = xp.ones((count, 1, 1)), xp.zeros(size, dtype=np.int32)
-    damped = on_device.assemble(h, None, one, None, None, first, xp.asarray(lam), diagonal)
+    damped = cuda.assemble(h, None, one, None, None, first, xp.asarray(lam), diagonal)
     info = vendor.cholesky(damped)
     step = vendor.cholesky_solve(damped, rhs)
     return xp.where((info == 0)[:, None], step, np.nan), info
-
-
-def damped_solve_reference(h: Array, diagonal: Array, lam: Array, rhs: Array) -> tuple[Array, Array]:
-    """As damped_solve, one problem after another with LAPACK's driver."""
-    step, info = np.full(rhs.shape, np.nan), np.zeros(len(h), dtype=np.int64)
-    for b in range(len(h)):
-        damped = np.tril(h[b]) + np.tril(h[b], -1).T + np.diag(lam[b] * diagonal[b])
-        try:
-            step[b] = scipy.linalg.solve(damped, rhs[b], assume_a="pos")
-        except np.linalg.LinAlgError:
-            info[b] = 1
-    return step, info
 
 
 def _check(d: Array, z: Array, aat: Array, gram_inverse: Array | None, g: Array, columns: Array) -> None:
