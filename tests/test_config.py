@@ -14,7 +14,6 @@ from varpro.config.scalarized import (
     Refine,
     ScalarizedConfig,
     Search,
-    check_partition,
     parse_config,
 )
 from varpro.config.sections import Data, Section
@@ -151,13 +150,13 @@ def test_contradictions():
 )
 def test_partitions_that_the_data_cannot_carry(override, shape, message):
     with pytest.raises(ConfigError, match=message):
-        check_partition(load_config("digits", [override]), 1000, 10, shape)
+        load_config("digits", [override]).check_with_data(1000, 10, shape)
 
 
 def test_fewer_samples_than_classes():
     config = parse_config({**BASE, "units": 3, "samples": 8}, "x")
     with pytest.raises(ConfigError, match="fewer than the 10 classes"):
-        check_partition(config, 1000, 10, (1, 8, 8))
+        config.check_with_data(1000, 10, (1, 8, 8))
 
 
 @pytest.mark.parametrize("override", ["seed", "=3", "a..b=1", "units=[1", "units.x=3", "data={source: a, source: b}"])

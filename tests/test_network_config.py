@@ -15,7 +15,6 @@ from varpro.config.sections import Section
 from varpro.config.source import validated
 from varpro.config.training import load_config, sort_of_run
 from varpro.errors import ConfigError
-from varpro.train.layered.plan import check_with_data, plan_of
 
 SHIPPED = [name for name in list_configs() if isinstance(load_config(name), LayeredConfig)]
 BASE = {"data": {"source": "mnist"}, "network": {"name": "lenet5"}}
@@ -42,7 +41,8 @@ def test_shipped_configs_load_and_round_trip(name):
     assert parse(yaml.safe_load(yaml.safe_dump(config.as_dict()))) == config
     assert config.output == f"runs/{name.removesuffix('.yaml')}"
     shape = (3, 32, 32) if "cifar" in name else MNIST
-    assert check_with_data(config, 10_000, 10, shape).parameters > 0
+    config.check_with_data(10_000, 10, shape)
+    assert config.plan(shape, 10).parameters > 0
 
 
 def test_the_key_network_makes_the_kind(tmp_path):
@@ -143,7 +143,7 @@ def test_contradictions(overrides, message):
 
 def test_an_eliminated_feed_backward_needs_no_last_layer():
     eliminated = "objective={cross_entropy: 0, feed_backward: {eliminate: true}}"
-    assert not plan_of(load_config("mnist_separability", [eliminated]), MNIST, 10).linear
+    assert not load_config("mnist_separability", [eliminated]).plan(MNIST, 10).linear
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_an_eliminated_feed_backward_needs_no_last_layer():
 )
 def test_what_the_data_cannot_carry(overrides, shape, message):
     with pytest.raises(ConfigError, match=message):
-        check_with_data(load_config("mnist_separability", overrides), 500, 10, shape)
+        load_config("mnist_separability", overrides).check_with_data(500, 10, shape)
 
 
 def test_every_architecture_can_be_named():

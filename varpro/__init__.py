@@ -13,7 +13,7 @@ from varpro.result import Status
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from varpro.train.scalarized.storage import Model
+    from varpro.train.storage import TrainedModel
 
 __all__ = [
     "BackendError",
@@ -34,12 +34,12 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def load(path: "str | Path") -> "Model":
+def load(path: "str | Path") -> "TrainedModel":
     """The network of a model.h5: `.predict(images)` gives labels (N,), `.scores(images)` outputs (N, K).
 
     images : (N, L, R) or (N, C, L, R), floats in [0, 1] or bytes.  Raises DataError.  Needs h5py,
     and PyTorch for a network that was trained with it.
     """
-    from varpro.train.scalarized.storage import load_model
+    from varpro.train.storage import load_model
 
     return load_model(path)

@@ -13,8 +13,8 @@ from varpro.config.layered import LayeredConfig
 from varpro.distributed import Communicator
 from varpro.report.progress import Display
 from varpro.train.data.datasets import load_dataset
-from varpro.train.layered.network import Network
-from varpro.train.layered.terms import WeightedSum
+from varpro.train.layered.network import LayeredNetwork
+from varpro.train.layered.objective import WeightedSum
 from varpro.train.layered.training import Images, Loop
 
 SGD = {"kind": "sgd", "rate": 0.02}
@@ -53,7 +53,7 @@ def trained(name: str, comm: Communicator) -> dict[str, np.ndarray]:
     config = LayeredConfig.model_validate({**COMMON, **CASES[name]})
     part = load_dataset("digits").train
     torch.manual_seed(3)
-    network = Network(config.plan((1, 8, 8), 10)).double()
+    network = LayeredNetwork(config.plan((1, 8, 8), 10)).double()
     terms = WeightedSum(config, config.objective, 10, network.plan.embedding, comm).double()
     images = Images(torch.tensor(part.images[:211, None], dtype=torch.float64), torch.tensor(part.labels[:211]))
     Loop(config, comm, network, terms, images, name).run(Display(), lambda epoch: {})

@@ -10,13 +10,14 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from varpro.config.layered import LayeredConfig  # noqa: E402
 from varpro.report.progress import Display  # noqa: E402
 from varpro.train.data.datasets import DataSet, Part  # noqa: E402
+from varpro.train.data.prepared import Prepared  # noqa: E402
 from varpro.train.layered import evaluation, pictures  # noqa: E402
 from varpro.train.layered.evaluation import Passed  # noqa: E402
-from varpro.train.layered.job import train_network  # noqa: E402
 from varpro.train.layered.layers import Dense, Dropout, Flatten, Relu  # noqa: E402
-from varpro.train.layered.network import Network  # noqa: E402
+from varpro.train.layered.network import LayeredNetwork  # noqa: E402
+from varpro.train.layered.objective import WeightedSum  # noqa: E402
 from varpro.train.layered.plan import NetworkPlan, plan_network  # noqa: E402
-from varpro.train.layered.terms import WeightedSum  # noqa: E402
+from varpro.train.layered.trainer import train  # noqa: E402
 from varpro.train.layered.training import Images, Loop  # noqa: E402
 
 torch.set_num_threads(1)
@@ -86,7 +87,7 @@ def test_a_job_learns_nothing_from_the_labels_of_the_test_part(objective, monkey
     found = []
     for labels in (test.labels, (test.labels + 1) % 3):
         dataset = DataSet("blobs", blobs(161, 0), Part(test.images, labels), ("a", "b", "c"))
-        found.append(train_network(config, COMM, dataset=dataset, display=Display())[0])
+        found.append(train(Prepared.of(config, dataset), COMM, display=Display())[0])
     right, wrong = (record.metrics["test"] for record in found)
     for name in ("accuracy", *RULES):
         assert right[name] > 0.9
@@ -111,7 +112,7 @@ def test_the_dense_layers_of_vgg16_drop_half_and_nothing_else_does():
 
 def dropping(share=0.5):
     torch.manual_seed(0)
-    return Network(NetworkPlan("it", (1, 40, 50), 3, (Flatten(), Dropout(share)), False))
+    return LayeredNetwork(NetworkPlan("it", (1, 40, 50), 3, (Flatten(), Dropout(share)), False))
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5])
@@ -133,7 +134,7 @@ def test_a_training_drops_and_says_nothing_of_it_to_the_measurements_between():
     config = LayeredConfig.model_validate(
         {"data": {"source": "x"}, "network": {"name": "simplenet_small"}, "batch": 7, "epochs": 2, "threads": 1}
     )
-    network = Network(NetworkPlan("it", (1, 40, 50), 3, (Flatten(), Dropout(0.5), Dense(4)), True))
+    network = LayeredNetwork(NetworkPlan("it", (1, 40, 50), 3, (Flatten(), Dropout(0.5), Dense(4)), True))
     images = Images(torch.ones(14, 1, 40, 50), torch.arange(14) % 3)
     seen = []
     network.body[1].register_forward_hook(lambda module, given, out: seen.append(float((out == 0).float().mean())))

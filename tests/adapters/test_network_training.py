@@ -12,11 +12,12 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from varpro.config.layered import LayeredConfig  # noqa: E402
 from varpro.report.progress import Display  # noqa: E402
 from varpro.train.data.datasets import DataSet, Part  # noqa: E402
+from varpro.train.data.prepared import Prepared  # noqa: E402
 from varpro.train.layered import evaluation  # noqa: E402
 from varpro.train.layered.evaluation import Passed  # noqa: E402
-from varpro.train.layered.job import train_network  # noqa: E402
-from varpro.train.layered.network import Network  # noqa: E402
-from varpro.train.layered.terms import WeightedSum  # noqa: E402
+from varpro.train.layered.network import LayeredNetwork  # noqa: E402
+from varpro.train.layered.objective import WeightedSum  # noqa: E402
+from varpro.train.layered.trainer import train  # noqa: E402
 from varpro.train.layered.training import Images, Loop, batches, make_optimiser, n_batches, settle_norms  # noqa: E402
 
 torch.set_num_threads(1)
@@ -51,7 +52,7 @@ def dataset():
 def loop_of(config, part):
     plan = config.plan((1, *part.images.shape[1:]), 3)
     torch.manual_seed(0)
-    network = Network(plan)
+    network = LayeredNetwork(plan)
     terms = WeightedSum(config, config.objective, 3, plan.embedding, COMM)
     images = Images(torch.tensor(part.images[:, None]), torch.tensor(part.labels))
     return Loop(config, COMM, network, terms, images, "training")
@@ -243,7 +244,7 @@ OBJECTIVES = {
 @pytest.mark.parametrize("last", OBJECTIVES)
 def test_a_job_learns_and_tells_where_its_scores_come_from(last):
     config = config_of(objective=OBJECTIVES[last], epochs=4, optimiser={"rate": 3e-3})
-    record, network = train_network(config, COMM, dataset=dataset(), display=Display())
+    record, network = train(Prepared.of(config, dataset()), COMM, display=Display())
     m = record.metrics
     assert m["network"]["last_layer"] == last
     assert (m["train"]["accuracy"] > 0.9, m["test"]["accuracy"] > 0.9, m["validation"]["accuracy"] > 0.8) == (True,) * 3
@@ -270,7 +271,7 @@ def test_a_seed_repeats_a_job_bitwise_and_leaves_the_callers_generator_alone():
         torch.manual_seed(7)
         expected = torch.rand(3)
         torch.manual_seed(7)
-        record, network = train_network(config_of(baseline=False), COMM, dataset=dataset(), display=Display())
+        record, network = train(Prepared.of(config_of(baseline=False), dataset()), COMM, display=Display())
         assert torch.equal(torch.rand(3), expected)
         found.append((record.metrics["test"], network.state_dict()))
     assert found[0][0] == found[1][0]
@@ -279,7 +280,7 @@ def test_a_seed_repeats_a_job_bitwise_and_leaves_the_callers_generator_alone():
 
 def test_which_control_there_is():
     def control(**changes):
-        record, _ = train_network(config_of(epochs=1, **changes), COMM, dataset=dataset(), display=Display())
+        record, _ = train(Prepared.of(config_of(epochs=1, **changes), dataset()), COMM, display=Display())
         return record.metrics["control"]
 
     sphere = {"name": "simplenet_small", "xi": 3.0}

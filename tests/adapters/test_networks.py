@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from tests.train.test_architectures import PUBLISHED  # noqa: E402
 from varpro.train.layered.network import build  # noqa: E402
 from varpro.train.layered.plan import plan_network  # noqa: E402
-from varpro.train.layered.saved import load_trained, save_trained  # noqa: E402
+from varpro.train.layered.storage import load_layered, save_layered  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -67,7 +67,7 @@ def saved(tmp_path):
     network.train()
     network(torch.rand(9, 1, 8, 10))  # running means that are not those of a new network
     path = tmp_path / "model.h5"
-    save_trained(path, network, ("a", "b", "c"), "made up")
+    save_layered(path, network, ("a", "b", "c"), "made up")
     return network.eval(), path
 
 
@@ -91,7 +91,7 @@ def test_a_file_gives_the_same_scores(saved):
 
 def test_equal_networks_write_equal_files(saved, tmp_path):
     network, path = saved
-    save_trained(tmp_path / "again.h5", network, ("a", "b", "c"), "made up")
+    save_layered(tmp_path / "again.h5", network, ("a", "b", "c"), "made up")
     assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
 
 
@@ -109,5 +109,5 @@ def test_damaged_files(saved, damage):
         else:
             del file.attrs["embedding"]
     with pytest.raises(DataError, match="not a model file of varpro-train, or damaged") as caught:
-        load_trained(path)
+        load_layered(path)
     assert "\n" not in str(caught.value)

@@ -12,7 +12,7 @@ from varpro.errors import DegenerateBatchError
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from varpro.train.layered.terms import WeightedSum  # noqa: E402
+from varpro.train.layered.objective import WeightedSum  # noqa: E402
 
 N_CLASSES, N_FEATURES = 3, 7
 RNG = np.random.default_rng(5)

@@ -16,8 +16,8 @@ from varpro.cli import predict, train
 from varpro.config.layered import LayeredConfig
 from varpro.config.source import validated
 from varpro.config.training import load_config
-from varpro.report import network_outputs
-from varpro.report.network_page import NETWORK_ALTERNATIVES
+from varpro.report import outputs
+from varpro.report.layered_page import LAYERED_ALTERNATIVES
 from varpro.train.data.datasets import load_dataset
 
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
@@ -29,8 +29,8 @@ SMALL = [*DIGITS, "--set", "epochs=2", "--set", "batch=60"]
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pixels instead of plots."""
-    plots = dict.fromkeys(NETWORK_ALTERNATIVES, blank_plots()["confusion"])
-    monkeypatch.setattr(network_outputs, "draw_network", lambda record: plots)
+    plots = dict.fromkeys(LAYERED_ALTERNATIVES, blank_plots()["confusion"])
+    monkeypatch.setattr(outputs, "draw_layered", lambda record: plots)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def images(tmp_path, monkeypatch):
 @pytest.fixture
 def no_torch(monkeypatch):
     """As if PyTorch were not installed."""
-    for name in [name for name in sys.modules if name.startswith("varpro.adapters.torch")]:
+    for name in [name for name in sys.modules if name.startswith(("varpro.adapters.torch", "varpro.train.layered"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
 
@@ -118,7 +118,7 @@ def folder(tmp_path_factory):
 def test_a_run_leaves_every_file(folder):
     names = {"metrics.json", "history.jsonl", "config.resolved.yaml", "report.html", "model.h5"}
     missing = {"misclassified"} if not (folder / "misclassified.png").exists() else set()
-    plots = {f"{name}.png" for name in NETWORK_ALTERNATIVES if name not in missing}
+    plots = {f"{name}.png" for name in LAYERED_ALTERNATIVES if name not in missing}
     assert {path.name for path in folder.iterdir()} == names | plots
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["test"]["nearest_centroid"] > 0.5  # two features of 300 images in 72 steps; chance is 0.1

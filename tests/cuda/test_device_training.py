@@ -15,9 +15,11 @@ from varpro.models.bilinear import BilinearUnits
 from varpro.models.device_units import DeviceUnits
 from varpro.problems.separable import SeparableProblem
 from varpro.report.progress import make_display
-from varpro.search.damping import DampingRule
-from varpro.search.loop import search
-from varpro.search.termination import Termination
+from varpro.solvers.damping import DampingRule
+from varpro.solvers.loop import search
+from varpro.solvers.termination import Termination
+from varpro.train.data.datasets import load_dataset
+from varpro.train.data.prepared import Prepared
 from varpro.train.scalarized import trainer
 from varpro.train.scalarized.backend import choose_device
 from varpro.train.data.datasets import load_dataset
@@ -74,7 +76,7 @@ def test_run_on_a_device_as_on_the_cpu(xp, changes):
         device = choose_device(config, comm)
         dataset = load_dataset("digits", None, comm=comm)
         with make_display(quiet=True, first_rank=True) as display:
-            outcomes[backend] = train(config, comm, dataset=dataset, display=display, device=device)
+            outcomes[backend] = train(Prepared.of(config, dataset), comm, display=display, device=device)
     (cpu, on_cpu), (cuda, on_cuda) = outcomes["cpu"], outcomes["cuda"]
     assert cpu.metrics["backend"] == "cpu"
     assert cuda.metrics["backend"] == "cuda"
@@ -105,7 +107,7 @@ def test_too_little_memory_is_told_before_the_run(xp, monkeypatch):
     config, comm = parse_config(SMALL, "test"), SerialCommunicator()
     dataset = load_dataset("digits", None, comm=comm)
     with make_display(quiet=True, first_rank=True) as display, pytest.raises(BackendError, match="needs about"):
-        train(config, comm, dataset=dataset, display=display, device=choose_device(config, comm))
+        train(Prepared.of(config, dataset), comm, display=display, device=choose_device(config, comm))
 
 
 def test_dry_run_names_the_device_and_the_batch(xp, capsys):

@@ -7,9 +7,9 @@ import io
 import matplotlib.image
 import numpy as np
 
-from varpro.report.page import ALTERNATIVES
-from varpro.report.plots import draw_all
-from varpro.report.record import RunRecord
+from varpro.report.record import ScalarizedRecord
+from varpro.report.scalarized_page import ALTERNATIVES
+from varpro.report.scalarized_plots import draw_scalarized
 
 
 def example_metrics():
@@ -97,7 +97,7 @@ def example_record(*, classes=3, mistakes=3, shape=(6, 6), subnetworks=2, **repl
     rng = np.random.default_rng(0)
     confusion = rng.integers(0, 4, (classes, classes))
     confusion[np.diag_indices(classes)] += 50
-    record = RunRecord(
+    record = ScalarizedRecord(
         metrics=example_metrics(),
         config={
             "data": {"source": "made up"},
@@ -111,7 +111,6 @@ def example_record(*, classes=3, mistakes=3, shape=(6, 6), subnetworks=2, **repl
         misclassified_images=rng.random((mistakes, *shape)),
         misclassified_true=rng.integers(0, classes, mistakes),
         misclassified_predicted=rng.integers(0, classes, mistakes),
-        misclassified_score=np.linspace(0.9, 0.5, mistakes),
         unit_matrices=rng.standard_normal((3, *shape[-2:])),
         partition=example_partition(subnetworks),
         rank_seconds=np.array([0.75, 0.75]),
@@ -139,7 +138,7 @@ def without(*parts):
 @functools.cache
 def example_plots():
     """Every plot of example_record(), drawn once for all tests."""
-    return draw_all(example_record())
+    return draw_scalarized(example_record())
 
 
 @functools.cache

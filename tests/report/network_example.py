@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from varpro.report.network_record import NetworkRecord
+from varpro.report.record import LayeredRecord
 from varpro.train.layered.pictures import embedding, retrieved
 
 
@@ -88,7 +88,7 @@ def example_network_record(*, classes=3, shape=(6, 6), control=True, names=None,
     labels = np.arange(5 * classes) % classes
     points = rng.standard_normal((len(labels), 2)) + labels[:, None]
     phases = ("training", "control") if control else ("training",)
-    record = NetworkRecord(
+    record = LayeredRecord(
         metrics=example_network_metrics(control=control),
         config={"data": {"source": "made up"}, "network": {"name": "lenet5"}},
         history=[epoch_line(phase, epoch) for phase in phases for epoch in range(4)],

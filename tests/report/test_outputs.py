@@ -20,7 +20,7 @@ from tests.report.example import (
 from varpro.cli import train
 from varpro.report import outputs
 from varpro.report.outputs import plain, write_outputs
-from varpro.report.page import ALTERNATIVES
+from varpro.report.scalarized_page import ALTERNATIVES
 
 PAGE = Path(__file__).parents[2] / "docs" / "report.md"
 
@@ -29,7 +29,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "report.md"
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("outputs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outputs, "draw_all", lambda record: example_plots())
+        patch.setattr(outputs, "draw_scalarized", lambda record: example_plots())
         write_outputs(example_record(), path)
     return path
 
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pixels instead of plots."""
-    monkeypatch.setattr(outputs, "draw_all", lambda record: blank_plots())
+    monkeypatch.setattr(outputs, "draw_scalarized", lambda record: blank_plots())
 
 
 def all_keys(tree, prefix=""):
@@ -113,10 +113,10 @@ def test_the_resolved_config_is_yaml_in_the_order_of_the_config(folder):
 
 
 def test_plots_of_an_earlier_run_go_and_files_of_others_stay(tmp_path, monkeypatch):
-    monkeypatch.setattr(outputs, "draw_all", lambda record: blank_plots())
+    monkeypatch.setattr(outputs, "draw_scalarized", lambda record: blank_plots())
     write_outputs(example_record(), tmp_path)
     (tmp_path / "mine.png").write_bytes(b"mine")
-    monkeypatch.setattr(outputs, "draw_all", lambda record: {"confusion": blank_plots()["confusion"]})
+    monkeypatch.setattr(outputs, "draw_scalarized", lambda record: {"confusion": blank_plots()["confusion"]})
     write_outputs(example_record(), tmp_path)
     assert {path.stem for path in tmp_path.glob("*.png")} == {"confusion", "mine"}
 
@@ -135,7 +135,7 @@ def real(tmp_path_factory):
     refine = ["refine.iterations=2", "refine.first_rows=200", "data.train=400"]
     options = [part for option in partition + refine for part in ("--set", option)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outputs, "draw_all", lambda record: {})
+        patch.setattr(outputs, "draw_scalarized", lambda record: {})
         assert train.main(["digits", "--output", str(path), "--quiet", *options]) == 0
     return path
 

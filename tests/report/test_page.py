@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.report.example import blank_plots, check_image, example_plots, example_record, without
-from varpro.report.page import ALTERNATIVES, render_page
-from varpro.report.plots import draw_confusion, draw_misclassified
+from varpro.report.drawing import draw_confusion, draw_misclassified
+from varpro.report.scalarized_page import ALTERNATIVES, render_scalarized_page
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'"
 
@@ -39,12 +39,12 @@ class Tags(HTMLParser):
 
 def page_of(record, *absent):
     """The page with a grey pixel for each plot that is not absent."""
-    return render_page(record, {name: png for name, png in blank_plots().items() if name not in absent})
+    return render_scalarized_page(record, {name: png for name, png in blank_plots().items() if name not in absent})
 
 
 @pytest.fixture(scope="module")
 def page():
-    return render_page(example_record(), example_plots())
+    return render_scalarized_page(example_record(), example_plots())
 
 
 def test_the_page_needs_nothing_but_itself(page):

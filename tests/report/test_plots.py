@@ -7,8 +7,9 @@ import pytest
 from matplotlib import rc_context
 
 from tests.report.example import check_image, example_plots, example_record, pixels, refine_line, train_line, without
-from varpro.report import plots
-from varpro.report.page import ALTERNATIVES
+from varpro.report import scalarized_plots as plots
+from varpro.report.drawing import STYLE
+from varpro.report.scalarized_page import ALTERNATIVES
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -17,7 +18,7 @@ TRAINED = [train_line(index, step, 300.0 / step + index) for index in range(2) f
 
 def draw(name, record, *, dpi=60):
     """A plot as PNG bytes that hold an image; None where the record has nothing to show for it."""
-    with rc_context(plots.STYLE):
+    with rc_context(STYLE):
         figure = getattr(plots, f"draw_{name}")(record)
         if figure is None:
             return None

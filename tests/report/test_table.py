@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.report.example import example_record, without
+from varpro.report.scalarized_table import accuracy_rows, bootstrap_rows, cost_rows, gain
 from varpro.report.screen import print_summary
-from varpro.report.table import accuracy_rows, bootstrap_rows, cost_rows, gain, percent
+from varpro.report.table import percent
 
 
 @pytest.mark.parametrize(

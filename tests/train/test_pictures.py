@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from varpro.losses import nearest
+from varpro.train import mistakes
 from varpro.train.layered import pictures
 
 
@@ -52,8 +53,8 @@ def test_centroids_of_classes_without_points_are_not_there():
 def test_mistakes_come_by_their_lead_over_the_true_class():
     scores = np.array([[3.0, 0.0, 1.0], [2.0, 1.9, 0.0], [0.0, 9.0, 8.0], [1.0, 0.0, 0.0]])
     labels = np.array([1, 1, 2, 0])
-    np.testing.assert_array_equal(pictures.confident_mistakes(scores, labels), [0, 2, 1])
-    confusion = pictures.confusion_matrix(labels, scores.argmax(axis=1), 3)
+    np.testing.assert_array_equal(mistakes.confident_mistakes(scores, labels), [0, 2, 1])
+    confusion = mistakes.confusion_matrix(labels, scores.argmax(axis=1), 3)
     np.testing.assert_array_equal(confusion, [[1, 0, 0], [2, 0, 0], [0, 1, 0]])
 
 

@@ -9,6 +9,7 @@ from tests.train.small_run import N_CLASSES, config_of, dataset, part, rows_of, 
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.report.progress import Display
 from varpro.train.data.datasets import Part
+from varpro.train.data.prepared import Prepared
 from varpro.train.scalarized import trainer
 from varpro.train.scalarized.cycle import untrained
 from varpro.train.scalarized.glue import glue
@@ -28,7 +29,7 @@ def no_rate_of_the_machine():
 
 
 def job(images=None, **changes):
-    return train(config_of(**changes), SerialCommunicator(), dataset=images or dataset(), display=Display())
+    return train(Prepared.of(config_of(**changes), images or dataset()), SerialCommunicator(), display=Display())
 
 
 def relabelled(data, labels):

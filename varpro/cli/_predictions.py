@@ -12,7 +12,7 @@ from varpro.train.data.idx import read_cifar_batches, read_idx
 from varpro.train.data.own_data import plain_labels, read_arrays
 from varpro.train.data.pixels import check_pixels
 from varpro.train.data.predictions import WRITERS
-from varpro.train.scalarized.storage import load_model
+from varpro.train.storage import load_model
 
 
 def predict_file(model: Path, source: str, output: str | None, data_dir: Path | None, *, overwrite: bool) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -10,6 +10,11 @@ from varpro.config.kinds import NETWORKS
 from varpro.config.sections import Bool, Float, Int, Section, TrainingConfig, name_in
 from varpro.errors import ConfigError
 
+if TYPE_CHECKING:
+    from varpro.train.layered.plan import NetworkPlan
+
+PER_CLASS = 2
+"""Samples of each class that a balanced batch has at least: one alone has no scatter."""
 NetworkName = Annotated[str, name_in(NETWORKS)]
 
 
@@ -223,3 +228,28 @@ class LayeredConfig(TrainingConfig):
             part, _, inner = key.removeprefix("objective.").partition(".")
             if key.startswith("objective.") and inner not in ("", "weight") and part not in self.objective.active():
                 raise ConfigError(f"{origin}: has no effect, as objective.{part}.weight is 0; set that too")
+
+    def plan(self, shape: tuple[int, int, int], n_classes: int) -> "NetworkPlan":
+        """The network for images of a shape, with a last layer where cross-entropy trains one.  Raises ConfigError."""
+        options, name = self.network.model_dump(exclude={"name"}), self.network.name
+        return NETWORKS[name].plan(name, shape, n_classes, **options, linear=self.objective.cross_entropy > 0)
+
+    def check_with_data(self, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> None:
+        """Raise ConfigError where the network cannot read these images or the batches cannot be made."""
+        plan = self.plan(shape, n_classes)
+        if self.baseline.enabled and self.baseline.name:
+            NETWORKS[self.baseline.name].plan(self.baseline.name, shape, n_classes)
+        if self.batch > n_train:
+            raise ConfigError(f"batch is {self.batch}, but there are {n_train} training images; set batch <= {n_train}")
+        if self.balanced and self.batch < PER_CLASS * n_classes:
+            raise ConfigError(
+                f"batch is {self.batch}, fewer than {PER_CLASS} of each of {n_classes} classes; "
+                f"set batch >= {PER_CLASS * n_classes}, or balanced: false"
+            )
+        nullspace = self.objective.nullspace
+        if nullspace.weight and nullspace.mode == "exact" and self.batch - n_classes >= plan.embedding:
+            raise ConfigError(
+                f"objective.nullspace.mode is exact, but no batch has a null space: batch - classes = "
+                f"{self.batch - n_classes} >= {plan.embedding} features; set batch < {plan.embedding + n_classes}, a "
+                "larger network.embedding, or mode: ridge"
+            )

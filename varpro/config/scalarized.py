@@ -159,36 +159,32 @@ class ScalarizedConfig(TrainingConfig):
             if inner not in ("", "enabled") and getattr(getattr(self, section), "enabled", True) is False:
                 raise ConfigError(f"{origin}: has no effect, as {section}.enabled is false; set that to true too")
 
+    def check_with_data(self, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> None:
+        """Raise ConfigError where the partition cannot be made on n_train images of shape (planes, rows, columns)."""
+        _, rows, columns = shape
+        if self.subnetworks and self.samples > n_train:
+            remedy = (
+                f"set samples <= {n_train}"
+                if n_train > self.units
+                else (f"use more images, or fewer units: units < {n_train}, and samples <= {n_train}")
+            )
+            raise ConfigError(f"samples is {self.samples}, but there are {n_train} training images; {remedy}")
+        if self.subnetworks and self.samples < n_classes:
+            raise ConfigError(
+                f"samples is {self.samples}, fewer than the {n_classes} classes; raise it to several times {n_classes}"
+            )
+        if self.model.unit == "quadratic" and rows != columns:
+            raise ConfigError(
+                f"model.unit is quadratic, but the images are {rows} x {columns}; w^T X w needs square images: "
+                "set model.unit: bilinear"
+            )
+        if self.model.unit == "local-bilinear" and self.model.window[1] > min(rows, columns):
+            raise ConfigError(
+                f"model.window is {list(self.model.window)}, but the images are {rows} x {columns}; "
+                f"set the largest side <= {min(rows, columns)}"
+            )
+
 
 def parse_config(tree: dict[str, Any], where: str) -> ScalarizedConfig:
     """Validate a plain mapping; `where` heads an error.  Raises ConfigError."""
     return validated(ScalarizedConfig, tree, where)
-
-
-def check_partition(config: ScalarizedConfig, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> None:
-    """Whether the partition can be made on these data: n_train images of shape (planes, rows, columns).
-
-    Raises ConfigError.
-    """
-    _, rows, columns = shape
-    if config.subnetworks and config.samples > n_train:
-        remedy = (
-            f"set samples <= {n_train}"
-            if n_train > config.units
-            else (f"use more images, or fewer units: units < {n_train}, and samples <= {n_train}")
-        )
-        raise ConfigError(f"samples is {config.samples}, but there are {n_train} training images; {remedy}")
-    if config.subnetworks and config.samples < n_classes:
-        raise ConfigError(
-            f"samples is {config.samples}, fewer than the {n_classes} classes; raise it to several times {n_classes}"
-        )
-    if config.model.unit == "quadratic" and rows != columns:
-        raise ConfigError(
-            f"model.unit is quadratic, but the images are {rows} x {columns}; w^T X w needs square images: "
-            "set model.unit: bilinear"
-        )
-    if config.model.unit == "local-bilinear" and config.model.window[1] > min(rows, columns):
-        raise ConfigError(
-            f"model.window is {list(config.model.window)}, but the images are {rows} x {columns}; "
-            f"set the largest side <= {min(rows, columns)}"
-        )

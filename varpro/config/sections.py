@@ -104,3 +104,6 @@ class TrainingConfig(Section):
 
     def check_effect(self, overridden: Mapping[str, str]) -> None:
         """Raise ConfigError for an overridden key (with where it came from) that changes nothing."""
+
+    def check_with_data(self, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> None:
+        """Raise ConfigError for what n_train images of shape (planes, rows, columns) cannot carry."""

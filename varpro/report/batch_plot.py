@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from varpro.arrays import Array
+from varpro.report.drawing import BLUE, RED, STYLE
 from varpro.report.fit_plot import save
-from varpro.report.plots import BLUE, RED, STYLE
 from varpro.result import Status
 
 PANELS = 12

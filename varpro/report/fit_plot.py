@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from varpro.arrays import Array
-from varpro.report.plots import BLUE, GREEN, GREY, ORANGE, RED, STYLE
+from varpro.report.drawing import BLUE, GREEN, GREY, ORANGE, RED, STYLE
 
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9")
 CURVES = len(COLOURS)

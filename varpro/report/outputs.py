@@ -8,22 +8,31 @@ from typing import Any
 import numpy as np
 import yaml
 
-from varpro.report.network_page import NETWORK_ALTERNATIVES
-from varpro.report.page import ALTERNATIVES, render_page
-from varpro.report.plots import draw_all
-from varpro.report.record import RunRecord
+from varpro.report.layered_page import LAYERED_ALTERNATIVES, render_layered_page
+from varpro.report.layered_plots import draw_layered
+from varpro.report.record import LayeredRecord, Record, ScalarizedRecord
+from varpro.report.scalarized_page import ALTERNATIVES, render_scalarized_page
+from varpro.report.scalarized_plots import draw_scalarized
 
 
-def write_outputs(record: RunRecord, directory: Path) -> None:
-    """Write every file of a run but model.h5; the page holds the same plots as the PNG files."""
+def write_outputs(record: Record, directory: Path) -> None:
+    """Write every file of a run but model.h5; the page holds the same plots as the PNG files.  Raises OSError."""
     write_numbers(record.metrics, record.history, record.config, directory)
-    plots = draw_all(record)
-    write_page(render_page(record, plots), plots, directory)
+    match record:
+        case ScalarizedRecord():
+            plots = draw_scalarized(record)
+            page = render_scalarized_page(record, plots)
+        case LayeredRecord():
+            plots = draw_layered(record)
+            page = render_layered_page(record, plots)
+        case _:
+            raise TypeError(f"no report is made of a {type(record).__name__}")
+    _write_page(page, plots, directory)
 
 
-def write_page(page: str, plots: dict[str, bytes], directory: Path) -> None:
+def _write_page(page: str, plots: dict[str, bytes], directory: Path) -> None:
     """report.html and the plots; those of an earlier run of any kind that this one lacks go."""
-    for name in (ALTERNATIVES.keys() | NETWORK_ALTERNATIVES.keys()) - plots.keys():
+    for name in (ALTERNATIVES.keys() | LAYERED_ALTERNATIVES.keys()) - plots.keys():
         (directory / f"{name}.png").unlink(missing_ok=True)
     for name, png in plots.items():
         (directory / f"{name}.png").write_bytes(png)

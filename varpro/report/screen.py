@@ -4,15 +4,28 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from varpro.report.network_record import NetworkRecord
-from varpro.report.network_table import Line, accuracy_lines, feature_lines, network_facts, retrieval_lines
-from varpro.report.record import RunRecord
-from varpro.report.table import Row, accuracy_rows, bootstrap_rows, cost_rows
+from varpro.report.layered_table import Line, accuracy_lines, feature_lines, layered_facts, retrieval_lines
+from varpro.report.record import LayeredRecord, Record, ScalarizedRecord
+from varpro.report.scalarized_table import accuracy_rows, bootstrap_rows, cost_rows
+from varpro.report.table import Row
 
 
-def print_summary(record: RunRecord, directory: Path, stream: TextIO | None = None) -> None:
-    """Accuracy, bootstrapping, time; aligned text, the headline first."""
+def print_summary(record: Record, directory: Path, stream: TextIO | None = None) -> None:
+    """What came of a run, as aligned text, the headline first, and where its files are."""
     stream = sys.stdout if stream is None else stream
+    match record:
+        case ScalarizedRecord():
+            lines = _scalarized(record)
+        case LayeredRecord():
+            lines = _layered(record)
+        case _:
+            raise TypeError(f"no table is made of a {type(record).__name__}")
+    print("\n".join(lines), file=stream)
+    print(f"\nreport  {directory / 'report.html'}\nmodel   {directory / 'model.h5'}", file=stream)
+
+
+def _scalarized(record: ScalarizedRecord) -> list[str]:
+    """Accuracy, bootstrapping, time."""
     sections = [
         (f"{record.metrics['dataset']}, seed {record.metrics['seed']}", accuracy_rows(record)),
         ("bootstrapping over the test set", bootstrap_rows(record)),
@@ -20,29 +33,23 @@ def print_summary(record: RunRecord, directory: Path, stream: TextIO | None = No
     ]
     width = max(len(row.name) for _, rows in sections for row in rows)
     values = max(len(row.value) for _, rows in sections for row in rows)
-    for title, rows in sections:
-        if rows:
-            print(f"\n{title}", file=stream)
-            for row in rows:
-                print(_line(row, width, values), file=stream)
-    print(f"\nreport  {directory / 'report.html'}\nmodel   {directory / 'model.h5'}", file=stream)
+    return [
+        line for title, rows in sections if rows for line in ("", title, *(_line(row, width, values) for row in rows))
+    ]
 
 
-def print_network_summary(record: NetworkRecord, directory: Path, stream: TextIO | None = None) -> None:
+def _layered(record: LayeredRecord) -> list[str]:
     """Accuracy, retrieval and features of the three networks; then what was trained."""
-    stream = sys.stdout if stream is None else stream
     m = record.metrics
-    print(f"\n{m['dataset']}, seed {m['seed']}, test images, true labels", file=stream)
     lines = [*accuracy_lines(record), *retrieval_lines(record)[:1], *feature_lines(record)]
     width = max(len(line.name) for line in lines)
     heads = Line("", "trained", "control" if m["control"] else "", "untrained")
-    for line in (heads, *lines):
-        control = line.control if m["control"] else ""
-        print(f"  {line.name:<{width}}  {line.trained:>9}  {control:>9}  {line.untrained:>9}", file=stream)
-    print(file=stream)
-    for row in network_facts(record):
-        print(f"  {row.name:<22}{row.value}{'  ' + row.note if row.note else ''}", file=stream)
-    print(f"\nreport  {directory / 'report.html'}\nmodel   {directory / 'model.h5'}", file=stream)
+    table = [
+        f"  {line.name:<{width}}  {line.trained:>9}  {line.control if m['control'] else '':>9}  {line.untrained:>9}"
+        for line in (heads, *lines)
+    ]
+    facts = [f"  {row.name:<22}{row.value}{'  ' + row.note if row.note else ''}" for row in layered_facts(record)]
+    return ["", f"{m['dataset']}, seed {m['seed']}, test images, true labels", *table, "", *facts]
 
 
 def _line(row: Row, width: int, values: int) -> str:

@@ -4,7 +4,6 @@ A body maps images (planes, rows, columns) to features (D,); a last linear layer
 Widths that a paper leaves open are those of docs/networks.md.
 """
 
-from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from varpro.config.kinds import NETWORKS
@@ -22,20 +21,7 @@ from varpro.train.layered.layers import (
     Shape,
     after,
 )
-
-
-class Architecture(ABC):
-    """A network by name: its body, and what a config may leave open."""
-
-    embedding: ClassVar[int]
-    """D, unless a config says otherwise"""
-    linear: ClassVar[bool] = True
-    """Whether a last linear layer is part of the definition"""
-
-    @classmethod
-    @abstractmethod
-    def body(cls, shape: Shape, embedding: int) -> Body:
-        """Layers for images of a shape and D features."""
+from varpro.train.layered.plan import Architecture
 
 
 @NETWORKS.register("simplenet")

@@ -15,7 +15,7 @@ from varpro import losses
 from varpro.arrays import Array
 from varpro.distributed import Communicator
 from varpro.errors import DegenerateBatchError
-from varpro.train.layered.network import Network
+from varpro.train.layered.network import LayeredNetwork
 from varpro.train.layered.pictures import spread_rows
 from varpro.train.layered.training import Images
 
@@ -37,7 +37,7 @@ class Passed:
     labels: Array
 
 
-def pass_through(network: Network, images: Images, comm: Communicator) -> Passed:
+def pass_through(network: LayeredNetwork, images: Images, comm: Communicator) -> Passed:
     """Features and scores of all images, each rank computing a part.  Collective."""
     network.eval()
     first, last = (len(images) * (comm.rank + i) // comm.size for i in (0, 1))

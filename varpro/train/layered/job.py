@@ -1,161 +1,54 @@
-"""A whole run: the network, its control and its untrained self on the same images, and the record of all three.
+"""The training of a network of layers as a job: its sizes without PyTorch, which only the training imports."""
 
-Collective from beginning to end; rank 0 returns the record that the report is made from.
-"""
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import time
-from typing import Any
-
-import numpy as np
-import torch
-
-from varpro.config.layered import LayeredConfig, Objective
-from varpro.distributed import Communicator, blas_threads, threads_per_rank
-from varpro.errors import BackendError, ConfigError
-from varpro.models.images import planes
-from varpro.report.network_record import NetworkRecord
+from varpro.config.layered import LayeredConfig
 from varpro.report.progress import Display
-from varpro.train.data.datasets import DataSet, Part
-from varpro.train.layered import evaluation, pictures
-from varpro.train.layered.evaluation import Passed
-from varpro.train.layered.network import Network
-from varpro.train.layered.outcome import Outcome, Run, train_and_measure
-from varpro.train.layered.plan import NetworkPlan, check_with_data, plan_network
-from varpro.train.layered.training import Images
+from varpro.report.record import LayeredRecord
+from varpro.train.data.prepared import Prepared
+from varpro.train.job import Job, rounded
+
+if TYPE_CHECKING:
+    from varpro.train.layered.network import LayeredNetwork
+
+BACKWARD = 3.0
+"""A step costs about this many forward passes."""
 
 
-def train_network(
-    config: LayeredConfig, comm: Communicator, *, dataset: DataSet, display: Display, load_seconds: float = 0.0
-) -> tuple[NetworkRecord, Network] | None:
-    """Run a config on a data set.  Collective; (record, network) on rank 0, None elsewhere."""
-    clock = time.perf_counter()
-    threads = config.threads or threads_per_rank(comm)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with blas_threads(threads), torch.random.fork_rng():
-            run = _prepare(config, comm, dataset, display)
-            plan = check_with_data(config, len(run.train), dataset.n_classes, dataset.shape)
-            start, untrained = _untrained(run, plan)
-            found = train_and_measure(run, plan, config.objective, "training")
-            control = _control(run, plan)
-            if comm.rank > 0:
-                return None
-            seconds = {
-                "load": load_seconds,
-                "training": found.trained.seconds,
-                "control": control.trained.seconds if control else 0.0,
-                "epoch": float(np.median([line["seconds"] for line in found.trained.history[1:]])),
-                "total": load_seconds + time.perf_counter() - clock,
-            }
-            metrics = {
-                "kind": "network",
-                "dataset": dataset.name,
-                "class_names": list(dataset.class_names),
-                "backend": run.device.type,
-                "ranks": comm.size,
-                "threads_per_rank": threads,
-                "seed": config.seed,
-                "epochs": config.epochs,
-                "batch": config.batch,
-                **found.measured,
-                "control": None if control is None else control.measured,
-                "untrained": {"test": untrained},
-                "seconds": seconds,
-            }
-            passed = {"training": found.test, **({"control": control.test} if control else {}), "untrained": start}
-            return _record(run, dataset, metrics, found, control, passed), found.network
-    finally:
-        torch.set_num_threads(before)
+class LayeredJob(Job[LayeredConfig, "LayeredNetwork"]):
+    """Steps on batches by PyTorch."""
 
+    @property
+    def threads(self) -> int:
+        return self.config.threads or super().threads
 
-def require_device(wanted: str) -> None:
-    """Raises BackendError for a device that is not there."""
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise BackendError("device is cuda, but PyTorch finds no GPU here; set device: auto or --backend cpu")
+    def require_backend(self) -> None:
+        from varpro.train.layered.trainer import require_device  # BackendError without PyTorch
 
+        require_device(self.config.device)
 
-def _prepare(config: LayeredConfig, comm: Communicator, dataset: DataSet, display: Display) -> Run:
-    if config.batch < 2 * comm.size:
-        raise ConfigError(
-            f"batch is {config.batch}, fewer than two images for each of {comm.size} ranks; "
-            f"set batch >= {2 * comm.size}"
-        )
-    require_device(config.device)
-    device = torch.device("cpu")
-    if config.device != "cpu" and torch.cuda.is_available():
-        device = torch.device("cuda", comm.node_rank % torch.cuda.device_count())
-    split = dataset.split(config.data.validation, config.data.train, config.data.test)
-    train, validation, test = (_images(part, device) for part in (split.train, split.validation, split.test))
-    return Run(config, comm, display, device, train, validation, test, dataset.n_classes)
+    def forecast(self, prepared: Prepared[LayeredConfig]) -> list[tuple[str, str]]:
+        config, dataset = prepared.config, prepared.dataset
+        plan = config.plan(dataset.shape, dataset.n_classes)
+        steps = max(1, len(prepared.split.train) // config.batch)
+        weights = ", ".join(f"{factor:g} {name}" for name, factor in config.objective.active().items())
+        return [
+            ("network", f"{plan.name}: {plan.embedding} features{'' if plan.linear else ', no trained last layer'}"),
+            ("parameters", f"{plan.parameters}"),
+            ("objective", weights),
+            ("steps", f"{config.epochs} epochs of {steps} batches of {config.batch}"),
+            ("arithmetic", f"{rounded(BACKWARD * plan.gflop * steps * config.batch)} GFLOP an epoch, about"),
+        ]
 
+    def train(
+        self, prepared: Prepared[LayeredConfig], display: Display
+    ) -> "tuple[LayeredRecord, LayeredNetwork] | None":
+        from varpro.train.layered.trainer import train
 
-def _images(part: Part, device: torch.device) -> Images:
-    pixels = planes(part.images)
-    if pixels.dtype != np.uint8:
-        pixels = pixels.astype(np.float32, copy=False)
-    return Images(torch.tensor(pixels, device=device), torch.tensor(part.labels, device=device))
+        return train(prepared, self.comm, display=display, threads=self.threads)
 
+    def save(self, path: Path, network: "LayeredNetwork", prepared: Prepared[LayeredConfig]) -> None:
+        from varpro.train.layered.storage import save_layered
 
-def _untrained(run: Run, plan: NetworkPlan) -> tuple[Passed, dict[str, Any]]:
-    """What the features of the random start are worth to rules that need no training."""
-    run.display.phase("untrained network", 1)
-    network = run.start(plan)
-    run.settle(network)
-    train, test = (run.passed(network, images) for images in (run.train, run.test))
-    found = evaluation.of_features(train, test)
-    run.display.advance()
-    return test, found
-
-
-def _control(run: Run, plan: NetworkPlan) -> Outcome | None:
-    """Cross-entropy alone on the same batches; None where that is what was trained, or it is switched off."""
-    config = run.config
-    alone = config.objective.active().keys() == {"cross_entropy"}
-    other = config.baseline.name
-    if not config.baseline.enabled or (alone and config.network.xi is None and other is None):
-        return None
-    same = config.network.model_dump(exclude={"name"}) | ({"xi": None, "learnable_xi": False} if alone else {})
-    options = {} if other else same
-    planned = plan_network(other or config.network.name, plan.shape, run.n_classes, **options, linear=True)
-    return train_and_measure(run, planned, Objective(cross_entropy=1.0), "control")
-
-
-def _record(
-    run: Run,
-    dataset: DataSet,
-    metrics: dict[str, Any],
-    found: Outcome,
-    control: Outcome | None,
-    passed: dict[str, Passed],
-) -> NetworkRecord:
-    test, images = found.test, dataset.test.images
-    assert test.scores is not None
-    predicted, wrong = test.scores.argmax(axis=1), pictures.confident_mistakes(test.scores, test.labels)
-    labels, embeddings, how = test.labels, [], "features"
-    run.display.phase("embeddings", len(passed))
-    for name, part in passed.items():
-        few = pictures.POINTS if part.features.shape[1] <= 2 else pictures.TSNE_POINTS
-        shown = pictures.spread_rows(len(labels), few)
-        points, made = pictures.neighbour_plane(part.features[shown], run.config.seed)
-        how = made if made != "features" else how
-        embeddings.append(pictures.embedding(name, points, labels[shown], run.n_classes))
-        run.display.advance()
-
-    return NetworkRecord(
-        metrics=metrics,
-        config=run.config.as_dict(),
-        history=found.trained.history + (control.trained.history if control else []),
-        class_names=list(dataset.class_names),
-        confusion=pictures.confusion_matrix(labels, predicted, run.n_classes),
-        misclassified_images=pictures.shown(images[wrong]),
-        misclassified_true=labels[wrong],
-        misclassified_predicted=predicted[wrong],
-        projection=how,
-        embeddings=embeddings,
-        epochs=[
-            pictures.embedding(f"epoch {epoch}", points, own, run.n_classes)
-            for epoch, (points, own) in found.panels.items()
-        ],
-        retrieved=pictures.retrieved(test.features, labels, images[: len(labels)]),
-    )
+        save_layered(path, network, prepared.dataset.class_names, prepared.dataset.name)

@@ -50,7 +50,7 @@ def _module(layer: Layer, shape: Shape) -> nn.Module:
             raise TypeError(f"{layer} has no torch form")
 
 
-class Network(nn.Module):  # type: ignore[misc]
+class LayeredNetwork(nn.Module):  # type: ignore[misc]
     """network(images) -> (features (N, D), scores (N, n_classes)); scores is None until there is a last layer.
 
     images : (N, planes, rows, columns), floats in [0, 1].
@@ -83,6 +83,6 @@ class Network(nn.Module):  # type: ignore[misc]
             self.last.bias.copy_(a[-1])
 
 
-def build(name: str, shape: Shape, n_classes: int, **options: Any) -> Network:
+def build(name: str, shape: Shape, n_classes: int, **options: Any) -> LayeredNetwork:
     """The network `name` for images (planes, rows, columns); the options are those of `plan_network`."""
-    return Network(plan_network(name, shape, n_classes, **options))
+    return LayeredNetwork(plan_network(name, shape, n_classes, **options))

@@ -1,13 +1,11 @@
-"""Small arrays for a report of features: planes to look at, mistakes, neighbours."""
-
-from typing import Any
+"""Small arrays for a report of features: planes to look at, and neighbours."""
 
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.losses import nearest
-from varpro.models.images import unit_floats
-from varpro.report.network_record import Embedding, Retrieved
+from varpro.report.record import Embedding, Retrieved
+from varpro.train.mistakes import shown
 
 POINTS = 2000
 """Test images in a scatter plot, at most."""
@@ -16,8 +14,6 @@ TSNE_POINTS = 1000
 NEIGHBOURS = 8
 QUERIES = 10
 """Queries on the page: the first test image of each of so many classes."""
-SHOWN = 60
-"""Misclassified images on the page."""
 
 
 def spread_rows(n: int, count: int) -> Array:
@@ -65,21 +61,6 @@ def embedding(name: str, points: Array, labels: Array, n_classes: int) -> Embedd
     return Embedding(name, points, labels, centroids)
 
 
-def confusion_matrix(labels: Array, predicted: Array, n_classes: int) -> Array:
-    """(K, K) counts, rows true."""
-    counts = np.zeros((n_classes, n_classes), dtype=np.int64)
-    np.add.at(counts, (labels, predicted), 1)
-    return counts
-
-
-def confident_mistakes(scores: Array, labels: Array) -> Array:
-    """Rows whose highest score is not at the label, at most SHOWN, the largest lead over the true class first."""
-    predicted = scores.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    lead = scores[wrong, predicted[wrong]] - scores[wrong, labels[wrong]]
-    return wrong[np.argsort(-lead, kind="stable")][:SHOWN]
-
-
 def retrieved(features: Array, labels: Array, images: Array) -> Retrieved | None:
     """The nearest others of the first image of each class; None for fewer than two images."""
     k = min(NEIGHBOURS, len(labels) - 1)
@@ -94,9 +75,3 @@ def _without_themselves(features: Array, queries: Array, k: int) -> Array:
     """(q, k) nearest others of some rows."""
     rows = [nearest(features[[q]], k, gallery=np.delete(features, q, axis=0))[0] for q in queries]
     return np.array([np.where(row >= q, row + 1, row) for row, q in zip(rows, queries, strict=True)])
-
-
-def shown(images: Array) -> Array:
-    """Floats in [0, 1]; a single plane without its axis."""
-    floats: Any = unit_floats(images, np.float32)
-    return floats

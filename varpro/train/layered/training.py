@@ -17,10 +17,10 @@ from varpro.config.layered import LayeredConfig, Optimiser
 from varpro.distributed import Communicator
 from varpro.errors import NonFiniteError
 from varpro.report.progress import Display
-from varpro.train.layered.network import Network
+from varpro.train.layered.network import LayeredNetwork
+from varpro.train.layered.objective import WeightedSum
 from varpro.train.layered.parallel import agree_on_buffers, gather_rows, sum_gradients
 from varpro.train.layered.pictures import spread_rows
-from varpro.train.layered.terms import WeightedSum
 
 AfterEpoch = Callable[[int], dict[str, Any]]
 """What to add to the line of an epoch, 0 before the first step.  Collective."""
@@ -49,7 +49,7 @@ class Images:
 
 
 @dataclass
-class Trained:
+class TrainingLog:
     """What a training left, but for the network itself."""
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -69,16 +69,16 @@ class Loop:
 
     config: LayeredConfig
     comm: Communicator
-    network: Network
+    network: LayeredNetwork
     objective: WeightedSum
     images: Images
     name: str
     """Of the phase, as history and screen call it"""
 
-    def run(self, display: Display, after_epoch: AfterEpoch) -> Trained:
+    def run(self, display: Display, after_epoch: AfterEpoch) -> TrainingLog:
         """Train for the epochs of the config.  Collective.  Raises NonFiniteError, DegenerateBatchError."""
         optimiser = make_optimiser(self.config.optimiser, self)
-        found = Trained(parameters=sum(p.numel() for p in self.parameters()))
+        found = TrainingLog(parameters=sum(p.numel() for p in self.parameters()))
         found.history.append({"phase": self.name, "epoch": 0, **after_epoch(0)})
         labels = self.images.labels.numpy(force=True)
         display.phase(self.name, self.config.epochs * n_batches(self.config, len(labels)))
@@ -102,7 +102,7 @@ class Loop:
         return [*self.network.parameters(), *self.objective.parameters()]
 
     def _epoch(
-        self, epoch: int, labels: Array, optimiser: torch.optim.Optimizer, display: Display, found: Trained
+        self, epoch: int, labels: Array, optimiser: torch.optim.Optimizer, display: Display, found: TrainingLog
     ) -> dict[str, Any]:
         self.network.train()
         self.objective.train()
@@ -150,7 +150,7 @@ class Loop:
         return f"{self.name}: {what} in epoch {epoch} of {self.config.epochs}; lower optimiser.rate, which is {rate:g}"
 
 
-def settle_norms(network: Network, images: Images, batch: int, comm: Communicator) -> None:
+def settle_norms(network: LayeredNetwork, images: Images, batch: int, comm: Communicator) -> None:
     """Give batch normalisations the means and variances of these images under the parameters as they are.  Collective.
 
     The moving averages of the training begin at 0 and 1 and lag behind: after 30 steps they are worth nothing yet.

@@ -1,15 +1,14 @@
 """A network as one HDF5 file: what it is, not when or how long it was trained, so that equal runs write equal files."""
 
 from pathlib import Path
-from typing import Protocol
 
 import h5py
 import numpy as np
 
-from varpro.arrays import Array
 from varpro.errors import DataError
 from varpro.models import KINDS, LocalBilinearUnits
 from varpro.train.scalarized.network import Network
+from varpro.train.storage import not_a_model
 
 FORMAT = 1
 
@@ -35,43 +34,6 @@ def save_network(path: str | Path, network: Network) -> None:
             file.create_dataset("windows", data=units.windows)
 
 
-class Model(Protocol):
-    """What can be read from any model.h5."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-
-    @property
-    def dataset(self) -> str: ...
-
-    def scores(self, images: Array) -> Array:
-        """Outputs (N, K)."""
-
-    def predict(self, images: Array) -> Array:
-        """Labels (N,)."""
-
-
-def load_model(path: str | Path) -> Model:
-    """The model in a file of any kind.  Raises DataError; BackendError where it needs PyTorch, which is not there."""
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such model file; varpro-train writes model.h5 into its output folder")
-    try:
-        with h5py.File(path, "r") as file:
-            layered = "network" in file.attrs
-    except OSError as error:
-        raise _no_model(path, error) from error
-    if not layered:
-        return load_network(path)
-    from varpro.train.layered.saved import load_trained
-
-    return load_trained(path)
-
-
-def _no_model(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: not a model file of varpro-train, or damaged ({error}); train again")
-
-
 def load_network(path: str | Path) -> Network:
     """Read a network that `save_network` wrote.  Raises DataError for a file that is no such network."""
     try:
@@ -85,7 +47,7 @@ def load_network(path: str | Path) -> Network:
             else:
                 units = KINDS[kind](shape, count)  # type: ignore[arg-type, assignment]
     except (OSError, KeyError, ValueError) as error:
-        raise _no_model(Path(path), error) from error
+        raise not_a_model(path, error) from error
     if w.shape != (units.n_parameters,) or a.shape[0] != count + 1:
         raise DataError(f"{path}: holds {w.size} parameters where {units.n_parameters} belong; the file is damaged")
     return Network(units, w, sigma, a, names, dataset)

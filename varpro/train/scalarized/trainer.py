@@ -17,15 +17,15 @@ from varpro.distributed.threads import blas_threads, threads_per_rank
 from varpro.models import Units
 from varpro.models.images import planes
 from varpro.report.progress import Display
-from varpro.report.record import RunRecord
-from varpro.train.data.datasets import DataSet
+from varpro.report.record import ScalarizedRecord
+from varpro.train.data.prepared import Prepared
 from varpro.train.scalarized.bootstrap import guess_labels
 from varpro.train.scalarized.cycle import Cycle, Run, learning_cycle, untrained
 from varpro.train.scalarized.device_subnetworks import device_gemm_gflops
 from varpro.train.scalarized.glue import Rows, count_correct, glue
 from varpro.train.scalarized.network import Network
-from varpro.train.scalarized.outcome import assemble
 from varpro.train.scalarized.partition import BOOTSTRAP, GUESSES, TRAINING, generator
+from varpro.train.scalarized.record import assemble
 from varpro.train.scalarized.subnetworks import measured_gemm_gflops
 
 
@@ -46,20 +46,14 @@ class Findings:
 
 
 def train(
-    config: ScalarizedConfig,
-    comm: Communicator,
-    *,
-    dataset: DataSet,
-    display: Display,
-    device: Device | None = None,
-    load_seconds: float = 0.0,
-) -> tuple[RunRecord, Network] | None:
-    """Run a config on a data set.  Collective; (record, network before bootstrapping) on rank 0, None elsewhere.
+    prepared: Prepared[ScalarizedConfig], comm: Communicator, *, display: Display, device: Device | None = None
+) -> tuple[ScalarizedRecord, Network] | None:
+    """Run a config on its data.  Collective; (record, network before bootstrapping) on rank 0, None elsewhere.
 
     device : the GPU of this rank; None computes on the CPU.
     """
     clock = time.perf_counter()
-    split = dataset.split(config.data.validation, config.data.train, config.data.test)
+    config, dataset, split = prepared.config, prepared.dataset, prepared.split
     parts = {name: _rows(getattr(split, name)) for name in ("train", "validation", "test")}
     run = Run(
         config,
@@ -90,10 +84,10 @@ def train(
     if config.bootstrap.enabled:
         _bootstrap(run, found, parts["test"])
     found.seconds = {
-        "load": load_seconds,
+        "load": prepared.seconds,
         **cycle.seconds,
         **found.seconds,
-        "total": load_seconds + time.perf_counter() - clock,
+        "total": prepared.seconds + time.perf_counter() - clock,
     }
     return (assemble(run, found, split), cycle.network) if comm.rank == 0 else None
 

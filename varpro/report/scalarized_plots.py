@@ -1,43 +1,31 @@
-"""The plots of a run as PNG bytes.  Colours are those of Okabe and Ito, which colour-blind people tell apart."""
+"""The plots of a scalarized network's run as PNG bytes."""
 
-import io
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from varpro.arrays import Array
-from varpro.report.network_record import NetworkRecord
-from varpro.report.record import RunRecord
+from varpro.report.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    as_png,
+    draw_confusion,
+    draw_misclassified,
+    image_grid,
+)
+from varpro.report.record import ScalarizedRecord
 from varpro.report.table import percent
 
-BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
-STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "figure.constrained_layout.use": True,
-    "legend.frameon": False,
-}
-NUMBERED_CLASSES = 20
-"""With more classes the confusion matrix shows colours only."""
 NAMED_RANKS = 30
 """With more ranks only some are named."""
-TITLE_INCHES = 4.0
-"""No grid of images is narrower than its title."""
 
 
-def draw_all(record: RunRecord) -> dict[str, bytes]:
+def draw_scalarized(record: ScalarizedRecord) -> dict[str, bytes]:
     """Every plot that this run has something to show for, by file stem."""
     drawn = {
         "accuracy": draw_accuracy,
@@ -49,23 +37,10 @@ def draw_all(record: RunRecord) -> dict[str, bytes]:
         "ranks": draw_ranks,
         "seconds": draw_seconds,
     }
-    plots = {}
-    with matplotlib.rc_context(STYLE):
-        for name, draw in drawn.items():
-            figure = draw(record)
-            if figure is not None:
-                plots[name] = png(figure)
-    return plots
+    return as_png(drawn, record)
 
 
-def png(figure: Figure) -> bytes:
-    """A figure as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, facecolor="white")
-    return buffer.getvalue()
-
-
-def draw_accuracy(record: RunRecord) -> Figure | None:
+def draw_accuracy(record: ScalarizedRecord) -> Figure | None:
     """Accuracies against true labels; agreement is no accuracy and is not drawn among them."""
     m = record.metrics
     bars = [
@@ -96,7 +71,7 @@ def draw_accuracy(record: RunRecord) -> Figure | None:
     return figure
 
 
-def _curves(record: RunRecord) -> dict[int, Array]:
+def _curves(record: ScalarizedRecord) -> dict[int, Array]:
     curves: dict[int, dict[int, float]] = defaultdict(dict)
     for line in record.history:
         if line["phase"] == "train" and np.isfinite(line["cost"]):
@@ -104,7 +79,7 @@ def _curves(record: RunRecord) -> dict[int, Array]:
     return {index: np.array(sorted(points.items())) for index, points in curves.items() if points}
 
 
-def draw_convergence(record: RunRecord) -> Figure | None:
+def draw_convergence(record: ScalarizedRecord) -> Figure | None:
     """Cost of every sub-network by iteration, and the median."""
     curves = _curves(record)
     if not curves:
@@ -125,7 +100,7 @@ def draw_convergence(record: RunRecord) -> Figure | None:
     return figure
 
 
-def draw_refinement(record: RunRecord) -> Figure | None:
+def draw_refinement(record: ScalarizedRecord) -> Figure | None:
     """Accuracy and cost of a refinement against seconds."""
     lines = [line for line in record.history if line["phase"] == "refine" and line["accepted"]]
     if not lines:
@@ -156,46 +131,7 @@ def draw_refinement(record: RunRecord) -> Figure | None:
     return figure
 
 
-def draw_confusion(record: RunRecord | NetworkRecord) -> Figure | None:
-    """Counts, coloured by the share of the true class."""
-    matrix = record.confusion
-    count = len(matrix)
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    size = 6.2 if count <= NUMBERED_CLASSES else 7.5
-    figure = Figure(figsize=(size, size * 0.9))
-    axes = figure.subplots()
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    if count <= NUMBERED_CLASSES:
-        for row in range(count):
-            for column in range(count):
-                if matrix[row, column]:
-                    colour = "white" if share[row, column] > 0.5 else "black"
-                    axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)
-        long = max(len(name) for name in record.class_names) > 3
-        slanted: dict[str, Any] = {"rotation": 60, "ha": "right"} if long else {}
-        axes.set_xticks(range(count), record.class_names, parse_math=False, **slanted)
-        axes.set_yticks(range(count), record.class_names, parse_math=False)
-    axes.grid(False)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    axes.set_title("Confusion matrix of the test set")
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
-    return figure
-
-
-def _grid(count: int, columns: int, cell: tuple[float, float], draw: Callable[[Any, int], None], title: str) -> Figure:
-    columns = max(1, min(columns, count))
-    rows = -(-count // columns)
-    figure = Figure(figsize=(max(TITLE_INCHES, columns * cell[0]), rows * cell[1] + 0.45))
-    for place, axes in enumerate(np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()):
-        axes.axis("off")
-        if place < count:
-            draw(axes, place)
-    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
-    return figure
-
-
-def draw_units(record: RunRecord) -> Figure | None:
+def draw_units(record: ScalarizedRecord) -> Figure | None:
     """Learnt matrices as images, each centred at zero; the scale ends where 2 % of the entries that are not zero lie
     beyond it, or a few pixels that are hardly ever lit would leave the rest white."""
     matrices = record.unit_matrices
@@ -207,31 +143,10 @@ def draw_units(record: RunRecord) -> Figure | None:
         largest = float(np.quantile(size[size > 0], 0.98)) if size.any() else 1.0
         axes.imshow(matrices[place], cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
 
-    return _grid(len(matrices), 12, (0.75, 0.75), draw, f"{len(matrices)} of the learnt forms (red +, blue -)")
+    return image_grid(len(matrices), 12, (0.75, 0.75), draw, f"{len(matrices)} of the learnt forms (red +, blue -)")
 
 
-def draw_misclassified(record: RunRecord | NetworkRecord) -> Figure | None:
-    """The most confident mistakes."""
-    images = record.misclassified_images
-    if not len(images):
-        return None
-    names = record.class_names
-    short = max(len(name) for name in names) <= 3
-
-    def draw(axes: Any, place: int) -> None:
-        image = images[place]
-        if image.ndim == 3:
-            image = np.moveaxis(image, 0, -1) if image.shape[0] == 3 else image[0]
-        axes.imshow(image, cmap="gray_r" if image.ndim == 2 else None, vmin=0, vmax=1, interpolation="nearest")
-        true, guess = names[record.misclassified_true[place]], names[record.misclassified_predicted[place]]
-        gap = " → " if short else "\n→ "
-        axes.set_title(f"{true}{gap}{guess}", fontsize=8, fontweight="normal", loc="center", pad=2, parse_math=False)
-
-    cell = (0.8, 1.0) if short else (1.1, 1.45)
-    return _grid(len(images), 12 if short else 9, cell, draw, "Most confident mistakes: true → predicted")
-
-
-def draw_ranks(record: RunRecord) -> Figure | None:
+def draw_ranks(record: ScalarizedRecord) -> Figure | None:
     """Which rank computed which sub-network when, and for how long."""
     if not record.partition:
         return None
@@ -260,7 +175,7 @@ def draw_ranks(record: RunRecord) -> Figure | None:
     return figure
 
 
-def draw_seconds(record: RunRecord) -> Figure | None:
+def draw_seconds(record: ScalarizedRecord) -> Figure | None:
     """Where the time went."""
     seconds = record.metrics["seconds"]
     phases = [

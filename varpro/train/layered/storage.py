@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from varpro.arrays import Array
-from varpro.errors import ConfigError, DataError
+from varpro.errors import ConfigError
 from varpro.models.images import unit_floats
-from varpro.train.layered.network import Network
+from varpro.train.layered.network import LayeredNetwork
 from varpro.train.layered.plan import plan_network
 from varpro.train.scalarized.network import readable_images
+from varpro.train.storage import not_a_model
 
 FORMAT = 1
 BLOCK_ROWS = 500
@@ -20,13 +21,13 @@ BLOCK_ROWS = 500
 OPTIONS = ("embedding", "xi")
 
 
-class TrainedNetwork:
+class LayeredModel:
     """What `varpro.load` gives for the model.h5 of a network: predict(X), scores(X), features(X), on the CPU.
 
     X : (N, L, R) or (N, C, L, R), floats in [0, 1] or bytes.
     """
 
-    def __init__(self, network: Network, class_names: tuple[str, ...], dataset: str) -> None:
+    def __init__(self, network: LayeredNetwork, class_names: tuple[str, ...], dataset: str) -> None:
         self.network, self.class_names, self.dataset = network.eval(), class_names, dataset
 
     def scores(self, images: Array) -> Array:
@@ -55,7 +56,7 @@ class TrainedNetwork:
         return features, scores
 
 
-def save_trained(path: str | Path, network: Network, class_names: tuple[str, ...], dataset: str) -> None:
+def save_layered(path: str | Path, network: LayeredNetwork, class_names: tuple[str, ...], dataset: str) -> None:
     """Write a network that has its last layer.
 
     Attributes: format, network, shape (C, L, R), embedding, xi (0 = none), class_names, dataset.  The group
@@ -74,20 +75,19 @@ def save_trained(path: str | Path, network: Network, class_names: tuple[str, ...
             file.create_dataset(f"parameters/{name}", data=value.numpy(force=True), track_times=False)
 
 
-def load_trained(path: str | Path) -> TrainedNetwork:
-    """Read what `save_trained` wrote.  Raises DataError."""
+def load_layered(path: str | Path) -> LayeredModel:
+    """Read what `save_layered` wrote.  Raises DataError."""
     try:
         with h5py.File(path, "r") as file:
             name, shape = str(file.attrs["network"]), tuple(int(n) for n in file.attrs["shape"])
             names, dataset = tuple(str(n) for n in file.attrs["class_names"]), str(file.attrs["dataset"])
             options: dict[str, Any] = {key: file.attrs[key].item() or None for key in OPTIONS}
             state = {key: torch.from_numpy(np.asarray(value)) for key, value in _arrays(file["parameters"])}
-        network = Network(plan_network(name, shape, len(names), **options, linear=True))
+        network = LayeredNetwork(plan_network(name, shape, len(names), **options, linear=True))
         network.load_state_dict(state)
     except (OSError, KeyError, ValueError, RuntimeError, ConfigError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: not a model file of varpro-train, or damaged ({reason}); train again") from error
-    return TrainedNetwork(network, names, dataset)
+        raise not_a_model(path, error) from error
+    return LayeredModel(network, names, dataset)
 
 
 def _arrays(group: Any) -> list[tuple[str, Array]]:

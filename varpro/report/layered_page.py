@@ -1,14 +1,11 @@
-"""report.html of a network's run."""
+"""report.html of a layered network's run."""
 
-import yaml
-
-from varpro import __version__
-from varpro.report.network_record import NetworkRecord
-from varpro.report.network_table import accuracy_lines, feature_lines, network_facts, retrieval_lines, training_lines
-from varpro.report.page import embedded, template
+from varpro.report.layered_table import accuracy_lines, feature_lines, layered_facts, retrieval_lines, training_lines
+from varpro.report.page import render
+from varpro.report.record import LayeredRecord
 from varpro.report.table import percent
 
-NETWORK_ALTERNATIVES = {
+LAYERED_ALTERNATIVES = {
     "learning": "Loss and accuracies by epoch, with the control",
     "embedding": "Test images as points of a plane by class: trained, control, untrained",
     "epochs": "The same points after some epochs",
@@ -21,14 +18,15 @@ NETWORK_ALTERNATIVES = {
 }
 
 
-def render_network_page(record: NetworkRecord, plots: dict[str, bytes]) -> str:
+def render_layered_page(record: LayeredRecord, plots: dict[str, bytes]) -> str:
     """The page as a string; plots are PNG bytes by name."""
     m = record.metrics
     control = m["control"]["test"]["accuracy"] if m["control"] else None
-    return template("network.html.j2").render(
-        version=__version__,
-        metrics=m,
-        config=yaml.safe_dump(record.config, sort_keys=False),
+    return render(
+        "network.html.j2",
+        record,
+        plots,
+        LAYERED_ALTERNATIVES,
         headline=percent(m["test"]["accuracy"]),
         control=percent(control),
         untrained=percent(m["untrained"]["test"]["discriminant"]),
@@ -36,7 +34,5 @@ def render_network_page(record: NetworkRecord, plots: dict[str, bytes]) -> str:
         training=training_lines(record),
         features=feature_lines(record),
         retrieval=retrieval_lines(record),
-        facts=network_facts(record),
-        plots=embedded(plots),
-        alternatives=NETWORK_ALTERNATIVES,
+        facts=layered_facts(record),
     )

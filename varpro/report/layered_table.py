@@ -1,11 +1,11 @@
-"""The tables of a network's run, once for the screen and for the page: trained, control, untrained side by side."""
+"""The tables of a layered network's run for the screen and the page: trained, control, untrained side by side."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from varpro.report.network_record import NetworkRecord
-from varpro.report.table import Row, percent
+from varpro.report.record import LayeredRecord
+from varpro.report.table import Row, number, percent
 
 ACCURACIES = (
     ("accuracy", "highest score"),
@@ -35,12 +35,7 @@ class Line:
     strong: bool = False
 
 
-def number(value: Any) -> str:
-    """Three significant digits; a dash where there is none."""
-    return "-" if value is None or value != value else f"{value:.3g}"
-
-
-def _lines(record: NetworkRecord, part: str, names: Any, said: Callable[[Any], str]) -> list[Line]:
+def _lines(record: LayeredRecord, part: str, names: Any, said: Callable[[Any], str]) -> list[Line]:
     m = record.metrics
     parts = [m.get(part), (m["control"] or {}).get(part), m["untrained"].get(part)]
     lines = []
@@ -51,17 +46,17 @@ def _lines(record: NetworkRecord, part: str, names: Any, said: Callable[[Any], s
     return lines
 
 
-def accuracy_lines(record: NetworkRecord) -> list[Line]:
+def accuracy_lines(record: LayeredRecord) -> list[Line]:
     """Accuracies on the test images, true labels."""
     return _lines(record, "test", ACCURACIES, percent)
 
 
-def retrieval_lines(record: NetworkRecord) -> list[Line]:
+def retrieval_lines(record: LayeredRecord) -> list[Line]:
     """Retrieval among the test images."""
     return _lines(record, "test", RETRIEVALS, percent)
 
 
-def feature_lines(record: NetworkRecord) -> list[Line]:
+def feature_lines(record: LayeredRecord) -> list[Line]:
     """Scatter of the features and separability of the last layer."""
     columns = (
         ("separability", "e(W)"),
@@ -75,7 +70,7 @@ def feature_lines(record: NetworkRecord) -> list[Line]:
     ]
 
 
-def training_lines(record: NetworkRecord) -> list[Line]:
+def training_lines(record: LayeredRecord) -> list[Line]:
     """Accuracies by highest score on the other parts."""
     return [
         Line(f"{name} images, highest score", *(line.trained, line.control, line.untrained))
@@ -84,7 +79,7 @@ def training_lines(record: NetworkRecord) -> list[Line]:
     ]
 
 
-def network_facts(record: NetworkRecord) -> list[Row]:
+def layered_facts(record: LayeredRecord) -> list[Row]:
     """What was trained, how, and how long it took."""
     m, s = record.metrics, record.metrics["seconds"]
     net, degenerate = m["network"], m["degenerate"]

@@ -10,8 +10,18 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from varpro.arrays import Array
-from varpro.report.network_record import Embedding, NetworkRecord
-from varpro.report.plots import BLUE, GREEN, GREY, ORANGE, RED, STYLE, draw_confusion, draw_misclassified, png
+from varpro.report.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    as_png,
+    draw_confusion,
+    draw_misclassified,
+    picture,
+)
+from varpro.report.record import Embedding, LayeredRecord
 
 NAMES = {"training": "trained", "control": "control (cross-entropy)", "untrained": "untrained"}
 PHASES = (("training", BLUE, "-"), ("control", ORANGE, "--"))
@@ -19,7 +29,7 @@ NAMED_CLASSES = 20
 """With more classes no legend names them."""
 
 
-def draw_network(record: NetworkRecord) -> dict[str, bytes]:
+def draw_layered(record: LayeredRecord) -> dict[str, bytes]:
     """Every plot that this run has something to show for, by file stem."""
     drawn: dict[str, Callable[[Any], Figure | None]] = {
         "learning": draw_learning,
@@ -32,16 +42,10 @@ def draw_network(record: NetworkRecord) -> dict[str, bytes]:
         "confusion": draw_confusion,
         "misclassified": draw_misclassified,
     }
-    plots = {}
-    with matplotlib.rc_context(STYLE):
-        for name, draw in drawn.items():
-            figure = draw(record)
-            if figure is not None:
-                plots[name] = png(figure)
-    return plots
+    return as_png(drawn, record)
 
 
-def curve(record: NetworkRecord, phase: str, key: str) -> tuple[Array, Array]:
+def curve(record: LayeredRecord, phase: str, key: str) -> tuple[Array, Array]:
     """Epochs and values of a key in the history of a phase; NaN where it is not there."""
     lines = [line for line in record.history if line["phase"] == phase]
     values = [line.get(key) for line in lines]
@@ -49,7 +53,7 @@ def curve(record: NetworkRecord, phase: str, key: str) -> tuple[Array, Array]:
 
 
 def _draw_curves(
-    axes: Any, record: NetworkRecord, key: str, label: str, *, scale: float = 1.0, marker: str = ""
+    axes: Any, record: LayeredRecord, key: str, label: str, *, scale: float = 1.0, marker: str = ""
 ) -> int:
     """Lines of a key for training and control; how many there are."""
     count = 0
@@ -63,7 +67,7 @@ def _draw_curves(
     return count
 
 
-def draw_learning(record: NetworkRecord) -> Figure | None:
+def draw_learning(record: LayeredRecord) -> Figure | None:
     """Loss of the batches, and accuracies on the test images, by epoch."""
     if not record.history:
         return None
@@ -112,7 +116,7 @@ def _scatter(axes: Any, shown: Embedding, colours: Sequence[Any], title: str, si
     axes.tick_params(labelsize=8)
 
 
-def _class_legend(figure: Figure, record: NetworkRecord, colours: Sequence[Any]) -> None:
+def _class_legend(figure: Figure, record: LayeredRecord, colours: Sequence[Any]) -> None:
     if len(colours) > NAMED_CLASSES:
         return
     dots = [Line2D([], [], marker="o", linestyle="", color=colour, markersize=5) for colour in colours]
@@ -124,7 +128,7 @@ def _class_legend(figure: Figure, record: NetworkRecord, colours: Sequence[Any])
         text.set_parse_math(False)
 
 
-def draw_embedding(record: NetworkRecord) -> Figure | None:
+def draw_embedding(record: LayeredRecord) -> Figure | None:
     """Test images as points: trained, control, untrained; rings are class means."""
     shown = [part for part in record.embeddings if len(part.points)]
     if not shown:
@@ -138,7 +142,7 @@ def draw_embedding(record: NetworkRecord) -> Figure | None:
     return figure
 
 
-def draw_epochs(record: NetworkRecord) -> Figure | None:
+def draw_epochs(record: LayeredRecord) -> Figure | None:
     """The same points after some epochs of the training, each panel on its own scale."""
     if len(record.epochs) < 2:
         return None
@@ -157,7 +161,7 @@ def draw_epochs(record: NetworkRecord) -> Figure | None:
     return figure
 
 
-def _spectra(record: NetworkRecord) -> dict[str, Array]:
+def _spectra(record: LayeredRecord) -> dict[str, Array]:
     found = {"training": record.metrics["test"].get("eigenvalues")}
     if record.metrics["control"]:
         found["control"] = record.metrics["control"]["test"].get("eigenvalues")
@@ -165,7 +169,7 @@ def _spectra(record: NetworkRecord) -> dict[str, Array]:
     return {name: np.sort(values)[::-1] for name, values in found.items() if values}
 
 
-def draw_spectrum(record: NetworkRecord) -> Figure | None:
+def draw_spectrum(record: LayeredRecord) -> Figure | None:
     """Eigenvalues of the null-space objective at the end, and as they grew."""
     spectra = _spectra(record)
     if not spectra:
@@ -194,7 +198,7 @@ def draw_spectrum(record: NetworkRecord) -> Figure | None:
     return figure
 
 
-def draw_scatter(record: NetworkRecord) -> Figure | None:
+def draw_scatter(record: LayeredRecord) -> Figure | None:
     """tr S_w / tr S_t of the test features by epoch."""
     figure = Figure(figsize=(7, 3.0))
     axes = figure.subplots()
@@ -208,7 +212,7 @@ def draw_scatter(record: NetworkRecord) -> Figure | None:
     return figure
 
 
-def draw_separability(record: NetworkRecord) -> Figure | None:
+def draw_separability(record: LayeredRecord) -> Figure | None:
     """e(W) and e_norm(W) of the last layer by epoch."""
     figure = Figure(figsize=(8.5, 3.2))
     left, right = figure.subplots(1, 2)
@@ -226,7 +230,7 @@ def draw_separability(record: NetworkRecord) -> Figure | None:
     return figure
 
 
-def draw_retrieval(record: NetworkRecord) -> Figure | None:
+def draw_retrieval(record: LayeredRecord) -> Figure | None:
     """Rows of a query and its nearest test images; a red frame has another class."""
     found = record.retrieved
     if found is None or not len(found.queries):
@@ -236,7 +240,10 @@ def draw_retrieval(record: NetworkRecord) -> Figure | None:
     for row, line in enumerate(figure.subplots(rows, k + 1, squeeze=False)):
         images = [found.queries[row], *found.found[row]]
         for place, (axes, image) in enumerate(zip(line, images, strict=True)):
-            _picture(axes, image)
+            picture(axes, image)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.grid(False)
             wrong = place > 0 and found.found_labels[row, place - 1] != found.query_labels[row]
             colour = GREEN if place == 0 else RED if wrong else "#dddddd"
             for side in axes.spines.values():
@@ -245,12 +252,3 @@ def draw_retrieval(record: NetworkRecord) -> Figure | None:
         "Query (green) and its nearest; orange: another class", fontsize=11, fontweight="bold", x=0.01, ha="left"
     )
     return figure
-
-
-def _picture(axes: Any, image: Array) -> None:
-    if image.ndim == 3:
-        image = np.moveaxis(image, 0, -1) if image.shape[0] == 3 else image[0]
-    axes.imshow(image, cmap="gray_r" if image.ndim == 2 else None, vmin=0, vmax=1, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(False)

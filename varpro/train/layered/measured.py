@@ -12,11 +12,11 @@ from varpro.distributed import Communicator
 from varpro.report.progress import Display
 from varpro.train.layered import evaluation
 from varpro.train.layered.evaluation import Passed
-from varpro.train.layered.network import Network
+from varpro.train.layered.network import LayeredNetwork
+from varpro.train.layered.objective import WeightedSum
 from varpro.train.layered.pictures import POINTS, principal_plane, spread_rows
 from varpro.train.layered.plan import NetworkPlan
-from varpro.train.layered.terms import WeightedSum
-from varpro.train.layered.training import Images, Loop, Trained, settle_norms
+from varpro.train.layered.training import Images, Loop, TrainingLog, settle_norms
 
 SETTLED = 4000
 """Training images that batch normalisations take their means and variances from."""
@@ -29,7 +29,7 @@ PANELS = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class LayeredRun:
     """What all parts of a run share."""
 
     config: LayeredConfig
@@ -41,30 +41,30 @@ class Run:
     test: Images
     n_classes: int
 
-    def start(self, plan: NetworkPlan) -> Network:
+    def start(self, plan: NetworkPlan) -> LayeredNetwork:
         """A network at its random start, the same for a seed on every rank and device."""
         torch.manual_seed(self.config.seed)
-        network = Network(plan).to(self.device)
+        network = LayeredNetwork(plan).to(self.device)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         state = np.random.SeedSequence((self.config.seed, self.comm.rank)).generate_state(1)
         torch.manual_seed(int(state[0]))  # of dropout
         return network
 
-    def settle(self, network: Network) -> None:
+    def settle(self, network: LayeredNetwork) -> None:
         """Let batch normalisations know the parameters as they are.  Collective."""
         settle_norms(network, self.train.some(SETTLED), self.config.batch, self.comm)
 
-    def passed(self, network: Network, images: Images) -> Passed:
+    def passed(self, network: LayeredNetwork, images: Images) -> Passed:
         """Features and scores.  Collective."""
         return evaluation.pass_through(network, images, self.comm)
 
 
 @dataclass(eq=False)
-class Outcome:
+class Measured:
     """One network, trained and measured."""
 
-    network: Network
-    trained: Trained
+    network: LayeredNetwork
+    trained: TrainingLog
     test: Passed
     measured: dict[str, Any]
     """Its part of metrics.json"""
@@ -72,7 +72,7 @@ class Outcome:
     """Points (n, 2) of test images after some epochs, and their labels"""
 
 
-def train_and_measure(run: Run, plan: NetworkPlan, objective: Objective, name: str) -> Outcome:
+def train_and_measure(run: LayeredRun, plan: NetworkPlan, objective: Objective, name: str) -> Measured:
     """Train a network for an objective and measure it.  Collective."""
     network = run.start(plan)
     terms = WeightedSum(run.config, objective, run.n_classes, plan.embedding, run.comm).to(run.device)
@@ -91,11 +91,11 @@ def train_and_measure(run: Run, plan: NetworkPlan, objective: Objective, name: s
     run.display.phase(f"measuring ({name})", 1)
     test, measured = _measure(run, network, terms, trained, objective)
     run.display.advance()
-    return Outcome(network, trained, test, measured, panels)
+    return Measured(network, trained, test, measured, panels)
 
 
 def _measure(
-    run: Run, network: Network, terms: WeightedSum, trained: Trained, objective: Objective
+    run: LayeredRun, network: LayeredNetwork, terms: WeightedSum, trained: TrainingLog, objective: Objective
 ) -> tuple[Passed, dict[str, Any]]:
     """The test images passed through the finished network, and its part of metrics.json."""
     train, test = run.passed(network, run.train), run.passed(network, run.test)
@@ -125,7 +125,7 @@ def _measure(
     }
 
 
-def _line(run: Run, network: Network, test: Passed) -> dict[str, Any]:
+def _line(run: LayeredRun, network: LayeredNetwork, test: Passed) -> dict[str, Any]:
     """A line's worth of the network as it stands, on the test images; nothing is chosen by it."""
     means = run.passed(network, run.train.some(EPOCH_MEANS))
     line = evaluation.last_layer(network.last, test)
@@ -140,7 +140,7 @@ def _line(run: Run, network: Network, test: Passed) -> dict[str, Any]:
     }
 
 
-def _finish(network: Network, terms: WeightedSum, train: Passed, n_classes: int) -> str:
+def _finish(network: LayeredNetwork, terms: WeightedSum, train: Passed, n_classes: int) -> str:
     """Give the network a last layer if none was trained: the eliminated one, or discriminant analysis."""
     if network.last is not None:
         return "trained"
@@ -154,7 +154,7 @@ def _finish(network: Network, terms: WeightedSum, train: Passed, n_classes: int)
     return "varpro"
 
 
-def _scored(network: Network, passed: Passed) -> Passed:
+def _scored(network: LayeredNetwork, passed: Passed) -> Passed:
     """With the scores of the last layer as it is now."""
     assert network.last is not None
     with torch.no_grad():

@@ -6,7 +6,8 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.models.images import unit_floats
-from varpro.report.record import RunRecord
+from varpro.report.record import ScalarizedRecord
+from varpro.train.mistakes import mistakes
 from varpro.train.scalarized.cycle import Cycle, Run
 from varpro.train.scalarized.subnetworks import Trained
 
@@ -15,28 +16,19 @@ if TYPE_CHECKING:
     from varpro.train.scalarized.trainer import Findings
 
 SHOWN = 60
-"""Units and misclassified images on the page."""
+"""Units on the page."""
 
 
-def assemble(run: Run, found: "Findings", split: "Split") -> RunRecord:
+def assemble(run: Run, found: "Findings", split: "Split") -> ScalarizedRecord:
     """The record of a run; called on rank 0."""
-    labels, predicted = split.test.labels, np.argmax(found.scores, axis=1)
-    confusion = np.zeros((run.n_classes, run.n_classes), dtype=np.int64)
-    np.add.at(confusion, (labels, predicted), 1)
-    wrong = np.flatnonzero(labels != predicted)
-    wrong = wrong[np.argsort(-found.scores[wrong].max(axis=1), kind="stable")][:SHOWN]
     network = found.cycle.network
     shown = np.linspace(0, network.units.count - 1, min(SHOWN, network.units.count)).astype(int)
-    return RunRecord(
+    return ScalarizedRecord(
         metrics=_metrics(run, found),
         config=run.config.as_dict(),
         history=_history(found),
         class_names=list(run.class_names),
-        confusion=confusion,
-        misclassified_images=_shown_images(split.test.images[wrong]),
-        misclassified_true=labels[wrong],
-        misclassified_predicted=predicted[wrong],
-        misclassified_score=found.scores[wrong, predicted[wrong]],
+        **mistakes(found.scores, split.test.labels, split.test.images),
         unit_matrices=_seen(network.units.pictures(network.w, shown), split.train.images),
         partition=_partition(found.cycle, run.config.samples),
         rank_seconds=_rank_seconds(found.cycle, run.comm.size),
@@ -53,10 +45,6 @@ def _seen(matrices: Array, images: Array) -> Array:
         spread = spread.mean(axis=0)
     seen: Array = matrices * spread.reshape(matrices.shape[1:])
     return seen
-
-
-def _shown_images(images: Array) -> Array:
-    return images / 255.0 if images.dtype == np.uint8 else images
 
 
 def _metrics(run: Run, found: "Findings") -> dict[str, Any]:

@@ -1,0 +1,56 @@
+"""report.html of a scalarized network's run."""
+
+from collections import Counter
+from typing import Any
+
+from varpro.report.page import render
+from varpro.report.record import ScalarizedRecord
+from varpro.report.scalarized_table import accuracy_rows, bootstrap_rows, cost_rows, gain
+from varpro.report.table import percent
+
+ALTERNATIVES = {
+    "accuracy": "Bars of the accuracies against true labels",
+    "convergence": "Cost by iteration for every sub-network, with the median",
+    "refinement": "Accuracy and cost of the refinement against seconds",
+    "confusion": "Confusion matrix of the test set",
+    "units": "Learnt matrices of some units as red and blue images",
+    "misclassified": "Misclassified test images with true and predicted class",
+    "ranks": "Timeline of the sub-networks on each rank",
+    "seconds": "Seconds of each phase",
+}
+
+
+def render_scalarized_page(record: ScalarizedRecord, plots: dict[str, bytes]) -> str:
+    """The page as a string; plots are PNG bytes by name."""
+    above = gain(record)
+    return render(
+        "report.html.j2",
+        record,
+        plots,
+        ALTERNATIVES,
+        headline=percent(record.metrics["test"]["accuracy"]),
+        control=percent(record.metrics["control"]["test_accuracy"]),
+        gain=None if above is None else f"{100 * above:+.2f} points",
+        accuracy=accuracy_rows(record),
+        bootstrap=bootstrap_rows(record),
+        cost=cost_rows(record),
+        facts=_facts(record),
+        partition=record.partition,
+    )
+
+
+def _facts(record: ScalarizedRecord) -> list[tuple[str, Any]]:
+    m = record.metrics
+    statuses = Counter(part["status"] for part in record.partition)
+    facts = [
+        ("parameters", f"{m['parameters']['nonlinear']:,} nonlinear, {m['parameters']['linear']:,} linear"),
+        (
+            "glueing",
+            f"ridge {m['glue']['ridge']:.3g}, rank {m['glue']['rank']}, condition {m['glue']['condition']:.2g}",
+        ),
+    ]
+    if statuses:
+        facts.append(("sub-networks ended by", ", ".join(f"{name} {count}" for name, count in statuses.most_common())))
+    if m["refine"]["iterations"]:
+        facts.append(("refinement", f"{m['refine']['iterations']} steps, {m['refine']['products']} products"))
+    return facts

@@ -1,0 +1,54 @@
+"""The shell of every training: what is asked for before the data, and what is done with them.
+
+A sort of network is one subclass.  The programs know this interface only, and no framework is imported before
+`require_backend`.
+"""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from varpro.config.sections import TrainingConfig
+from varpro.distributed import Communicator, threads_per_rank
+from varpro.report.progress import Display
+from varpro.report.record import Record
+from varpro.train.data.prepared import Prepared
+
+C = TypeVar("C", bound=TrainingConfig)
+N = TypeVar("N")
+"""A trained network"""
+
+
+class Job(ABC, Generic[C, N]):
+    """The training of one config on some ranks.  Every method is collective but for `forecast` and `save`."""
+
+    def __init__(self, config: C, comm: Communicator) -> None:
+        self.config, self.comm = config, comm
+
+    @property
+    def threads(self) -> int:
+        """Threads of this rank."""
+        return threads_per_rank(self.comm)
+
+    def choose_device(self) -> None:
+        """Find where to compute, before the data are loaded, also for a dry run.  Raises BackendError, ConfigError."""
+
+    def require_backend(self) -> None:
+        """Import what the training needs.  Raises BackendError where it is not there."""
+
+    @abstractmethod
+    def forecast(self, prepared: Prepared[C]) -> list[tuple[str, str]]:
+        """Names and words of what the training will take."""
+
+    @abstractmethod
+    def train(self, prepared: Prepared[C], display: Display) -> tuple[Record, N] | None:
+        """Train the network: record and network on rank 0, None elsewhere.  Raises VarproError."""
+
+    @abstractmethod
+    def save(self, path: Path, network: N, prepared: Prepared[C]) -> None:
+        """Write the network as a model file.  Raises OSError."""
+
+
+def rounded(gflop: float) -> str:
+    """A number of operations to show: whole, or two digits."""
+    return f"{gflop:,.0f}" if gflop >= 100 else f"{gflop:.2g}"
