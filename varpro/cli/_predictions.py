@@ -1,11 +1,13 @@
 """What varpro-predict does: read images, score them, write labels and scores."""
 
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.distributed import Communicator
 from varpro.errors import DataError, OutputError
 from varpro.train.data.datasets import label_values, load_dataset
 from varpro.train.data.idx import read_cifar_batches, read_idx
@@ -13,6 +15,12 @@ from varpro.train.data.own_data import plain_labels, read_arrays
 from varpro.train.data.pixels import check_pixels
 from varpro.train.data.predictions import WRITERS
 from varpro.train.storage import load_model
+
+
+def run_job(comm: Communicator, options: Namespace) -> int:
+    """Exit code of a prediction with the options of the command line.  Raises VarproError."""
+    print(predict_file(options.model, options.input, options.output, options.data, overwrite=options.overwrite))
+    return 0
 
 
 def predict_file(model: Path, source: str, output: str | None, data_dir: Path | None, *, overwrite: bool) -> str:
