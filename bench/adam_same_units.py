@@ -21,9 +21,8 @@ from matplotlib.figure import Figure
 
 from varpro.arrays import Array
 from varpro.config.training import load_config
-from varpro.models.images import planes
-from varpro.models.local_bilinear import LocalBilinearUnits
-from varpro.models.units import flat_images
+from varpro.models.units.images import flat_images, planes
+from varpro.models.units.local_bilinear import LocalBilinearUnits
 from varpro.train.data.datasets import Split, load_dataset
 from varpro.train.scalarized.partition import TRAINING, Design, generator
 
@@ -138,7 +137,7 @@ def main() -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     dataset = load_dataset(config.data.source, options.data)
     split = dataset.split(config.data.validation, config.data.train, config.data.test)
-    design = Design(config.model.unit, dataset.shape, config.units, config.model.window, config.model.sigma)
+    design = Design(config.model.unit, dataset.shape, config.units, config.model.options, config.model.sigma)
     units, w = design.start(generator(config.seed, TRAINING), planes(split.train.images))
     curves = {}
     for rate in options.rates:

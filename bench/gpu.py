@@ -29,7 +29,7 @@ from varpro.config.training import load_config
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.errors import BackendError
 from varpro.models import QuadraticUnits
-from varpro.models.device_units import DeviceUnits
+from varpro.models.units.device import DeviceUnits
 from varpro.problems.separable import SeparableProblem
 from varpro.train.scalarized.device_subnetworks import device_gemm_gflops
 

@@ -1,5 +1,6 @@
 """Configs: what is accepted, and that every mistake gets one line with the remedy."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from varpro.config.scalarized import (
 from varpro.config.sections import Data, Section
 from varpro.config.training import load_config
 from varpro.errors import ConfigError
+from varpro.models.units import UNITS
 
 BASE = {"data": {"source": "mnist"}}
 SHIPPED = [name for name in list_configs() if isinstance(load_config(name), ScalarizedConfig)]
@@ -60,7 +62,8 @@ def test_the_papers_partition_is_shipped():
         ("glue=gram", lambda c: c.glue.method, "gram"),
         ("control=false", lambda c: c.control, False),
         ("reproducible=true", lambda c: c.reproducible, True),
-        ("model.window=[3, 5]", lambda c: c.model.window, (3, 5)),
+        ("model={unit: local-bilinear, window: [3, 5]}", lambda c: c.model.options.window, (3, 5)),
+        ("model.unit=local-bilinear", lambda c: c.model.options.window, (6, 14)),
         ("search.rank_tolerance=null", lambda c: c.search.rank_tolerance, None),
     ],
 )
@@ -93,8 +96,8 @@ MISTAKES = [
     ({"search": None}, "search is empty; .* put keys below search, or remove the line"),
     ({"units": None}, "units is empty; it must be a whole number"),
     ({"refine": 3}, "true, false, or a mapping"),
-    ({"model": {"window": [3, "x"]}}, r"\[3, 'x'\]; it needs two sides"),
-    ({"model": {"window": 7}}, "is 7; it needs two sides"),
+    ({"model": {"unit": "local-bilinear", "window": [3, "x"]}}, r"\[3, 'x'\]; it needs two sides"),
+    ({"model": {"unit": "local-bilinear", "window": 7}}, "is 7; it needs two sides"),
     ({"bootstrap": {"variant": "argmin"}}, r"\(did you mean argmax\?\)"),
     ({"subnetwork": 3}, "did you mean subnetworks"),
     ({"iterations": 3}, "did you mean search.iterations"),
@@ -117,8 +120,11 @@ MISTAKES = [
     ({"bootstrap": {"margin": 1.0}}, "needs a value < 1"),
     ({"control": "yes"}, "true or false"),
     ({"refine": "yes"}, "true, false"),
-    ({"model": {"window": [9, 3]}}, r"\[smallest, largest\]"),
-    ({"model": {"window": [9]}}, "two sides"),
+    ({"model": {"unit": "local-bilinear", "window": [9, 3]}}, r"\[smallest, largest\]"),
+    ({"model": {"unit": "local-bilinear", "window": [9]}}, "two sides"),
+    ({"model": {"window": [3, 5]}}, "is an option of local-bilinear units, and model.unit is quadratic: leave it out"),
+    ({"model": {"unit": "bilinear", "windw": [3, 5]}}, r"unknown key model\.windw; did you mean model\.window\?"),
+    ({"model": {"unit": "cubic"}}, "choose one of 'quadratic', 'bilinear', 'local-bilinear'"),
     ({"model": {"sigma": "relu"}}, "choose one of 'tanh'"),
     ({"backend": "gpu"}, "choose one of 'auto', 'cpu', 'cuda'"),
     ({"data": {}}, "data.source is missing"),
@@ -222,13 +228,16 @@ def documented_keys():
 def test_every_key_and_its_default_stands_in_the_documentation():
     documented = documented_keys()
     defaults = parse_config({**BASE, "refine": True}, "defaults").as_dict()
+    for unit in UNITS:
+        defaults["model"] |= asdict(UNITS[unit].Options())
     sections = {name for name, value in defaults.items() if isinstance(value, dict)}
     assert set(documented) == set(all_keys(ScalarizedConfig)) - sections
     assert documented.pop("data.source") == "required"
     for key, text in documented.items():
         section, _, inner = key.rpartition(".")
         value = defaults[section][inner] if section else defaults[inner]
-        assert float(text) == value if isinstance(value, float) else yaml.safe_load(text) == value, key
+        documented_value = float(text) if isinstance(value, float) else yaml.safe_load(text)
+        assert documented_value == (list(value) if isinstance(value, tuple) else value), key
 
 
 def test_every_key_says_what_it_is():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.models.unit_options import options_of
 from tests.oracle import augmented_residual, central_differences, relative_error, symmetric
 from varpro.models import BilinearUnits, LocalBilinearUnits, QuadraticUnits
 from varpro.problems.separable import SeparableProblem
@@ -23,7 +24,7 @@ CASES = [
 def small_problem(kind, shape, count, n_outputs, sigma, *, rows=37, **options):
     rng = np.random.default_rng(3)
     images = rng.random((rows, *shape))
-    units = kind.create(shape, count, rng, (2, 4))
+    units = kind.create(shape, count, rng, options_of(kind.kind))
     w = units.start(rng, images) + 0.1 * rng.standard_normal(units.n_parameters)
     y = rng.standard_normal((1, rows, n_outputs))
     bound = units.bind(images, sigma)

@@ -1,6 +1,6 @@
 """Kinds by the name that they have in configs and files: a class registers itself, and nothing else has to know it.
 
-UNITS = Registry("model.unit", built_in=["varpro.models.quadratic"])
+UNITS = Registry("model.unit", built_in=["varpro.models.units.quadratic"])
 
 @UNITS.register("quadratic")
 class QuadraticUnits(Units): ...

@@ -187,7 +187,7 @@ def test_without_sub_networks_a_random_start_is_refined(tmp_path):
 def test_the_other_units_train_glue_and_bootstrap(tmp_path, unit):
     options = [
         "--set",
-        f"model={{unit: {unit}, window: [3, 5], sigma: logistic}}",
+        f"model={{unit: {unit}, sigma: logistic{', window: [3, 5]' if unit == 'local-bilinear' else ''}}}",
         "--set",
         "bootstrap.variant=confident-only",
     ]

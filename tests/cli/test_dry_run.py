@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.train.small_run import model_of
 from varpro.cli import train
 from varpro.config.scalarized import parse_config
 from varpro.config.training import load_config
-from varpro.models import KINDS
-from varpro.train.scalarized.cost import entries_per_unit, plan, subnetwork_gflop, whole_network_gflop
+from varpro.models.units import UNITS
+from varpro.train.scalarized.cost import plan, size_of_unit, subnetwork_gflop, whole_network_gflop
 
 SMALL = ["--set", "subnetworks=3", "--set", "units=4", "--set", "samples=100", "--set", "search.iterations=2"]
 SIZES = {"n_train": 500, "n_test": 100, "n_images": 600, "n_classes": 10, "ranks": 2, "threads": 1}
@@ -51,11 +52,11 @@ def test_parameters_and_arithmetic_are_those_of_the_run(capsys, tmp_path):
 def test_parameters_and_entries_of_a_unit_are_those_of_the_units(shape, unit):
     if unit == "quadratic" and shape[1] != shape[2]:
         shape = (shape[0], shape[1], shape[1])
-    model = {"unit": unit, "window": [4, 4]}
+    model = model_of(unit, window=[4, 4])
     config = parse_config({"data": {"source": "x"}, "model": model, "subnetworks": 2, "units": 5}, "test")
-    units = KINDS[unit].create(shape, 10, np.random.default_rng(0), (4, 4))
+    units = UNITS[unit].create(shape, 10, np.random.default_rng(0), config.model.options)
     assert plan(config, shape, **SIZES).nonlinear == units.n_parameters
-    assert units.matrices(np.zeros(units.n_parameters)).size == 10 * entries_per_unit(config, shape)
+    assert units.matrices(np.zeros(units.n_parameters)).size == 10 * size_of_unit(config, shape).multiplications
 
 
 def test_the_papers_sub_network_is_dominated_by_the_normal_matrix():

@@ -11,18 +11,17 @@ from varpro.config.scalarized import parse_config
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.errors import BackendError, ConfigError
 from varpro.models import QuadraticUnits
-from varpro.models.bilinear import BilinearUnits
-from varpro.models.device_units import DeviceUnits
+from varpro.models.units.bilinear import BilinearUnits
+from varpro.models.units.device import DeviceUnits
 from varpro.problems.separable import SeparableProblem
 from varpro.report.progress import make_display
-from varpro.solvers.damping import DampingRule
-from varpro.solvers.loop import search
-from varpro.solvers.termination import Termination
+from varpro.search.damping import DampingRule
+from varpro.search.loop import search
+from varpro.search.termination import Termination
 from varpro.train.data.datasets import load_dataset
 from varpro.train.data.prepared import Prepared
 from varpro.train.scalarized import trainer
 from varpro.train.scalarized.backend import choose_device
-from varpro.train.data.datasets import load_dataset
 from varpro.train.scalarized.device_subnetworks import batch_size, device_gemm_gflops, subnetwork_bytes
 from varpro.train.scalarized.network import one_hot
 from varpro.train.scalarized.trainer import train

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from tests.models.unit_options import options_of
 from tests.oracle import central_differences, relative_error
 from varpro.errors import ShapeError
-from varpro.models import KINDS, BilinearUnits, LocalBilinearUnits, QuadraticUnits
-from varpro.train.scalarized.network import features
+from varpro.models.units import UNITS, BilinearUnits, LocalBilinearUnits, QuadraticUnits, features
+from varpro.models.units.local_bilinear import WindowOptions
 
 ONE = np.arange(1)
 SHAPES = {
@@ -20,7 +21,7 @@ CASES = [(kind, shape) for kind, shapes in SHAPES.items() for shape in shapes]
 def units_on(kind, shape, count=5, rows=23):
     rng = np.random.default_rng(7)
     images = rng.random((rows, *shape))
-    units = KINDS[kind].create(shape, count, rng, (2, 4))
+    units = UNITS[kind].create(shape, count, rng, options_of(kind))
     return units, units.start(rng, images) + 0.05 * rng.standard_normal(units.n_parameters), images
 
 
@@ -90,7 +91,7 @@ def test_joined_units_are_the_units_behind_one_another(kind, shape):
 def test_units_start_centred_with_unit_deviation(kind, shape):
     rng = np.random.default_rng(5)
     images = rng.random((400, *shape))
-    units = KINDS[kind].create(shape, 30, rng, (2, 4))
+    units = UNITS[kind].create(shape, 30, rng, options_of(kind))
     q = direct_q(units, units.start(rng, images), images)
     np.testing.assert_allclose(q.mean(axis=0), 0.0, atol=1e-10)
     np.testing.assert_allclose(np.median(q.std(axis=0)), 1.0, rtol=1e-6)
@@ -121,7 +122,7 @@ def test_pixels_that_no_image_lights_are_left_out_and_come_back_as_zero():
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", list(UNITS))
 def test_bytes_are_read_as_fractions_of_255(kind):
     units, w, _ = units_on(kind, (1, 6, 6))
     bytes_ = np.random.default_rng(0).integers(0, 256, size=(11, 1, 6, 6), dtype=np.uint8)
@@ -137,11 +138,11 @@ def test_quadratic_units_refuse_images_that_are_not_square():
 
 def test_windows_larger_than_the_image_are_refused():
     with pytest.raises(ShapeError, match="side 9"):
-        LocalBilinearUnits.create((1, 8, 8), 2, np.random.default_rng(0), (3, 9))
+        LocalBilinearUnits.create((1, 8, 8), 2, np.random.default_rng(0), WindowOptions(window=(3, 9)))
 
 
 def test_windows_reach_every_border():
-    units = LocalBilinearUnits.create((1, 8, 8), 500, np.random.default_rng(0), (3, 5))
+    units = LocalBilinearUnits.create((1, 8, 8), 500, np.random.default_rng(0), WindowOptions(window=(3, 5)))
     top, left, height, width = units.windows.T
     assert {int(top.min()), int(left.min()), int((top + height).max()), int((left + width).max())} == {0, 8}
     assert set(np.unique(height)) == set(np.unique(width)) == {3, 4, 5}

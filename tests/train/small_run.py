@@ -4,6 +4,7 @@ import numpy as np
 
 from varpro.config.scalarized import parse_config
 from varpro.distributed.communicator import SerialCommunicator
+from varpro.models.units import UNITS
 from varpro.report.progress import Display
 from varpro.train.data.datasets import DataSet, Part
 from varpro.train.scalarized.cycle import Run
@@ -38,6 +39,11 @@ def config_of(**changes):
         "seed": 7,
     }
     return parse_config(base | changes, "test")
+
+
+def model_of(unit, **options):
+    """The section `model` of a config, with those of the options that the unit takes."""
+    return {"unit": unit} | {name: value for name, value in options.items() if name in UNITS[unit].Options.names()}
 
 
 def run_of(config):

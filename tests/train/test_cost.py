@@ -2,14 +2,8 @@
 
 import pytest
 
-from tests.train.small_run import config_of
-from varpro.train.scalarized.cost import (
-    entries_per_unit,
-    parameters_per_unit,
-    plan,
-    subnetwork_gflop,
-    whole_network_gflop,
-)
+from tests.train.small_run import config_of, model_of
+from varpro.train.scalarized.cost import plan, size_of_unit, subnetwork_gflop, whole_network_gflop
 
 SIZES = {"n_train": 900, "n_test": 70, "n_images": 1000, "n_classes": 3, "ranks": 2, "threads": 4}
 SHAPE = (3, 5, 7)
@@ -44,9 +38,9 @@ def test_a_step_of_a_whole_network_costs_what_its_table_says(kaufman, contractio
     ],
 )
 def test_parameters_and_entries_of_a_unit(unit, shape, parameters, entries):
-    config = config_of(model={"unit": unit, "window": [2, 4]})
-    assert parameters_per_unit(config, shape) == parameters
-    assert entries_per_unit(config, shape) == entries
+    size = size_of_unit(config_of(model=model_of(unit, window=[2, 4])), shape)
+    assert size.parameters == parameters
+    assert size.multiplications == entries
 
 
 BILINEAR = {"model": {"unit": "bilinear"}, "subnetworks": 6, "units": 4, "samples": 200}

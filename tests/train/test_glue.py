@@ -5,8 +5,9 @@ import pytest
 
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.models import QuadraticUnits
+from varpro.models.units import features
 from varpro.train.scalarized.glue import Rows, Streamed, _Gram, count_correct, glue
-from varpro.train.scalarized.network import features, one_hot
+from varpro.train.scalarized.network import one_hot
 
 
 def streamed(rows=403, count=11, block_rows=50, duplicate=False, reproducible=False):

@@ -5,9 +5,10 @@ import pytest
 
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.models import QuadraticUnits
+from varpro.models.units import features
 from varpro.train.scalarized import glue as module
 from varpro.train.scalarized.glue import RELATIVE_RIDGES, Rows, Streamed, _Gram, count_correct, glue
-from varpro.train.scalarized.network import features, one_hot
+from varpro.train.scalarized.network import one_hot
 
 
 def noisy(rows, seed, *, units=23, wrong=0.25):

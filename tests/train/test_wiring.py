@@ -7,7 +7,9 @@ import pytest
 
 from tests.train.small_run import N_CLASSES, config_of, dataset, rows_of, run_of
 from varpro.config.scalarized import Refine
+from varpro.models.units import features
 from varpro.problems.network import WholeNetwork
+from varpro.problems.sample import Sample
 from varpro.problems.separable import SeparableProblem
 from varpro.result import Status
 from varpro.search.damping import DampingRule
@@ -17,7 +19,7 @@ from varpro.train.scalarized import cycle as cycles
 from varpro.train.scalarized import device_subnetworks as on_device
 from varpro.train.scalarized import refine as refinement
 from varpro.train.scalarized.cycle import learning_cycle
-from varpro.train.scalarized.network import features, one_hot
+from varpro.train.scalarized.network import one_hot
 from varpro.train.scalarized.partition import REFINEMENT, TRAINING, draw, generator
 
 ROWS = rows_of(dataset().train)
@@ -174,11 +176,16 @@ def test_a_refinement_is_the_search_over_the_whole_network_with_the_same_numbers
         given.update(named)
         return WholeNetwork(**named)
 
+    def sample(**named):
+        given.update(named)
+        return Sample(**named)
+
     def searched(*positional, damping, termination, **named):
         given.update(damping=damping, termination=termination)
         return search(*positional, damping=damping, termination=termination, **named)
 
     monkeypatch.setattr(refinement, "WholeNetwork", problem)
+    monkeypatch.setattr(refinement, "Sample", sample)
     monkeypatch.setattr(refinement, "search", searched)
     w, history, found = refined(**REFINE)
     assert given["rows"] == 90

@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from varpro.config.sections import Section
+
 SIGNS = {"greater_than_equal": ">=", "greater_than": ">", "less_than_equal": "<=", "less_than": "<"}
 NEEDS = {
     "int_type": "must be a whole number",
@@ -24,7 +26,6 @@ EXAMPLES = {
     "network": "network: {name: lenet5}",
     "network.name": "network: {name: lenet5}",
 }
-WINDOW = "model.window"
 
 
 def shown(value: Any) -> str:
@@ -41,7 +42,7 @@ def explain(error: ValidationError, tree: dict[str, Any], model: type[BaseModel]
     """
     found = sorted(error.errors(include_url=False), key=lambda e: e["type"] not in ("extra_forbidden", "invalid_key"))
     keys = list(dict.fromkeys(_key(e["loc"]) for e in found))
-    complaint = _complaint(found[0], keys[0], tree, model)
+    complaint = _complaint(found[0], keys[0], model)
     misspelt = {_section(e["loc"]) for e in found if e["type"] == "extra_forbidden"}
     missing = {_key(e["loc"]) for e in found if e["type"] == "missing" and _section(e["loc"]) in misspelt}
     others = [key for key in keys[1:] if key not in missing]
@@ -51,23 +52,19 @@ def explain(error: ValidationError, tree: dict[str, Any], model: type[BaseModel]
 def _key(location: tuple[int | str, ...]) -> str:
     """The dotted key of pydantic's location, without its names for branches of a union."""
     parts = [str(part) for part in location if not str(part).startswith(("function-", "literal", "constrained", "["))]
-    key = ".".join(parts)
-    return WINDOW if key.startswith(WINDOW) else key
+    return ".".join(parts)
 
 
 def _section(location: tuple[int | str, ...]) -> str:
     return _key(location).rpartition(".")[0]
 
 
-def _complaint(found: Any, key: str, tree: dict[str, Any], model: type[BaseModel]) -> str:
+def _complaint(found: Any, key: str, model: type[BaseModel]) -> str:
     kind, value, context = found["type"], found.get("input"), found.get("ctx", {})
     if kind == "extra_forbidden":
         return f"unknown key {key}; {nearest(key, model)}"
     if kind == "invalid_key":
         return f"unknown key {key}; keys are {', '.join(model.model_fields)}"
-    if key == WINDOW:
-        window = tree["model"]["window"]
-        return f"{key} is {shown(window)}; it needs two sides >= 1 in pixels, [smallest, largest], such as [6, 14]"
     if kind == "missing":
         return f"{key} is missing; add it, for example {EXAMPLES.get(key, f'{key}: ...')}"
     if kind in ("dict_type", "model_type", "model_attributes_type"):
@@ -97,7 +94,7 @@ def all_keys(model: type[BaseModel]) -> list[str]:
         keys.append(name)
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             keys += [f"{name}.{key}" for key in all_keys(inner)]
-    return keys
+    return keys + (model.further_keys() if issubclass(model, Section) else [])
 
 
 def nearest(key: str, model: type[BaseModel]) -> str:

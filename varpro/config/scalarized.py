@@ -1,31 +1,77 @@
 """The config of a scalarized run: what it may hold, and what contradicts itself."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from varpro.config.sections import Bool, Float, Int, Section, TrainingConfig, strict_float
+from varpro.config.sections import Bool, Float, Int, Section, TrainingConfig, name_in, strict_float
 from varpro.config.source import validated
 from varpro.errors import ConfigError
+from varpro.models.units import UNITS, OptionError, UnitOptions, Units, find_kind
 
 
 class Model(Section):
-    """The units: Phi = [sigma(q) | 1]."""
+    """The units: Phi = [sigma(q) | 1].  Further keys are options of the kind of unit, which checks them itself."""
 
-    unit: Literal["quadratic", "bilinear", "local-bilinear"] = "quadratic"
+    model_config = ConfigDict(extra="allow")
+
+    unit: Annotated[str, name_in(UNITS)] = "quadratic"
     """q = w^T X w + b, q = u^T X v + b, or u^T X v + b with u and v nonzero on a random window only."""
-    sigma: Literal["tanh", "logistic"] = "tanh"
+    sigma: Annotated[str, Field(min_length=1)] = "tanh"
     """tanh(q), or 1 / (1 + exp(-q))."""
-    window: tuple[Annotated[Int, Field(ge=1)], Annotated[Int, Field(ge=1)]] = (6, 14)
-    """Smallest and largest side of a window, pixels; for local-bilinear units."""
 
-    @field_validator("window")
+    @model_validator(mode="before")
     @classmethod
-    def _ordered(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if value[0] > value[1]:
-            raise ValueError("must be [smallest, largest]")
-        return value
+    def _options_of_the_unit(cls, value: Any) -> Any:
+        """Check what the kind of unit has a say in; put its options in, those with their defaults too."""
+        unit = value.get("unit", "quadratic") if isinstance(value, dict) else None
+        if not isinstance(unit, str) or unit not in UNITS:
+            return value
+        kind = find_kind(unit)
+        complaints = [
+            _complaint("literal_error", "sigma", value["sigma"], expected=", ".join(map(repr, kind.sigmas)))
+            for _ in range("sigma" in value and value["sigma"] not in kind.sigmas)
+        ]
+        given = {key: value[key] for key in kind.Options.names() if key in value}
+        for key in value.keys() - cls.model_fields.keys() - given.keys():
+            owners = [name for name in UNITS if key in find_kind(name).Options.names()]
+            words = f"is an option of {' and '.join(owners)} units, and model.unit is {unit}: leave it out"
+            complaints.append(_complaint("value_error" if owners else "extra_forbidden", key, value[key], error=words))
+        options: dict[str, Any] = {}
+        try:
+            options = asdict(kind.Options(**given))
+        except OptionError as error:
+            complaints.append(_complaint("value_error", error.name, error.value, error=error.words))
+        if complaints:
+            raise ValidationError.from_exception_data("model", complaints)
+        return {**value, **options}
+
+    @classmethod
+    def further_keys(cls) -> list[str]:
+        """Keys that some kind of unit takes, beside the fields."""
+        return sorted({key for name in UNITS for key in find_kind(name).Options.names()})
+
+    @property
+    def kind(self) -> type[Units]:
+        """The kind of unit."""
+        return find_kind(self.unit)
+
+    @property
+    def options(self) -> UnitOptions:
+        """The options of the kind of unit."""
+        return self.kind.Options(**(self.model_extra or {}))
+
+
+def _complaint(sort: str, key: str, value: Any, **context: str) -> InitErrorDetails:
+    """What pydantic would say of a key of the section."""
+    return InitErrorDetails(
+        type=PydanticCustomError(sort, "{words}", {"words": "", **context}),
+        loc=(key,),
+        input=value,  # type: ignore[arg-type]
+    )
 
 
 class Search(Section):
@@ -146,11 +192,7 @@ class ScalarizedConfig(TrainingConfig):
             raise ConfigError(
                 "subnetworks is 0 and refine is off: nothing would be trained; set refine: true or subnetworks >= 1"
             )
-        if self.subnetworks and self.units + 1 > self.samples:
-            raise ConfigError(
-                f"units is {self.units} and samples {self.samples}: a sub-network needs more images than units "
-                f"(with the constant, at least {self.units + 1}); lower units or raise samples"
-            )
+        self._require_more_samples_than(self.units)
 
     def check_effect(self, overridden: Mapping[str, str]) -> None:
         """Raise ConfigError for a key that was overridden in a section which is off."""
@@ -161,7 +203,6 @@ class ScalarizedConfig(TrainingConfig):
 
     def check_with_data(self, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> None:
         """Raise ConfigError where the partition cannot be made on n_train images of shape (planes, rows, columns)."""
-        _, rows, columns = shape
         if self.subnetworks and self.samples > n_train:
             remedy = (
                 f"set samples <= {n_train}"
@@ -173,15 +214,14 @@ class ScalarizedConfig(TrainingConfig):
             raise ConfigError(
                 f"samples is {self.samples}, fewer than the {n_classes} classes; raise it to several times {n_classes}"
             )
-        if self.model.unit == "quadratic" and rows != columns:
+        self.model.kind.check(shape, self.model.options)
+        self._require_more_samples_than(self.units * self.model.kind.size_of_one(shape, self.model.options).columns)
+
+    def _require_more_samples_than(self, columns: int) -> None:
+        if self.subnetworks and columns + 1 > self.samples:
             raise ConfigError(
-                f"model.unit is quadratic, but the images are {rows} x {columns}; w^T X w needs square images: "
-                "set model.unit: bilinear"
-            )
-        if self.model.unit == "local-bilinear" and self.model.window[1] > min(rows, columns):
-            raise ConfigError(
-                f"model.window is {list(self.model.window)}, but the images are {rows} x {columns}; "
-                f"set the largest side <= {min(rows, columns)}"
+                f"units is {self.units} and samples {self.samples}: a sub-network needs more images than units "
+                f"(with the constant, at least {columns + 1}); lower units or raise samples"
             )
 
 

@@ -14,6 +14,11 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
+    @classmethod
+    def further_keys(cls) -> list[str]:
+        """Keys that the section takes beside its fields."""
+        return []
+
 
 def _strict_bool(value: Any) -> Any:
     if not isinstance(value, bool):

@@ -7,12 +7,18 @@ of the data, never of a rank.  Demmel and Nguyen, IEEE Trans. Comput. 64 (2015) 
 """
 
 import math
-from collections.abc import Iterable
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
 from varpro.arrays import Array
+
+T = TypeVar("T")
+BLOCK_ROWS = 1000
+"""Rows of Phi that are made at a time where nothing else is asked for."""
 
 
 class Communicator(Protocol):
@@ -25,6 +31,8 @@ class Communicator(Protocol):
     def size(self) -> int: ...
 
     def allreduce(self, array: Array, op: Literal["sum", "max", "min"] = "sum") -> Array: ...
+
+    def allreduce_(self, array: Array, op: Literal["sum", "max", "min"] = "sum") -> Array: ...
 
 
 def grid_unit(bound: float) -> float:
@@ -73,3 +81,42 @@ def sum_blocks(
         return np.full_like(like, np.nan)
     unit = grid_unit(bound)
     return comm.allreduce(sum((round_to_grid(p, unit) for p in parts), like))
+
+
+@dataclass(frozen=True)
+class ShardedRows:
+    """Rows 0 to n_rows - 1 in fixed blocks: those of this rank, the threads that work on them, sums over all ranks."""
+
+    n_rows: int
+    comm: Communicator
+    block_rows: int = BLOCK_ROWS
+    threads: int = 1
+    """of this rank, in `map`"""
+    reproducible: bool = True
+    """Whether sums have the same bits for any number of ranks"""
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of all ranks."""
+        return -(-self.n_rows // self.block_rows)
+
+    def blocks(self) -> list[slice]:
+        """The blocks of this rank."""
+        return row_blocks(self.n_rows, self.block_rows, self.comm)
+
+    def map(self, function: Callable[..., T], *lists: Sequence[object]) -> Iterator[T]:
+        """function over lists on this rank's threads, results in order; lazy where there is one thread."""
+        if self.threads == 1:
+            return map(function, *lists)
+        with ThreadPoolExecutor(self.threads) as pool:
+            return iter(list(pool.map(function, *lists)))
+
+    def shares(self, items: Sequence[T]) -> list[Sequence[T]]:
+        """items dealt out to the threads, for sums that each thread makes on its own."""
+        return [items[thread :: self.threads] for thread in range(self.threads)]
+
+    def total(self, parts: Iterable[Array], shape: tuple[int, ...], bound: float | None = None) -> Array:
+        """Sum of arrays, one a block, over the blocks of all ranks.  Collective; arguments as `sum_blocks`."""
+        return sum_blocks(
+            parts, np.zeros(shape), self.comm, reproducible=self.reproducible, n_blocks=self.n_blocks, bound=bound
+        )

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.models.images import unit_floats
+from varpro.models.units.images import unit_floats
 
 SHOWN = 60
 """Misclassified images on the page."""

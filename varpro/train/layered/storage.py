@@ -9,7 +9,7 @@ import torch
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError
-from varpro.models.images import unit_floats
+from varpro.models.units.images import unit_floats
 from varpro.train.layered.network import LayeredNetwork
 from varpro.train.layered.plan import plan_network
 from varpro.train.scalarized.network import readable_images

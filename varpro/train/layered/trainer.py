@@ -12,7 +12,7 @@ import torch
 from varpro.config.layered import LayeredConfig, Objective
 from varpro.distributed import Communicator, blas_threads
 from varpro.errors import BackendError, ConfigError
-from varpro.models.images import planes
+from varpro.models.units.images import planes
 from varpro.report.progress import Display
 from varpro.report.record import LayeredRecord
 from varpro.train.data.datasets import DataSet, Part

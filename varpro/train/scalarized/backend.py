@@ -4,8 +4,7 @@ from varpro.arrays import Device, cuda_available
 from varpro.config.scalarized import ScalarizedConfig
 from varpro.distributed.communicator import Communicator
 from varpro.errors import ConfigError
-from varpro.models import KINDS
-from varpro.models.device_units import has_kernel, require_kernel
+from varpro.models.units.device import has_kernel, require_kernel
 
 
 def choose_device(config: ScalarizedConfig, comm: Communicator) -> Device | None:
@@ -13,7 +12,7 @@ def choose_device(config: ScalarizedConfig, comm: Communicator) -> Device | None
 
     Raises BackendError where CUDA was asked for and cannot be had, ConfigError where keys contradict the choice.
     """
-    kind, device = KINDS[config.model.unit], None
+    kind, device = config.model.kind, None
     if config.backend == "cuda":
         require_kernel(kind)
         device = Device.choose(config.device, comm.node_rank)

@@ -1,18 +1,20 @@
 """How much arithmetic and memory a run takes, counted before it starts.
 
-For a sub-network of N images, I units (and the constant), M searched parameters, K outputs, each linearisation costs
+For a sub-network of N images, I units of one column (and the constant), M searched parameters, K outputs, each
+linearisation costs
 
     D^T D, one triangle      N M^2              Cholesky                       M^3 / 3
     [U | R]^T D              2 N M (I + 1 + K)  z^T z, one triangle            (I + 1) M^2
     G G^T and the weights    (2 K + 4) M^2 / 2  scalarization with D           2 N M side
 
 and each evaluation 2 N M side for the values and 4 N (I + 1)^2 for CholeskyQR2.  For a whole network on N rows, whose
-units have E entries in w w^T or u v^T:
+units take E multiplications an image, the entries of w w^T or u v^T:
 
     Phi, or a contraction with D   2 N E I         a product with J^T J   4 N E I + 8 N I K
     Phi^T Phi, one triangle        N (I + 1)^2     its Cholesky           (I + 1)^3 / 3
 
-where a step contracts once for the gradient and, for the full Golub-Pereyra matrix, K times more.
+where a step contracts once for the gradient and, for the full Golub-Pereyra matrix, K times more.  Where a unit owns c
+columns there are I c columns and M c pairs, and K c contractions more.
 
 Additions and multiplications count alike.
 """
@@ -21,25 +23,30 @@ from dataclasses import dataclass
 from functools import partial
 
 from varpro.config.scalarized import ScalarizedConfig
+from varpro.models.units import UnitSize
 
 
-def subnetwork_gflop(*, n: int, m: int, i: int, k: int, iterations: int, evaluations: int) -> float:
-    """GFLOP of one sub-network's search; i units, the constant not counted, m parameters searched."""
-    columns, side = i + 1, m / i
-    normal_matrix = n * m * m + columns * m * m + (k + 2) * m * m
-    linearisation = normal_matrix + m**3 / 3 + 2 * n * m * (columns + k) + 2 * n * m * side
+def subnetwork_gflop(*, n: int, m: int, i: int, k: int, iterations: int, evaluations: int, c: int = 1) -> float:
+    """GFLOP of one sub-network's search; i units of c columns, the constant not counted, m parameters searched."""
+    columns, side, pairs = i * c + 1, m / i, m * c
+    normal_matrix = n * pairs**2 + columns * pairs**2 + (k + 2) * pairs**2
+    linearisation = normal_matrix + m**3 / 3 + 2 * n * pairs * (columns + k) + 2 * n * m * side
     evaluation = 2 * n * m * side + 4 * n * columns**2
     return 1e-9 * (iterations * linearisation + evaluations * evaluation)
 
 
-def whole_network_gflop(*, n: int, i: int, k: int, entries: float, products: int, kaufman: bool = True) -> float:
+def whole_network_gflop(
+    *, n: int, i: int, k: int, entries: float, products: int, kaufman: bool = True, c: int = 1
+) -> float:
     """GFLOP of one evaluation on n rows, its gradient, and a step of so many products; a glueing has no gradient.
 
-    i units of `entries` matrix entries each; products = 0 counts the evaluation (a glueing) alone.
+    i units of c columns and `entries` multiplications an image each; products = 0 counts the evaluation (a glueing)
+    alone.
     """
-    evaluation = 2 * n * entries * i + n * (i + 1) ** 2 + (i + 1) ** 3 / 3
-    contractions = 1 if kaufman else 1 + k
-    step = contractions * 2 * n * entries * i + products * (4 * n * entries * i + 8 * n * i * k)
+    columns = i * c
+    evaluation = 2 * n * entries * i + n * (columns + 1) ** 2 + (columns + 1) ** 3 / 3
+    contractions = 1 if kaufman else 1 + k * c
+    step = contractions * 2 * n * entries * i + products * (4 * n * entries * i + 8 * n * columns * k)
     return 1e-9 * (evaluation + (step if products else 0.0))
 
 
@@ -48,6 +55,7 @@ class Plan:
     """What a run will take; counts are exact where nothing stops early, the memory is an estimate."""
 
     parameters_per_unit: float
+    columns_per_unit: int
     nonlinear: int
     linear: int
     subnetwork_gflop: float
@@ -62,24 +70,9 @@ class Plan:
     """Peak memory of a rank"""
 
 
-def parameters_per_unit(config: ScalarizedConfig, shape: tuple[int, int, int]) -> float:
-    """Nonlinear parameters of a unit; the mean where window sides are drawn."""
-    planes, rows, columns = shape
-    if config.model.unit == "quadratic":
-        return rows + 1 + (planes if planes > 1 else 0)
-    if config.model.unit == "bilinear":
-        return planes * rows + columns + 1
-    return (planes + 1) * sum(config.model.window) / 2 + 1
-
-
-def entries_per_unit(config: ScalarizedConfig, shape: tuple[int, int, int]) -> float:
-    """Multiplications of a unit's value on an image: the entries of its matrix, packed if it is symmetric."""
-    planes, rows, columns = shape
-    if config.model.unit == "quadratic":
-        return planes * rows * (rows + 1) / 2
-    if config.model.unit == "bilinear":
-        return planes * rows * columns
-    return planes * (sum(config.model.window) / 2) ** 2
+def size_of_unit(config: ScalarizedConfig, shape: tuple[int, int, int]) -> UnitSize:
+    """Parameters, arithmetic and columns of one unit of a run."""
+    return config.model.kind.size_of_one(shape, config.model.options)
 
 
 def plan(
@@ -94,17 +87,18 @@ def plan(
     threads: int,
 ) -> Plan:
     """Count a run on images of shape (planes, rows, columns); n_images of them are held by every rank."""
-    per_unit, total = parameters_per_unit(config, shape), config.units * max(config.subnetworks, 1)
+    size, total = size_of_unit(config, shape), config.units * max(config.subnetworks, 1)
     searching, refining, gluing = _cycle_gflop(config, shape, n_train, n_classes)
     return Plan(
-        parameters_per_unit=per_unit,
-        nonlinear=round(per_unit * total),
-        linear=(total + 1) * n_classes,
+        parameters_per_unit=size.parameters,
+        columns_per_unit=size.columns,
+        nonlinear=round(size.parameters * total),
+        linear=(total * size.columns + 1) * n_classes,
         subnetwork_gflop=searching,
         glue_gflop=gluing * (2 if config.control else 1),
         refine_gflop=refining,
         bootstrap_gflop=sum(_cycle_gflop(config, shape, n_test, n_classes)) if config.bootstrap.enabled else 0.0,
-        rank_gigabytes=_rank_gigabytes(config, shape, n_train, n_images, n_classes, ranks, threads, per_unit),
+        rank_gigabytes=_rank_gigabytes(config, shape, n_train, n_images, n_classes, ranks, threads, size),
     )
 
 
@@ -112,19 +106,22 @@ def _cycle_gflop(
     config: ScalarizedConfig, shape: tuple[int, int, int], n: int, n_classes: int
 ) -> tuple[float, float, float]:
     """GFLOP of the sub-networks, the refinement and one glueing of a learning cycle on n rows."""
+    size = size_of_unit(config, shape)
     searching = config.subnetworks * subnetwork_gflop(
         n=min(config.samples, n),
-        m=round(parameters_per_unit(config, shape) * config.units),
+        m=round(size.parameters * config.units),
         i=config.units,
         k=n_classes,
         iterations=config.search.iterations,
         evaluations=config.search.iterations + 1,
+        c=size.columns,
     )
     whole = partial(
         whole_network_gflop,
         i=config.units * max(config.subnetworks, 1),
         k=n_classes,
-        entries=entries_per_unit(config, shape),
+        entries=size.multiplications,
+        c=size.columns,
     )
     refine, refining, rows = config.refine, 0.0, float(min(n, config.refine.first_rows))
     for _ in range(refine.iterations if refine.enabled else 0):
@@ -141,12 +138,12 @@ def _rank_gigabytes(
     n_classes: int,
     ranks: int,
     threads: int,
-    per_unit: float,
+    size: UnitSize,
 ) -> float:
     """Images as bytes, a quarter of a GB for the libraries, and the hungriest phase."""
     pixels = shape[0] * shape[1] * shape[2]
-    columns = config.units * max(config.subnetworks, 1) + 1
-    m = round(per_unit * config.units)
+    columns = config.units * size.columns * max(config.subnetworks, 1) + 1
+    m = round(size.parameters * config.units) * size.columns
     item = 4 if config.search.gn_precision == "fp32" else 8
     searching = config.samples * (8 * pixels + item * m) + (16 + item) * m * m
     gluing = 8 * (3 * columns**2 + 2 * config.glue.block_rows * columns)

@@ -14,7 +14,7 @@ from varpro.config.scalarized import ScalarizedConfig
 from varpro.distributed.communicator import Communicator
 from varpro.distributed.queue import run_tasks
 from varpro.distributed.threads import blas_threads
-from varpro.models import Units
+from varpro.models.units import Units
 from varpro.report.progress import Display
 from varpro.search.damping import DampingRule
 from varpro.search.termination import Termination
@@ -48,7 +48,7 @@ class Run:
     def design(self) -> Design:
         """The units of one sub-network, or of the whole network where there are none."""
         model = self.config.model
-        return Design(model.unit, self.shape, self.config.units, tuple(model.window), model.sigma)  # type: ignore[arg-type]
+        return Design(model.unit, self.shape, self.config.units, model.options, model.sigma)
 
     def streamed(self, units: Units, w: Array, rows: Rows) -> Streamed:
         """Phi of units on rows, sharded over the ranks; computed on the device where there is one."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from varpro.arrays import Array, Device
 from varpro.errors import BackendError
-from varpro.models.device_units import DeviceUnits
+from varpro.models.units.device import DeviceUnits
 from varpro.problems.separable import SeparableProblem
 from varpro.result import SearchResult, Status
 from varpro.search.loop import search
@@ -23,7 +23,7 @@ SHARE_OF_FREE = 0.8
 
 
 def subnetwork_bytes(*, n: int, m: int, i: int, k: int, item: int) -> int:
-    """Device memory of one sub-network at its peak: n images, m parameters, i units, k outputs, D of `item` bytes.
+    """Device memory of one sub-network at its peak: n images, m pairs, i columns, k outputs, D of `item` bytes.
 
     D, and while it is projected a second array of its size where it is single; D^T D; H, its damped copy and one taken
     out of a batch; Phi and U; residuals.
@@ -70,7 +70,10 @@ class DeviceTask:
 
     def _one(self, draw: Draw) -> int:
         item = 8 if self.task.options.gn_precision == "float64" else 4
-        return subnetwork_bytes(n=len(draw.rows), m=len(draw.w), i=draw.units.count, k=self.task.n_classes, item=item)
+        c = draw.units.columns_per_unit
+        return subnetwork_bytes(
+            n=len(draw.rows), m=len(draw.w) * c, i=draw.units.n_columns, k=self.task.n_classes, item=item
+        )
 
     def _batch(self, indices: list[int], draws: list[Draw]) -> list[Trained]:
         task, options, started, clock = self.task, self.task.options, time.time(), time.perf_counter()

@@ -2,25 +2,26 @@
 
     (Phi^T Phi + mu I) A = Phi^T Y
 
-Phi (N x I + 1) is streamed in blocks and never held.  `gram`: Gram matrix in double precision, all-reduce, Cholesky,
+Phi (N x J + 1) is streamed in blocks and never held.  `gram`: Gram matrix in double precision, all-reduce, Cholesky,
 one step of iterative refinement with the true residual.  `tsqr`: R of [Phi Y] by TSQR and a truncated SVD of R, for
 ill-conditioned or exactly truncated solutions.  The ridge mu is chosen on the validation split.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
 
 from varpro.arrays import Array, beside, namespace, to_host
 from varpro.distributed.communicator import Communicator
-from varpro.kernels import gram as kernel
 from varpro.linalg.cholesky import Factored, factor
-from varpro.linalg.row_sums import grid_unit, round_to_grid, row_blocks, sum_blocks
+from varpro.linalg.normal_equations import normal_equations
+from varpro.linalg.row_sums import ShardedRows
 from varpro.linalg.tsqr import tsqr
-from varpro.models import Units
-from varpro.train.scalarized.network import features, one_hot
+from varpro.models.units import Scalarization, Units
+from varpro.train.scalarized.network import one_hot
 
 RELATIVE_RIDGES = (1e-11, 1e-9, 1e-7, 1e-5, 1e-3)
 """Candidates for mu, times the mean diagonal of Phi^T Phi: from just above the rounding of the Gram matrix upwards."""
@@ -50,20 +51,30 @@ class Streamed:
     block_rows: int = 2000
     reproducible: bool = False
 
-    def blocks(self) -> Iterator[tuple[Array, Array]]:
-        """(Phi, Y) of each block of this rank, where the images lie."""
-        for block in row_blocks(len(self.rows), self.block_rows, self.comm):
-            phi = features(self.units, self.w, self.sigma, self.rows.images[block])
-            yield phi, beside(one_hot(self.rows.labels[block], self.n_classes), phi)
+    @cached_property
+    def sharded(self) -> ShardedRows:
+        """The rows of this rank; BLAS has its threads within a block."""
+        return ShardedRows(len(self.rows), self.comm, self.block_rows, reproducible=self.reproducible)
+
+    @cached_property
+    def at(self) -> Scalarization:
+        """The units at w."""
+        return self.units.at(self.w, self.sigma)
 
     @property
-    def n_blocks(self) -> int:
-        """Blocks of all ranks."""
-        return -(-len(self.rows) // self.block_rows)
+    def n_columns(self) -> int:
+        """Of Phi, the constant counted."""
+        return self.units.n_columns + 1
 
-    def total(self, parts: list[Array], shape: tuple[int, ...]) -> Array:
-        """Sum of small arrays, one a block, over all ranks.  Collective."""
-        return sum_blocks(parts, np.zeros(shape), self.comm, reproducible=self.reproducible, n_blocks=self.n_blocks)
+    def block(self, block: slice) -> tuple[Array, Array]:
+        """(Phi, Y) of some rows, where the images lie."""
+        phi = self.at.phi(self.rows.images[block])
+        y: Array = beside(one_hot(self.rows.labels[block], self.n_classes), phi)
+        return phi, y
+
+    def blocks(self) -> Iterator[tuple[Array, Array]]:
+        """(Phi, Y) of each block of this rank."""
+        return map(self.block, self.sharded.blocks())
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,7 @@ class Glued:
     """The linear layer of the whole network."""
 
     a: Array
-    """(I + 1, K)"""
+    """(J + 1, K)"""
     ridge: float
     rank: int
     condition: float
@@ -103,7 +114,7 @@ def glue(
 
 
 def count_correct(streamed: Streamed, layers: list[Array]) -> Array:
-    """Rows whose largest output is the true class, for each linear layer (I + 1, K).  Collective."""
+    """Rows whose largest output is the true class, for each linear layer (J + 1, K).  Collective."""
     correct = np.zeros(len(layers), dtype=np.int64)
     stacked = beside(np.concatenate(layers, axis=1), streamed.rows.images)
     for phi, y in streamed.blocks():
@@ -117,30 +128,15 @@ class _Gram:
 
     def __init__(self, streamed: Streamed) -> None:
         self.streamed = streamed
-        n, k, xp = streamed.units.count + 1, streamed.n_classes, namespace(streamed.rows.images)
-        gram, cross = xp.zeros((n, n)), xp.zeros((n, k))
-        unit = grid_unit(float(len(streamed.rows))) if streamed.reproducible else 0.0
-        scratch = xp.zeros((n, n)) if streamed.reproducible else gram
-        for phi, y in streamed.blocks():
-            if streamed.reproducible:
-                scratch[:] = 0.0
-                part = xp.zeros((n, k))
-                kernel.accumulate(phi, y, scratch, part)
-                gram += round_to_grid(scratch, unit)
-                cross += round_to_grid(part, unit)
-            else:
-                kernel.accumulate(phi, y, gram, cross)
-        del scratch
-        self.gram, self.cross = self._summed(gram), to_host(self._summed(cross))
-        self.scale = float(xp.diagonal(self.gram).sum()) / n
-
-    def _summed(self, part: Array) -> Array:
-        """The sum over ranks, where the part lies; collectives go through the host."""
-        if self.streamed.comm.size == 1:
-            return part
-        total = to_host(part)
-        self.streamed.comm.allreduce_(total)
-        return beside(total, part)
+        self.gram, self.cross = normal_equations(
+            streamed.sharded,
+            streamed.sharded.blocks(),
+            streamed.block,
+            columns=streamed.n_columns,
+            outputs=streamed.n_classes,
+            like=streamed.rows.images,
+        )
+        self.scale = float(namespace(self.gram).diagonal(self.gram).sum()) / streamed.n_columns
 
     def solutions(self, ridges: list[float]) -> list[Glued]:
         """Replicated solutions for those ridges whose Cholesky factorisation exists, each made on one rank."""
@@ -162,7 +158,7 @@ class _Gram:
         streamed, comm = self.streamed, self.streamed.comm
         a = beside(solution.a, self.gram)
         parts = [to_host(phi.T @ (y - phi @ a)) for phi, y in streamed.blocks()]
-        gradient = streamed.total(parts, solution.a.shape) - solution.ridge * solution.a
+        gradient = streamed.sharded.total(parts, solution.a.shape) - solution.ridge * solution.a
         correction = np.zeros_like(solution.a)
         if comm.rank == 0:
             factored: Factored | None = factor(self.gram, solution.ridge)
@@ -176,7 +172,7 @@ class _Triangle:
     """TSQR of [Phi Y] and a truncated SVD of R."""
 
     def __init__(self, streamed: Streamed, rank_tolerance: float | None) -> None:
-        n = streamed.units.count + 1
+        n = streamed.n_columns
         rows = (np.concatenate([to_host(phi), to_host(y)], axis=1) for phi, y in streamed.blocks())
         r = tsqr(rows, n + streamed.n_classes, streamed.comm, chain=streamed.reproducible)
         self.scale = float(np.sum(r[:, :n] ** 2)) / n

@@ -6,23 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array, beside, namespace
+from varpro.arrays import Array
 from varpro.errors import DataError, ShapeError
-from varpro.kernels import scalarize
-from varpro.models import Units
-from varpro.models.images import planes
-
-BLOCK_ROWS = 1000
-"""Images scored at a time: the memory of a prediction is this times the number of units."""
-
-
-def features(units: Units, w: Array, sigma: str, images: Array, *, dtype: type[np.floating[Any]] = np.float64) -> Array:
-    """Phi (n, I + 1) = [sigma(q) | 1] on images (n, C, L, R), where these lie; w on the host."""
-    phi = namespace(images).empty((len(images), units.count + 1), dtype=dtype)
-    phi[:, :-1] = units.forward(images, beside(units.matrices(w.astype(dtype, copy=False)), images))
-    phi[:, -1] = 1.0
-    scalarize.activate(phi, units.bias(w), sigma=sigma)
-    return phi
+from varpro.linalg.row_sums import BLOCK_ROWS
+from varpro.models.units import Units
+from varpro.models.units.images import planes
 
 
 def one_hot(labels: Array, n_classes: int) -> Array:
@@ -56,7 +44,7 @@ class Network:
     """(P,) float64"""
     sigma: str
     a: Array
-    """(I + 1, K) float64, the constant's row last"""
+    """(J + 1, K) float64, the constant's row last"""
     class_names: tuple[str, ...] = ()
     dataset: str = ""
 
@@ -77,7 +65,8 @@ class Network:
         return np.argmax(self.scores(images), axis=1)
 
     def blocks(self, images: Array) -> Iterator[tuple[slice, Array]]:
-        """Phi by blocks of rows."""
+        """Phi by blocks of rows: the memory of a prediction is a block's times the number of columns."""
+        at = self.units.at(self.w, self.sigma)
         for first in range(0, len(images), BLOCK_ROWS):
             rows = slice(first, first + BLOCK_ROWS)
-            yield rows, features(self.units, self.w, self.sigma, images[rows])
+            yield rows, at.phi(images[rows])

@@ -11,7 +11,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import DataError
-from varpro.models import KINDS, Units
+from varpro.models.units import UnitOptions, Units, find_kind
 
 TRAINING, BOOTSTRAP, GUESSES, REFINEMENT = range(4)
 """Streams of random numbers that never meet."""
@@ -31,12 +31,13 @@ class Design:
     """(C, L, R)"""
     count: int
     """units in a sub-network"""
-    window: tuple[int, int]
+    options: UnitOptions
+    """of the kind of unit"""
     sigma: str
 
     def start(self, rng: np.random.Generator, images: Array) -> tuple[Units, Array]:
         """Units of this design and random parameters scaled to the images (N, C, L, R)."""
-        units = KINDS[self.kind].create(self.shape, self.count, rng, self.window)
+        units = find_kind(self.kind).create(self.shape, self.count, rng, self.options)
         return units, units.start(rng, images)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.models.images import unit_floats
+from varpro.models.units.images import unit_floats
 from varpro.report.record import ScalarizedRecord
 from varpro.train.mistakes import mistakes
 from varpro.train.scalarized.cycle import Cycle, Run
@@ -29,22 +29,16 @@ def assemble(run: Run, found: "Findings", split: "Split") -> ScalarizedRecord:
         history=_history(found),
         class_names=list(run.class_names),
         **mistakes(found.scores, split.test.labels, split.test.images),
-        unit_matrices=_seen(network.units.pictures(network.w, shown), split.train.images),
+        unit_matrices=network.units.gallery(network.w, shown, _spread(split.train.images)),
         partition=_partition(found.cycle, run.config.samples),
         rank_seconds=_rank_seconds(found.cycle, run.comm.size),
     )
 
 
-def _seen(matrices: Array, images: Array) -> Array:
-    """(g, C L, R) matrices times the standard deviation of the pixels they meet.
-
-    A border pixel that is lit once in a thousand images takes a large weight, which alone would hide all the others.
-    """
-    spread = unit_floats(images[:: max(1, len(images) // 5000)]).std(axis=0)
-    if spread.size != matrices[0].size:  # one matrix for all colour planes
-        spread = spread.mean(axis=0)
-    seen: Array = matrices * spread.reshape(matrices.shape[1:])
-    return seen
+def _spread(images: Array) -> Array:
+    """Standard deviation (C, L, R) of each pixel over at most 5000 images."""
+    spread: Array = unit_floats(images[:: max(1, len(images) // 5000)]).std(axis=0)
+    return spread
 
 
 def _metrics(run: Run, found: "Findings") -> dict[str, Any]:

@@ -13,8 +13,9 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.distributed.communicator import Communicator
-from varpro.models import Units
+from varpro.models.units import Units
 from varpro.problems.network import NetworkEvaluation, WholeNetwork
+from varpro.problems.sample import Sample
 from varpro.report.progress import Display
 from varpro.result import IterationRecord, Status
 from varpro.search.damping import DampingRule
@@ -70,20 +71,14 @@ def refine(
     display.phase(f"{name}: refinement", options.iterations)
     clock = time.perf_counter()
     history: list[dict[str, float | int | str | bool]] = []
-    problem = WholeNetwork(
-        units=units,
-        sigma=sigma,
+    sample = Sample(
         images=rows.images,
         y=one_hot(rows.labels, n_classes),
-        comm=comm,
-        ridge=options.ridge,
         order=options.order,
         rows=options.first_rows,
+        comm=comm,
         growth=options.growth,
-        max_products=options.products,
-        dtype=options.dtype,
         threads=options.threads,
-        kaufman=options.kaufman,
     )
 
     def iterate(problem: WholeNetwork, current: NetworkEvaluation) -> None:
@@ -100,14 +95,23 @@ def refine(
                 "gain": record.gain,
                 "accepted": record.accepted,
                 "rank": record.rank,
-                "rows": problem.rows,
-                "products": problem.products,
+                "rows": sample.rows,
+                "products": problem.products.value,
                 "elapsed_seconds": time.perf_counter() - clock,
             }
         )
         display.advance(cost=record.cost, n=int(record.accepted))
 
-    problem.observe_iterate = iterate
+    problem = WholeNetwork(
+        units=units,
+        sigma=sigma,
+        sample=sample,
+        ridge=options.ridge,
+        max_products=options.products,
+        dtype=options.dtype,
+        kaufman=options.kaufman,
+        observe_iterate=iterate,
+    )
     found = search(
         problem,
         w0[None],
@@ -120,4 +124,6 @@ def refine(
     if history and history[-1]["accepted"]:
         iterate(problem, found.evaluation)
     w = np.ascontiguousarray(found.w[0])
-    return Refined(comm.bcast(w), int(found.iterations[0]), problem.products, Status(int(found.status[0])), history)
+    return Refined(
+        comm.bcast(w), int(found.iterations[0]), problem.products.value, Status(int(found.status[0])), history
+    )

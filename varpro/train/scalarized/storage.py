@@ -5,8 +5,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from varpro.errors import DataError
-from varpro.models import KINDS, LocalBilinearUnits
+from varpro.errors import ConfigError, DataError
+from varpro.models.units import find_kind
 from varpro.train.scalarized.network import Network
 from varpro.train.storage import not_a_model
 
@@ -16,8 +16,8 @@ FORMAT = 1
 def save_network(path: str | Path, network: Network) -> None:
     """Write a network.
 
-    Attributes: format, unit, shape (C, L, R), count, sigma, class_names, dataset.  Arrays: w, a and, for local units,
-    windows.
+    Attributes: format, unit, shape (C, L, R), count, sigma, class_names, dataset.  Arrays: w, a and those of the kind
+    of unit.
     """
     units = network.units
     with h5py.File(path, "w", track_order=True) as file:
@@ -30,8 +30,8 @@ def save_network(path: str | Path, network: Network) -> None:
         file.attrs["dataset"] = network.dataset
         file.create_dataset("w", data=network.w)
         file.create_dataset("a", data=network.a)
-        if isinstance(units, LocalBilinearUnits):
-            file.create_dataset("windows", data=units.windows)
+        for name, values in units.stored().items():
+            file.create_dataset(name, data=values)
 
 
 def load_network(path: str | Path) -> Network:
@@ -42,12 +42,10 @@ def load_network(path: str | Path) -> Network:
             count, sigma = int(file.attrs["count"]), str(file.attrs["sigma"])
             names = tuple(str(name) for name in file.attrs.get("class_names", ()))
             w, a, dataset = file["w"][:], file["a"][:], str(file.attrs["dataset"])
-            if kind == LocalBilinearUnits.kind:
-                units = LocalBilinearUnits(shape, count, file["windows"][:])  # type: ignore[arg-type]
-            else:
-                units = KINDS[kind](shape, count)  # type: ignore[arg-type, assignment]
-    except (OSError, KeyError, ValueError) as error:
+            arrays = {name: values[:] for name, values in file.items() if name not in ("w", "a")}
+            units = find_kind(kind).restored(shape, count, arrays)  # type: ignore[arg-type]
+    except (OSError, KeyError, ValueError, ConfigError) as error:
         raise not_a_model(path, error) from error
-    if w.shape != (units.n_parameters,) or a.shape[0] != count + 1:
+    if w.shape != (units.n_parameters,) or a.shape[0] != units.n_columns + 1:
         raise DataError(f"{path}: holds {w.size} parameters where {units.n_parameters} belong; the file is damaged")
     return Network(units, w, sigma, a, names, dataset)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.models import Units
+from varpro.models.units import Units
 from varpro.problems.separable import SeparableProblem
 from varpro.result import IterationRecord, SearchResult, Status
 from varpro.search.damping import DampingRule
@@ -111,6 +111,7 @@ class SubnetworkTask:
                 k=self.n_classes,
                 iterations=int(found.iterations[0]),
                 evaluations=int(found.evaluations[0]),
+                c=begin.units.columns_per_unit,
             ),
             started=started,
             seconds=time.perf_counter() - clock,

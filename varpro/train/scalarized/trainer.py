@@ -14,8 +14,8 @@ from varpro.arrays import Array, Device, beside, to_host
 from varpro.config.scalarized import ScalarizedConfig
 from varpro.distributed.communicator import Communicator
 from varpro.distributed.threads import blas_threads, threads_per_rank
-from varpro.models import Units
-from varpro.models.images import planes
+from varpro.models.units import Units
+from varpro.models.units.images import planes
 from varpro.report.progress import Display
 from varpro.report.record import ScalarizedRecord
 from varpro.train.data.prepared import Prepared

@@ -22,3 +22,8 @@ def unit_floats(images: Array, dtype: type[np.floating[Any]] = np.float64) -> Ar
     if images.dtype == np.uint8:
         return np.multiply(images, dtype(1.0 / 255.0), dtype=dtype)  # type: ignore[no-any-return]
     return images.astype(dtype, copy=False) if is_device_array(images) else np.asarray(images, dtype=dtype)
+
+
+def flat_images(images: Array, dtype: np.dtype[Any]) -> Array:
+    """images (n, C, L, R) as floats (n, C * L * R)."""
+    return unit_floats(images, dtype.type).reshape(len(images), -1)

@@ -6,12 +6,7 @@ import numpy as np
 
 from varpro.arrays import Array, beside, namespace, to_host
 from varpro.errors import BackendError
-from varpro.kernels.scalarize import cuda as on_device
-from varpro.models.bilinear import BilinearUnits
-from varpro.models.quadratic import QuadraticUnits
-from varpro.models.units import Units
-
-KINDS = (QuadraticUnits, BilinearUnits)
+from varpro.models.units.interface import UNITS, Units
 
 
 @dataclass(frozen=True)
@@ -33,7 +28,7 @@ class DeviceUnits:
     def bind(cls, units: Units, images: Array, rows: Array, sigma: str) -> "DeviceUnits":
         """rows : (B, n) whole numbers on the host.  Raises BackendError for units without a kernel."""
         require_kernel(type(units))
-        columns = np.tile(np.arange(units.count, dtype=np.int32), units.n_parameters // units.count)
+        columns = units.per_parameter(np.arange(units.count, dtype=np.int32))
         xp = namespace(images)
         return cls(units, images, xp.asarray(rows.astype(np.int32)), sigma, xp.asarray(columns))
 
@@ -49,35 +44,21 @@ class DeviceUnits:
 
     def _run(self, w: Array, problems: Array, dtype: str | None) -> tuple[Array, Array | None]:
         index = self.index if len(problems) == len(self.index) else self.index[beside(problems, self.index)]
-        table = w.reshape(len(problems), -1, self.units.count)
-        if isinstance(self.units, QuadraticUnits):
-            return on_device.quadratic(self.images, index, table, sigma=self.sigma, jacobian=dtype)
-        stacked = self.images.reshape(len(self.images), -1, self.images.shape[3])
-        return on_device.bilinear(stacked, index, table, sigma=self.sigma, jacobian=dtype)
+        return self.units.gathered(self.images, index, w, sigma=self.sigma, jacobian=dtype)
 
     def lift(self, w: Array) -> Array:
         """Parameters (B, P) on the host; weights of pixels that a sub-network's images never light are zero."""
-        lit = np.stack([to_host((self.images[rows] != 0).any(axis=0)) for rows in self.index])  # (B, C, L, R)
-        table = to_host(w).reshape(len(w), -1, self.units.count)
-        down, across = np.any(lit, axis=3), np.any(lit, axis=(1, 2))
-        if isinstance(self.units, QuadraticUnits):
-            seen = np.any(down, axis=1) | across
-        else:
-            seen = np.concatenate([down.reshape(len(w), -1), across], axis=1)
-        kept = np.ones(table.shape[:2], dtype=bool)
-        kept[:, : seen.shape[1]] = seen
-        return np.where(kept[:, :, None], table, 0.0).reshape(len(w), -1)
+        lit = [to_host((self.images[rows] != 0).any(axis=0)) for rows in self.index]  # (C, L, R) each
+        return np.stack([self.units.clear_unlit(v, seen) for v, seen in zip(to_host(w), lit, strict=True)])
 
 
 def has_kernel(kind: type[Units]) -> bool:
     """Whether units of this kind can be trained on a device."""
-    return kind in KINDS
+    return kind.no_device is None
 
 
 def require_kernel(kind: type[Units]) -> None:
     """Raise BackendError unless units of this kind can be trained on a device."""
     if not has_kernel(kind):
-        raise BackendError(
-            f"model.unit is {kind.kind}, which has no CUDA kernel; choose {' or '.join(k.kind for k in KINDS)}, "
-            "or --backend cpu"
-        )
+        others = " or ".join(name for name in UNITS if has_kernel(UNITS[name]))
+        raise BackendError(f"model.unit is {kind.kind}, which {kind.no_device}; choose {others}, or --backend cpu")

@@ -4,35 +4,76 @@ A unit has h + w + 1 parameters (about 20 on MNIST) instead of L + R + 1, and co
 The windows are fixed; what is searched is u, v and b.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.errors import ShapeError
+from varpro.errors import ConfigError, ShapeError
 from varpro.kernels import scalarize
-from varpro.models.activation import slope
-from varpro.models.units import BoundUnits, Units
+from varpro.models.units.activation import slope
+from varpro.models.units.interface import BoundUnits, Shape, UnitSize, unit_kind
+from varpro.models.units.linear import LinearUnits
+from varpro.models.units.options import UnitOptions, option
 
 
+def _two_sides(value: Any) -> tuple[int, int]:
+    sides = tuple(value) if isinstance(value, list | tuple) else ()
+    whole = all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
+    if len(sides) != 2 or not whole or not 1 <= sides[0] <= sides[1]:
+        raise ValueError("needs two sides >= 1 in pixels, [smallest, largest], such as [6, 14]")
+    return sides[0], sides[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowOptions(UnitOptions):
+    """Where units may look."""
+
+    window: tuple[int, int] = option((6, 14), check=_two_sides)
+    """Smallest and largest side of a window, pixels."""
+
+
+@unit_kind("local-bilinear")
 @dataclass(frozen=True, eq=False)
-class LocalBilinearUnits(Units):
+class LocalBilinearUnits(LinearUnits):
     """w is unit after unit: u (C h), v (w), b."""
 
     windows: Array = field(default_factory=lambda: np.zeros((0, 4), dtype=np.int32))
     """(I, 4) int32: top, left, height, width"""
-    kind = "local-bilinear"
+    Options = WindowOptions
 
     @classmethod
-    def create(cls, shape: tuple[int, int, int], count: int, rng: np.random.Generator, window: tuple[int, int]) -> Self:
-        least, most = window
+    def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: Any = None) -> Self:
+        least, most = (options or WindowOptions()).window
         if most > min(shape[1:]):
             raise ShapeError(f"windows of side {most} do not fit images of {shape[1]} x {shape[2]}; lower model.window")
         sides = rng.integers(least, most, size=(count, 2), endpoint=True)
         place = rng.integers(0, np.array(shape[1:]) - sides, endpoint=True)
         return cls(shape, count, np.concatenate([place, sides], axis=1).astype(np.int32))
+
+    @classmethod
+    def check(cls, shape: Shape, options: WindowOptions) -> None:
+        _, rows, columns = shape
+        if options.window[1] > min(rows, columns):
+            raise ConfigError(
+                f"model.window is {list(options.window)}, but the images are {rows} x {columns}; "
+                f"set the largest side <= {min(rows, columns)}"
+            )
+
+    @classmethod
+    def size_of_one(cls, shape: Shape, options: WindowOptions) -> UnitSize:
+        planes, side = shape[0], sum(options.window) / 2
+        return UnitSize((planes + 1) * side + 1, planes * side**2)
+
+    @classmethod
+    def restored(cls, shape: Shape, count: int, arrays: Mapping[str, Array]) -> Self:
+        return cls(shape, count, arrays["windows"])
+
+    def stored(self) -> dict[str, Array]:
+        return {"windows": self.windows}
 
     @cached_property
     def _split(self) -> tuple[Array, Array, Array]:

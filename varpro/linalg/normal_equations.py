@@ -1,0 +1,74 @@
+"""The normal equations of a linear layer, Phi^T Phi and Phi^T Y, from blocks of rows that are made when needed.
+
+Rows are sharded over the ranks, a rank's blocks over its threads; Phi is never held as a whole.  The one place where
+gluing, the control and a refinement form them.
+"""
+
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import TypeVar
+
+from varpro.arrays import Array, beside, namespace, to_host
+from varpro.kernels import gram as kernel
+from varpro.linalg.row_sums import ShardedRows, grid_unit, round_to_grid
+
+T = TypeVar("T")
+
+
+def normal_equations(
+    rows: ShardedRows,
+    blocks: Sequence[T],
+    make: Callable[[T], tuple[Array, Array]],
+    *,
+    columns: int,
+    outputs: int,
+    like: Array,
+    largest: float = 1.0,
+) -> tuple[Array, Array]:
+    """Phi^T Phi (J, J), its lower triangle, beside `like`, and Phi^T Y (J, K) on the host; float64.  Collective.
+
+    blocks : of this rank; make(block) gives its (Phi, Y), where `like` lies.  columns : J.  outputs : K.
+    largest : a bound on |phi_nj phi_nl| and |phi_nj y_nk|, from which reproducible sums take their grid.
+    """
+    unit = grid_unit(rows.n_rows * largest) if rows.reproducible else 0.0
+
+    def share(mine: Sequence[T]) -> _Sums:
+        sums = _Sums(columns, outputs, unit, namespace(like))
+        for block in mine:
+            sums.add(*make(block))
+        return sums
+
+    first, *others = rows.map(share, rows.shares(blocks))
+    for other in others:
+        first.gram += other.gram
+        first.cross += other.cross
+    return _over_ranks(first.gram, rows), to_host(_over_ranks(first.cross, rows))
+
+
+class _Sums:
+    """Sums over blocks, each block's part rounded to a grid if need be, so that their order does not show."""
+
+    def __init__(self, columns: int, outputs: int, unit: float, xp: ModuleType) -> None:
+        self.unit = unit
+        self.gram, self.cross = xp.zeros((columns, columns)), xp.zeros((columns, outputs))
+        self.part = (xp.empty_like(self.gram), xp.empty_like(self.cross)) if unit else (self.gram, self.cross)
+
+    def add(self, phi: Array, y: Array) -> None:
+        """Add a block."""
+        gram, cross = self.part
+        if self.unit:
+            gram[:], cross[:] = 0.0, 0.0
+        kernel.accumulate(phi, y, gram, cross)
+        if self.unit:
+            self.gram += round_to_grid(gram, self.unit)
+            self.cross += round_to_grid(cross, self.unit)
+
+
+def _over_ranks(part: Array, rows: ShardedRows) -> Array:
+    """The sum over ranks, where the part lies; collectives go through the host."""
+    if rows.comm.size == 1:
+        return part
+    total = to_host(part)
+    rows.comm.allreduce_(total)
+    whole: Array = beside(total, part)
+    return whole

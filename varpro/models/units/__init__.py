@@ -1,0 +1,35 @@
+"""Kinds of units, one module each; a kind registers its name and owns everything that is particular to it."""
+
+from varpro.models.units.interface import (
+    UNITS,
+    BoundUnits,
+    Scalarization,
+    Units,
+    UnitSize,
+    features,
+    find_kind,
+    unit_kind,
+)
+from varpro.models.units.options import OptionError, UnitOptions, option
+
+# the default, named first in messages
+from varpro.models.units.quadratic import QuadraticUnits  # isort: skip
+from varpro.models.units.bilinear import BilinearUnits  # isort: skip
+from varpro.models.units.local_bilinear import LocalBilinearUnits  # isort: skip
+
+__all__ = [
+    "UNITS",
+    "BilinearUnits",
+    "BoundUnits",
+    "LocalBilinearUnits",
+    "OptionError",
+    "QuadraticUnits",
+    "Scalarization",
+    "UnitOptions",
+    "UnitSize",
+    "Units",
+    "features",
+    "find_kind",
+    "option",
+    "unit_kind",
+]

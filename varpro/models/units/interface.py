@@ -1,0 +1,229 @@
+"""What the engine asks of a kind of unit.  A unit scalarizes an image: it owns one or several columns of Phi.
+
+    Phi = [columns of unit 1 | columns of unit 2 | ... | 1],    column i c + s: column s of unit i, c of them a unit
+
+A parameter belongs to one unit and may move every column of it.  A kind is a class in a module of its own that
+registers its name; it owns all that is particular to it: options, checks, sizes, derivatives, pictures, storage, device
+form.  Nothing outside this package asks which kind it has.
+"""
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypeVar
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import BackendError
+from varpro.models.units.activation import SIGMAS
+from varpro.models.units.options import UnitOptions
+from varpro.registry import Registry
+
+Shape = tuple[int, int, int]
+"""(C, L, R): planes, rows, columns of an image"""
+
+
+class BoundUnits(abc.ABC):
+    """Units bound to the images of one sub-network: a basis of B = 1 problems for the search."""
+
+    columns: Array
+    """(M,) int32: the column of Phi that each pair (column, parameter) belongs to"""
+    parameters: Array | None = None
+    """(M,) int32: the searched parameter of each pair; None where pairs and parameters are the same things"""
+
+    @abc.abstractmethod
+    def basis(self, w: Array, problems: Array) -> Array:
+        """Phi (1, N, J + 1) at w (1, searched parameters)."""
+
+    @abc.abstractmethod
+    def jacobian(self, w: Array, problems: Array, dtype: str) -> Array:
+        """D (1, N, M): column m is the derivative of column columns[m] of Phi by parameter parameters[m]."""
+
+    def lower(self, w: Array) -> Array:
+        """The parameters that these images can move, out of all (P,)."""
+        return w
+
+    def lift(self, w: Array) -> Array:
+        """All parameters (P,) from those searched."""
+        return w
+
+
+class Scalarization(abc.ABC):
+    """Units at one w, in one precision: their columns, the columns' change along a direction, and its transpose."""
+
+    largest: float = 1.0
+    """No entry of the `contraction` of one row with weights of size 1 is larger: pixels and slopes are at most 1"""
+
+    @abc.abstractmethod
+    def phi(self, images: Array) -> Array:
+        """Phi (n, J + 1) = [columns | 1] on images (n, C, L, R), in memory where these lie."""
+
+    @abc.abstractmethod
+    def direction(self, v: Array) -> Callable[[Array, Array], Array]:
+        """For v (P,): a function of images and their Phi that gives D v (n, J)."""
+
+    @property
+    @abc.abstractmethod
+    def contraction_size(self) -> int:
+        """S, the length of a `contraction`."""
+
+    @abc.abstractmethod
+    def contraction(self, images: Array, phi: Array, weights: Array) -> Array:
+        """The part (S,) float64 of images in sum_nj weights[n, j] dPhi_nj/dw: the caller sums it over all rows.
+
+        weights : (n, J), or (n, 1) for all columns alike; may be overwritten.
+        """
+
+    @abc.abstractmethod
+    def gradient(self, total: Array) -> Array:
+        """The sum over the parameters (P,) from summed contractions (S,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSize:
+    """What one unit takes; a mean where it is drawn at random."""
+
+    parameters: float
+    multiplications: float
+    """For the values on one image: the entries of the unit's matrix, if it has one"""
+    columns: int = 1
+
+
+@dataclass(frozen=True)
+class Units(abc.ABC):
+    """I units of one kind on images of one shape; their parameters are a flat vector w (P,) kept apart."""
+
+    shape: Shape
+    count: int
+    """I"""
+    kind: ClassVar[str]
+    Options: ClassVar[type[UnitOptions]] = UnitOptions
+    sigmas: ClassVar[tuple[str, ...]] = SIGMAS
+    """What a config may choose as sigma"""
+    no_device: ClassVar[str | None] = "has no CUDA kernel"
+    """Why sub-networks of this kind cannot be trained on a device; None where `gathered` and `clear_unlit` are there"""
+
+    @classmethod
+    @abc.abstractmethod
+    def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: Any = None) -> Self:
+        """Units of this kind; rng draws what is fixed about them (places of windows).  options : of this kind, None =
+        its defaults."""
+
+    @classmethod
+    @abc.abstractmethod
+    def size_of_one(cls, shape: Shape, options: Any) -> UnitSize:
+        """Parameters, arithmetic and columns of a unit, for the count before a run."""
+
+    @classmethod  # noqa: B027 (most kinds take any image)
+    def check(cls, shape: Shape, options: Any) -> None:
+        """Raise ConfigError where units with these options cannot be made on images of this shape."""
+
+    @property
+    def columns_per_unit(self) -> int:
+        """c"""
+        return 1
+
+    @property
+    def n_columns(self) -> int:
+        """J = I c, the columns of Phi without the constant."""
+        return self.count * self.columns_per_unit
+
+    @property
+    @abc.abstractmethod
+    def n_parameters(self) -> int:
+        """P"""
+
+    @abc.abstractmethod
+    def start(self, rng: np.random.Generator, images: Array) -> Array:
+        """Random parameters (P,), scaled to images (N, C, L, R)."""
+
+    @abc.abstractmethod
+    def at(self, w: Array, sigma: str, dtype: Any = np.float64) -> Scalarization:
+        """These units at w (P,), computing in dtype."""
+
+    @abc.abstractmethod
+    def bind(self, images: Array, sigma: str) -> BoundUnits:
+        """The basis of a sub-network on images (N, C, L, R)."""
+
+    @abc.abstractmethod
+    def blocks(self) -> list[Array]:
+        """Each unit's own parameters as indices into w, units with equally many stacked: (units, size) int.  Blocks of
+        one size are in the order of the units."""
+
+    @abc.abstractmethod
+    def per_parameter(self, values: Array) -> Array:
+        """values (I, ...) of the units repeated for each of their parameters, (P, ...)."""
+
+    @abc.abstractmethod
+    def per_unit(self, values: Array) -> Array:
+        """values (P, ...) of the parameters summed over each unit, (I, ...)."""
+
+    @abc.abstractmethod
+    def joined(self, others: list[tuple[Self, Array]], w: Array) -> tuple[Self, Array]:
+        """These units followed by the others', and the parameters of all."""
+
+    @abc.abstractmethod
+    def pictures(self, w: Array, which: Array) -> Array:
+        """Images (g, rows, columns) of the units named: their matrices, in place on planes above one another."""
+
+    def gallery(self, w: Array, which: Array, spread: Array) -> Array:
+        """`pictures` as a report shows them: times the standard deviation (C, L, R) of the pixels they meet.
+
+        A border pixel that is lit once in a thousand images takes a large weight, which alone would hide all others.
+        """
+        matrices = self.pictures(w, which)
+        if spread.size != matrices[0].size:  # one matrix for all colour planes
+            spread = spread.mean(axis=0)
+        return matrices * spread.reshape(matrices.shape[1:])  # type: ignore[no-any-return]
+
+    def stored(self) -> dict[str, Array]:
+        """Arrays that a model file keeps beside w, by name."""
+        return {}
+
+    @classmethod
+    def restored(cls, shape: Shape, count: int, arrays: Mapping[str, Array]) -> Self:
+        """Units from what a model file holds.  Raises KeyError for an array that is missing."""
+        return cls(shape, count)
+
+    def gathered(
+        self, images: Array, index: Array, w: Array, *, sigma: str, jacobian: str | None
+    ) -> tuple[Array, Array | None]:
+        """Phi (B, n, J + 1) and, in dtype `jacobian`, D (B, n, M) of B sub-networks on a device.
+
+        images : (rows, C, L, R) there, read in place by index (B, n) int32; w (B, P).
+        """
+        raise BackendError(f"{self.kind} units: this kind {self.no_device}")
+
+    def clear_unlit(self, w: Array, lit: Array) -> Array:
+        """w (P,) with zeros for weights of pixels that are never lit; lit (C, L, R) bool."""
+        return w
+
+
+UNITS: Registry[type[Units]] = Registry("model.unit", built_in=["varpro.models.units"])
+"""The kinds by the name that they have in configs and model files."""
+
+U = TypeVar("U", bound=type[Units])
+
+
+def unit_kind(name: str) -> Callable[[U], U]:
+    """A decorator that registers a kind of unit under its name."""
+
+    def put(kind: U) -> U:
+        kind.kind = name
+        return UNITS.register(name)(kind)
+
+    return put
+
+
+def find_kind(name: str) -> type[Units]:
+    """The kind of a name in a config or a model file.  Raises ConfigError.
+
+    Every look-up comes through here: a kind named by its import path would be found here, too.
+    """
+    return UNITS[name]
+
+
+def features(units: Units, w: Array, sigma: str, images: Array, *, dtype: Any = np.float64) -> Array:
+    """Phi (n, J + 1) of units at w on images (n, C, L, R), in memory where these lie; w on the host."""
+    return units.at(w, sigma, dtype).phi(images)

@@ -1,0 +1,81 @@
+"""Units whose parameters are a table (Q, I): row after row, a column for each unit, the biases in its last row."""
+
+import abc
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.models.units.images import unit_floats
+from varpro.models.units.interface import BoundUnits
+from varpro.models.units.linear import LinearUnits
+
+
+@dataclass(frozen=True)
+class TableUnits(LinearUnits):
+    """All units have Q parameters; some rows of the table weigh pixels."""
+
+    @property
+    @abc.abstractmethod
+    def n_rows(self) -> int:
+        """Q"""
+
+    @abc.abstractmethod
+    def seen_rows(self, lit: Array) -> Array:
+        """(Q,) bool: the rows that can move q; the others weigh pixels that are never lit.  lit : (C, L, R) bool."""
+
+    @property
+    def n_parameters(self) -> int:
+        return self.n_rows * self.count
+
+    def table(self, w: Array) -> Array:
+        """w (P,) as (Q, I)."""
+        return w.reshape(-1, self.count)
+
+    def bias(self, w: Array) -> Array:
+        return self.table(w)[-1]
+
+    def draw(self, rng: np.random.Generator) -> Array:
+        table = rng.standard_normal((self.n_rows, self.count))
+        table[-1] = 0.0
+        return table.ravel()
+
+    def blocks(self) -> list[Array]:
+        return [np.arange(self.n_parameters).reshape(-1, self.count).T]
+
+    def per_parameter(self, values: Array) -> Array:
+        return np.tile(values, (self.n_rows, *[1] * (values.ndim - 1)))
+
+    def per_unit(self, values: Array) -> Array:
+        return values.reshape(-1, self.count, *values.shape[1:]).sum(axis=0)  # type: ignore[no-any-return]
+
+    def joined(self, others: list[tuple[Self, Array]], w: Array) -> tuple[Self, Array]:
+        table = np.concatenate([self.table(w), *(units.table(v) for units, v in others)], axis=1)
+        return type(self)(self.shape, table.shape[1]), table.ravel()
+
+    def clear_unlit(self, w: Array, lit: Array) -> Array:
+        return np.where(self.seen_rows(lit)[:, None], self.table(w), 0.0).ravel()
+
+
+class BoundTable(BoundUnits):
+    """Columns of D for pixels that none of these images lights are zero, so they are left out of the search."""
+
+    def __init__(self, units: TableUnits, images: Array, sigma: str) -> None:
+        self.count, self.n_rows, self.sigma = units.count, units.n_rows, sigma
+        self.pixels = unit_floats(images)
+        lit: Array = np.any(self.pixels, axis=0)
+        if not lit.any():
+            lit[0, 0, 0] = True
+        self.rows = np.flatnonzero(units.seen_rows(lit))
+        """The rows of the table that are searched"""
+        self.columns = np.tile(np.arange(units.count, dtype=np.int32), len(self.rows))
+
+    def lower(self, w: Array) -> Array:
+        return w.reshape(-1, self.count)[self.rows].ravel()
+
+    def lift(self, w: Array) -> Array:
+        """Weights of unlit pixels are zero: nothing was learnt about them."""
+        table = np.zeros((self.n_rows, self.count))
+        table[self.rows] = w.reshape(-1, self.count)
+        return table.ravel()
