@@ -4,76 +4,51 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from varpro.arrays import Array
+from varpro.problems.separable import Basis
 
 
 class Scalarized(Protocol):
-    """Units at one w, in one precision."""
+    """Units at one w, in one precision: Phi (n, J + 1), D v (n, J) for v (P,), and sums against D, of length S."""
 
     @property
-    def largest(self) -> float:
-        """A bound on the entries of the `contraction` of one row with weights of size 1."""
+    def largest(self) -> float: ...
 
     @property
-    def contraction_size(self) -> int:
-        """S"""
+    def contraction_size(self) -> int: ...
 
-    def phi(self, images: Array) -> Array:
-        """Phi (n, J + 1) = [columns | 1]."""
+    def phi(self, images: Array) -> Array: ...
 
-    def direction(self, v: Array) -> Callable[[Array, Array], Array]:
-        """For v (P,): a function of images and their Phi that gives D v (n, J)."""
+    def direction(self, v: Array) -> Callable[[Array, Array], Array]: ...
 
-    def contraction(self, images: Array, phi: Array, weights: Array) -> Array:
-        """The part (S,) of images in sum_nj weights[n, j] dPhi_nj/dw."""
+    def contraction(self, images: Array, phi: Array, weights: Array) -> Array: ...
 
-    def gradient(self, total: Array) -> Array:
-        """The sum over parameters (P,) from summed contractions (S,)."""
+    def gradient(self, total: Array) -> Array: ...
 
 
-class BoundToImages(Protocol):
-    """Units bound to images: the columns of D themselves."""
+class BoundToImages(Basis, Protocol):
+    """Units bound to images: the columns of D themselves, and the parameters that these images can move."""
 
-    @property
-    def columns(self) -> Array:
-        """(M,) the column of Phi of each pair."""
-
-    @property
-    def parameters(self) -> Array | None:
-        """(M,) the searched parameter of each pair; None where pairs and parameters are the same things."""
-
-    def jacobian(self, w: Array, problems: Array, dtype: str) -> Array:
-        """D (1, n, M)."""
-
-    def lower(self, w: Array) -> Array:
-        """The parameters that these images can move, out of all (P,)."""
+    def lower(self, w: Array) -> Array: ...
 
 
 class ScalarizedUnits(Protocol):
-    """I units of c columns each; every parameter belongs to one unit."""
+    """I units of c columns each, J = I c; every parameter belongs to one unit."""
 
     @property
-    def count(self) -> int:
-        """I"""
+    def count(self) -> int: ...
 
     @property
-    def columns_per_unit(self) -> int:
-        """c"""
+    def columns_per_unit(self) -> int: ...
 
     @property
-    def n_columns(self) -> int:
-        """J = I c"""
+    def n_columns(self) -> int: ...
 
-    def at(self, w: Array, sigma: str, dtype: Any) -> Scalarized:
-        """The units at w (P,)."""
+    def at(self, w: Array, sigma: str, dtype: Any) -> Scalarized: ...
 
-    def bind(self, images: Array, sigma: str) -> BoundToImages:
-        """The units on images."""
+    def bind(self, images: Array, sigma: str) -> BoundToImages: ...
 
-    def blocks(self) -> list[Array]:
-        """Each unit's own parameters as indices into w, (units, size)."""
+    def blocks(self) -> list[Array]: ...
 
-    def per_parameter(self, values: Array) -> Array:
-        """values (I, ...) repeated for each parameter, (P, ...)."""
+    def per_parameter(self, values: Array) -> Array: ...
 
-    def per_unit(self, values: Array) -> Array:
-        """values (P, ...) summed over each unit, (I, ...)."""
+    def per_unit(self, values: Array) -> Array: ...

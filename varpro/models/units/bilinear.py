@@ -1,7 +1,7 @@
 """Bilinear units: q = u^T X v + b, dq/du = X v, dq/dv = X^T u.  Colour planes stand below one another in X."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +19,6 @@ class BilinearUnits(TableUnits):
     """The rows of the table are u (C L of them), v (R), then b."""
 
     no_device = None
-
-    @classmethod
-    def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: Any = None) -> Self:
-        return cls(shape, count)
 
     @classmethod
     def size_of_one(cls, shape: Shape, options: Any) -> UnitSize:

@@ -7,7 +7,7 @@ L (L + 1) / 2 packed entries of S, half the arithmetic.  Pereyra's scalarization
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -30,10 +30,6 @@ class QuadraticUnits(TableUnits):
         _, rows, columns = self.shape
         if rows != columns:
             raise ShapeError(f"quadratic units need square images, these are {rows} x {columns}; use unit: bilinear")
-
-    @classmethod
-    def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: Any = None) -> Self:
-        return cls(shape, count)
 
     @classmethod
     def check(cls, shape: Shape, options: Any) -> None:

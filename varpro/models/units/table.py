@@ -2,19 +2,23 @@
 
 import abc
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.models.units.images import unit_floats
-from varpro.models.units.interface import BoundUnits
+from varpro.models.units.interface import BoundUnits, Shape
 from varpro.models.units.linear import LinearUnits
 
 
 @dataclass(frozen=True)
 class TableUnits(LinearUnits):
     """All units have Q parameters; some rows of the table weigh pixels."""
+
+    @classmethod
+    def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: Any = None) -> Self:
+        return cls(shape, count)
 
     @property
     @abc.abstractmethod

@@ -10,10 +10,7 @@ import numpy as np
 from varpro.arrays import Array, Device
 from varpro.errors import BackendError
 from varpro.models.units.device import DeviceUnits
-from varpro.problems.separable import SeparableProblem
-from varpro.result import SearchResult, Status
 from varpro.search.loop import search
-from varpro.train.scalarized.cost import subnetwork_gflop
 from varpro.train.scalarized.network import one_hot
 from varpro.train.scalarized.partition import Draw
 from varpro.train.scalarized.subnetworks import SubnetworkTask, Trained
@@ -79,44 +76,16 @@ class DeviceTask:
         task, options, started, clock = self.task, self.task.options, time.time(), time.perf_counter()
         rows = np.stack([d.rows for d in draws])
         bound = DeviceUnits.bind(draws[0].units, self.images, rows, task.design.sigma)
-        problem = SeparableProblem(
-            model=bound,
-            y=self.device.put(np.stack([one_hot(task.labels[r], task.n_classes) for r in rows])),
-            ridge=options.ridge,
-            rank_tolerance=options.rank_tolerance,
-            kaufman=options.kaufman,
-            gn_precision=options.gn_precision,
-        )
+        y = self.device.put(np.stack([one_hot(task.labels[r], task.n_classes) for r in rows]))
+        problem = task.problem(bound, y)
         w0 = self.device.put(np.stack([d.w for d in draws]))
         found = search(problem, w0, damping=options.damping, termination=options.termination)
         w = bound.lift(found.w)
         share = (time.perf_counter() - clock) / len(draws)
         return [
-            self._trained(index, draws[b], found, w[b], b, started + b * share, share)
+            task.trained(index, draws[b], found, b, w[b], started=started + b * share, seconds=share)
             for b, index in enumerate(indices)
         ]
-
-    def _trained(
-        self, index: int, draw: Draw, found: SearchResult, w: Array, b: int, started: float, seconds: float
-    ) -> Trained:
-        """One of a batch; its time is an equal share of the batch's."""
-        iterations, evaluations = int(found.iterations[b]), int(found.evaluations[b])
-        return Trained(
-            index=index,
-            units=draw.units,
-            w=w,
-            iterations=iterations,
-            evaluations=evaluations,
-            cost=float(found.cost[b]),
-            status=Status(int(found.status[b])),
-            history=[record for record in found.history if record.problem == b],
-            gflop=subnetwork_gflop(
-                n=len(draw.rows), m=len(w), i=draw.units.count, k=self.task.n_classes,
-                iterations=iterations, evaluations=evaluations,
-            ),
-            started=started,
-            seconds=seconds,
-        )  # fmt: skip
 
 
 def device_gemm_gflops(device: Device, dtype: str, *, size: int = 4096, repeats: int = 5) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.models.units import Units
-from varpro.problems.separable import SeparableProblem
+from varpro.problems.separable import Basis, Evaluation, SeparableProblem
 from varpro.result import IterationRecord, SearchResult, Status
 from varpro.search.damping import DampingRule
 from varpro.search.loop import search
@@ -51,27 +51,6 @@ class Trained:
     seconds: float
 
 
-def train_one(
-    start: Draw, images: Array, labels: Array, n_classes: int, sigma: str, options: SearchOptions
-) -> tuple[SearchResult, Array]:
-    """Search the parameters of one sub-network: what the search found, and all parameters (P,) of its units.
-
-    images : (N, C, L, R), labels : (N,) of the rows drawn.
-    """
-    bound = start.units.bind(images, sigma)
-    problem = SeparableProblem(
-        model=bound,
-        y=one_hot(labels, n_classes)[None],
-        ridge=options.ridge,
-        rank_tolerance=options.rank_tolerance,
-        kaufman=options.kaufman,
-        gn_precision=options.gn_precision,
-    )
-    w0 = bound.lower(start.w)[None]
-    found = search(problem, w0, damping=options.damping, termination=options.termination)
-    return found, bound.lift(found.w[0])
-
-
 @dataclass(frozen=True)
 class SubnetworkTask:
     """The work of one task number; the same object on every rank."""
@@ -90,31 +69,61 @@ class SubnetworkTask:
         """What sub-network `index` begins with; the control draws the same."""
         return draw(self.design, self.images, self.samples, self.seed, self.stream, index)
 
+    def problem(self, model: Basis, y: Array) -> SeparableProblem:
+        """The least-squares problems of sub-networks bound to their images; y (B, N, K) lies where the basis does."""
+        options = self.options
+        return SeparableProblem(
+            model=model,
+            y=y,
+            ridge=options.ridge,
+            rank_tolerance=options.rank_tolerance,
+            kaufman=options.kaufman,
+            gn_precision=options.gn_precision,
+        )
+
     def __call__(self, index: int) -> Trained:
         started, clock = time.time(), time.perf_counter()
         begin = self.start(index)
-        labels = self.labels[begin.rows]
-        found, w = train_one(begin, self.images[begin.rows], labels, self.n_classes, self.design.sigma, self.options)
+        bound = begin.units.bind(self.images[begin.rows], self.design.sigma)
+        problem = self.problem(bound, one_hot(self.labels[begin.rows], self.n_classes)[None])
+        w0 = bound.lower(begin.w)[None]
+        found = search(problem, w0, damping=self.options.damping, termination=self.options.termination)
+        w = bound.lift(found.w[0])
+        return self.trained(index, begin, found, 0, w, started=started, seconds=time.perf_counter() - clock)
+
+    def trained(
+        self,
+        index: int,
+        begin: Draw,
+        found: SearchResult[Evaluation],
+        b: int,
+        w: Array,
+        *,
+        started: float,
+        seconds: float,
+    ) -> Trained:
+        """What problem b of a search found for sub-network `index`; w : all its parameters (P,)."""
+        iterations, evaluations = int(found.iterations[b]), int(found.evaluations[b])
         return Trained(
             index=index,
             units=begin.units,
             w=w,
-            iterations=int(found.iterations[0]),
-            evaluations=int(found.evaluations[0]),
-            cost=float(found.cost[0]),
-            status=Status(int(found.status[0])),
-            history=found.history,
+            iterations=iterations,
+            evaluations=evaluations,
+            cost=float(found.cost[b]),
+            status=Status(int(found.status[b])),
+            history=[record for record in found.history if record.problem == b],
             gflop=subnetwork_gflop(
-                n=len(labels),
+                n=len(begin.rows),
                 m=found.w.shape[1],
                 i=begin.units.count,
                 k=self.n_classes,
-                iterations=int(found.iterations[0]),
-                evaluations=int(found.evaluations[0]),
+                iterations=iterations,
+                evaluations=evaluations,
                 c=begin.units.columns_per_unit,
             ),
             started=started,
-            seconds=time.perf_counter() - clock,
+            seconds=seconds,
         )
 
 
