@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from varpro.arrays import Array, beside, is_device_array, namespace, to_host
+from varpro.arrays import Array, beside, to_host
 from varpro.kernels.small_fits import UNSEEN
 from varpro.linalg.damped import damped_step
+from varpro.linalg.incidence import sum_pairs
 
 DIAGONAL_FLOOR = 1e-8
 """Floor under diag(H) of a network, relative to its maximum: pixels that hardly ever light up would be sent far away.
@@ -62,34 +63,11 @@ class NormalEquations:
         return Step(delta, to_host(0.5 * np.einsum("bp,bp->b", delta, damped - self.gradient)), solved)
 
 
-def symmetric(h: Array) -> Array:
-    """Both triangles (b, P, P) from the lower one."""
-    xp = namespace(h)
-    whole: Array = xp.tril(h) + xp.tril(h, -1).mT
-    return whole
-
-
-def sum_by_parameter(h: Array, gradient: Array, parameters: Array, n_parameters: int) -> tuple[Array, Array]:
-    """E^T H E and E^T g from those of the pairs, E (M, P) the incidence of pairs and parameters.
-
-    h (b, M, M), given and returned by its lower triangle; gradient (b, M).
-    """
-    if not is_device_array(parameters) and np.array_equal(parameters, np.arange(n_parameters)):
-        return h, gradient  # every parameter in one column
-    xp = namespace(h)
-    incidence = xp.zeros((len(parameters), n_parameters))
-    incidence[xp.arange(len(parameters)), parameters] = 1.0
-    return incidence.T @ symmetric(h) @ incidence, gradient @ incidence
-
-
 def keep_unseen(h: Array, squares: Array, parameters: Array) -> None:
     """Leave diag(H) (b, P, P), in place, with the rounding of the projection where that is all there is, so that a
     parameter without effect stays where it is.  squares : (b, M) ||D_m||^2 a_j(m)^2."""
-    whole = np.zeros(h.shape[:2])
-    for m, p in enumerate(parameters):
-        whole[:, p] += squares[:, m]
     diagonal = np.einsum("bpp->bp", h)
-    np.maximum(diagonal, UNSEEN * whole, out=diagonal)
+    np.maximum(diagonal, UNSEEN * sum_pairs(squares, parameters, h.shape[1]), out=diagonal)
 
 
 def scaling(diagonal: Array, floor: float = DIAGONAL_FLOOR) -> Array:
@@ -111,7 +89,4 @@ def natural_scales(phi_squares: Array, d_squares: Array, columns: Array, paramet
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         size = phi_squares[:, columns]
         share = np.where(size > 0, d_squares / size, 0.0)
-        total = np.zeros((len(share), count))
-        for m, p in enumerate(parameters):
-            total[:, p] += share[:, m]
-        return 1.0 / np.sqrt(total)
+        return 1.0 / np.sqrt(sum_pairs(share, parameters, count))

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.linalg.incidence import jacobian_of_columns
 from varpro.linalg.one_pool import one_blas_pool
 from varpro.linalg.projector import factor
 
@@ -224,7 +225,7 @@ def _project(
     moments, parts = np.zeros((b, n_free, n_free)), list[Array]()
     for q in range(k):
         place = q if own > 1 else 0
-        jacobian = _jacobian(d[:, q if d.shape[1] > 1 else 0], a[:, :, q], columns, parameters, n_free)
+        jacobian = jacobian_of_columns(d[:, q if d.shape[1] > 1 else 0], a[:, :, q], columns, parameters, n_free)
         share[:, q] = np.linalg.norm(jacobian, axis=1)
         inside = u[:, place].mT @ jacobian
         slopes[:, q] = (back[:, place] @ inside) / size[:, place, :, None]
@@ -259,14 +260,6 @@ def _orthonormal(phi: Array, rank_tolerance: float | None) -> tuple[Array, Array
         null[:, live[:, None], live] = np.where(short, np.eye(len(live)) - v @ v.mT, 0.0)
     wide = (b, own, n_columns, n_columns)
     return u.reshape(phi.shape), back.reshape(wide), rank.reshape(b, own), null.reshape(wide)
-
-
-def _jacobian(d: Array, a: Array, columns: Array, parameters: Array, n_free: int) -> Array:
-    """J (b, N, F) of one right-hand side: d (b, N, M), a (b, I)."""
-    out = np.zeros((len(d), d.shape[1], n_free))
-    for m, (j, p) in enumerate(zip(columns, parameters, strict=True)):
-        out[:, :, p] += d[:, :, m] * a[:, None, j]
-    return out
 
 
 def _idle(

@@ -8,6 +8,7 @@ from varpro.arrays import Array
 from varpro.fitting.basis import FitBasis
 from varpro.fitting.complex_parts import with_parts
 from varpro.fitting.solution import Solution
+from varpro.linalg.incidence import jacobian_of_columns
 from varpro.statistics import NULL_PART, Uncertainty
 
 
@@ -21,10 +22,9 @@ def band_width(solution: Solution, u: Uncertainty, t: Array) -> Array:
     a = solution.amplitudes[0]
     variance = np.empty((len(phi), a.shape[1]))
     for k in range(a.shape[1]):
-        jacobian, size = np.zeros((len(phi), u.at_bound.shape[1])), np.zeros((len(phi), u.at_bound.shape[1]))
-        for m, (j, p) in enumerate(zip(basis.columns, basis.parameters, strict=True)):
-            jacobian[:, p] += d[:, m] * a[j, k]
-            size[:, p] += np.abs(d[:, m] * a[j, k])
+        pairs = (basis.columns, basis.parameters, u.at_bound.shape[1])
+        jacobian = jacobian_of_columns(d, a[:, k], *pairs)
+        size = jacobian_of_columns(np.abs(d), np.abs(a[:, k]), *pairs)
         place = k if len(u.base[0]) > 1 else 0
         rest = jacobian - phi @ u.slopes[0, k]
         size += np.abs(phi) @ np.abs(u.slopes[0, k])

@@ -13,6 +13,7 @@ from varpro.fitting.model import Function
 from varpro.fitting.options import Backend, FitOptions, Limits
 from varpro.fitting.spec import Spec
 from varpro.fitting.specify import specify
+from varpro.linalg.incidence import sum_pairs
 from varpro.linalg.one_pool import one_blas_pool
 from varpro.problems.curves import FoundCurves
 
@@ -78,9 +79,7 @@ class Functional:
         Of the truncated problem where rank_tolerance leaves singular values out.
         """
         slopes, basis = self._problem.residual_slopes(self._evaluate(w)), self._spec.basis
-        incidence = np.zeros((len(basis.columns), self._count))
-        incidence[np.arange(len(basis.columns)), basis.parameters] = 1.0
-        return self._unit * (slopes @ incidence).reshape(-1, self._count)
+        return self._unit * sum_pairs(slopes, basis.parameters, self._count).reshape(-1, self._count)
 
     @one_blas_pool()
     def coefficients(self, w: ArrayLike) -> Array:

@@ -16,6 +16,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.fitting.solution import Solution
 from varpro.fitting.spec import Spec
+from varpro.linalg.incidence import jacobian_of_columns
 from varpro.problems.columns import WeightedColumns
 from varpro.statistics import EPS, Uncertainty
 
@@ -81,9 +82,7 @@ def _half_and_half(
     nonlinear = np.zeros_like(u.nonlinear)
     for q in range(k):
         own, slopes = phi[:, q if phi.shape[1] > 1 else 0], d[:, q if d.shape[1] > 1 else 0]
-        rest = -own @ u.slopes[:, q]
-        for m, (j, p) in enumerate(zip(pairs_j, pairs_p, strict=True)):
-            rest[:, :, p] += slopes[:, :, m] * a[:, None, j, q]
+        rest = jacobian_of_columns(slopes, a[..., q], pairs_j, pairs_p, u.slopes.shape[3]) - own @ u.slopes[:, q]
         linear = own @ u.base[:, q if u.base.shape[1] > 1 else 0]
         moves = rest @ u.nonlinear  # what a unit of a value changes: w by this, a by `linear` less B of this
         leverage = np.einsum("bni,bni->bn", linear, own) + np.einsum("bnf,bnf->bn", moves, rest)

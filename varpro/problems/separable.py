@@ -19,10 +19,10 @@ from varpro.gauss_newton import (
     keep_unseen,
     natural_scales,
     scaling,
-    sum_by_parameter,
 )
 from varpro.kernels import gauss_newton as kernel
 from varpro.kernels import jacobian_products
+from varpro.linalg.incidence import sum_by_parameter
 from varpro.linalg.projector import Factor, factor
 from varpro.linalg.truncation import NEGLIGIBLE, Triplets, cotangent, with_ridge_rows
 
@@ -150,8 +150,7 @@ class SeparableProblem:
         return NormalEquations(h, gradient, diagonal, natural, self.gn_precision != "float64")
 
     def _truncated_gradient(self, current: Evaluation, d: Array, cut: Array) -> Array:
-        """(len(cut), M) gradient by pairs of the problems numbered `cut` in an evaluation, truncated where it matters.
-        """
+        """(len(cut), M) gradient by pairs of the problems numbered `cut` in an evaluation, truncated where it matters."""
         problems = current.problems[cut]
         phi = self.model.basis(current.w[cut], problems)
         xp, rows = namespace(phi), []

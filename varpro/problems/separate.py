@@ -16,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.gauss_newton import NormalEquations, keep_unseen, natural_scales, scaling, sum_by_parameter
+from varpro.gauss_newton import NormalEquations, keep_unseen, natural_scales, scaling
 from varpro.kernels import gauss_newton as kernel
 from varpro.kernels import jacobian_products
+from varpro.linalg.incidence import sum_by_parameter
 from varpro.linalg.projector import factor
 from varpro.linalg.truncation import NEGLIGIBLE, Triplets, cotangent, residual_slopes
 from varpro.problems.bounded_amplitudes import bounded_solutions

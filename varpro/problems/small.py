@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.gauss_newton import NormalEquations, scaling, symmetric
+from varpro.gauss_newton import NormalEquations, scaling
 from varpro.kernels import small_fits
+from varpro.linalg.incidence import symmetric
 from varpro.problems.curves import CurveBasis, SharedColumns
 from varpro.problems.general import GeneralProblem
 

@@ -11,8 +11,9 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.gauss_newton import NormalEquations, Step, symmetric
+from varpro.gauss_newton import NormalEquations, Step
 from varpro.linalg.damped import damped_step
+from varpro.linalg.incidence import symmetric
 from varpro.problems.interface import Evaluated, Problem
 
 
