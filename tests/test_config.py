@@ -11,7 +11,6 @@ from varpro.config.file import find_config, list_configs
 from varpro.config.scalarized import (
     Bootstrap,
     Glue,
-    Model,
     Refine,
     ScalarizedConfig,
     Search,
@@ -19,6 +18,7 @@ from varpro.config.scalarized import (
 )
 from varpro.config.sections import Data, Section
 from varpro.config.training import load_config
+from varpro.config.units import ModelSection
 from varpro.errors import ConfigError
 from varpro.models.units import UNITS
 
@@ -243,7 +243,7 @@ def test_every_key_and_its_default_stands_in_the_documentation():
 def test_every_key_says_what_it_is():
     undocumented = [
         f"{section.__name__}.{name}"
-        for section in (ScalarizedConfig, Data, Model, Search, Glue, Bootstrap, Refine)
+        for section in (ScalarizedConfig, Data, ModelSection, Search, Glue, Bootstrap, Refine)
         for name, field in section.model_fields.items()
         if not field.description and not (isinstance(field.annotation, type) and issubclass(field.annotation, Section))
     ]

@@ -1,77 +1,14 @@
 """The config of a scalarized run: what it may hold, and what contradicts itself."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import BeforeValidator, Field, field_validator
 
-from varpro.config.sections import Bool, Float, Int, Section, TrainingConfig, name_in, strict_float
+from varpro.config.sections import Bool, Float, Int, Section, TrainingConfig, strict_float
 from varpro.config.source import validated
+from varpro.config.units import ModelSection
 from varpro.errors import ConfigError
-from varpro.models.units import UNITS, OptionError, UnitOptions, Units, find_kind
-
-
-class Model(Section):
-    """The units: Phi = [sigma(q) | 1].  Further keys are options of the kind of unit, which checks them itself."""
-
-    model_config = ConfigDict(extra="allow")
-
-    unit: Annotated[str, name_in(UNITS)] = "quadratic"
-    """q = w^T X w + b, q = u^T X v + b, or u^T X v + b with u and v nonzero on a random window only."""
-    sigma: Annotated[str, Field(min_length=1)] = "tanh"
-    """tanh(q), or 1 / (1 + exp(-q))."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _options_of_the_unit(cls, value: Any) -> Any:
-        """Check what the kind of unit has a say in; put its options in, those with their defaults too."""
-        unit = value.get("unit", "quadratic") if isinstance(value, dict) else None
-        if not isinstance(unit, str) or unit not in UNITS:
-            return value
-        kind = find_kind(unit)
-        complaints = [
-            _complaint("literal_error", "sigma", value["sigma"], expected=", ".join(map(repr, kind.sigmas)))
-            for _ in range("sigma" in value and value["sigma"] not in kind.sigmas)
-        ]
-        given = {key: value[key] for key in kind.Options.names() if key in value}
-        for key in value.keys() - cls.model_fields.keys() - given.keys():
-            owners = [name for name in UNITS if key in find_kind(name).Options.names()]
-            words = f"is an option of {' and '.join(owners)} units, and model.unit is {unit}: leave it out"
-            complaints.append(_complaint("value_error" if owners else "extra_forbidden", key, value[key], error=words))
-        options: dict[str, Any] = {}
-        try:
-            options = asdict(kind.Options(**given))
-        except OptionError as error:
-            complaints.append(_complaint("value_error", error.name, error.value, error=error.words))
-        if complaints:
-            raise ValidationError.from_exception_data("model", complaints)
-        return {**value, **options}
-
-    @classmethod
-    def further_keys(cls) -> list[str]:
-        """Keys that some kind of unit takes, beside the fields."""
-        return sorted({key for name in UNITS for key in find_kind(name).Options.names()})
-
-    @property
-    def kind(self) -> type[Units]:
-        """The kind of unit."""
-        return find_kind(self.unit)
-
-    @property
-    def options(self) -> UnitOptions:
-        """The options of the kind of unit."""
-        return self.kind.Options(**(self.model_extra or {}))
-
-
-def _complaint(sort: str, key: str, value: Any, **context: str) -> InitErrorDetails:
-    """What pydantic would say of a key of the section."""
-    return InitErrorDetails(
-        type=PydanticCustomError(sort, "{words}", {"words": "", **context}),
-        loc=(key,),
-        input=value,  # type: ignore[arg-type]
-    )
 
 
 class Search(Section):
@@ -151,7 +88,7 @@ class Refine(Section):
 class ScalarizedConfig(TrainingConfig):
     """A whole run.  `subnetworks` x (`units`, `samples`) is the partition."""
 
-    model: Model = Model()
+    model: ModelSection = ModelSection()
     subnetworks: Annotated[Int, Field(ge=0)] = 104
     """Independent networks, trained, then glued; 0 = one network of `units` random units, which needs `refine`."""
     units: Annotated[Int, Field(ge=1)] = 50

@@ -33,7 +33,7 @@ class ScalarizedRecord(Record):
     """
 
     unit_matrices: Array
-    """(g, rows, columns): w w^T or u v^T of some units, in place on the image"""
+    """(g, rows, columns): pictures of some units, as their kind draws them"""
     partition: list[dict[str, Any]]
     """For each sub-network: index, rank, units, samples, iterations, cost, status, start, seconds"""
     rank_seconds: Array
