@@ -25,7 +25,7 @@ class Rank:
         return array
 
 
-def summed(ranks, threads, *, reproducible=True, phi=PHI):
+def summed(ranks, threads, *, reproducible=True, phi=PHI, largest=(1.0, 1.0)):
     """The totals that the ranks' all-reduce would give, and the blocks that were made."""
     made, parts = [], []
 
@@ -35,7 +35,7 @@ def summed(ranks, threads, *, reproducible=True, phi=PHI):
 
     for rank in range(ranks):
         rows = ShardedRows(len(phi), Rank(rank, ranks), 10, threads, reproducible)
-        parts.append(normal_equations(rows, rows.blocks(), make, columns=9, outputs=2, like=phi))
+        parts.append(normal_equations(rows, rows.blocks(), make, columns=9, outputs=2, like=phi, largest=largest))
     return sum(p[0] for p in parts), sum(p[1] for p in parts), made
 
 
@@ -53,6 +53,14 @@ def test_reproducible_ones_have_the_same_bits_for_any_ranks_and_threads(ranks, t
     one, other = summed(1, 1), summed(ranks, threads)
     assert one[0].tobytes() == other[0].tobytes()
     assert one[1].tobytes() == other[1].tobytes()
+
+
+def test_large_values_need_a_larger_bound():
+    large = 1000.0 * PHI
+    sums = [summed(ranks, 1, phi=large, largest=(1000.0, 1.0)) for ranks in (1, 3)]
+    assert sums[0][0].tobytes() == sums[1][0].tobytes()
+    assert np.abs(sums[0][0] - np.tril(large.T @ large)).max() <= 1e6 * GRID
+    assert np.abs(sums[0][1] - large.T @ Y).max() <= 1e6 * GRID
 
 
 def test_single_precision_is_summed_in_double():

@@ -23,14 +23,14 @@ def normal_equations(
     columns: int,
     outputs: int,
     like: Array,
-    largest: float = 1.0,
+    largest: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[Array, Array]:
     """Phi^T Phi (J, J), its lower triangle, beside `like`, and Phi^T Y (J, K) on the host; float64.  Collective.
 
     blocks : of this rank; make(block) gives its (Phi, Y), where `like` lies.  columns : J.  outputs : K.
-    largest : a bound on |phi_nj phi_nl| and |phi_nj y_nk|, from which reproducible sums take their grid.
+    largest : bounds on |Phi| and |Y|, from which reproducible sums take their grid.
     """
-    unit = grid_unit(rows.n_rows * largest) if rows.reproducible else 0.0
+    unit = grid_unit(rows.n_rows * largest[0] * max(largest)) if rows.reproducible else 0.0
 
     def share(mine: Sequence[T]) -> _Sums:
         sums = _Sums(columns, outputs, unit, namespace(like))

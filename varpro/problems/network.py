@@ -93,7 +93,7 @@ class WholeNetwork:
             columns=n,
             outputs=y.shape[1],
             like=images,
-            largest=max(1.0, float(np.abs(y).max(initial=0.0))),  # |phi| <= 1
+            largest=(max(1.0, at.largest_value), max(1.0, float(np.abs(y).max(initial=0.0)))),
         )
         mu = self.ridge * rows.n_rows
         gram[np.diag_indices(n)] += mu
@@ -124,7 +124,7 @@ class WholeNetwork:
         at, rows, images = evaluation.at, self.sample.sharded, self.sample.images
         c, outputs, columns = self.units.columns_per_unit, self.sample.y.shape[1], self.units.n_columns
         largest = max((float(np.abs(r).max(initial=0.0)) for r in evaluation.residual), default=0.0)
-        bound = rows.n_rows * at.largest * float(self.sample.comm.allreduce(np.array([largest]), op="max")[0])
+        bound = rows.n_rows * at.largest_slope * float(self.sample.comm.allreduce(np.array([largest]), op="max")[0])
         unit = grid_unit(bound)
 
         def share(triples: Sequence[tuple[Array, Array, Array]]) -> Array:

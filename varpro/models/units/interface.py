@@ -52,8 +52,10 @@ class BoundUnits(abc.ABC):
 class Scalarization(abc.ABC):
     """Units at one w, in one precision: their columns, the columns' change along a direction, and its transpose."""
 
-    largest: float = 1.0
-    """No entry of the `contraction` of one row with weights of size 1 is larger: pixels and slopes are at most 1"""
+    largest_value: float = 1.0
+    """A bound on the entries of Phi, for sums that must be reproducible: 1 where sigma is a sigmoid"""
+    largest_slope: float = 1.0
+    """A bound on the entries of the `contraction` of one row with weights of size 1: 1 where pixels and sigma' are"""
 
     @abc.abstractmethod
     def phi(self, images: Array) -> Array:

@@ -135,6 +135,7 @@ class _Gram:
             columns=streamed.n_columns,
             outputs=streamed.n_classes,
             like=streamed.rows.images,
+            largest=(max(1.0, streamed.at.largest_value), 1.0),
         )
         self.scale = float(namespace(self.gram).diagonal(self.gram).sum()) / streamed.n_columns
 
