@@ -68,7 +68,7 @@ class BoundTable(BoundUnits):
     def __init__(self, units: TableUnits, images: Array, sigma: str) -> None:
         self.count, self.n_rows, self.sigma = units.count, units.n_rows, sigma
         self.pixels = unit_floats(images)
-        lit: Array = np.any(self.pixels, axis=0)
+        lit: Array = np.any(images, axis=0)
         if not lit.any():
             lit[0, 0, 0] = True
         self.rows = np.flatnonzero(units.seen_rows(lit))
