@@ -13,7 +13,7 @@ from varpro.result import Status
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from varpro.train.storage import TrainedModel
+    from varpro.train.model_file import TrainedModel
 
 __all__ = [
     "BackendError",

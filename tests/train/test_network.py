@@ -7,8 +7,9 @@ from tests.train.small_run import SHAPE
 from varpro.errors import DataError, ShapeError
 from varpro.models import QuadraticUnits
 from varpro.models.units import features
+from varpro.train.data.pixels import readable_images
 from varpro.train.scalarized import network as module
-from varpro.train.scalarized.network import Network, one_hot, readable_images
+from varpro.train.scalarized.network import Network, one_hot
 
 
 def test_images_of_another_shape_or_beyond_the_range_are_refused_with_their_numbers():

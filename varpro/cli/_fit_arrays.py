@@ -1,7 +1,5 @@
 """t, y and weights of varpro-fit from the arrays of a .npz or .h5."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +9,11 @@ from varpro.cli._fit_check import check_t
 from varpro.cli._fit_text import Found
 from varpro.config.fit import FitConfig
 from varpro.errors import DataError
+from varpro.tables.named_arrays import read_named_arrays
 from varpro.tables.notation import Cell
 from varpro.tables.stamps import is_stamp, seconds_from_first
 
 SHOWN_NAMES = 12
-FILLED = ("_FillValue", "missing_value")
-"""Attributes of netCDF's conventions for a value that stands for none."""
 
 
 def read_arrays(path: Path, config: FitConfig) -> Found:
@@ -51,56 +48,13 @@ def _named(path: Path, config: FitConfig) -> tuple[Array, Array, Array | None, l
     y = "y" if config.columns.y is None else str(config.columns.y[0])
     t = "t" if config.columns.t is None else str(config.columns.t)
     wanted = {"columns.t": t, "columns.y": y} | ({} if config.weights is None else {"weights": str(config.weights)})
-    read = _read_npz if path.suffix.lower() == ".npz" else _read_hdf5
-    try:
-        held, found, notes = read(path, tuple(wanted.values()))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = "it holds Python objects" if "pickle" in str(error) else " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be read ({reason}); save arrays of numbers with np.savez or h5py") from None
+    read = read_named_arrays(path, tuple(wanted.values()))
+    found = read.found
     for key, name in wanted.items():
         if name not in found:
-            listed = ", ".join(held[:SHOWN_NAMES]) or "none"
+            listed = ", ".join(read.held[:SHOWN_NAMES]) or "none"
             raise DataError(f"{path}: holds no array called {name}; it holds {listed}; set {key}")
-    return found[t], found[y], None if config.weights is None else found[str(config.weights)], notes
-
-
-def _read_npz(path: Path, names: tuple[str, ...]) -> tuple[list[str], dict[str, Array], list[str]]:
-    """All names, those arrays of `names` that are there, notes."""
-    with np.load(path, allow_pickle=False) as file:
-        return list(file.files), {name: file[name] for name in names if name in file.files}, []
-
-
-def _read_hdf5(path: Path, names: tuple[str, ...]) -> tuple[list[str], dict[str, Array], list[str]]:
-    import h5py
-
-    notes: list[str] = []
-    with h5py.File(path, "r") as file:
-        held: list[str] = []
-        file.visititems(lambda name, item: held.append(name) if isinstance(item, h5py.Dataset) else None)
-        found = {}
-        for name in names:
-            if isinstance(file.get(name), h5py.Dataset):
-                found[name], told = _unpacked(name, np.asarray(file[name][()]), dict(file[name].attrs))
-                notes += told
-        return held, found, notes
-
-
-def _unpacked(name: str, values: Array, attributes: dict[str, object]) -> tuple[Array, list[str]]:
-    """Values by netCDF's conventions: NaN for a fill value, scaled and shifted; and notes."""
-    notes: list[str] = []
-    if values.dtype.kind not in "fiu":
-        return values, notes
-    gone = np.zeros(values.shape, dtype=bool)
-    for key in FILLED:
-        if key in attributes:
-            gone |= values == np.asarray(attributes[key]).ravel()[0]
-    if gone.any():
-        notes.append(f"{name}: {int(gone.sum())} values are {'/'.join(k for k in FILLED if k in attributes)}, missing")
-    scale, shift = (np.asarray(attributes.get(k, v)).ravel()[0] for k, v in (("scale_factor", 1), ("add_offset", 0)))
-    if scale != 1 or shift != 0:
-        values = values * float(scale) + float(shift)
-        notes.append(f"{name} scaled by scale_factor {scale:g} and add_offset {shift:g}")
-    return (np.where(gone, np.nan, values) if gone.any() else values), notes
+    return found[t], found[y], None if config.weights is None else found[str(config.weights)], read.notes
 
 
 def _numbers(values: Array) -> Array:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from varpro.config.kinds import NETWORKS
 from varpro.config.sections import Bool, Float, Int, Section, TrainingConfig, name_in
@@ -118,12 +118,12 @@ class Objective(Section):
     contrastive: Contrastive = Contrastive(weight=0)
     varpro_head: Head = Head(weight=0)
 
-    @field_validator(
-        "nullspace", "intraclass_variance", "feed_backward", "separability", "contrastive", "varpro_head", mode="before"
-    )
+    @field_validator("*", mode="before")
     @classmethod
-    def _shorthand(cls, value: Any) -> Any:
-        return {"weight": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+    def _shorthand(cls, value: Any, info: ValidationInfo) -> Any:
+        """A plain number may stand for a term with that weight."""
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        return {"weight": value} if plain and info.field_name != "cross_entropy" else value
 
     def active(self) -> dict[str, float]:
         """Weights of the terms that count, by name."""

@@ -1,28 +1,11 @@
-"""A model file of any sort of network."""
+"""Reading a model file of any sort of network: its attributes tell which."""
 
 from pathlib import Path
-from typing import Protocol
 
 import h5py
 
-from varpro.arrays import Array
 from varpro.errors import DataError
-
-
-class TrainedModel(Protocol):
-    """What can be read from any model.h5."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-
-    @property
-    def dataset(self) -> str: ...
-
-    def scores(self, images: Array) -> Array:
-        """Outputs (N, K)."""
-
-    def predict(self, images: Array) -> Array:
-        """Labels (N,)."""
+from varpro.train.model_file import TrainedModel, not_a_model
 
 
 def load_model(path: str | Path) -> TrainedModel:
@@ -42,10 +25,3 @@ def load_model(path: str | Path) -> TrainedModel:
     from varpro.train.scalarized.storage import load_network
 
     return load_network(path)
-
-
-def not_a_model(path: str | Path, error: Exception) -> DataError:
-    """The error to raise for a file that holds no model."""
-    return DataError(
-        f"{path}: not a model file of varpro-train, or damaged ({' '.join(str(error).split())}); train again"
-    )

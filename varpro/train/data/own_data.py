@@ -4,17 +4,15 @@ test_images and test_labels may be there too; without them a sixth of the images
 taken in an order drawn by a fixed seed, so that files sorted by class can be split.
 """
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import DataError
+from varpro.tables.named_arrays import read_named_arrays
 from varpro.train.data.pixels import check_pixels
 
 SHOWN = 8
@@ -37,15 +35,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
     """The arrays of a .npz or .h5 that are called images, labels, test_images, test_labels.  Raises DataError."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; data.source is a data set's name or the path of a .npz or .h5")
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in NAMES if name in file.files}
-        with h5py.File(path, "r") as file:
-            return {name: np.asarray(file[name][()]) for name in NAMES if isinstance(file.get(name), h5py.Dataset)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = "it holds Python objects" if "pickle" in str(error) else " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be read ({reason}); save arrays of numbers with np.savez or h5py") from error
+    return read_named_arrays(path, NAMES, as_stored=True).found
 
 
 def read_own(path: Path, classes: Sequence[str] | None = None) -> OwnData:

@@ -1,9 +1,12 @@
 """What images must hold: bytes, or finite floats in [0, 1]."""
 
+from typing import Any
+
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.errors import DataError
+from varpro.errors import DataError, ShapeError
+from varpro.models.units.images import planes
 
 
 def check_pixels(what: str, images: Array) -> None:
@@ -23,3 +26,18 @@ def check_pixels(what: str, images: Array) -> None:
             f"{what} pixels lie in [{low:g}, {high:g}], they must lie in [0, 1]; {remedy} "
             "(pixels saved as uint8 are divided by 255)"
         )
+
+
+def readable_images(images: Any, shape: tuple[int, ...]) -> Array:
+    """images (N, L, R) or (N, C, L, R) as (N, C, L, R) for a network that reads `shape`.
+
+    Raises ShapeError for another shape, DataError if a pixel lies outside [0, 1] or is not finite.
+    """
+    x = planes(np.asarray(images))
+    if x.shape[1:] != shape:
+        raise ShapeError(f"images have shape {x.shape[1:]} (planes, rows, columns); this network reads {shape}")
+    if x.dtype != np.uint8 and x.size and not (x.min() >= 0 and x.max() <= 1):
+        raise DataError(
+            f"pixels lie in [{x.min():g}, {x.max():g}]; the network reads [0, 1]: divide by the largest value"
+        )
+    return x

@@ -3,6 +3,8 @@
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from varpro.adapters.torch.modules import (
     NullSpaceLoss,
     SeparabilityPenalty,
 )
+from varpro.config import layered as sections
 from varpro.config.layered import LayeredConfig, Objective
 from varpro.distributed import Communicator
 from varpro.train.layered.parallel import counted_once
@@ -39,7 +42,10 @@ class WeightedSum(nn.Module):  # type: ignore[misc]
         self.values: dict[str, float] = {}
         self.statuses: Counter[str] = Counter()
         self.comm = comm
-        self.parts: Any = nn.ModuleDict(_modules(config, objective, n_classes, n_features))
+        setting = Setting(config, n_classes, n_features)
+        made = {name: term_of(getattr(objective, name), setting) for name in self.weights}
+        self.parts: Any = nn.ModuleDict({name: module for name, (module, _) in made.items()})
+        self.terms = {name: term for name, (_, term) in made.items()}
 
     @property
     def head(self) -> VarproHead | None:
@@ -52,7 +58,7 @@ class WeightedSum(nn.Module):  # type: ignore[misc]
         columns = None if weight is None else counted_once(weight, self.comm).T
         total, self.values, self.live = features.new_zeros(()), {}, 0
         for name, factor in self.weights.items():
-            value = self._value(name, features, scores, y, columns)
+            value = self.terms[name](features, scores, y, columns)
             self.values[name] = float(value.detach())
             total = total + factor * value
             self.live += not self._status(name).startswith("skipped")
@@ -64,56 +70,88 @@ class WeightedSum(nn.Module):  # type: ignore[misc]
             for parameter in self.parameters():
                 parameter.grad = None
 
-    def _value(self, name: str, features: torch.Tensor, scores: Any, y: torch.Tensor, columns: Any) -> torch.Tensor:
-        if name == "cross_entropy":
-            return nn.functional.cross_entropy(scores, y)
-        part = self.parts[name]
-        if name == "separability":
-            return part(columns)
-        if name == "feed_backward" and not part.loss.eliminate:
-            return part(features, y, columns)
-        return part(features, y)
-
     def _status(self, name: str) -> str:
-        status = str(self.parts[name].info.get("status", "ok")) if name in self.parts else "ok"
+        status = str(getattr(self.parts[name], "info", {}).get("status", "ok"))
         for kind in ("skipped", "ridge"):
             if status.startswith(kind):
                 self.statuses[kind] += 1
         return status
 
 
-def _modules(config: LayeredConfig, objective: Objective, n_classes: int, n_features: int) -> dict[str, nn.Module]:
-    """The modules of the terms that count, but for cross-entropy, which has none."""
-    policy, active, xi = config.on_degenerate, objective.active(), config.network.xi
-    no_ridge = "raise" if policy == "ridge" else policy
-    makers: dict[str, Callable[[], nn.Module]] = {
-        "nullspace": lambda: _nullspace(objective, policy),
-        "intraclass_variance": lambda: _intraclass(objective, n_classes, n_features),
-        "feed_backward": lambda: FeedBackward(
-            **objective.feed_backward.model_dump(exclude={"weight", "tau"}),
-            tau=objective.feed_backward.tau or (1.0 / xi if xi else 1.0),
-        ),
-        "separability": lambda: SeparabilityPenalty(1.0, objective.separability.normalise, on_degenerate=no_ridge),
-        "contrastive": lambda: ContrastiveLoss(
-            objective.contrastive.margin or (math.sqrt(2.0) / xi if xi else 1.0), on_degenerate=no_ridge
-        ),
-        "varpro_head": lambda: VarproHead(
-            n_classes,
-            losses.Ridge(rel=objective.varpro_head.ridge),
-            **objective.varpro_head.model_dump(include={"memory", "targets"}),
-            on_degenerate=policy,
-        ),
-    }
-    return {name: make() for name, make in makers.items() if name in active}
+@dataclass(frozen=True)
+class Setting:
+    """What a term has to know besides its own options."""
+
+    config: LayeredConfig
+    n_classes: int
+    n_features: int
+
+    @property
+    def policy(self) -> Any:
+        """What becomes of a batch without a value."""
+        return self.config.on_degenerate
+
+    @property
+    def policy_without_ridge(self) -> Any:
+        """The same for a term that has no ridge mode to fall back on."""
+        return "raise" if self.policy == "ridge" else self.policy
+
+    def or_of_sphere(self, given: float | None, on_sphere: Callable[[float], float]) -> float:
+        """An option, or what suits features on a sphere, or 1."""
+        xi = self.config.network.xi
+        return given or (on_sphere(xi) if xi else 1.0)
 
 
-def _nullspace(objective: Objective, policy: Any) -> NullSpaceLoss:
-    chosen = objective.nullspace
-    options = chosen.model_dump(exclude={"weight", "ridge"})
-    return NullSpaceLoss(on_degenerate=policy, ridge=losses.Ridge(rel=chosen.ridge), **options)
+@singledispatch
+def term_of(options: Any, setting: Setting) -> tuple[nn.Module, Term]:
+    """The module of a term, by the section that holds its options, and how it is called."""
+    raise TypeError(f"{type(options).__name__} is no term of an objective")
 
 
-def _intraclass(objective: Objective, n_classes: int, n_features: int) -> IntraClassVariance:
-    options = objective.intraclass_variance.model_dump(exclude={"weight"})
-    sizes = () if options["mode"] == "eliminated" else (n_classes, n_features)
-    return IntraClassVariance(*sizes, **options)
+def _of_features(module: nn.Module) -> tuple[nn.Module, Term]:
+    return module, lambda features, scores, y, columns: module(features, y)
+
+
+@term_of.register
+def _(options: float, setting: Setting) -> tuple[nn.Module, Term]:
+    module = nn.CrossEntropyLoss()
+    return module, lambda features, scores, y, columns: module(scores, y)
+
+
+@term_of.register
+def _(options: sections.NullSpace, setting: Setting) -> tuple[nn.Module, Term]:
+    chosen = options.model_dump(exclude={"weight", "ridge"})
+    return _of_features(NullSpaceLoss(on_degenerate=setting.policy, ridge=losses.Ridge(rel=options.ridge), **chosen))
+
+
+@term_of.register
+def _(options: sections.IntraClass, setting: Setting) -> tuple[nn.Module, Term]:
+    sizes = () if options.mode == "eliminated" else (setting.n_classes, setting.n_features)
+    return _of_features(IntraClassVariance(*sizes, **options.model_dump(exclude={"weight"})))
+
+
+@term_of.register
+def _(options: sections.FeedBackwardTerm, setting: Setting) -> tuple[nn.Module, Term]:
+    tau = setting.or_of_sphere(options.tau, lambda xi: 1.0 / xi)
+    module = FeedBackward(**options.model_dump(exclude={"weight", "tau"}), tau=tau)
+    if options.eliminate:
+        return _of_features(module)
+    return module, lambda features, scores, y, columns: module(features, y, columns)
+
+
+@term_of.register
+def _(options: sections.SeparabilityTerm, setting: Setting) -> tuple[nn.Module, Term]:
+    module = SeparabilityPenalty(1.0, options.normalise, on_degenerate=setting.policy_without_ridge)
+    return module, lambda features, scores, y, columns: module(columns)
+
+
+@term_of.register
+def _(options: sections.Contrastive, setting: Setting) -> tuple[nn.Module, Term]:
+    margin = setting.or_of_sphere(options.margin, lambda xi: math.sqrt(2.0) / xi)
+    return _of_features(ContrastiveLoss(margin, on_degenerate=setting.policy_without_ridge))
+
+
+@term_of.register
+def _(options: sections.Head, setting: Setting) -> tuple[nn.Module, Term]:
+    ridge, chosen = losses.Ridge(rel=options.ridge), options.model_dump(include={"memory", "targets"})
+    return _of_features(VarproHead(setting.n_classes, ridge, **chosen, on_degenerate=setting.policy))

@@ -10,10 +10,10 @@ import torch
 from varpro.arrays import Array
 from varpro.errors import ConfigError
 from varpro.models.units.images import unit_floats
+from varpro.train.data.pixels import readable_images
 from varpro.train.layered.network import LayeredNetwork
 from varpro.train.layered.plan import plan_network
-from varpro.train.scalarized.network import readable_images
-from varpro.train.storage import not_a_model
+from varpro.train.model_file import not_a_model
 
 FORMAT = 1
 BLOCK_ROWS = 500

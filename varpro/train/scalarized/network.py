@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.errors import DataError, ShapeError
 from varpro.linalg.row_sums import BLOCK_ROWS
 from varpro.models.units import Units
-from varpro.models.units.images import planes
+from varpro.train.data.pixels import readable_images
 
 
 def one_hot(labels: Array, n_classes: int) -> Array:
@@ -18,21 +16,6 @@ def one_hot(labels: Array, n_classes: int) -> Array:
     y = np.zeros((len(labels), n_classes))
     y[np.arange(len(labels)), labels] = 1.0
     return y
-
-
-def readable_images(images: Any, shape: tuple[int, ...]) -> Array:
-    """images (N, L, R) or (N, C, L, R) as (N, C, L, R) for a network that reads `shape`.
-
-    Raises ShapeError for another shape, DataError if a pixel lies outside [0, 1] or is not finite.
-    """
-    x = planes(np.asarray(images))
-    if x.shape[1:] != shape:
-        raise ShapeError(f"images have shape {x.shape[1:]} (planes, rows, columns); this network reads {shape}")
-    if x.dtype != np.uint8 and x.size and not (x.min() >= 0 and x.max() <= 1):
-        raise DataError(
-            f"pixels lie in [{x.min():g}, {x.max():g}]; the network reads [0, 1]: divide by the largest value"
-        )
-    return x
 
 
 @dataclass(frozen=True, eq=False)

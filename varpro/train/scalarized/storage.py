@@ -7,8 +7,8 @@ import numpy as np
 
 from varpro.errors import ConfigError, DataError
 from varpro.models.units import find_kind
+from varpro.train.model_file import not_a_model
 from varpro.train.scalarized.network import Network
-from varpro.train.storage import not_a_model
 
 FORMAT = 1
 
