@@ -23,7 +23,8 @@ from varpro.arrays import Array
 from varpro.config.training import load_config
 from varpro.models.units.images import flat_images, planes
 from varpro.models.units.local_bilinear import LocalBilinearUnits
-from varpro.train.data.datasets import Split, load_dataset
+from varpro.train.data.datasets import load_dataset
+from varpro.train.data.parts import Split
 from varpro.train.scalarized.partition import TRAINING, Design, generator
 
 

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from varpro.config.layered import LayeredConfig  # noqa: E402
 from varpro.report.progress import Display  # noqa: E402
-from varpro.train.data.datasets import DataSet, Part  # noqa: E402
+from varpro.train.data.parts import DataSet, Part  # noqa: E402
 from varpro.train.data.prepared import Prepared  # noqa: E402
 from varpro.train.layered import evaluation  # noqa: E402
 from varpro.train.layered.evaluation import Passed  # noqa: E402

@@ -6,7 +6,7 @@ from varpro.config.scalarized import parse_config
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.models.units import UNITS
 from varpro.report.progress import Display
-from varpro.train.data.datasets import DataSet, Part
+from varpro.train.data.parts import DataSet, Part
 from varpro.train.scalarized.cycle import Run
 from varpro.train.scalarized.glue import Rows
 

@@ -10,9 +10,9 @@ import pytest
 
 from tests.idx import idx_bytes
 from varpro.errors import DataError
-from varpro.train.data.datasets import PUBLISHED_LABELS, load_dataset
+from varpro.train.data.datasets import load_dataset
 from varpro.train.data.idx import read_bytes, read_idx
-from varpro.train.data.sources import FILES
+from varpro.train.data.published import DATASETS
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def write_mnist(folder, ending="", rows=60, size=6):
     rng = np.random.default_rng(0)
     opener = {"": open, ".gz": gzip.open, ".xz": lzma.open}[ending]
     folder.mkdir(parents=True, exist_ok=True)
-    for stem in FILES["mnist"]:
+    for stem in list(DATASETS["mnist"].downloads):
         array = np.arange(rows) % 10 if "labels" in stem else rng.integers(0, 256, (rows, size, size))
         with opener(folder / (stem + ending), "wb") as file:
             file.write(idx_bytes(array))
@@ -65,14 +65,14 @@ def test_a_data_folder_that_is_not_there_is_told_even_where_it_is_not_needed(tmp
 def test_one_set_in_the_place_of_the_other_is_noticed(tmp_path, offline, monkeypatch):
     write_mnist(tmp_path / "fashion-mnist")
     published = hashlib.sha256(bytes(i % 10 for i in range(60))).hexdigest()
-    monkeypatch.setitem(PUBLISHED_LABELS, "mnist", published)
+    monkeypatch.setattr(DATASETS["mnist"], "labels_sha256", published)
     with pytest.raises(DataError, match=r"holds the labels of mnist, but fashion-mnist was asked for"):
         load_dataset("fashion", tmp_path)
 
 
 def test_idx_files_that_do_not_belong_together(tmp_path, offline):
     write_mnist(tmp_path)
-    images, labels = (tmp_path / stem for stem in FILES["mnist"][:2])
+    images, labels = (tmp_path / stem for stem in list(DATASETS["mnist"].downloads)[:2])
     labels.write_bytes(idx_bytes(np.arange(59) % 10))
     with pytest.raises(DataError, match=r"images-idx3-ubyte holds 60 images, but .*labels-idx1-ubyte 59 labels"):
         load_dataset("mnist", tmp_path)
@@ -113,7 +113,7 @@ def test_truncated_compressed_files(tmp_path, ending):
 
 def test_cifar_batches(tmp_path, offline):
     rng = np.random.default_rng(0)
-    for stem in FILES["cifar10"]:
+    for stem in list(DATASETS["cifar10"].downloads):
         records = rng.integers(0, 256, (20, 3073)).astype(np.uint8)
         records[:, 0] = np.arange(20) % 10
         (tmp_path / stem).write_bytes(records.tobytes())
@@ -154,7 +154,7 @@ def test_limits_of_a_split():
 
 def test_optdigits_text(tmp_path, offline):
     lines = [",".join(["16"] * 8 + ["0"] * 56 + [str(i % 10)]) for i in range(30)]
-    for stem in FILES["optdigits"]:
+    for stem in list(DATASETS["optdigits"].downloads):
         (tmp_path / stem).write_text("\n".join(lines) + "\n")
     data = load_dataset("optdigits", tmp_path)
     assert data.train.images.dtype == np.float32

@@ -12,9 +12,9 @@ import pytest
 
 from tests.idx import idx_bytes
 from varpro.errors import DataError
-from varpro.train.data import sources
 from varpro.train.data.datasets import load_dataset
-from varpro.train.data.sources import BATCHES, DOWNLOADS, FILES, IDX, Download, _unpacked
+from varpro.train.data.published import BATCHES, DATASETS, IDX
+from varpro.train.data.sources import Download, _unpacked
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -49,7 +49,7 @@ def publish_mnist(folder, address, monkeypatch):
         content = idx_bytes(labels if "labels" in stem else np.random.default_rng(0).integers(0, 256, (60, 5, 5)))
         (folder / stem).write_bytes(content)
         files[stem] = Download(f"{address}/{stem}", hashlib.sha256(content).hexdigest())
-    monkeypatch.setitem(DOWNLOADS, "mnist", files)
+    monkeypatch.setattr(DATASETS["mnist"], "downloads", files)
 
 
 def test_missing_files_are_fetched_once_and_kept(site, monkeypatch, capfd, tmp_path):
@@ -84,7 +84,8 @@ def test_a_file_that_the_server_does_not_have(site, monkeypatch):
 
 
 def test_no_connection(site, monkeypatch):
-    monkeypatch.setitem(DOWNLOADS, "mnist", {stem: Download(f"http://127.0.0.1:9/{stem}", "0" * 64) for stem in IDX})
+    files = {stem: Download(f"http://127.0.0.1:9/{stem}", "0" * 64) for stem in IDX}
+    monkeypatch.setattr(DATASETS["mnist"], "downloads", files)
     with pytest.raises(DataError, match=r"cannot be downloaded \(no connection to 127\.0\.0\.1\)"):
         load_dataset("mnist")
 
@@ -110,7 +111,7 @@ def test_cifar_is_unpacked_from_its_archive(site, monkeypatch, tmp_path):
             tar.addfile(member, io.BytesIO(content.tobytes()))
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     files = {stem: Download(f"{address}/cifar.tar.gz", digest, f"cifar-10-batches-bin/{stem}") for stem in BATCHES}
-    monkeypatch.setitem(DOWNLOADS, "cifar10", files)
+    monkeypatch.setattr(DATASETS["cifar10"], "downloads", files)
     data = load_dataset("cifar10")
     assert data.train.images[::10, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
     assert data.test.images.max() == 5
@@ -121,11 +122,11 @@ def test_an_archive_that_cannot_be_unpacked_is_told_with_the_reason(tmp_path):
     archive = tmp_path / "cifar.tar.gz"
     archive.write_bytes(b"no archive")
     with pytest.raises(DataError, match=r"(?s)cifar\.tar\.gz: cannot be unpacked \(.+\); free space, or remove it"):
-        _unpacked(archive, "cifar10", BATCHES[0])
+        _unpacked(archive, DATASETS["cifar10"].downloads, BATCHES[0])
     with tarfile.open(archive, "w:gz"):
         pass
     with pytest.raises(DataError, match="cannot be unpacked"):
-        _unpacked(archive, "cifar10", BATCHES[0])
+        _unpacked(archive, DATASETS["cifar10"].downloads, BATCHES[0])
     assert archive.exists()
 
 
@@ -153,8 +154,8 @@ def test_one_rank_fetches_then_one_of_each_machine_and_the_others_find(monkeypat
 
 
 def test_every_set_knows_where_each_of_its_files_is_published():
-    assert FILES.keys() == DOWNLOADS.keys()
-    for files in sources.DOWNLOADS.values():
-        for stem, download in files.items():
+    assert {name for name in DATASETS if not DATASETS[name].downloads} == {"digits"}
+    for name in DATASETS:
+        for stem, download in DATASETS[name].downloads.items():
             assert len(download.sha256) == 64
             assert stem in (download.member or download.url)

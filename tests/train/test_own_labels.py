@@ -6,7 +6,10 @@ import pytest
 
 from varpro.config.scalarized import parse_config
 from varpro.errors import ConfigError, DataError
-from varpro.train.data.datasets import CIFAR, label_values, load_dataset
+from varpro.train.data.datasets import label_values, load_dataset
+from varpro.train.data.published import DATASETS
+
+CIFAR = DATASETS["cifar10"].class_names
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((42, 5, 4))

@@ -8,7 +8,7 @@ import pytest
 from tests.train.small_run import N_CLASSES, config_of, dataset, part, rows_of, run_of
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.report.progress import Display
-from varpro.train.data.datasets import Part
+from varpro.train.data.parts import Part
 from varpro.train.data.prepared import Prepared
 from varpro.train.scalarized import trainer
 from varpro.train.scalarized.cycle import untrained

@@ -7,7 +7,8 @@ from typing import Generic, TypeVar
 
 from varpro.config.sections import TrainingConfig
 from varpro.distributed import Communicator
-from varpro.train.data.datasets import DataSet, Split, load_dataset
+from varpro.train.data.datasets import load_dataset
+from varpro.train.data.parts import DataSet, Split
 
 C = TypeVar("C", bound=TrainingConfig)
 

@@ -15,7 +15,7 @@ from varpro.errors import BackendError, ConfigError
 from varpro.models.units.images import planes
 from varpro.report.progress import Display
 from varpro.report.record import LayeredRecord
-from varpro.train.data.datasets import DataSet, Part
+from varpro.train.data.parts import DataSet, Part
 from varpro.train.data.prepared import Prepared
 from varpro.train.layered import evaluation, pictures
 from varpro.train.layered.evaluation import Passed

@@ -12,7 +12,7 @@ from varpro.train.scalarized.cycle import Cycle, Run
 from varpro.train.scalarized.subnetworks import Trained
 
 if TYPE_CHECKING:
-    from varpro.train.data.datasets import Split
+    from varpro.train.data.parts import Split
     from varpro.train.scalarized.trainer import Findings
 
 SHOWN = 60
