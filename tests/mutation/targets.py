@@ -8,7 +8,7 @@ from pathlib import Path
 
 RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fits; a folder takes what is below it
     ("varpro/losses/*", ("tests/losses", "tests/adapters/test_torch.py")),
-    ("varpro/train/*", ("tests/train", "tests/cli/test_dry_run.py", "tests/report/test_network_report.py")),
+    ("varpro/train/*", ("tests/train", "tests/cli/test_dry_run.py", "tests/report/test_layered_report.py")),
     ("varpro/search/*", ("tests/search", "tests/test_gauss_newton.py", "tests/train", "tests/fit")),
     ("varpro/fitting/*", ("tests/fit", "tests/adapters/test_scipy.py", "tests/adapters/test_sklearn.py")),
     ("varpro/report/*", ("tests/report",)),

@@ -1,4 +1,4 @@
-"""The plots of a network's run as PNG bytes: learning, features in the plane, spectra, neighbours."""
+"""The plots of a layered network's run as PNG bytes: learning, features in the plane, spectra, neighbours."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

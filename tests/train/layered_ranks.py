@@ -1,4 +1,4 @@
-"""Trainings in float64 for test_network_ranks.py; as a script, what its ranks do: `python network_ranks.py FOLDER`."""
+"""Trainings in float64 for test_layered_ranks.py; as a script, what its ranks do: `python layered_ranks.py FOLDER`."""
 
 import hashlib
 import json
@@ -79,4 +79,4 @@ def main(comm: Communicator) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    raise SystemExit(_guard.run("network_ranks", main))
+    raise SystemExit(_guard.run("layered_ranks", main))

@@ -13,9 +13,9 @@ from varpro.distributed import SerialCommunicator
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
 
-from tests.adapters.network_ranks import CASES, trained  # noqa: E402
+from tests.train.layered_ranks import CASES, trained  # noqa: E402
 
-SCRIPT = Path(__file__).with_name("network_ranks.py")
+SCRIPT = Path(__file__).with_name("layered_ranks.py")
 ROOT = str(SCRIPT.resolve().parents[2])
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.report.example import check_image
-from tests.report.network_example import epoch_line, example_network_metrics, example_network_record
+from tests.report.layered_example import epoch_line, example_network_metrics, example_network_record
 from tests.report.test_page import HOSTILE, Tags
 from varpro.report.layered_page import LAYERED_ALTERNATIVES, render_layered_page
 from varpro.report.layered_plots import draw_layered
