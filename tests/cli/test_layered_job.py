@@ -47,7 +47,7 @@ def images(tmp_path, monkeypatch):
 @pytest.fixture
 def no_torch(monkeypatch):
     """As if PyTorch were not installed."""
-    for name in [name for name in sys.modules if name.startswith(("varpro.adapters.torch", "varpro.train.layered"))]:
+    for name in [name for name in sys.modules if name.startswith("varpro.adapters.torch")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
 

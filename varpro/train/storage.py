@@ -5,6 +5,7 @@ from pathlib import Path
 import h5py
 
 from varpro.errors import DataError
+from varpro.train.layered import require_torch
 from varpro.train.model_file import TrainedModel, not_a_model
 
 
@@ -19,6 +20,7 @@ def load_model(path: str | Path) -> TrainedModel:
     except OSError as error:
         raise not_a_model(path, error) from error
     if layered:
+        require_torch()
         from varpro.train.layered.storage import load_layered
 
         return load_layered(path)

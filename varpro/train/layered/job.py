@@ -8,6 +8,7 @@ from varpro.report.progress import Display
 from varpro.report.record import LayeredRecord
 from varpro.train.data.prepared import Prepared
 from varpro.train.job import Job, rounded
+from varpro.train.layered import require_torch
 
 if TYPE_CHECKING:
     from varpro.train.layered.network import LayeredNetwork
@@ -24,7 +25,8 @@ class LayeredJob(Job[LayeredConfig, "LayeredNetwork"]):
         return self.config.threads or super().threads
 
     def require_backend(self) -> None:
-        from varpro.train.layered.trainer import require_device  # BackendError without PyTorch
+        require_torch()
+        from varpro.train.layered.trainer import require_device
 
         require_device(self.config.device)
 
