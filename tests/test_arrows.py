@@ -55,9 +55,7 @@ ARROWS: dict[str, set[str]] = {
 OVER_THE_PUBLIC_NAMES = {"adapters", "cli", "report"}
 """Rooms that import `varpro` itself, as a user does: for its functions, or its version."""
 
-KNOWN_EXCEPTIONS: tuple[tuple[str, str], ...] = (
-    ("problems", "models"),  # the problem of a whole network builds the features of units itself
-)
+KNOWN_EXCEPTIONS: tuple[tuple[str, str], ...] = ()
 """Arrows that run back today and are to be mended; one that is gone must leave this list."""
 
 THIRD_PARTIES: dict[str, tuple[str, ...]] = {
