@@ -80,7 +80,7 @@ class IterationRecord(NamedTuple):
     """Numerical rank of Phi at the best iterate; 0 where the problem has none."""
 
 
-Evaluation = TypeVar("Evaluation")
+Evaluation = TypeVar("Evaluation", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)

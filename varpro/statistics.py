@@ -278,7 +278,7 @@ def _idle(
     natural[~np.isfinite(natural)] = 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
         limit = np.where(natural > 0, accuracy * most[:, None] / natural, 0.0)
-    return effect <= np.maximum(limit, accuracy * part.scale)  # type: ignore[no-any-return]
+    return effect <= np.maximum(limit, accuracy * part.scale)
 
 
 def _inverse(part: _Projected, free: Array, live: Array, accuracy: float) -> tuple[Array, Array, Array]:
@@ -309,7 +309,7 @@ def _inverse(part: _Projected, free: Array, live: Array, accuracy: float) -> tup
 def _influence_of_columns(part: _Projected, k: int) -> Array:
     """(b,) squares of the data's rows in orthonormal bases of Phi, of all K right-hand sides."""
     repeated = k if part.rank.shape[1] == 1 else 1
-    return repeated * (part.rank - part.ridge_phi).sum(axis=1)  # type: ignore[no-any-return]
+    return repeated * (part.rank - part.ridge_phi).sum(axis=1)
 
 
 def _amplitude_null(part: _Projected, free: Array) -> Array:

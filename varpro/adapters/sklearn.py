@@ -1,86 +1,66 @@
-"""A separable model as a scikit-learn regressor."""
+"""A separable model as a scikit-learn regressor.
 
-from typing import Any, Self
+scikit-learn reads the names of the parameters from the signature of __init__, which is made from FitOptions here.
+"""
+
+import inspect
+from dataclasses import fields
+from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-import varpro
-from varpro.arrays import Array
+from varpro.arrays import Array, ArrayLike
 from varpro.errors import DataError
+from varpro.fitting.model import Function
+from varpro.fitting.options import FitOptions
+from varpro.fitting.solve import fit_one
 
-_OWN = ("model", "w0")
+OF_DATA = ("weights", "mask", "callback", "dtype", "backend")
+"""Options of `varpro.fit` that scikit-learn has its own ways for, or that go with one set of data."""
+OPTIONS = {f.name: f.default for f in fields(FitOptions) if f.name not in OF_DATA}
+"""The others and their defaults: the parameters of the regressor."""
 
 
 class VarproRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """y ~ Phi(X, w) A; the options are those of `varpro.fit`.
 
     model : (t, w) -> (N, I), or a ready model of `varpro.models`; X (n, 1) reaches it as t (n,), X (n, p) as it is.
-    w0 : (P,) start; None for a ready model.  ridge, max_iterations, ... are parameters for a grid search.
+    w0 : (P,) start; None for a ready model.  ridge, max_iterations, ... are parameters for a grid search;
+    fitting.options says what each means.
 
     After fit: nonlinear_ (P,), linear_ (I,) or (I, K), stderr_nonlinear_, stderr_linear_, n_iter_, n_features_in_, and
     result_, the whole FitResult.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        w0: Any = None,
-        *,
-        derivative: Any = None,
-        names: Any = None,
-        linear_names: Any = None,
-        absolute_sigma: bool = False,
-        bounds: Any = None,
-        fixed: Any = None,
-        tied: Any = None,
-        linear: Any = "free",
-        linear_equality: Any = None,
-        ridge: Any = 0.0,
-        fixed_term: Any = None,
-        fixed_term_derivative: Any = None,
-        loss: str = "linear",
-        loss_scale: float | None = None,
-        jacobian: str = "golub-pereyra",
-        multistart: int = 0,
-        seed: int = 0,
-        max_iterations: int = 200,
-        cost_tolerance: float = 1e-14,
-        step_tolerance: float = 1e-9,
-        gradient_tolerance: float = 1e-14,
-        rank_tolerance: float | None = None,
-    ) -> None:
+    def __init__(self, model: Function, w0: ArrayLike | None = None, **options: object) -> None:
+        unknown = sorted(options.keys() - OPTIONS.keys())
+        if unknown:
+            raise TypeError(f"VarproRegressor takes no {unknown[0]}; its options are {', '.join(OPTIONS)}")
         self.model, self.w0 = model, w0
-        self.derivative, self.names, self.linear_names = derivative, names, linear_names
-        self.absolute_sigma = absolute_sigma
-        self.bounds, self.fixed, self.tied = bounds, fixed, tied
-        self.linear, self.linear_equality, self.ridge = linear, linear_equality, ridge
-        self.fixed_term, self.fixed_term_derivative = fixed_term, fixed_term_derivative
-        self.loss, self.loss_scale, self.jacobian = loss, loss_scale, jacobian
-        self.multistart, self.seed = multistart, seed
-        self.max_iterations, self.rank_tolerance = max_iterations, rank_tolerance
-        self.cost_tolerance, self.step_tolerance = cost_tolerance, step_tolerance
-        self.gradient_tolerance = gradient_tolerance
+        for name, default in OPTIONS.items():
+            setattr(self, name, options.get(name, default))
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """X (n, p), y (n,) or (n, K); sample_weight (n,) multiplies the squared residuals.
 
         Raises VarproError, a ValueError, for what cannot be fitted.
         """
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
-        options = {name: value for name, value in self.get_params(deep=False).items() if name not in _OWN}
         weights = None
         if sample_weight is not None:
             weights = np.sqrt(_check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True))
             if not weights.any():
                 raise DataError("sample_weight is zero everywhere; leave some observations in")
-        self.result_ = varpro.fit(self.model, _predictors(X), y, self.w0, weights=weights, **options)
+        options = FitOptions(weights=weights, **{name: getattr(self, name) for name in OPTIONS})
+        self.result_ = fit_one(self.model, _predictors(X), y, self.w0, options)
         self.nonlinear_, self.linear_ = self.result_.nonlinear, self.result_.linear
         self.n_iter_ = self.result_.njev
         return self
@@ -97,7 +77,7 @@ class VarproRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self.result_.stderr_linear
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: ArrayLike) -> Array:
         """(n,) or (n, K) model values at X (n, p)."""
         check_is_fitted(self)
         return self.result_.predict(_predictors(validate_data(self, X, reset=False, dtype=np.float64)))
@@ -105,3 +85,8 @@ class VarproRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
 def _predictors(x: Array) -> Array:
     return x[:, 0] if x.shape[1] == 1 else x
+
+
+_KEYWORDS = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in OPTIONS.items()]
+_OWN = [p for name, p in inspect.signature(VarproRegressor.__init__).parameters.items() if name != "options"]
+VarproRegressor.__init__.__signature__ = inspect.Signature([*_OWN, *_KEYWORDS])  # type: ignore[attr-defined]

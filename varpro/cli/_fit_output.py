@@ -96,8 +96,7 @@ def write_single(
 ) -> None:
     """The files of one fit; notes : what was left out or converted on reading.  Raises OSError."""
     extra = {"r_squared": fit.r_squared, "reduced_chi2": fit.reduced_chi2, "sigma": fit.sigma, "ridge": fit.ridge}
-    extra["notes"] = list(notes)
-    _write_common({"problems": 1, **fit.to_dict(), **extra}, config, model, data, output)
+    _write_common({"problems": 1, **fit.to_dict(), **extra, "notes": list(notes)}, config, model, data, output)
     _write_table(Rows.one(fit), (), output / "table.csv")
     draw_fit(fit, output / "fit.png")
 

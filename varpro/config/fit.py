@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
-from inspect import Parameter, signature
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from varpro.config.file import read_tree
 from varpro.config.sections import Bool, Float, Int, Section, name_in
 from varpro.config.source import ConfigSource
 from varpro.errors import ConfigError
+from varpro.fitting.options import CommonOptions, Jacobian, Loss
 from varpro.models.ready import MODELS
 from varpro.tables.options import DELIMITERS, TextOptions, line_range
 
@@ -141,11 +142,11 @@ class FitConfig(Section):
     """The amplitudes: free, nonnegative or [lower, upper], each a number for all, one for each amplitude, or null."""
     ridge: Ridge = 0.0
     """mu of mu ||A||^2; gcv chooses it, for a single fit."""
-    loss: Literal["linear", "huber", "soft_l1", "cauchy"] = "linear"
+    loss: Loss = "linear"
     """How large residuals count."""
     loss_scale: Annotated[Float, Field(gt=0)] | None = None
     """From where on a residual is large; null = from the residuals' median."""
-    jacobian: Literal["golub-pereyra", "kaufman"] = "golub-pereyra"
+    jacobian: Jacobian = "golub-pereyra"
     """The full derivative of the projected residual, or without its part in range(Phi)."""
     max_iterations: Annotated[Int, Field(ge=1)] | None = None
     """At most so many linearisations; null = 200 for a single fit, 100 in a batch."""
@@ -218,10 +219,7 @@ class FitConfig(Section):
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments that `varpro.fit` and `varpro.fit_batch` share."""
-        options: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("bounds", "fixed", "tied", "ridge", "loss", "loss_scale", "jacobian", "absolute_sigma")
-        }
+        options: dict[str, Any] = {name: getattr(self, name) for name in SHARED if name != "max_iterations"}
         if self.max_iterations is not None:
             options["max_iterations"] = self.max_iterations
         linear: Any = self.linear
@@ -230,6 +228,10 @@ class FitConfig(Section):
                 sign * float("inf") if end is None else end for sign, end in zip((-1, 1), linear, strict=True)
             )
         return options | {"linear": linear}
+
+
+SHARED = tuple(f.name for f in fields(CommonOptions) if f.name in FitConfig.model_fields and f.name != "weights")
+"""The options of `varpro.fit` that stand in a config as they are; its weights are named by their column."""
 
 
 def load_fit_config(source: str | Path, overrides: Sequence[str] = (), output: str | None = None) -> FitConfig:

@@ -105,7 +105,7 @@ def linear_options(
     elif np.ndim(ridge) == 2:
         rows = np.array(ridge, dtype=float) / unit
     else:
-        mu = float(np.asarray(ridge))
+        mu = float(ridge)  # type: ignore[arg-type]
         if not mu >= 0:
             raise ConfigError(f"ridge is {mu}; it needs 0 or more")
         mu = mu / unit / unit

@@ -89,7 +89,7 @@ class Data:
 
     @property
     def t_unit(self) -> str | None:
-        """"s since 2024-03-01T10:00:00" or "s" where t was made from times; None where it was given as numbers."""
+        """ "s since 2024-03-01T10:00:00" or "s" where t was made from times; None where it was given as numbers."""
         if self.clock is None:
             return None
         return "s" if self.clock.origin is None else f"s since {self.clock.origin}"
@@ -99,7 +99,15 @@ class Data:
         return on_axis(t, self.clock)
 
 
-def make_data(t: ArrayLike, y: ArrayLike, *, batch: bool, weights: ArrayLike | None = None, mask: ArrayLike | None = None, dtype: type | str | None = None) -> Data:
+def make_data(
+    t: ArrayLike,
+    y: ArrayLike,
+    *,
+    batch: bool,
+    weights: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    dtype: type | str | None = None,
+) -> Data:
     """Check, shape and copy the user's arrays; see `varpro.fit` and `varpro.fit_batch` for what they may be.
 
     Raises ShapeError and, for values that cannot be, DataError.

@@ -121,9 +121,7 @@ def functional(
     return functional_of(model, t, y, w0, FitOptions.of(locals()))
 
 
-def functional_of(
-    model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike, options: FitOptions
-) -> Functional:
+def functional_of(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike, options: FitOptions) -> Functional:
     """The same from options."""
     check_backend(options.backend)
     data = make_data(t, y, batch=False, weights=options.weights, mask=options.mask)

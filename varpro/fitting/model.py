@@ -23,6 +23,7 @@ class UserModel:
     """Phi (b, N, I) and D (b, N, M) of problems at w (b, P); t (N, ...) shared or (B, N)."""
 
     function: Function
+    """(t, w) -> (N, I)"""
     t: Array
     own_t: bool
     """t has a row for each problem"""
@@ -94,6 +95,7 @@ class UserModel:
         """The columns of the user's derivative; None where there are none."""
         if self.columns_function is None and (self.numeric is not None or self.derivative != "analytic"):
             return None
+        assert self.columns_function is not None
         count = len(self.pairs) - (0 if self.numeric is None else len(self.numeric.plan.pairs))
         return self._call(self.columns_function, w, problems, (self.shape[0], count), "derivative's columns")
 
@@ -103,11 +105,7 @@ class UserModel:
             return self.values(w, problems)
         return self._call(self.numeric_function, w, problems, (self.shape[0], self.numeric_columns), "fixed_term")
 
-    def _call(self, function: Function | None, w: Array, problems: Array, wanted: tuple[int, int], what: str) -> Array:
-        if function is None:
-            raise ConfigError(
-                "the model could not be pickled with this result (a lambda or a local function), and is needed here"
-            )
+    def _call(self, function: Function, w: Array, problems: Array, wanted: tuple[int, int], what: str) -> Array:
         if self.together and len(w) > 1:
             result = _checked(self._call_together(function, w, problems), (len(w), *wanted), what)
             return result.copy() if self.copies else result
@@ -187,6 +185,11 @@ def wide(result: Any) -> Array:
     if array.dtype in (np.float64, np.complex128):
         return array
     return array.astype(np.complex128 if np.iscomplexobj(array) else np.float64)
+
+
+def left_behind(t: Array, w: Array) -> Array:
+    """What stands for a function that does not pickle.  Raises ConfigError."""
+    raise ConfigError("the model could not be pickled with this result (a lambda or a local function)")
 
 
 class Copying:

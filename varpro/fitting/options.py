@@ -6,6 +6,7 @@ compares them with the fields here.  The regressor of scikit-learn and the confi
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, Self
 
 from varpro.arrays import Array, ArrayLike
@@ -143,6 +144,7 @@ class BatchOptions(CommonOptions):
     """Whether a search on a GPU in float32 goes on from its end in float64."""
 
 
+@lru_cache(maxsize=16)
 def fit_damping(initial: float, step_bound: float) -> DampingRule:
     """How fits are damped."""
     return DampingRule(

@@ -92,6 +92,8 @@ def make_parameters(
     """
     count = w0.shape[1]
     labels = _names(names, count)
+    if bounds is None and fixed is None and not tied:
+        return _all_free(labels, natural)
     source, factor, offset = np.full(count, -2), np.ones(count), np.zeros((len(w0), count))
     for p, value in _fixed_values(fixed, labels, w0).items():
         source[p], factor[p], offset[:, p] = -1, 0.0, value
@@ -113,6 +115,17 @@ def make_parameters(
     if (offset == offset[:1]).all():
         offset = offset[:1]
     return Parameters(labels, source, factor, offset, lower, upper, np.array(own, dtype=int), limits)
+
+
+def _all_free(labels: tuple[str, ...], natural: tuple[Array, Array] | None) -> Parameters:
+    """The map where nothing is asked of the parameters."""
+    count = len(labels)
+    every, high = np.arange(count), np.full(count, np.inf)
+    low = -high
+    lower, upper = low, high
+    if natural is not None:
+        lower, upper = _with_natural(lower, upper, natural, list(range(count)))
+    return Parameters(labels, every, np.ones(count), np.zeros((1, count)), lower, upper, every, (low, high))
 
 
 def _with_natural(lower: Array, upper: Array, natural: tuple[Array, Array], own: list[int]) -> tuple[Array, Array]:
@@ -214,8 +227,8 @@ def _bounds(bounds: Bounds, labels: tuple[str, ...]) -> tuple[Array, Array]:
                 raise ShapeError(f"bounds of {key!r} are {pair!r}; give (lower, upper), None for no limit") from error
     else:
         try:
-            low, high = bounds
-            lower[:], upper[:] = _ends(low, -np.inf), _ends(high, np.inf)
+            below, above = bounds
+            lower[:], upper[:] = _ends(below, -np.inf), _ends(above, np.inf)
         except (TypeError, ValueError) as error:
             raise ShapeError(
                 f"bounds must be (lower, upper), each a number or {count} numbers, or a mapping name: (lower, upper)"
@@ -229,5 +242,6 @@ def _ends(given: Ends, none: float) -> Array:
     """A number or numbers; None, alone or among them, is no limit."""
     if given is None:
         return np.array(none)
-    ends = [none if end is None else end for end in given] if isinstance(given, (list, tuple)) else given
-    return np.array(ends, dtype=float)
+    if isinstance(given, (list, tuple)):
+        return np.array([none if end is None else end for end in given], dtype=float)
+    return np.array(given, dtype=float)

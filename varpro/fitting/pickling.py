@@ -3,21 +3,25 @@
 import pickle
 from dataclasses import replace
 
-from varpro.fitting.model import Function
+from varpro.fitting.model import Function, left_behind
 from varpro.fitting.solution import Solution
 
 
 def portable(solution: Solution) -> Solution:
-    """A copy that pickles; functions that do not are replaced by None."""
+    """A copy that pickles; calling a function that does not raises ConfigError."""
     model = solution.spec.model
-    functions = {name: getattr(model, name) for name in ("function", "columns_function", "numeric_function")}
-    kept = {name: function if _travels(function) else None for name, function in functions.items()}
-    return replace(solution, spec=replace(solution.spec, model=replace(model, **kept)))
+    travelling = replace(
+        model,
+        function=_travelling(model.function),
+        columns_function=None if model.columns_function is None else _travelling(model.columns_function),
+        numeric_function=None if model.numeric_function is None else _travelling(model.numeric_function),
+    )
+    return replace(solution, spec=replace(solution.spec, model=travelling))
 
 
-def _travels(function: Function | None) -> bool:
+def _travelling(function: Function) -> Function:
     try:
         pickle.dumps(function)
     except Exception:  # pickle raises whatever the object raises
-        return False
-    return True
+        return left_behind
+    return function

@@ -11,7 +11,7 @@ import scipy
 from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError
 from varpro.fitting.complex_parts import both_parts, one_after_another
-from varpro.fitting.model import Function
+from varpro.fitting.model import Function, left_behind
 from varpro.fitting.pickling import portable
 from varpro.fitting.solution import Solution
 from varpro.fitting.statistics import Statistics, statistics_of
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-Plain = float | list[Any] | dict[str, list[Any]]
-"""What a JSON file holds."""
+Plain = Any
+"""What a JSON file holds: numbers, strings, lists and dictionaries of them."""
 COVARIANCE_LIMIT = 4000
 """Parameters up to which the whole covariance matrix is made: 128 MB."""
 
@@ -241,7 +241,7 @@ class FitResult:
 
         return draw_fit(self, path)
 
-    def to_dict(self) -> dict[str, Plain | str]:
+    def to_dict(self) -> dict[str, Plain]:
         """Plain numbers, lists and strings, as for a JSON file."""
         names = {
             name: _plain(value) for name, value in zip(self.names, one_after_another(self.nonlinear), strict=True)
@@ -280,7 +280,7 @@ class FitResult:
 
     def _model(self) -> Function:
         function = self._solution.spec.model.function
-        if function is None:
+        if function is left_behind:
             raise ConfigError(
                 "the model could not be pickled with this result (a lambda or a local function); predict needs it"
             )
@@ -290,7 +290,7 @@ class FitResult:
         """For pickle: a model that cannot travel is left behind, with all but prediction computed before."""
         state = {**self.__dict__, "_statistics": self._statistics, "_shared_statistics": None}
         state["_solution"] = kept = portable(self._solution)
-        if kept.spec.model.function is None:
+        if kept.spec.model.function is left_behind:
             state["_kept_fitted"] = self._fitted
         return state
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 
@@ -10,7 +11,6 @@ from varpro.fitting.form import device_form
 from varpro.fitting.solution import Solution
 from varpro.fitting.spec import Spec
 from varpro.linalg.one_pool import one_blas_pool
-from varpro.problems.curves import FoundCurves
 from varpro.result import IterationRecord, SearchResult, Status
 from varpro.search.bounded_steps import InBox
 from varpro.search.compiled import search_compiled
@@ -20,7 +20,24 @@ from varpro.search.termination import rules_of
 CACHED = 1 << 19
 """Numbers of Phi and D that a chunk of problems may hold, about what a second-level cache keeps."""
 
-Part = SearchResult[FoundCurves]
+
+class Ended(Protocol):
+    """What is taken of the evaluation that a search ended with."""
+
+    @property
+    def problems(self) -> Array:
+        """(b,) numbers of the problems"""
+
+    @property
+    def a(self) -> Array:
+        """(b, I', K), or whatever has another shape where the search goes without the amplitudes"""
+
+    @property
+    def rank(self) -> Array:
+        """(b,)"""
+
+
+Part = SearchResult[Ended]
 """What was found for some of the problems."""
 
 
@@ -73,14 +90,15 @@ def _search(
     spec: Spec, u0: Array, problems: Array, observe: Observer | None, keep_history: bool
 ) -> list[Part]:
     """What is found for problems (b,): by a device, what that leaves by compiled code, what that leaves by the loop."""
-    compiled, left, found = spec.problem.compiled, problems, list[Part]()
+    compiled, left = spec.problem.compiled, problems
+    found: list[Part] = []
     if spec.device is not None and compiled is not None:
-        part, left = spec.device.search(compiled, u0[left], left, spec.damping, spec.termination)
-        found.append(part)
+        by_device, left = spec.device.search(compiled, u0[left], left, spec.damping, spec.termination)
+        found.append(by_device)
     if compiled is not None and len(left):
         rules = rules_of(spec.damping, spec.termination)
-        part, left = search_compiled(compiled, u0[left], left, rules, observe, keep_history)
-        found.append(part)
+        by_kernel, left = search_compiled(compiled, u0[left], left, rules, observe, keep_history)
+        found.append(by_kernel)
     if len(left):
         found.append(_search_by_loop(spec, u0[left], left, observe, keep_history))
     return found

@@ -109,7 +109,7 @@ class Verdict:
         """(b, P) whether the step serves."""
         with np.errstate(all="ignore"):
             close = np.abs(np.log(h / self.ideal)) < np.log(CLOSE)
-        return ~self.too_long & ~self.too_short & close  # type: ignore[no-any-return]
+        return ~self.too_long & ~self.too_short & close
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, changed
 from varpro.fitting.data import Data
 from varpro.fitting.spec import Spec
 from varpro.result import IterationRecord, Status
@@ -115,8 +115,10 @@ class Solution:
 
     def _in_users_weights(self, squares: Array) -> Array:
         unit = self.spec.data.weight_unit
+        if unit == 1.0:
+            return squares
         with np.errstate(over="ignore"):
-            return squares if unit == 1.0 else squares * unit * unit
+            return squares * unit * unit
 
     def fitted(self, problems: Array) -> Array:
         """(b, N, K) model values."""
@@ -127,7 +129,7 @@ class Solution:
         rows = slice(problem, problem + 1)
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         arrays = {name: value[rows] for name, value in own.items() if isinstance(value, np.ndarray)}
-        return replace(self, **arrays, spec=self.spec.one(problem), history=[])
+        return replace(changed(self, **arrays), spec=self.spec.one(problem), history=[])
 
     def status_of(self, problem: int = 0) -> Status:
         """Why a problem stopped."""

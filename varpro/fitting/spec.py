@@ -53,11 +53,12 @@ class Spec:
         """(B,) real numbers that are asked for in a problem: free parameters, and amplitudes of right-hand sides that
         hold a value."""
         data, equality = self.data, self.linear.equality
-        k = np.full(len(data.y), data.y.shape[2])
-        if data.separate and data.weights is not None:
-            k[:] = (data.weights > 0).any(axis=1).sum(axis=1)
         constraints = 0 if equality is None else independent_rows(equality[0])
-        return self.names.n_free + (self.n_amplitudes * self.parts - constraints) * k
+        each = self.n_amplitudes * self.parts - constraints
+        if data.separate and data.weights is not None:
+            held: Array = (data.weights > 0).any(axis=1).sum(axis=1)
+            return np.broadcast_to(self.names.n_free + each * held, len(data.y))
+        return np.full(len(data.y), self.names.n_free + each * data.y.shape[2])
 
     @property
     def ridged(self) -> bool:

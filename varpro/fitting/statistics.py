@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, changed
 from varpro.fitting.complex_parts import joined
 from varpro.fitting.m_estimator import robust_variance
 from varpro.fitting.parameters import Parameters
@@ -175,7 +175,8 @@ def _spread_out(some: Statistics, good: Array, solution: Solution, problems: Arr
     u = Uncertainty(*(_at(getattr(some.uncertainty, f.name), good) for f in fields(some.uncertainty)))
     dof, p = np.maximum(values - nominal, 0).astype(some.dof.dtype), nominal.astype(some.parameters.dtype)
     dof[good], p[good] = some.dof, some.parameters
-    return replace(some, dof=dof, parameters=p, variance=_at(some.variance, good), uncertainty=u, **wide)
+    whole = changed(some, dof=dof, parameters=p, variance=_at(some.variance, good), **wide)
+    return replace(whole, uncertainty=u)
 
 
 def _at(values: Array, good: Array) -> Array:

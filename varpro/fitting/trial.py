@@ -216,7 +216,7 @@ def _displacement(numeric: Numeric, w: Array, share: float) -> Array:
     unlike = 1.0 - 0.2 * np.arange(w.shape[1]) % 0.7  # so that parameters do not undo each other
     size = np.maximum(share * unlike * numeric.scales.length[0], 16.0 * np.spacing(np.abs(w[0])))
     step = np.where(moving, np.minimum(size, 0.4 * np.maximum(above, below)), 0.0)
-    return ((w[0] + np.where(above >= below, step, -step)) - w[0]).real  # type: ignore[no-any-return]
+    return ((w[0] + np.where(above >= below, step, -step)) - w[0]).real
 
 
 class Along:

@@ -11,7 +11,7 @@ def add_scaled(out: Array, factor: float, a: Array) -> Array:
     if is_device_array(out):
         out += factor * a
         return out
-    return scipy.linalg.blas.daxpy(a.ravel(), out.ravel(), a=factor).reshape(out.shape)  # type: ignore[no-any-return]
+    return scipy.linalg.blas.daxpy(a.ravel(), out.ravel(), a=factor).reshape(out.shape)
 
 
 def subtract_transposed(out: Array, a: Array, b: Array) -> Array:
@@ -19,4 +19,4 @@ def subtract_transposed(out: Array, a: Array, b: Array) -> Array:
     if is_device_array(out):
         vendor.subtract_transposed(out, *(x if x.flags.c_contiguous else x.copy() for x in (a, b)))
         return out
-    return scipy.linalg.blas.dgemm(-1.0, b.T, a.T, trans_b=True, beta=1.0, c=out.T, overwrite_c=True).T  # type: ignore[no-any-return]
+    return scipy.linalg.blas.dgemm(-1.0, b.T, a.T, trans_b=True, beta=1.0, c=out.T, overwrite_c=True).T

@@ -98,7 +98,7 @@ def labels_below(y: Any, n_rows: int, n_classes: int, owner: str) -> Array:
 def class_sums(rows: Array, position: Array, n_classes: int) -> Array:
     """Sums over the rows of each class: rows (N, D), position (N,) in 0 .. n_classes - 1 -> (n_classes, D)."""
     moments = class_moments(rows[None], position[None], n_classes, centred=False)
-    return moments.counts[0, :, None] * moments.means[0]  # type: ignore[no-any-return]
+    return moments.counts[0, :, None] * moments.means[0]
 
 
 def over_batches(loss: Callable[..., LossResult], features: Any, y: Any, **inputs: Any) -> LossResult:

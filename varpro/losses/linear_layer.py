@@ -133,7 +133,7 @@ def _squares(a: Array) -> float:
 
 
 def _with_bias(a: Array, bias: Array) -> Array:
-    return namespace(a).concatenate([a, bias[None]])  # type: ignore[no-any-return]
+    return namespace(a).concatenate([a, bias[None]])
 
 
 def _solve(gram: Array, ridge: float, rows: Array, size: str) -> Array:

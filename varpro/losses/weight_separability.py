@@ -52,7 +52,7 @@ def _norms(columns: Array, *, or_one: bool = False) -> Array:
     largest = abs(columns).max(axis=0)
     safe = xp.where(largest > 0, largest, 1.0)
     norms: Array = safe * xp.sqrt(((columns / safe) ** 2).sum(axis=0))
-    return xp.where(largest > 0, norms, 1.0) if or_one else norms  # type: ignore[no-any-return]
+    return xp.where(largest > 0, norms, 1.0) if or_one else norms
 
 
 def _deviation(columns: Array) -> tuple[float, Array]:

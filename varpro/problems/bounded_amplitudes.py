@@ -63,12 +63,12 @@ def _worst(phi: Array, y: Array, z: Array, inside: Array) -> Array:
     """(b,) largest wrong gradient of non-negative solutions, beyond rounding."""
     gradient = np.einsum("bni,bn->bi", phi, y - np.einsum("bni,bi->bn", phi, z))
     wrong = np.where(inside, np.abs(gradient), gradient).max(axis=1, initial=-np.inf)
-    return wrong - _noise(phi.shape[2], y, z)  # type: ignore[no-any-return]
+    return wrong - _noise(phi.shape[2], y, z)
 
 
 def _noise(n_columns: int, y: Array, z: Array) -> Array:
     """What rounding makes of a gradient: columns have unit norm, so the terms of y - Phi z are y and z."""
-    return ROUNDING * EPS * n_columns * (np.linalg.norm(y, axis=-1) + np.abs(z).sum(axis=-1))  # type: ignore[no-any-return]
+    return ROUNDING * EPS * n_columns * (np.linalg.norm(y, axis=-1) + np.abs(z).sum(axis=-1))
 
 
 def _bounded(phi: Array, y: Array, lower: Array, upper: Array, first: Array) -> tuple[Array, Array]:

@@ -86,8 +86,8 @@ class CompressedProblem(SharedColumns):
 
     basis: CurveBasis
     y: Array
-    ridge: float = 0.0  # type: ignore[misc]
-    rank_tolerance: float | None = None  # type: ignore[misc]
+    ridge: float = 0.0
+    rank_tolerance: float | None = None
     kaufman: bool = False
     cost_tolerance: float = 0.0
     kind = "compressed"

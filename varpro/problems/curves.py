@@ -26,25 +26,42 @@ DirectBasis = Callable[[Array, Array], tuple[Array, Array]]
 class CurveModel(Protocol):
     """The caller's model with its data's t, as far as compiled and device searches look behind the basis."""
 
-    t: Array
-    own_t: bool
-    """t has a row for each problem"""
-    together: bool
-    """many problems are evaluated in one call"""
-    function: Columns
-    columns_function: Columns | None
-    pairs: Array
-    shape: tuple[int, int]
-    """(N, I)"""
+    @property
+    def t(self) -> Array: ...
+
+    @property
+    def own_t(self) -> bool:
+        """t has a row for each problem"""
+
+    @property
+    def together(self) -> bool:
+        """many problems are evaluated in one call"""
+
+    @property
+    def function(self) -> Columns: ...
+
+    @property
+    def columns_function(self) -> Columns | None: ...
+
+    @property
+    def pairs(self) -> Array:
+        """(M, 2)"""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, I)"""
 
 
 class CurveBasis(Basis, Protocol):
     """Phi (b, N', I') and D (b, N', M') of problems at the free parameters u (b, F), weights multiplied in."""
 
-    weights: Array | None
-    """(1 or B, N') of rows"""
-    extra_rows: Array | None
-    """(L, I') below Phi, of a ridge"""
+    @property
+    def weights(self) -> Array | None:
+        """(1 or B, N') of rows"""
+
+    @property
+    def extra_rows(self) -> Array | None:
+        """(L, I') below Phi, of a ridge"""
 
     @property
     def model(self) -> CurveModel: ...

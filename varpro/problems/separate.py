@@ -127,11 +127,11 @@ class SeparateProblem:
     def _least_rank(self, ranks: Array, problems: Array) -> Array:
         """(b,) over the right-hand sides that hold a value; ranks (b, K)."""
         if self.weights is None:
-            return ranks.min(axis=1)  # type: ignore[no-any-return]
+            return ranks.min(axis=1)
         n_data = self.weights.shape[1] - len(self.basis.extra_rows if self.basis.extra_rows is not None else ())
         held: Array = np.asarray((self.weights[:, :n_data] > 0).any(axis=1))
         held = held if len(held) == 1 else held[problems]
-        return np.where(held, ranks, ranks.max(axis=1, keepdims=True)).min(axis=1)  # type: ignore[no-any-return]
+        return np.where(held, ranks, ranks.max(axis=1, keepdims=True)).min(axis=1)
 
     def linearise(self, current: SeparateEvaluation) -> NormalEquations:
         """H and g summed over the right-hand sides."""

@@ -54,22 +54,20 @@ def search_compiled(
 def found_by(states: States, problems: Array, records: list[IterationRecord]) -> tuple[CompiledResult, Array]:
     """What states (b,) say of problems (b,), and those left to the truncated factorisation, whose records are not told.
     """
-    numbers, n_columns = states.numbers, states.n_columns
+    numbers, w, a, here, left = states.numbers, states.w, states.a, problems, problems[:0]
     done = numbers["status"] != small_fits.BEYOND
-    whole = bool(done.all())
-    rows = slice(None) if whole else done
-    here = problems if whole else problems[done]
-    end = CompiledEvaluation(here, states.a[rows].copy(), np.full(len(here), n_columns))
+    if not done.all():
+        numbers, w, a, here, left, records = numbers[done], w[done], a[done], problems[done], problems[~done], []
     found = SearchResult(
-        w=states.w[rows].copy(),
-        cost=numbers["cost"][rows].copy(),
-        status=numbers["status"][rows].astype(int),
-        iterations=numbers["iterations"][rows].astype(int),
-        evaluations=numbers["evaluations"][rows].astype(int),
-        evaluation=end,
-        history=records if whole else [],
+        w=w.copy(),
+        cost=numbers["cost"].copy(),
+        status=numbers["status"].astype(int),
+        iterations=numbers["iterations"].astype(int),
+        evaluations=numbers["evaluations"].astype(int),
+        evaluation=CompiledEvaluation(here, a.copy(), np.full(len(here), states.n_columns)),
+        history=records,
     )
-    return found, problems[:0] if whole else problems[~done]
+    return found, left
 
 
 def _run(

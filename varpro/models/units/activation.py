@@ -7,4 +7,4 @@ SIGMAS = ("tanh", "logistic")
 
 def slope(phi: Array, sigma: str) -> Array:
     """sigma'(q) from phi = sigma(q)."""
-    return 1.0 - phi * phi if sigma == "tanh" else phi * (1.0 - phi)  # type: ignore[no-any-return]
+    return 1.0 - phi * phi if sigma == "tanh" else phi * (1.0 - phi)

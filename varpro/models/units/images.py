@@ -20,7 +20,7 @@ def planes(images: Array) -> Array:
 def unit_floats(images: Array, dtype: type[np.floating[Any]] = np.float64) -> Array:
     """Pixels as floats in [0, 1]: bytes are divided by 255, floats are taken as they are."""
     if images.dtype == np.uint8:
-        return np.multiply(images, dtype(1.0 / 255.0), dtype=dtype)  # type: ignore[no-any-return]
+        return np.multiply(images, dtype(1.0 / 255.0), dtype=dtype)
     return images.astype(dtype, copy=False) if is_device_array(images) else np.asarray(images, dtype=dtype)
 
 

@@ -153,7 +153,7 @@ class LocalBilinearUnits(LinearUnits):
         return np.repeat(values, self.shape[0] * self.windows[:, 2] + self.windows[:, 3] + 1, axis=0)
 
     def per_unit(self, values: Array) -> Array:
-        return np.add.reduceat(values, self._split[0], axis=0)  # type: ignore[no-any-return]
+        return np.add.reduceat(values, self._split[0], axis=0)
 
     def bind(self, images: Array, sigma: str) -> BoundUnits:
         return _BoundLocal(self, np.ascontiguousarray(images), sigma)
