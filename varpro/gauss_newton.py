@@ -79,6 +79,20 @@ def scaling(diagonal: Array, floor: float = DIAGONAL_FLOOR) -> Array:
     return np.maximum(wide, NO_COLUMN)
 
 
+def least_effect(curvature: Array, natural: Array | None, terms: Array) -> Array:
+    """(b,) over the parameters: the change of the residual by a change of the parameter that changes its columns by
+    their own size, relative to what the model is summed of.
+
+        min_p sqrt(H_pp) natural_p / sum_j ||phi_j|| ||a_j||
+
+    curvature, natural (b, P), terms (b,) 1/2 (sum_j ||phi_j|| ||a_j||)^2.  Infinite where natural is not known.
+    """
+    if natural is None:
+        return np.full(len(curvature), np.inf)
+    with np.errstate(all="ignore"):
+        return np.min(np.sqrt(curvature) * natural, axis=1, initial=np.inf) / np.sqrt(2.0 * terms)
+
+
 def natural_scales(phi_squares: Array, d_squares: Array, columns: Array, parameters: Array, count: int) -> Array:
     """The change of each of `count` parameters that changes its columns by their own size, (b, P).
 

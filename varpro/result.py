@@ -97,6 +97,8 @@ class SearchResult(Generic[Evaluation]):
     """(B,) linearisations"""
     evaluations: Array
     """(B,) evaluations of the basis without derivatives"""
+    effect: Array
+    """(B,) the least effect of a parameter on the fit, relative to what the model is summed of; see least_effect"""
     evaluation: Evaluation
     """The evaluation at w, as the problem made it."""
     history: list[IterationRecord] = field(default_factory=list)

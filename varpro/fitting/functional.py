@@ -41,7 +41,7 @@ class Functional:
 
     def __call__(self, w: ArrayLike) -> float:
         """f(w); infinite where the model is not finite."""
-        return float(self._evaluate(w).cost[0]) * self._unit**2
+        return float(self._evaluate(w).cost[0]) * self._unit * self._unit
 
     def gradient(self, w: ArrayLike) -> Array:
         """(P,); NaN where f is not finite."""
@@ -50,7 +50,7 @@ class Functional:
     @one_blas_pool()
     def value_and_gradient(self, w: ArrayLike) -> tuple[float, Array]:
         """f(w) and its gradient from one evaluation."""
-        current, square = self._evaluate(w), self._unit**2
+        current, square = self._evaluate(w), self._unit * self._unit
         if not np.isfinite(current.cost[0]):
             return np.inf, np.full(self._count, np.nan)
         return float(current.cost[0]) * square, self._problem.linearise(current).gradient[0] * square

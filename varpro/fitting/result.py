@@ -77,7 +77,7 @@ class FitResult:
         """where the derivative came from: analytic, complex-step or differences"""
         self.form = solution.form
         """small, general, separate (a linear problem a right-hand side), or compressed (many right-hand sides)"""
-        self.ridge = spec.linear.ridge * spec.data.weight_unit**2
+        self.ridge = spec.linear.ridge * spec.data.weight_unit * spec.data.weight_unit
         """mu of mu ||A||^2, as given or as chosen by generalised cross-validation"""
 
     @property

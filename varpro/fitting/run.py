@@ -16,9 +16,16 @@ from varpro.search.bounded_steps import InBox
 from varpro.search.compiled import search_compiled
 from varpro.search.loop import Observer, search
 from varpro.search.termination import rules_of
+from varpro.statistics import accuracy_of, undetermined
 
 CACHED = 1 << 19
 """Numbers of Phi and D that a chunk of problems may hold, about what a second-level cache keeps."""
+DOUBTFUL = 1e-5
+"""Effect of a parameter, see gauss_newton.least_effect, up to which it is looked at whether it has any: H shows one of
+1e-7, the root of its rounding, where there is none."""
+LOOKED_AT = 512
+"""Problems whose columns are made together for that."""
+CONVERGED = [status.value for status in Status if status.converged]
 
 
 class Ended(Protocol):
@@ -71,7 +78,31 @@ def run(
             parts = [part for found in pool.map(search_chunk, chunks) for part in found]
     else:
         parts = [part for chunk in chunks for part in search_chunk(chunk)]
-    return Solution.of(spec, _gathered(spec, parts), _histories(parts, spec.data.weight_unit))
+    searched = _gathered(spec, parts)
+    doubtful = [part.evaluation.problems[part.effect <= DOUBTFUL] for part in parts]
+    if any(map(len, doubtful)):
+        searched["status"] = _with_undetermined(spec, searched, np.concatenate(doubtful))
+    return Solution.of(spec, searched, _histories(parts, spec.data.weight_unit))
+
+
+def _with_undetermined(spec: Spec, searched: dict[str, Array], problems: Array) -> Array:
+    """The status of all problems, where those of `problems` that have converged are looked at once more: H is made of
+    scalar products, which do not tell a parameter without effect from one of little."""
+    status, u, names = searched["status"], searched["u"], spec.names
+    problems = problems[np.isin(status[problems], CONVERGED)]
+    for first in range(0, len(problems), LOOKED_AT):
+        some = problems[first : first + LOOKED_AT]
+        a, basis = searched["amplitudes"][some], spec.basis
+        phi, d, _ = spec.problem.weighted_columns(u[some], some, a)
+        idle = undetermined(
+            phi, d, a, basis.columns, basis.parameters, names.n_free,
+            y_size=np.linalg.norm(np.linalg.norm(spec.y[some], axis=1), axis=1),
+            accuracy=accuracy_of(spec.model.derivative, phi.shape[2]),
+            rank_tolerance=spec.rank_tolerance,
+        )  # fmt: skip
+        idle &= (u[some] > names.lower) & (u[some] < names.upper)
+        status[some[idle.any(axis=1)]] = Status.UNDETERMINED.value
+    return status
 
 
 def _chunks(spec: Spec) -> list[Array]:
@@ -107,16 +138,17 @@ def _search(
 @one_blas_pool()
 def _search_by_loop(spec: Spec, u0: Array, problems: Array, observe: Observer | None, keep_history: bool) -> Part:
     names, problem = spec.names, spec.problem
-    return search(
-        InBox(problem, names.lower, names.upper) if names.bounded else problem,
-        u0,
-        damping=spec.damping,
-        termination=spec.termination,
-        observe=observe,
-        keep_history=keep_history,
-        problems=problems,
-        box=(names.lower, names.upper) if names.bounded else None,
-    )
+    with np.errstate(all="ignore"):  # the status says which problems are not finite
+        return search(
+            InBox(problem, names.lower, names.upper) if names.bounded else problem,
+            u0,
+            damping=spec.damping,
+            termination=spec.termination,
+            observe=observe,
+            keep_history=keep_history,
+            problems=problems,
+            box=(names.lower, names.upper) if names.bounded else None,
+        )
 
 
 def _gathered(spec: Spec, parts: list[Part]) -> dict[str, Array]:

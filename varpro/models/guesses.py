@@ -123,12 +123,17 @@ def remainder(phi: Array, y: Array) -> float:
     return float(np.vdot(rest, rest).real)
 
 
+def remainder_at(model: Callable[[Array, Array], Array], t: Array, y: Array, w: Array) -> float:
+    """What the model's columns at w leave of y, over the rows where t and y are finite."""
+    rows = finite_rows(t, y)
+    return remainder(model(t, w)[rows], y[rows])
+
+
 def best_start(model: Callable[[Array, Array], Array], t: Array, y: Array, starts: Sequence[Array]) -> Array:
     """Of the finite starts the one with the least remainder; the first of equals.  Ones if none is finite."""
     t, y = np.asarray(t), np.asarray(y)
     usable = [w for w in starts if np.all(np.isfinite(w))] or [np.ones(len(starts[0]))]
-    rows = finite_rows(t, y)
-    costs = [remainder(model(t, w)[rows], y[rows]) for w in usable]
+    costs = [remainder_at(model, t, y, w) for w in usable]
     return usable[int(np.argmin(costs))]
 
 

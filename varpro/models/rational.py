@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.models.guesses import Signal, best_start
+from varpro.models.guesses import Signal, best_start, remainder_at
 from varpro.models.quantities import Frame
 from varpro.models.ready import MODELS
 from varpro.models.separable import Framed, at_least, stacked
@@ -16,6 +16,11 @@ LEAST_DENOMINATOR = 1e-6
 """Of the largest: a row nearer to a pole gets no more weight."""
 FAR = 2.0
 """Half ranges of t that its middle is away from 0 before a start is sought about the middle."""
+POLE_GAINS = 0.1
+"""A start with a pole among the data is taken only where it leaves less than this of what one without leaves: noise is
+met by a pole between two points, too, and no search leads out of there."""
+REAL = 1e-9
+"""Imaginary part of a zero, relative to it, that is rounding."""
 SMOOTH_DEGREE = 10
 """Of the polynomial that takes the noise off y for a second set of starts."""
 
@@ -78,7 +83,18 @@ class Rational(Framed):
         if abs(middle) > FAR * half > 0:  # powers of x are nearly the same there, those of u are not
             u = (signal.t - middle) / half
             starts += [_moved(w, -middle / half, 1.0 / half) for w in self._rounds(u, signal.y)]
-        return best_start(self, x, y, starts)
+        smooth = [w for w in starts if not self._has_pole(w, low, high)]
+        best, best_smooth = best_start(self, x, y, starts), best_start(self, x, y, smooth)
+        left, left_smooth = (remainder_at(self, x, y, w) for w in (best, best_smooth))
+        return best if left < POLE_GAINS * left_smooth else best_smooth
+
+    def _has_pole(self, w: Array, low: float, high: float) -> bool:
+        """Whether q(x) has a real zero between low and high."""
+        if not np.isfinite(w).all():
+            return False
+        zeros = np.polynomial.polynomial.polyroots([1.0, *w])
+        real = np.abs(zeros.imag) <= REAL * np.abs(zeros)
+        return bool((real & (zeros.real > low) & (zeros.real < high)).any())
 
     def at(self, w: Array, frame: Frame) -> Array:
         """w_k / unit^k; 0 where that is no number of double precision, as for t of 1e-300 squared."""

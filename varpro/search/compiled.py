@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.gauss_newton import least_effect
 from varpro.kernels import small_fits
 from varpro.kernels.search import Rules
 from varpro.kernels.small_fits import States
@@ -55,15 +56,18 @@ def found_by(states: States, problems: Array, records: list[IterationRecord]) ->
     """What states (b,) say of problems (b,), and those left to the truncated factorisation, whose records are not told.
     """
     numbers, w, a, here, left = states.numbers, states.w, states.a, problems, problems[:0]
+    effect = least_effect(np.diagonal(states.h, axis1=1, axis2=2), states.natural, numbers["terms"])
     done = numbers["status"] != small_fits.BEYOND
     if not done.all():
-        numbers, w, a, here, left, records = numbers[done], w[done], a[done], problems[done], problems[~done], []
+        numbers, w, a, effect = numbers[done], w[done], a[done], effect[done]
+        here, left, records = problems[done], problems[~done], []
     found = SearchResult(
         w=w.copy(),
         cost=numbers["cost"].copy(),
         status=numbers["status"].astype(int),
         iterations=numbers["iterations"].astype(int),
         evaluations=numbers["evaluations"].astype(int),
+        effect=effect,
         evaluation=CompiledEvaluation(here, a.copy(), np.full(len(here), states.n_columns)),
         history=records,
     )

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from varpro.arrays import Array, changed, choose, join, namespace, scatter, take, to_host
-from varpro.gauss_newton import Step
+from varpro.gauss_newton import Step, least_effect
 from varpro.kernels.search import Decision, Rules, asking
 from varpro.problems.interface import Evaluated, Linearisation, Problem
 from varpro.result import IterationRecord, SearchResult
@@ -48,7 +48,8 @@ def search(
     numbers = np.arange(len(w0)) if problems is None else problems
     rules, decide = rules_of(damping, termination), decision or Decision()
     current = problem.evaluate(namespace(w0).array(w0, dtype=np.float64), numbers)
-    state = _State(current, decide.begin(rules, current.cost, current.terms, problem.size(numbers)))
+    begun = decide.begin(rules, current.cost, current.terms, problem.size(numbers))
+    state = _State(current, begun, np.full(len(begun), np.inf))
     model: Linearisation | None = None
     finished: list[_State[Found]] = []
     history: list[IterationRecord] = []
@@ -58,7 +59,7 @@ def search(
         running = _leave_finished(state, finished)
         state, model = take(running, state), None if model is None else take(running, model)
         model = _linearise(problem, state, model, rules.diagonal_memory)
-        step = _step(decide, rules, state, model)
+        state, step = _step(decide, rules, state, model)
         if not state.running.any():
             return _result([*finished, state], history)
         running = _leave_finished(state, finished)
@@ -84,6 +85,8 @@ class _State(Generic[Found]):
     current: Found
     numbers: Array
     """(b,) of kernels.search.NUMBERS"""
+    effect: Array
+    """(b,) see gauss_newton.least_effect"""
 
     @property
     def fresh(self) -> Array:
@@ -118,12 +121,16 @@ def _linearise(
     return changed(whole, diagonal=np.maximum(whole.diagonal, memory * model.diagonal)) if memory else whole
 
 
-def _step(decide: Decision, rules: Rules, state: _State[Found], model: Linearisation) -> Step:
-    """The steps to try (b, P), each solved for as often, and with the damping, that the decision asks for."""
+def _step(
+    decide: Decision, rules: Rules, state: _State[Found], model: Linearisation
+) -> tuple[_State[Found], Step]:
+    """The steps to try (b, P), each solved for as often, and with the damping, that the decision asks for; and the
+    state, which knows the effect of the parameters now."""
     numbers, diagonal = state.numbers, to_host(model.diagonal)
     w, natural = to_host(state.current.w), None if model.natural is None else to_host(model.natural)
-    gradient = to_host(model.gradient)
-    decide.open(rules, numbers, gradient, to_host(model.curvature), natural)
+    gradient, curvature = to_host(model.gradient), to_host(model.curvature)
+    decide.open(rules, numbers, gradient, curvature, natural)
+    state = replace(state, effect=least_effect(curvature, natural, numbers["terms"]))
     step = Step(np.empty(0), np.empty(0), np.empty(0))
     first = True
     while len(rows := asking(numbers)):
@@ -137,7 +144,7 @@ def _step(decide: Decision, rules: Rules, state: _State[Found], model: Linearisa
         step = part if whole else scatter(some, step, part)
         on_host = Step(to_host(part.delta), to_host(part.predicted), to_host(part.solved))
         decide.look(rules, numbers, rows, w, natural, gradient, diagonal, on_host)
-    return step
+    return state, step
 
 
 def _records(state: _State[Found]) -> list[IterationRecord]:
@@ -166,6 +173,7 @@ def _result(finished: list[_State[Found]], history: list[IterationRecord]) -> Se
         status=numbers["status"].astype(int),
         iterations=numbers["iterations"].astype(int),
         evaluations=numbers["evaluations"].astype(int),
+        effect=whole.effect,
         evaluation=whole.current,
         history=history,
     )
