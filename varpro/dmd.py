@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array
+from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError, DataError, ShapeError
+from varpro.fitting.api import fit
 from varpro.fitting.axis import Clock, make_axis, on_axis
 from varpro.fitting.containers import plain_array
+from varpro.fitting.result import FitResult
 from varpro.linalg.one_pool import one_blas_pool
 from varpro.models.guesses import remainder
 
@@ -33,14 +35,14 @@ class DmdResult:
     """(space, r) complex, unit columns, with the phase they have at `origin`"""
     amplitudes: Array
     """(r,) real, not negative, descending: the sizes of the modes at `origin`"""
-    fit: Any
+    fit: FitResult
     """the FitResult of the exponentials: status, standard errors"""
     origin: float = 0.0
     """the earliest time, which modes and amplitudes refer to: at t = 0 a mode of a far epoch would be 0 or infinite"""
     clock: Clock | None = None
     """how t was made from times, whose eigenvalues are per second; None where it was given as numbers"""
 
-    def predict(self, t: Any) -> Array:
+    def predict(self, t: ArrayLike) -> Array:
         """(space, times) the decomposition at other times, complex."""
         times = np.asarray(on_axis(t, self.clock))
         return (self.modes * self.amplitudes) @ np.exp(np.outer(self.eigenvalues, times - self.origin))
@@ -52,17 +54,25 @@ class ComplexExponentials:
     def __init__(self, count: int) -> None:
         self.pairs = np.stack([np.arange(count)] * 2, axis=1)
 
-    def __call__(self, t: Any, w: Any) -> Array:
+    def __call__(self, t: Array, w: Array) -> Array:
         """(N, r)"""
         return np.exp(np.multiply.outer(t, w))
 
-    def columns(self, t: Any, w: Any) -> Array:
+    def columns(self, t: Array, w: Array) -> Array:
         """(N, r)"""
         return t[:, None] * np.exp(np.multiply.outer(t, w))
 
 
 @one_blas_pool()
-def dmd(X: Any, t: Any, rank: int, *, eigenvalues: Any = None, project: bool = True, **options: Any) -> DmdResult:
+def dmd(
+    X: ArrayLike,
+    t: ArrayLike,
+    rank: int,
+    *,
+    eigenvalues: ArrayLike | None = None,
+    project: bool = True,
+    **options: Any,
+) -> DmdResult:
     """Optimised DMD of snapshots X (space, time) at times t (time,), which need not be equidistant nor begin near 0.
 
     X ~ sum_j modes_j amplitudes_j exp(eigenvalues_j (t - origin)), origin the earliest time.
@@ -85,7 +95,6 @@ def dmd(X: Any, t: Any, rank: int, *, eigenvalues: Any = None, project: bool = T
             f"rank is {rank}; {snapshots.shape[0]} x {snapshots.shape[1]} snapshots allow 1 to "
             f"{min(snapshots.shape[0], snapshots.shape[1] - 1)}"
         )
-    from varpro.fitting.api import fit
 
     origin = float(times.min())
     since = times - origin

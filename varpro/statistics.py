@@ -17,14 +17,12 @@ a part in the null space of J.  Columns are judged at unit norm, so that units d
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.linalg.incidence import jacobian_of_columns
 from varpro.linalg.one_pool import one_blas_pool
-from varpro.linalg.projector import factor
+from varpro.projected_jacobian import ProjectedJacobian, projected_jacobian
 
 EPS = float(np.finfo(float).eps)
 DIFFERENCES = 30 * EPS ** (2 / 3)
@@ -34,8 +32,6 @@ PART = (1e-8, 1e-3)
 """Limits of the share in a null vector, of unit norm, from which on a parameter belongs to it."""
 NULL_PART = 1e-6
 """The same for amplitudes and for curves, relative to what the null vector moves."""
-GATHERED = 64
-"""Right-hand sides whose projected Jacobians are reduced to one triangle together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class Uncertainty:
     influence: Array
     """(b,) p, the parameters that the data have fitted"""
 
-    def rows(self, problems: Any) -> "Uncertainty":
+    def rows(self, problems: slice | Array) -> "Uncertainty":
         """Those of some problems, by index or slice."""
         return Uncertainty(*(getattr(self, f.name)[problems] for f in fields(self)))
 
@@ -89,33 +85,6 @@ class Uncertainty:
             linear[:, q, :, q] += base[q]
         out[f:, f:] = linear.reshape(i * k, i * k)
         return out
-
-
-class _Projected(NamedTuple):
-    """J_k outside the range of Phi, and what has been met on the way."""
-
-    triangle: Array
-    """(b, <= F, F) R of the parts of all J_k outside the range of Phi"""
-    share: Array
-    """(b, K, F) norm of J's columns before the projection, for each right-hand side"""
-    scale: Array
-    """(b, F) the same for all right-hand sides together"""
-    slopes: Array
-    """(b, K, I, F)"""
-    back: Array
-    """(b, 1 or K, I, I) of Phi's columns divided by `size`"""
-    size: Array
-    """(b, 1 or K, I)"""
-    norms: Array
-    """(b, 1 or K, I) of Phi's columns"""
-    rank: Array
-    """(b, 1 or K) of Phi"""
-    null: Array
-    """(b, 1 or K, I, I) projector on the null space of Phi's columns divided by `size`"""
-    ridge_phi: Array
-    """(b, 1 or K) squares of the ridge's rows in an orthonormal basis of Phi"""
-    ridge_moments: Array
-    """(b, F, F) products of the ridge's rows of the projected J"""
 
 
 def accuracy_of(derivative: str, n_rows: int) -> float:
@@ -150,7 +119,7 @@ def uncertainty(
     everything: Array = np.ones((len(a), a.shape[2], a.shape[1]), dtype=bool)
     free_a = everything if free_amplitudes is None else free_amplitudes
     size = np.zeros(len(a)) if y_size is None else y_size
-    part = _project(phi, d, a, columns, parameters, free.shape[1], n_data, rank_tolerance)
+    part = projected_jacobian(phi, d, a, columns, parameters, free.shape[1], n_data, rank_tolerance)
     idle = _idle(part, phi, d, a, columns, parameters, size, accuracy)
     nonlinear, influence, null = _inverse(part, free, free & ~idle, accuracy)
     back = part.back / part.size[..., None]
@@ -197,73 +166,19 @@ def undetermined(
     amplitudes take up all of it, ||P_perp J_p|| <= accuracy ||J_p||.  An empty pixel, a column without amplitude and a
     column that has underflowed are so, in any unit.  Arguments as in `uncertainty`; y_size (b,) is ||y|| weighted.
     """
-    part = _project(phi, d, a, columns, parameters, n_free, None, rank_tolerance)
-    return _idle(
-        part, phi, d, a, columns, parameters, y_size, phi.shape[2] * EPS if accuracy is None else accuracy
-    )
+    part = projected_jacobian(phi, d, a, columns, parameters, n_free, None, rank_tolerance)
+    return _idle(part, phi, d, a, columns, parameters, y_size, phi.shape[2] * EPS if accuracy is None else accuracy)
 
 
-def _project(
+def _idle(
+    part: ProjectedJacobian,
     phi: Array,
     d: Array,
     a: Array,
     columns: Array,
     parameters: Array,
-    n_free: int,
-    n_data: int | None,
-    rank_tolerance: float | None,
-) -> _Projected:
-    """J_k of every right-hand side and its part outside the range of Phi, reduced to one triangle."""
-    b, own, _, n_columns = phi.shape
-    k, ridge = a.shape[2], slice(n_data, None) if n_data is not None else slice(0, 0)
-    norms = np.linalg.norm(phi, axis=2)
-    size = np.where(np.isfinite(norms) & (norms > 0), norms, 1.0)  # unit columns: their units decide no rank
-    if rank_tolerance is not None:
-        size = np.ones_like(norms)
-    u, back, rank, null = _orthonormal(phi / size[:, :, None, :], rank_tolerance)
-    slopes, share = np.zeros((b, k, n_columns, n_free)), np.zeros((b, k, n_free))
-    moments, parts = np.zeros((b, n_free, n_free)), list[Array]()
-    for q in range(k):
-        place = q if own > 1 else 0
-        jacobian = jacobian_of_columns(d[:, q if d.shape[1] > 1 else 0], a[:, :, q], columns, parameters, n_free)
-        share[:, q] = np.linalg.norm(jacobian, axis=1)
-        inside = u[:, place].mT @ jacobian
-        slopes[:, q] = (back[:, place] @ inside) / size[:, place, :, None]
-        outside = jacobian - u[:, place] @ inside
-        outside -= u[:, place] @ (u[:, place].mT @ outside)  # once more: what is left of a column that lies inside
-        moments += outside[:, ridge].mT @ outside[:, ridge]
-        parts.append(outside)
-        if len(parts) == GATHERED:
-            parts = [np.asarray(np.linalg.qr(np.concatenate(parts, axis=1), mode="r"))]
-    triangle = np.asarray(np.linalg.qr(np.concatenate(parts, axis=1), mode="r"))
-    ridge_phi = np.einsum("bkni,bkni->bk", u[:, :, ridge], u[:, :, ridge])
-    scale = np.linalg.norm(share, axis=1)
-    return _Projected(triangle, share, scale, slopes, back, size, norms, rank, null, ridge_phi, moments)
-
-
-def _orthonormal(phi: Array, rank_tolerance: float | None) -> tuple[Array, Array, Array, Array]:
-    """U (b, k, N, I), back (b, k, I, I), rank (b, k) and the projector on the null space (b, k, I, I).
-
-    Columns that are zero in every problem, such as a pinned one, are not factored.
-    """
-    b, own, n_rows, n_columns = phi.shape
-    flat = phi.reshape(b * own, n_rows, n_columns)
-    live = np.flatnonzero((flat != 0).any(axis=(0, 1)))
-    u, back, rank = np.zeros(flat.shape), np.zeros((b * own, n_columns, n_columns)), np.zeros(b * own, dtype=int)
-    null = np.broadcast_to(np.eye(n_columns), back.shape).copy()
-    if len(live):
-        fac = factor(flat[:, :, live], rank_tolerance=rank_tolerance)
-        u[:, :, live], back[:, live[:, None], live], rank = fac.u, fac.back, fac.rank
-        size = np.linalg.norm(fac.back, axis=1, keepdims=True)  # short of rank, back is V S^-1
-        v = np.divide(fac.back, size, out=np.zeros_like(fac.back), where=size > 0)
-        short = (rank < len(live))[:, None, None]
-        null[:, live[:, None], live] = np.where(short, np.eye(len(live)) - v @ v.mT, 0.0)
-    wide = (b, own, n_columns, n_columns)
-    return u.reshape(phi.shape), back.reshape(wide), rank.reshape(b, own), null.reshape(wide)
-
-
-def _idle(
-    part: _Projected, phi: Array, d: Array, a: Array, columns: Array, parameters: Array, y_size: Array, accuracy: float
+    y_size: Array,
+    accuracy: float,
 ) -> Array:
     """(b, F) bool: see `undetermined`."""
     effect = np.linalg.norm(part.triangle, axis=1)
@@ -281,7 +196,7 @@ def _idle(
     return effect <= np.maximum(limit, accuracy * part.scale)
 
 
-def _inverse(part: _Projected, free: Array, live: Array, accuracy: float) -> tuple[Array, Array, Array]:
+def _inverse(part: ProjectedJacobian, free: Array, live: Array, accuracy: float) -> tuple[Array, Array, Array]:
     """(sum_k J_k^T P_perp J_k)^+ of the live ones of the free parameters (b, F), their influence, the null space.
 
     The singular values of unit columns are sines of angles between a parameter's effect and what the others can do;
@@ -306,19 +221,19 @@ def _inverse(part: _Projected, free: Array, live: Array, accuracy: float) -> tup
     return gram, influence, null
 
 
-def _influence_of_columns(part: _Projected, k: int) -> Array:
+def _influence_of_columns(part: ProjectedJacobian, k: int) -> Array:
     """(b,) squares of the data's rows in orthonormal bases of Phi, of all K right-hand sides."""
     repeated = k if part.rank.shape[1] == 1 else 1
     return repeated * (part.rank - part.ridge_phi).sum(axis=1)
 
 
-def _amplitude_null(part: _Projected, free: Array) -> Array:
+def _amplitude_null(part: ProjectedJacobian, free: Array) -> Array:
     """(b, 1 or K, I, I) the null space of Phi in the amplitudes that are free (b, K, I)."""
     each: Array = free if part.null.shape[1] > 1 else np.asarray(free.all(axis=1, keepdims=True))
     return np.where(each[..., None] & each[..., None, :], part.null, 0.0)
 
 
-def _moved_by_null(part: _Projected, null: Array) -> Array:
+def _moved_by_null(part: ProjectedJacobian, null: Array) -> Array:
     """(b, K, I) bool: amplitudes that change along null vectors of the nonlinear parameters, Phi da = J du."""
     if not null.any():
         return np.zeros(part.slopes.shape[:3], dtype=bool)

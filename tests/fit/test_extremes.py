@@ -31,7 +31,7 @@ def test_one_undetermined_problem_of_a_batch_is_told_from_the_others():
 
 
 def test_a_parameter_of_little_effect_is_not_called_undetermined():
-    """Two lifetimes so near that one's derivative lies in the columns up to 1e-6: differences tell it, H hardly does."""
+    """Two lifetimes so near that the derivative of one lies in the columns up to 1e-6."""
     t = np.linspace(0, 5, 200)
     tau = np.array([1.0, 1.0 + 2e-6])
     fit = varpro.fit(

@@ -37,9 +37,7 @@ def test_scipy_finds_no_lower_loss_from_the_fit(loss, seed):
     assert fit.success
     sigma, start = float(fit._solution.loss_scale[0]), np.concatenate([fit.nonlinear, fit.linear])
     tight = {"xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 2000, "x_scale": "jac"}
-    best = scipy.optimize.least_squares(
-        lambda x: decay(T, x[:1]) @ x[1:] - y, start, loss=loss, f_scale=sigma, **tight
-    )
+    best = scipy.optimize.least_squares(lambda x: decay(T, x[:1]) @ x[1:] - y, start, loss=loss, f_scale=sigma, **tight)
     ours = loss_of(fit, y, start, loss)
     assert ours <= best.cost * (1 + 1e-6)
     assert ours == pytest.approx(loss_of(fit, y, best.x, loss), rel=1e-6)

@@ -6,7 +6,8 @@ import pytest
 import varpro
 from tests.models.test_ready_guesses import CASES, T, data
 from varpro import models
-from varpro.models.separable import Model, Sum
+from varpro.models.separable import Model
+from varpro.models.sums import Sum
 
 DIMENSION = {"tau": 1, "k": -1, "center": 1, "width": 1, "sigma": 1, "gamma": 1, "damping": -1, "omega": -1}
 POWERS = [-15, -6, 3, 12]

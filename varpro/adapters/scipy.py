@@ -7,8 +7,10 @@ import numpy as np
 from scipy.optimize import OptimizeResult, OptimizeWarning
 
 import varpro
-from varpro.arrays import Array
+from varpro.arrays import Array, ArrayLike
 from varpro.errors import DataError, ShapeError
+from varpro.fitting.model import Function
+from varpro.fitting.parameters import Bounds
 from varpro.fitting.result import FitResult
 
 STATUS = {
@@ -21,11 +23,11 @@ STATUS = {
 
 
 def curve_fit(
-    model: Any,
-    xdata: Any,
-    ydata: Any,
-    w0: Any = None,
-    sigma: Any = None,
+    model: Function,
+    xdata: ArrayLike,
+    ydata: ArrayLike,
+    w0: ArrayLike | None = None,
+    sigma: ArrayLike | None = None,
     absolute_sigma: bool = False,
     **options: Any,
 ) -> tuple[Array, Array]:
@@ -50,7 +52,9 @@ def curve_fit(
     return popt, pcov
 
 
-def least_squares(model: Any, t: Any, y: Any, w0: Any = None, **options: Any) -> OptimizeResult:
+def least_squares(
+    model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None = None, **options: Any
+) -> OptimizeResult:
     """An OptimizeResult as of scipy.optimize.least_squares on the projected problem: x (P,) is nonlinear only.
 
     fun : (N,) or (N, K) y - model, weighted.  cost : 1/2 ||fun||^2, or what a ridge or loss made of it.
@@ -76,7 +80,7 @@ def least_squares(model: Any, t: Any, y: Any, w0: Any = None, **options: Any) ->
     return result
 
 
-def _weights(sigma: Any, ydata: Any, options: dict[str, Any]) -> Array | None:
+def _weights(sigma: ArrayLike | None, ydata: ArrayLike, options: dict[str, Any]) -> Array | None:
     if sigma is None:
         return None
     if "weights" in options:
@@ -92,7 +96,7 @@ def _weights(sigma: Any, ydata: Any, options: dict[str, Any]) -> Array | None:
     return 1.0 / (np.full(shape[:1], errors) if errors.ndim == 0 else errors)
 
 
-def _weighted(fit: FitResult, weights: Any) -> Array:
+def _weighted(fit: FitResult, weights: ArrayLike | None) -> Array:
     residual = np.nan_to_num(fit.residual)
     if weights is None:
         return residual
@@ -100,9 +104,9 @@ def _weighted(fit: FitResult, weights: Any) -> Array:
     return residual * (w[:, None] if w.ndim < residual.ndim else w)
 
 
-def _active(fit: FitResult, bounds: Any) -> Array:
+def _active(fit: FitResult, bounds: Bounds) -> Array:
     mask: Array = np.zeros(len(fit.names), dtype=int)
-    ends: list[Any]
+    ends: list[tuple[float | None, float | None]]
     if bounds is None:
         return mask
     if isinstance(bounds, dict):

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import fields
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal
 

@@ -16,9 +16,8 @@ from varpro.fitting.options import (
     Limits,
     Loss,
     Ridge,
-    Scale,
 )
-from varpro.fitting.parameters import Bounds, Fixed, Tied
+from varpro.fitting.parameters import Bounds, Fixed, Scale, Tied
 from varpro.fitting.result import FitResult
 from varpro.fitting.solve import fit_many, fit_one
 from varpro.search.loop import Observer

@@ -11,7 +11,7 @@ from varpro.errors import BackendError, ConfigError, DataError, ShapeError
 from varpro.fitting.containers import plain_array
 from varpro.fitting.data import Data
 from varpro.fitting.linear_part import Linear
-from varpro.fitting.model import Function
+from varpro.fitting.model import Function, Guesses
 from varpro.fitting.options import Limits, Ridge
 from varpro.fitting.parameters import Parameters
 from varpro.fitting.spec import Spec
@@ -24,7 +24,7 @@ def starting_values(model: Function, data: Data, w0: ArrayLike | None) -> Array:
     """(B, P) starting values, a copy of the caller's or a guess from the data.  Raises ConfigError, ShapeError."""
     n_problems = len(data.y)
     if w0 is None:
-        if not hasattr(model, "guess"):
+        if not isinstance(model, Guesses):
             raise ConfigError(
                 "w0 is missing: give starting values, or use a ready model of varpro.models, which guesses"
             )

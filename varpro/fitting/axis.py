@@ -1,7 +1,7 @@
 """The points t as the model gets them: float64, times in seconds, and no hole where a row is left out.
 
-    datetime64, datetime      seconds from the first time
-    timedelta64, timedelta    seconds
+datetime64, datetime      seconds from the first time
+timedelta64, timedelta    seconds
 """
 
 import datetime
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, ArrayLike
 from varpro.errors import DataError
 from varpro.fitting.containers import is_absent, plain_array
 
@@ -38,7 +38,7 @@ class Clock:
             raise DataError(f"t has dtype {times.dtype}, which has no length in seconds; give t as numbers") from error
 
 
-def make_axis(t: Any) -> tuple[Array, Array | None, Clock | None]:
+def make_axis(t: ArrayLike) -> tuple[Array, Array | None, Clock | None]:
     """t as numbers of its own (a copy), which of them are missing, and the clock if t is made of times.
 
     Real numbers become float64, complex ones complex128; a structured array of several predictors is kept.
@@ -54,7 +54,7 @@ def make_axis(t: Any) -> tuple[Array, Array | None, Clock | None]:
     return _as_numbers(array), absent, None
 
 
-def on_axis(t: Any, clock: Clock | None) -> Array:
+def on_axis(t: ArrayLike, clock: Clock | None) -> Array:
     """Other points of a fit, as numbers on its axis: times by its clock, numbers as they are."""
     array, _ = plain_array(t, "t")
     times = _as_times(array)

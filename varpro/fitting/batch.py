@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -163,7 +163,7 @@ class BatchResult:
         counts = ", ".join(f"{n} {name}" for name, n in self.counts().items())
         return f"<BatchResult: {len(self)} problems, {counts}>"
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """For pickle; a model that does not travel is left behind, with all but prediction computed before."""
         state = {**self.__dict__, "_solution": portable(self._solution)}
         state["_travelled"], state["_latest"] = list(self._chunks()), None
@@ -172,4 +172,3 @@ class BatchResult:
 
 def _outside(problem: int, count: int) -> int:
     raise IndexError(f"problem {problem} of {count}")
-

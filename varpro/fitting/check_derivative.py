@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError
 from varpro.fitting.make_model import make_model
 from varpro.fitting.model import Function, UserModel
@@ -20,7 +19,7 @@ LADDER = np.exp2(np.arange(-10.0, 11.0))
 
 
 def check_derivative(
-    model: Function, t: Any, w: Sequence[float] | Array, derivative: tuple[Any, Function] | None = None
+    model: Function, t: ArrayLike, w: Sequence[float] | Array, derivative: tuple[ArrayLike, Function] | None = None
 ) -> float:
     """Largest relative error of analytic derivative columns against differences; raises where one is wrong.
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array, is_device_array, to_host
+from varpro.arrays import Array, ArrayLike, is_device_array, to_host
 from varpro.errors import ShapeError
 
 ABSENT = ("NAType", "NaTType")
 """Types of pandas that stand for a missing value."""
 
 
-def plain_array(given: Any, name: str) -> tuple[Array, Array | None]:
+def plain_array(given: ArrayLike, name: str) -> tuple[Array, Array | None]:
     """An array of the caller's numbers, and where they are missing (bool of its shape; None where all are there).
 
     given : array, list, masked array, Series, DataArray, array on a CUDA device.  Objects become float64 or complex128,
@@ -37,7 +37,7 @@ def plain_array(given: Any, name: str) -> tuple[Array, Array | None]:
     return _of_numbers(array) if array.dtype.kind == "O" else (array, None)
 
 
-def _listed(given: Any) -> Any:
+def _listed(given: list[Any] | tuple[Any, ...]) -> ArrayLike:
     """A list with its device arrays brought to the host; a masked array where its items are masked."""
     items = [to_host(item) if is_device_array(item) else item for item in given]
     if any(item is np.ma.masked for item in items):
@@ -48,7 +48,7 @@ def _listed(given: Any) -> Any:
 def _of_numbers(objects: Array) -> tuple[Array, Array | None]:
     """Numbers of Python as float64 or complex128 with NaN for what is missing; the objects where one is no number."""
     flat, absent = objects.ravel().tolist(), np.zeros(objects.size, dtype=bool)
-    values: list[Any] = []
+    values: list[complex] = []
     for i, item in enumerate(flat):
         absent[i] = is_absent(item)
         if absent[i]:
@@ -62,7 +62,7 @@ def _of_numbers(objects: Array) -> tuple[Array, Array | None]:
     return np.array(values).reshape(objects.shape), absent.reshape(objects.shape) if absent.any() else None
 
 
-def is_absent(item: Any) -> bool:
+def is_absent(item: object) -> bool:
     """Whether an object stands for a missing value."""
     return item is None or item is np.ma.masked or type(item).__name__ in ABSENT
 

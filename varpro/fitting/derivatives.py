@@ -8,11 +8,11 @@ right only for functions that are analytic as written: every measurement is a te
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.fitting.agreement import AGREES, CLEARLY, disagreement
 from varpro.fitting.scales import EPS, Bracket, Scales, judge
 from varpro.fitting.stencil import (
     FOURTH,
@@ -30,10 +30,6 @@ from varpro.fitting.stencil import (
 
 IMAGINARY = 1e-20
 """Complex step over L: its square is far below eps, and a column of 1e-280 still shows it."""
-AGREES = 1e-7
-"""Difference between complex step and differences, relative to the derivative, beyond their known error."""
-CLEARLY = 1e-3
-"""So much of it proves that the function is not analytic as written."""
 FAR = 4.0
 """The cheap formulas are good to this many radii of the measurement: their error grows by 16 at most."""
 ATTEMPTS = 8
@@ -135,7 +131,7 @@ class Numeric:
         """
         now = self._scales(problems)
         base = values(w, problems) if base is None else base
-        hopeless: Any = ~np.isfinite(base).any(axis=(1, 2))
+        hopeless: Array = np.asarray(~np.isfinite(base).any(axis=(1, 2)))
         search, least = Bracket.around(now.step(4, self.noise)), np.full(w.shape, np.inf)
         length, reach = now.length.copy(), now.reach.copy()
         out = error = np.empty(0)
@@ -175,7 +171,7 @@ class Numeric:
     ) -> None:
         """Take the other side for problems whose model is finite at w, base, but not at all the points around it."""
         columns = self.plan.pairs[:, 0]
-        lost: Any = (~np.isfinite(found.d) & np.isfinite(base)[:, :, columns]).any(axis=1)
+        lost: Array = np.asarray((~np.isfinite(found.d) & np.isfinite(base)[:, :, columns]).any(axis=1))
         for turned in (1, -1):
             rows = np.flatnonzero(lost.any(axis=1))
             if not len(rows):
@@ -191,7 +187,7 @@ class Numeric:
                 values, w[rows], problems[rows], steps, new, FOURTH, self.plan, stacked=len(rows) <= self.stacked,
                 base=base[rows],
             )  # fmt: skip
-            fine: Any = ~(~np.isfinite(again.d) & np.isfinite(base[rows])[:, :, columns]).any(axis=1)
+            fine: Array = np.asarray(~(~np.isfinite(again.d) & np.isfinite(base[rows])[:, :, columns]).any(axis=1))
             take = lost[rows] & fine
             found.d[rows] = np.where(take[:, None], again.d, found.d[rows])
             found.third[rows] = np.where(take[:, None], again.third, found.third[rows])
@@ -289,14 +285,3 @@ def _merged(yes: Array, first: Array, second: Array) -> Array:
     out = np.empty((len(yes), *first.shape[1:]), dtype=np.result_type(first, second))
     out[yes], out[~yes] = first, second
     return out
-
-
-def disagreement(exact: Array, d: Array, error: Array) -> tuple[Array, Array]:
-    """Complex step less differences d (b, N, M) beyond ten times their error (b, M), and the size of d: (b, M) each.
-
-    Infinite where the complex step is not finite but the differences are.
-    """
-    finite = np.isfinite(d)
-    off = np.where(finite & np.isfinite(exact), exact - d, np.where(finite, np.inf, 0.0))
-    beyond = np.abs(off).max(axis=1, initial=0.0) - 10.0 * np.where(np.isfinite(error), error, 0.0)
-    return np.maximum(beyond, 0.0), largest(d)

@@ -1,31 +1,36 @@
 """Results as text to read and as tables of pandas and xarray, where these are installed."""
 
 import importlib
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
 
 from varpro.arrays import Array
 from varpro.errors import BackendError
+from varpro.fitting.complex_parts import one_after_another
 from varpro.result import Status
 
+if TYPE_CHECKING:
+    import pandas
+    import xarray
 
-def _need(name: str) -> Any:
+    from varpro.fitting.batch import BatchResult
+    from varpro.fitting.result import FitResult
+
+
+def _need(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise BackendError(f"{name} is not installed; pip install {name}") from error
 
 
-def _rows(fit: Any) -> list[tuple[str, str, Any, Any]]:
+def _rows(fit: "FitResult") -> list[tuple[str, str, complex, complex]]:
     """(kind, name, value, standard error) of every parameter."""
     rows = []
-    complex_w = np.iscomplexobj(fit.nonlinear)
-    values = np.concatenate([fit.nonlinear.real, fit.nonlinear.imag]) if complex_w else fit.nonlinear
-    errors = (
-        np.concatenate([fit.stderr_nonlinear.real, fit.stderr_nonlinear.imag]) if complex_w else fit.stderr_nonlinear
-    )
+    values, errors = one_after_another(fit.nonlinear), one_after_another(fit.stderr_nonlinear)
     rows += [("nonlinear", name, v, e) for name, v, e in zip(fit.names, values, errors, strict=True)]
     linear, deviation = np.atleast_2d(fit.linear.T).T, np.atleast_2d(fit.stderr_linear.T).T
     for i, name in enumerate(fit.linear_names):
@@ -35,7 +40,37 @@ def _rows(fit: Any) -> list[tuple[str, str, Any, Any]]:
     return rows
 
 
-def fit_text(fit: Any, most: int = 40) -> str:
+def fit_dict(fit: "FitResult") -> dict[str, Any]:
+    """A fit as what a JSON file holds: numbers, strings, lists and dictionaries of them."""
+    values = zip(fit.names, one_after_another(fit.nonlinear), strict=True)
+    return {
+        "status": fit.status.label,
+        "message": fit.message,
+        "success": fit.success,
+        "nonlinear": {name: _plain(value) for name, value in values},
+        "stderr_nonlinear": _plain(fit.stderr_nonlinear),
+        "linear_names": list(fit.linear_names),
+        "linear": _plain(fit.linear),
+        "stderr_linear": _plain(fit.stderr_linear),
+        "rss": fit.rss,
+        "dof": fit.dof,
+        "rank": fit.rank,
+        "nfev": fit.nfev,
+        "njev": fit.njev,
+        "derivative": fit.derivative,
+        "elapsed_seconds": fit.elapsed_seconds,
+    }
+
+
+def _plain(values: Array) -> float | list[Any] | dict[str, list[Any]]:
+    """Numbers and lists; complex ones by their parts."""
+    if np.iscomplexobj(values):
+        return {"real": values.real.tolist(), "imag": values.imag.tolist()}
+    numbers: float | list[Any] = values.tolist()
+    return numbers
+
+
+def fit_text(fit: "FitResult", most: int = 40) -> str:
     """A fit as a table: parameters with standard errors, then how good it is and how it was found."""
     lines = [f"{'parameter':<20} {'value':>16} {'std. error':>14} {'relative':>9}"]
     rows = _rows(fit)
@@ -55,13 +90,13 @@ def fit_text(fit: Any, most: int = 40) -> str:
     return "\n".join(lines)
 
 
-def _number(value: Any, digits: int = 8) -> str:
+def _number(value: complex, digits: int = 8) -> str:
     if np.iscomplexobj(value):
         return f"{value.real:.{digits - 2}g}{value.imag:+.{digits - 2}g}j"
     return f"{value:.{digits}g}"
 
 
-def _relative(value: Any, error: Any, fit: Any, name: str) -> str:
+def _relative(value: complex, error: complex, fit: "FitResult", name: str) -> str:
     if np.isinf(error) or (np.isnan(error) and np.isnan(fit._statistics.variance[0])):
         return "unknown"
     if np.isnan(error):
@@ -71,7 +106,7 @@ def _relative(value: Any, error: Any, fit: Any, name: str) -> str:
     return f"{100 * abs(error) / abs(value):.2g} %" if value else ""
 
 
-def fit_table(fit: Any) -> Any:
+def fit_table(fit: "FitResult") -> "pandas.DataFrame":
     """pandas.DataFrame with columns kind, name, value, stderr, lower, upper (95 %)."""
     pandas = _need("pandas")
     quantile = scipy.stats.norm.ppf(0.975) if fit.absolute_sigma else scipy.stats.t.ppf(0.975, max(fit.dof, 1))
@@ -82,7 +117,7 @@ def fit_table(fit: Any) -> Any:
     return pandas.DataFrame(rows)
 
 
-def batch_table(many: Any) -> Any:
+def batch_table(many: "BatchResult") -> "pandas.DataFrame":
     """pandas.DataFrame, a row a problem."""
     pandas = _need("pandas")
     columns: dict[str, Array] = {}
@@ -98,7 +133,7 @@ def batch_table(many: Any) -> Any:
     return pandas.DataFrame(columns)
 
 
-def _own_names(many: Any) -> list[str]:
+def _own_names(many: "BatchResult") -> list[str]:
     """Names of the columns of `nonlinear`, which is complex where its names come in two parts."""
     names = list(many.names)
     if np.iscomplexobj(many.nonlinear):
@@ -106,7 +141,7 @@ def _own_names(many: Any) -> list[str]:
     return names
 
 
-def batch_dataset(many: Any) -> Any:
+def batch_dataset(many: "BatchResult") -> "xarray.Dataset":
     """xarray.Dataset."""
     xarray = _need("xarray")
     return xarray.Dataset(

@@ -1,7 +1,5 @@
 """A term without an amplitude, as a last column whose coefficient is pinned at 1."""
 
-from typing import Any
-
 import numpy as np
 
 from varpro.arrays import Array
@@ -15,7 +13,7 @@ class WithFixedTerm:
     def __init__(self, model: Function, term: Function, derivative: Function | None = None) -> None:
         self.model, self.term, self.derivative = model, term, derivative
 
-    def __call__(self, t: Any, w: Any) -> Array:
+    def __call__(self, t: Array, w: Array) -> Array:
         """(N, I + 1)"""
         columns = np.array(self.model(t, w))  # a copy: both may refill one buffer
         return np.concatenate([columns, np.asarray(self.term(t, w))[..., None]], axis=-1)
@@ -27,7 +25,7 @@ class TermColumn:
     def __init__(self, term: Function) -> None:
         self.term = term
 
-    def __call__(self, t: Any, w: Any) -> Array:
+    def __call__(self, t: Array, w: Array) -> Array:
         """(N, 1)"""
         return np.asarray(self.term(t, w))[..., None]
 
@@ -38,7 +36,7 @@ class JoinedColumns:
     def __init__(self, columns: Function, term_columns: Function) -> None:
         self.columns, self.term_columns = columns, term_columns
 
-    def __call__(self, t: Any, w: Any) -> Array:
+    def __call__(self, t: Array, w: Array) -> Array:
         """(N, M + P)"""
         own = np.array(self.columns(t, w))
         return np.concatenate([own, np.asarray(self.term_columns(t, w))], axis=-1)
@@ -49,7 +47,7 @@ def joined_columns(columns: Function, term_columns: Function) -> Function:
     return JoinedColumns(columns, term_columns)
 
 
-def with_fixed_term(model: Any, term: Function | None, term_derivative: Function | None) -> Any:
+def with_fixed_term(model: Function, term: Function | None, term_derivative: Function | None) -> Function:
     """The model with the term as its last column; unchanged where there is no term."""
     if term is None:
         if term_derivative is not None:

@@ -1,12 +1,12 @@
 """Which form of the problem serves a fit, on the CPU and on a device."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from varpro.errors import BackendError
 from varpro.problems.compressed import CompressedProblem
-from varpro.problems.curves import CurveProblem, fit_problem
+from varpro.problems.curves import AnyCurveProblem, fit_problem
 from varpro.problems.general import GeneralProblem
 from varpro.problems.separate import SeparateProblem
 from varpro.problems.small import SmallProblem
@@ -20,7 +20,7 @@ MANY_RIGHT, MANY_VALUES = 32, 20_000
 """From here on reading Y at every evaluation costs more than keeping the range of the basis."""
 
 
-def chosen_problem(spec: "Spec") -> CurveProblem[Any]:
+def chosen_problem(spec: "Spec") -> AnyCurveProblem:
     """The problem of a specification; see Spec.problem."""
     basis, y, linear = spec.basis, spec.y, spec.linear
     if spec.separate:

@@ -91,6 +91,4 @@ def _half_and_half(
         base[:, q] = linear.mT @ (factor[:, :, None] * linear)
         cross[:, q] = linear.mT @ (factor[:, :, None] * moves)
         nonlinear += moves.mT @ (factor[:, :, None] * moves)
-    return replace(
-        u, base=0.5 * (u.base + base), cross=0.5 * cross, nonlinear=0.5 * (u.nonlinear + nonlinear)
-    )
+    return replace(u, base=0.5 * (u.base + base), cross=0.5 * cross, nonlinear=0.5 * (u.nonlinear + nonlinear))

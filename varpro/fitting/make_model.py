@@ -5,13 +5,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError, ShapeError
 from varpro.fitting.fixed_term import TermColumn, WithFixedTerm, joined_columns
 from varpro.fitting.model import Copying, Function, UserModel, takes_many, wide
+from varpro.fitting.parameters import Scale
 from varpro.fitting.trial import first_guess, numeric_derivative
 
-Derivative = tuple[Any, Function] | Literal["complex-step", "differences"] | None
+Derivative = tuple[ArrayLike, Function] | Literal["complex-step", "differences"] | None
 METHODS = (None, "complex-step", "differences")
 
 Displaced = tuple[Array, Array, Array]
@@ -92,9 +93,7 @@ def _split(
         program = plain.program() if hasattr(plain, "program") and term is None else None
         model.program = None if program is None or np.iscomplexobj(w0) else program
     if not isinstance(derivative, tuple) and derivative not in METHODS:
-        raise ConfigError(
-            f"derivative is {derivative!r}; give (pairs, columns), 'complex-step', 'differences' or None"
-        )
+        raise ConfigError(f"derivative is {derivative!r}; give (pairs, columns), 'complex-step', 'differences' or None")
     if term is None:
         return (derivative, "analytic") if isinstance(derivative, tuple) else (None, derivative)
     last = np.stack([np.full(w0.shape[1], model.n_columns - 1), np.arange(w0.shape[1])], axis=1)
@@ -111,7 +110,7 @@ def _split(
 
 
 def _set_analytic(
-    model: UserModel, derivative: tuple[Any, Function], w0: Array, first: Array, raw: Array
+    model: UserModel, derivative: tuple[ArrayLike, Function], w0: Array, first: Array, raw: Array
 ) -> None:
     """Check the pairs, and the columns at w0, where Phi is `first`, a copy of `raw`."""
     pairs = np.asarray(derivative[0])
@@ -173,7 +172,7 @@ def _set_numeric(
         )
 
 
-def scale_of(scale: Any, names: Sequence[str]) -> Array | None:
+def scale_of(scale: Scale, names: Sequence[str]) -> Array | None:
     """(P,) typical sizes from a number, (P,) numbers or {name: number}; NaN where not given.  Raises ConfigError."""
     if scale is None:
         return None

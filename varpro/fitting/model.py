@@ -6,16 +6,26 @@ does is found out by comparing with single calls, once, before anything is fitte
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError, ShapeError
 from varpro.fitting.derivatives import Numeric
+from varpro.models.separable import Column
 from varpro.problems.curves import DirectBasis
 
 Function = Callable[[Any, Any], Any]
+"""(t, w) -> (N, I), of whatever arrays the caller works with"""
+
+
+@runtime_checkable
+class Guesses(Protocol):
+    """A model that proposes where to begin."""
+
+    def guess(self, t: Array, y: Array) -> ArrayLike:
+        """(P,) from t (N, ...) and y (N,) or (N, K)."""
 
 
 @dataclass
@@ -37,7 +47,7 @@ class UserModel:
     """the function takes many problems in one call"""
     shape: tuple[int, int] = (0, 0)
     """(N, I)"""
-    program: Any = None
+    program: tuple[Column, ...] | None = None
     """columns for the compiled kernel; None where the function must be called"""
     tried: tuple[Array, Array, Array] | None = None
     """w (P,), Phi and D of the call that found the shapes, so that a search which begins there need not repeat it"""
@@ -50,7 +60,7 @@ class UserModel:
     is_complex: bool = False
     copies: bool = False
     """the function refills one buffer, so that its results are copied"""
-    _last: Any = field(default=None, repr=False)
+    _last: Array | None = field(default=None, repr=False)
 
     @property
     def n_columns(self) -> int:
@@ -112,7 +122,7 @@ class UserModel:
         parts = [self._kept(self._call_one(function, v, b), wanted, what) for v, b in zip(w, problems, strict=True)]
         return parts[0][None] if len(parts) == 1 else np.stack(parts) if parts else np.empty((0, *wanted))
 
-    def _kept(self, result: Any, wanted: tuple[int, int], what: str) -> Array:
+    def _kept(self, result: ArrayLike, wanted: tuple[int, int], what: str) -> Array:
         """The result, copied where the next call would overwrite it; the first one is, before that can be known."""
         array = _checked(result, wanted, what)
         if self.copies:
@@ -125,10 +135,10 @@ class UserModel:
             return array.copy()
         return array
 
-    def _call_one(self, function: Function, w: Array, problem: int) -> Any:
+    def _call_one(self, function: Function, w: Array, problem: int) -> ArrayLike:
         return function(self.t[problem] if self.own_t else self.t, w.copy())  # the function may change or keep it
 
-    def _call_together(self, function: Function, w: Array, problems: Array) -> Any:
+    def _call_together(self, function: Function, w: Array, problems: Array) -> ArrayLike:
         t = self.t[problems] if self.own_t else np.broadcast_to(self.t, (len(w), len(self.t)))
         return function(t, w.T.copy()[:, :, None])
 
@@ -167,19 +177,19 @@ class UserModel:
         t = self.t[problem] if self.own_t else self.t
         return replace(self, t=t, own_t=False, together=False, numeric=numeric, tried=None, _last=None)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """For pickle."""
         return {**self.__dict__, "_last": None}
 
 
-def _checked(result: Any, wanted: tuple[int, ...], what: str) -> Array:
+def _checked(result: ArrayLike, wanted: tuple[int, ...], what: str) -> Array:
     array = wide(result)
     if array.shape != wanted:
         raise ShapeError(f"{what} returned shape {array.shape}; at this w it must be {wanted}, as at the start")
     return array
 
 
-def wide(result: Any) -> Array:
+def wide(result: ArrayLike) -> Array:
     """What a user's function returned, in double precision: lists, integers and float32 too."""
     array = np.asarray(result)
     if array.dtype in (np.float64, np.complex128):
@@ -198,7 +208,7 @@ class Copying:
     def __init__(self, function: Function) -> None:
         self.function = function
 
-    def __call__(self, t: Any, w: Any) -> Array:
+    def __call__(self, t: Array, w: Array) -> Array:
         """As the function."""
         return np.array(self.function(t, w))
 

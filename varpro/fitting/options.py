@@ -12,7 +12,7 @@ from typing import Literal, Self
 from varpro.arrays import Array, ArrayLike
 from varpro.fitting.make_model import Derivative
 from varpro.fitting.model import Function
-from varpro.fitting.parameters import Bounds, Fixed, Key, Tied
+from varpro.fitting.parameters import Bounds, Fixed, Scale, Tied
 from varpro.search.damping import DampingRule
 from varpro.search.loop import Observer
 from varpro.search.termination import Termination
@@ -22,7 +22,6 @@ INITIAL_DAMPING, STEP_BOUND, SURE, SURE_SHRINK = 1.0, 0.5, 0.1, 0.1
 DATA = ("model", "t", "y", "w0")
 """The arguments of `varpro.fit` that are no options."""
 
-Scale = ArrayLike | Mapping[Key, float] | None
 Limits = Literal["free", "nonnegative"] | tuple[ArrayLike, ArrayLike]
 Ridge = float | Array | Sequence[Sequence[float]] | Literal["gcv"]
 Loss = Literal["linear", "huber", "soft_l1", "cauchy"]
@@ -147,6 +146,4 @@ class BatchOptions(CommonOptions):
 @lru_cache(maxsize=16)
 def fit_damping(initial: float, step_bound: float) -> DampingRule:
     """How fits are damped."""
-    return DampingRule(
-        initial=initial, step_bound=step_bound, sure=SURE, sure_shrink=SURE_SHRINK, diagonal_memory=1.0
-    )
+    return DampingRule(initial=initial, step_bound=step_bound, sure=SURE, sure_shrink=SURE_SHRINK, diagonal_memory=1.0)

@@ -19,6 +19,7 @@ Fixed = Mapping[Key, ArrayLike] | Iterable[Key] | Key | None
 Tie = str | int | tuple[Key] | tuple[Key, float] | tuple[Key, float, float]
 Tied = Mapping[Key, Tie] | None
 Ends = ArrayLike | Sequence[float | None] | None
+Scale = ArrayLike | Mapping[Key, float] | None
 Bounds = tuple[Ends, Ends] | Mapping[Key, tuple[float | None, float | None]] | None
 
 

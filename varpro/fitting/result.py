@@ -10,7 +10,7 @@ import scipy
 
 from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError
-from varpro.fitting.complex_parts import both_parts, one_after_another
+from varpro.fitting.complex_parts import both_parts
 from varpro.fitting.model import Function, left_behind
 from varpro.fitting.pickling import portable
 from varpro.fitting.solution import Solution
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-Plain = Any
-"""What a JSON file holds: numbers, strings, lists and dictionaries of them."""
 COVARIANCE_LIMIT = 4000
 """Parameters up to which the whole covariance matrix is made: 128 MB."""
 
@@ -241,28 +239,11 @@ class FitResult:
 
         return draw_fit(self, path)
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings, as for a JSON file."""
-        names = {
-            name: _plain(value) for name, value in zip(self.names, one_after_another(self.nonlinear), strict=True)
-        }
-        return {
-            "status": self.status.label,
-            "message": self.message,
-            "success": self.success,
-            "nonlinear": names,
-            "stderr_nonlinear": _plain(self.stderr_nonlinear),
-            "linear_names": list(self.linear_names),
-            "linear": _plain(self.linear),
-            "stderr_linear": _plain(self.stderr_linear),
-            "rss": self.rss,
-            "dof": self.dof,
-            "rank": self.rank,
-            "nfev": self.nfev,
-            "njev": self.njev,
-            "derivative": self.derivative,
-            "elapsed_seconds": self.elapsed_seconds,
-        }
+        from varpro.fitting.export import fit_dict
+
+        return fit_dict(self)
 
     def to_dataframe(self) -> "pandas.DataFrame":
         """A pandas table: a row for each parameter with value, standard error and 95 % interval."""
@@ -286,18 +267,10 @@ class FitResult:
             )
         return function
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """For pickle: a model that cannot travel is left behind, with all but prediction computed before."""
         state = {**self.__dict__, "_statistics": self._statistics, "_shared_statistics": None}
         state["_solution"] = kept = portable(self._solution)
         if kept.spec.model.function is left_behind:
             state["_kept_fitted"] = self._fitted
         return state
-
-
-def _plain(values: Array) -> Plain:
-    """Numbers and lists, as for a JSON file; complex ones by their parts."""
-    if np.iscomplexobj(values):
-        return {"real": values.real.tolist(), "imag": values.imag.tolist()}
-    numbers: Plain = values.tolist()
-    return numbers

@@ -117,9 +117,7 @@ def _chunks(spec: Spec) -> list[Array]:
     return np.array_split(ready, -(-len(ready) // most))
 
 
-def _search(
-    spec: Spec, u0: Array, problems: Array, observe: Observer | None, keep_history: bool
-) -> list[Part]:
+def _search(spec: Spec, u0: Array, problems: Array, observe: Observer | None, keep_history: bool) -> list[Part]:
     """What is found for problems (b,): by a device, what that leaves by compiled code, what that leaves by the loop."""
     compiled, left = spec.problem.compiled, problems
     found: list[Part] = []

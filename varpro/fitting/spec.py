@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from varpro.fitting.form import chosen_problem
 from varpro.fitting.linear_part import Linear, independent_rows, mixing_of, ridge_rows
 from varpro.fitting.model import UserModel
 from varpro.fitting.parameters import Parameters
-from varpro.problems.curves import CurveProblem
+from varpro.problems.curves import AnyCurveProblem
 from varpro.search.damping import DampingRule
 from varpro.search.device import DeviceSearch
 from varpro.search.termination import Termination
@@ -21,8 +20,7 @@ from varpro.search.termination import Termination
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """Everything that defines the fit of B problems.  What is made of it for the search is made once, when asked for.
-    """
+    """Everything that defines the fit of B problems.  What is made of it for the search is made once, when asked for."""
 
     data: Data
     model: UserModel
@@ -118,7 +116,7 @@ class Spec:
         return y if rows is None else np.concatenate([y, np.zeros((len(y), len(rows), y.shape[2]))], axis=1)
 
     @cached_property
-    def problem(self) -> CurveProblem[Any]:
+    def problem(self) -> AnyCurveProblem:
         """The problem in the form that suits it.  Raises ConfigError for demands that exclude each other."""
         return chosen_problem(self)
 
@@ -162,6 +160,6 @@ class Spec:
         """That with factors (B, N, K) on the weights."""
         return replace(self, data=self.data.with_weights(self.data.total_weight() * factors))
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """For pickle: what is made for the search is made again."""
         return {f.name: getattr(self, f.name) for f in fields(self)}

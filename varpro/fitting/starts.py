@@ -1,11 +1,10 @@
 """Starting values that a model guesses from the data: from the values that count, and from nothing else."""
 
-from typing import Any
-
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.data import Data
+from varpro.fitting.model import Guesses
 from varpro.result import Status
 
 MOST_COMPARED = 64
@@ -14,7 +13,7 @@ SHARED_ROWS = 0.5
 """Rows that right-hand sides must have in common to be looked at together, of the most that one of them has."""
 
 
-def guessed_start(model: Any, data: Data) -> Array:
+def guessed_start(model: Guesses, data: Data) -> Array:
     """(P,) for all problems, or (B, P) where problems have points of their own.
 
     The guess of a batch is that of the mean over its problems, so that noise is averaged; problems measured at points
@@ -49,7 +48,7 @@ def _common_grid(data: Data, problems: Array) -> Array | None:
     return mean if near else None
 
 
-def _guess(model: Any, data: Data, problem: int) -> Array:
+def _guess(model: Guesses, data: Data, problem: int) -> Array:
     """From one problem with all its right-hand sides that have enough rows in common."""
     t = data.t[problem] if data.own_t else data.t
     y, used = data.y[problem], data.used(problem)
@@ -62,7 +61,7 @@ def _guess(model: Any, data: Data, problem: int) -> Array:
     return _asked(model, t, y, used[:, 0])
 
 
-def _guess_of_mean(model: Any, data: Data, problems: Array, t: Array) -> Array:
+def _guess_of_mean(model: Guesses, data: Data, problems: Array, t: Array) -> Array:
     """From the mean over the problems, at the rows that most of them have in common."""
     y = data.y[problems]
     if data.weights is None:
@@ -96,7 +95,7 @@ def _together(used: Array, energy: Array) -> tuple[Array, Array]:
     return rows, np.array(chosen)
 
 
-def _asked(model: Any, t: Array, y: Array, rows: Array) -> Array:
+def _asked(model: Guesses, t: Array, y: Array, rows: Array) -> Array:
     """The model's guess from some rows of t and y (N, K); one that needs the whole grid gets NaN in the others."""
     flat = y[:, 0] if y.shape[1] == 1 else y
     if rows.all():

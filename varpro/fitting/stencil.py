@@ -10,7 +10,6 @@ The sided ones serve where a bound, or the end of the model's domain, is near.  
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -204,7 +203,7 @@ def _combined(f: list[Array], base: Array | None, rule: Rule, sided: Array) -> t
 
 def largest(f: Array) -> Array:
     """(b, J) largest finite absolute value over the rows of (b, N, J): no squares, so that no unit underflows."""
-    size: Any = np.abs(f)
+    size: Array = np.abs(f)
     most: Array = size.max(axis=1, initial=0.0)
     if not np.isfinite(most).all():
         most = np.where(np.isfinite(size), size, 0.0).max(axis=1, initial=0.0)

@@ -2,13 +2,13 @@
 step is right."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError
-from varpro.fitting.derivatives import AGREES, CLEARLY, Numeric, disagreement
+from varpro.fitting.agreement import AGREES, CLEARLY, disagreement
+from varpro.fitting.derivatives import Numeric
 from varpro.fitting.scales import BURIED, EPS, Scales
 from varpro.fitting.stencil import SECOND, STACKED, Plan, Values, largest, place
 
@@ -54,7 +54,7 @@ def numeric_derivative(
     numeric.stacked = max(1, STACKED // (shape[0] * shape[1])) if together else 0
     with np.errstate(all="ignore"):
         d, error = _first_slopes(numeric, careful, start)
-        moves: Any = _seen(d[0], first, numeric.scales.step(4, numeric.noise)[0], every, shape[1])
+        moves: Array = _seen(d[0], first, numeric.scales.step(4, numeric.noise)[0], every, shape[1])
         numeric.exact = wanted == "complex-step"
         if wanted == "complex-step":
             _require_exact(numeric, values, start, d, error, real)
@@ -68,14 +68,20 @@ def numeric_derivative(
             moves |= _moves(numeric, careful, beside, columns)
             if numeric.exact and wanted is None:
                 numeric.exact = _exact_along(numeric, values, beside, columns)
-            asleep = searched[~moves.any(axis=0)[searched]]
+            asleep = _unmoved(moves, searched)
             if len(asleep):  # at the start no step showed anything, so the scale is still a guess
                 moves |= _woken(numeric, careful, beside, asleep, shape[1])
         if batch:  # the other problems may start where such a parameter has an effect
-            moves[:, searched[~moves.any(axis=0)[searched]]] = True
+            moves[:, _unmoved(moves, searched)] = True
     numeric.plan = Plan.of(np.argwhere(moves).astype(np.int32))
     numeric.scales = _for_all(numeric.scales, len(w0), own_t)
     return numeric
+
+
+def _unmoved(moves: Array, searched: Array) -> Array:
+    """Those of the searched parameters that move no column; moves (I, P) bool."""
+    still: Array = np.asarray(~moves.any(axis=0))
+    return searched[still[searched]]
 
 
 def first_guess(w0: Array, lower: Array, upper: Array, scale: Array | None) -> Array:

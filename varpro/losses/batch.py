@@ -23,14 +23,14 @@ class LossResult:
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
-def finite_matrix(a: Any, name: str) -> Array:
+def finite_matrix(a: Array, name: str) -> Array:
     """a (rows, columns) in float64; no copy if it is.  Raises ShapeError, NonFiniteError."""
     a = real_matrix(a, name).astype(np.float64, copy=False)
     require_finite(a, name)
     return a
 
 
-def real_matrix(a: Any, name: str) -> Array:
+def real_matrix(a: Array, name: str) -> Array:
     """a (rows, columns) in float32 or float64, whatever its values: the kernels tell.  Raises ShapeError."""
     a = a if is_device_array(a) else np.asarray(a)
     if a.ndim != 2 or 0 in a.shape:
@@ -40,12 +40,12 @@ def real_matrix(a: Any, name: str) -> Array:
     return a if a.dtype in (np.float32, np.float64) else a.astype(np.float64)
 
 
-def dimensions(a: Any) -> int:
+def dimensions(a: Array) -> int:
     """Of an array on either side, or of nested lists."""
     return a.ndim if hasattr(a, "ndim") else np.ndim(a)
 
 
-def require_one_side(**inputs: Any) -> None:
+def require_one_side(**inputs: Array | None) -> None:
     """Raise BackendError where some inputs lie on a device and others do not; None is left out."""
     there = [is_device_array(a) for a in inputs.values() if a is not None]
     if any(there) and not all(there):
@@ -54,7 +54,7 @@ def require_one_side(**inputs: Any) -> None:
         raise BackendError(f"{device} on a device, {host} on the host: move {host} with cupy.asarray, or take .get()")
 
 
-def in_precision_of(source: Any, a: Array) -> Array:
+def in_precision_of(source: object, a: Array) -> Array:
     """a in float32 if source is, else as it is."""
     return a.astype(np.float32, copy=False) if getattr(source, "dtype", None) == np.float32 else a
 
@@ -77,7 +77,7 @@ def require_no_overflow(value: float, name: str, shape: tuple[int, ...]) -> None
         raise NonFiniteError(f"the squares of {name} {shape} overflow float64: rescale {name}")
 
 
-def labels_of(y: Any, n_rows: int, name: str = "F") -> Array:
+def labels_of(y: Array, n_rows: int, name: str = "F") -> Array:
     """y (n_rows,) of integers, on the host wherever they were.  Raises ShapeError."""
     y = to_host(y)
     if y.ndim != 1 or len(y) != n_rows:
@@ -87,7 +87,7 @@ def labels_of(y: Any, n_rows: int, name: str = "F") -> Array:
     return y
 
 
-def labels_below(y: Any, n_rows: int, n_classes: int, owner: str) -> Array:
+def labels_below(y: Array, n_rows: int, n_classes: int, owner: str) -> Array:
     """Labels that index the classes of `owner`.  Raises ShapeError."""
     y = labels_of(y, n_rows)
     if int(y.min()) < 0 or int(y.max()) >= n_classes:
@@ -101,7 +101,7 @@ def class_sums(rows: Array, position: Array, n_classes: int) -> Array:
     return moments.counts[0, :, None] * moments.means[0]
 
 
-def over_batches(loss: Callable[..., LossResult], features: Any, y: Any, **inputs: Any) -> LossResult:
+def over_batches(loss: Callable[..., LossResult], features: Array, y: Array, **inputs: Array | None) -> LossResult:
     """loss(F, y) for F (b, N, D), y (b, N), one batch after another: at these sizes one fills the cores.
 
     Inputs with three dimensions are taken batch by batch, others are shared.
@@ -109,8 +109,8 @@ def over_batches(loss: Callable[..., LossResult], features: Any, y: Any, **input
     if len(y) != len(features):
         raise ShapeError(f"F holds {len(features)} batches, y {len(y)}")
 
-    def pick(a: Any, b: int) -> Any:
-        return a[b] if getattr(a, "ndim", 0) == 3 else a
+    def pick(a: Array | None, b: int) -> Array | None:
+        return a[b] if a is not None and a.ndim == 3 else a
 
     parts = [loss(f, y[b], **{k: pick(a, b) for k, a in inputs.items()}) for b, f in enumerate(features)]
     first = parts[0].gradient

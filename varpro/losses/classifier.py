@@ -8,12 +8,12 @@ The highest score is the nearest class mean after projection; with a ridge this 
 Compare it with the plain nearest mean and with untrained features before trusting what it says about a network.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array, beside, to_host
+from varpro.arrays import Array, ArrayLike, beside, to_host
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
 from varpro.linalg import projector
 from varpro.linalg.one_pool import one_blas_pool
@@ -27,7 +27,7 @@ class _Stream:
     def __init__(self) -> None:
         self.moments: ClassMoments | None = None
 
-    def _require(self, x: Any = None) -> tuple[ClassMoments, Array]:
+    def _require(self, x: Array | None = None) -> tuple[ClassMoments, Array]:
         if self.moments is None:
             raise DegenerateBatchError("nothing was fitted yet (N = 0): call partial_fit(F, y) first")
         width = self.moments.means.shape[1]
@@ -46,7 +46,7 @@ class DiscriminantClassifier(_Stream):
     """
 
     def __init__(
-        self, gamma_rel: float = 1e-2, priors: Any = None, *, mode: Literal["ridge", "exact"] = "ridge"
+        self, gamma_rel: float = 1e-2, priors: ArrayLike | None = None, *, mode: Literal["ridge", "exact"] = "ridge"
     ) -> None:
         super().__init__()
         if mode not in ("ridge", "exact"):
@@ -56,7 +56,7 @@ class DiscriminantClassifier(_Stream):
         self.gamma_rel, self.priors, self.mode = gamma_rel, priors, mode
         self._projection: Array | None = None
 
-    def partial_fit(self, features: Any, y: Any) -> "DiscriminantClassifier":
+    def partial_fit(self, features: Array, y: Array) -> "DiscriminantClassifier":
         """Add a batch."""
         return self.merge(ClassMoments.of(features, y))
 
@@ -81,12 +81,12 @@ class DiscriminantClassifier(_Stream):
             self._projection = self._exact(moments) if self.mode == "exact" else self._ridge(moments)
         return self._projection
 
-    def transform(self, x: Any) -> Array:
+    def transform(self, x: Array) -> Array:
         """X P, (N, r), where X lies."""
         rows = self._require(x)[1]
         return rows @ beside(self.projection, rows)
 
-    def decision_function(self, x: Any) -> Array:
+    def decision_function(self, x: Array) -> Array:
         """Scores (N, C), columns in the order of `labels`, where X lies."""
         moments = self._require()[0]
         centre = moments.means.mean(axis=0)  # shifts all scores of a row alike and keeps their digits
@@ -96,7 +96,7 @@ class DiscriminantClassifier(_Stream):
         rows = (rows - beside(centre, rows)) @ beside(self.projection, rows)
         return rows @ beside(means.T, rows) + beside(shift, rows)
 
-    def predict(self, x: Any) -> Array:
+    def predict(self, x: Array) -> Array:
         """Labels (N,); of equal scores the first."""
         return self.labels[to_host(self.decision_function(x).argmax(axis=1))]
 
@@ -149,19 +149,19 @@ class DiscriminantClassifier(_Stream):
 class NearestCentroid(_Stream):
     """clf.partial_fit(F, y).predict(X): the class whose mean over the data is nearest."""
 
-    def partial_fit(self, features: Any, y: Any) -> "NearestCentroid":
+    def partial_fit(self, features: Array, y: Array) -> "NearestCentroid":
         """Add a batch."""
         moments = ClassMoments.of(features, y)
         self.moments = moments.beside(moments.counts) if self.moments is None else self.moments.merge(moments)
         return self
 
-    def predict(self, x: Any) -> Array:
+    def predict(self, x: Array) -> Array:
         """Labels (N,)."""
         moments, rows = self._require(x)
         return moments.labels[to_host(nearest_centroid(rows, beside(moments.means, rows)))]
 
 
-def nearest_centroid(x: Any, centroids: Any) -> Array:
+def nearest_centroid(x: Array, centroids: Array) -> Array:
     """Row of centroids (C, D) nearest to each row of x (N, D); learned centroids serve as they are.
 
     Both on one side, host or device, as is the result.

@@ -6,7 +6,6 @@ Hadsell, Chopra and LeCun, CVPR 2006.  On a sphere of radius 1 / xi no distance 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -44,7 +43,7 @@ class ContrastiveLoss:
         """sqrt(2) / xi: features of different classes are pushed until they are perpendicular."""
         return cls(float(np.sqrt(2.0)) / xi)
 
-    def __call__(self, features: Any, y: Any) -> LossResult:
+    def __call__(self, features: Array, y: Array) -> LossResult:
         if dimensions(features) == 3:
             return over_batches(self, features, y)
         rows = finite_matrix(features, "F")

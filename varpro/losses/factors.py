@@ -15,7 +15,7 @@ What has rows of samples or columns of features lies where F does; counts, sums 
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import scipy.linalg
@@ -69,8 +69,8 @@ class DiscriminantFactors:
 
     def __init__(
         self,
-        features: Any,
-        y: Any,
+        features: Array,
+        y: Array,
         *,
         ridge: Ridge | None = None,
         side: Literal["auto", "n", "d"] = "auto",
@@ -246,7 +246,7 @@ class ClassMoments:
     """(D, D): N S_w"""
 
     @classmethod
-    def of(cls, features: Any, y: Any) -> "ClassMoments":
+    def of(cls, features: Array, y: Array) -> "ClassMoments":
         """Moments of one batch."""
         return DiscriminantFactors(features, y).moments()
 
@@ -266,7 +266,7 @@ class ClassMoments:
         means = mu + beside((m / total)[:, None], mu) * (nu - mu)
         return ClassMoments(labels, total, means, self.scatter + other.scatter + gap.T @ gap)
 
-    def beside(self, like: Any) -> "ClassMoments":
+    def beside(self, like: Array) -> "ClassMoments":
         """The same where `like` lies."""
         return replace(self, means=beside(self.means, like), scatter=beside(self.scatter, like))
 

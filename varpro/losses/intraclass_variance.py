@@ -63,7 +63,7 @@ class IntraClassVariance:
         """The published form: learned centroids, which start at zero."""
         return cls(mode="learned")
 
-    def __call__(self, features: Any, y: Any, *, C: Any = None) -> LossResult:
+    def __call__(self, features: Array, y: Array, *, C: Array | None = None) -> LossResult:
         if (C is None) != (self.mode == "eliminated"):
             needs = (
                 "takes no centroids C=" if C is not None else "needs centroids C= (n_classes, D), zeros to start with"

@@ -9,7 +9,6 @@ the last layer, it does not change the directions of the features.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -42,13 +41,13 @@ class InwardScale:
         """xi = 100, fixed."""
         return cls(xi=100.0)
 
-    def __call__(self, x: Any) -> Array:
+    def __call__(self, x: Array) -> Array:
         rows = real_matrix(x, "x")
         scaled, s = inward_scale(rows, self.xi, self.eps)
         self._require(rows, s)
         return scaled
 
-    def vjp(self, x: Any, g: Any) -> Array | Mapping[str, Any]:
+    def vjp(self, x: Array, g: Array) -> Array | Mapping[str, Array]:
         """Gradient with respect to the inputs, given the gradient g (N, D) with respect to xhat."""
         require_one_side(x=x, g=g)
         rows, given = real_matrix(x, "x"), real_matrix(g, "g")

@@ -9,7 +9,7 @@ With one-hot targets and classes of one size, C L = (C - 1) - tr(B (S_t + gamma 
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class EliminatedLinear:
             raise ConfigError(f"the ridge is {self.ridge}; it must be 0 or positive, or Ridge(rel=)")
 
     @one_blas_pool()
-    def __call__(self, features: Any, y: Any, *, memory: ClassMoments | None = None) -> LossResult:
+    def __call__(self, features: Array, y: Array, *, memory: ClassMoments | None = None) -> LossResult:
         if dimensions(features) == 3:
             if memory is not None:
                 raise ShapeError("F holds several batches; a memory is carried through one at a time")

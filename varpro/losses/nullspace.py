@@ -12,7 +12,7 @@ zero the ridge form tends to the exact one, where that exists: it needs more fea
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -111,7 +111,7 @@ class NullSpaceLoss:
         """The published form: exact, mean of the eigenvalues below the smallest plus one, unscaled."""
         return cls(mode="exact", spectral="below_mean", eps=1.0, scale="none")
 
-    def __call__(self, features: Any, y: Any) -> LossResult:
+    def __call__(self, features: Array, y: Array) -> LossResult:
         if dimensions(features) == 3:
             return over_batches(self, features, y)
         return self.of(DiscriminantFactors(features, y, ridge=self.ridge, side=self.side))

@@ -4,8 +4,7 @@ Each query is left out of its own list.  Distances of a block of queries come fr
 are measured again by differences, so that ties are ties and go by index.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -19,7 +18,9 @@ SPARE = 16
 """Neighbours measured again beyond k, before a query with more ties is measured against all."""
 
 
-def recall_at_k(x: Any, y: Any, k: Any, *, gallery: tuple[Any, Any] | None = None) -> Any:
+def recall_at_k(
+    x: Array, y: Array, k: int | Sequence[int] | Array, *, gallery: tuple[Array, Array] | None = None
+) -> float | Array:
     """Per cent of the queries with an item of their class among the k nearest.
 
     x : (N, D), y : (N,); the gallery is x itself, each query left out, or another (points, labels) in full.
@@ -28,12 +29,14 @@ def recall_at_k(x: Any, y: Any, k: Any, *, gallery: tuple[Any, Any] | None = Non
     return _reduce(x, y, k, gallery, lambda same, each: same[:, :each].any(axis=1).mean())
 
 
-def true_positives_at_k(x: Any, y: Any, k: Any, *, gallery: tuple[Any, Any] | None = None) -> Any:
+def true_positives_at_k(
+    x: Array, y: Array, k: int | Sequence[int] | Array, *, gallery: tuple[Array, Array] | None = None
+) -> float | Array:
     """Mean per cent of items of the query's class among its k nearest; arguments as in recall_at_k, equal at k = 1."""
     return _reduce(x, y, k, gallery, lambda same, each: same[:, :each].mean())
 
 
-def nearest(x: Any, k: int, *, gallery: Any = None) -> Array:
+def nearest(x: Array, k: int, *, gallery: Array | None = None) -> Array:
     """Indices (N, k) of the nearest points, nearest first, equal distances by index."""
     points = finite_matrix(to_host(x), "x")
     others = points if gallery is None else finite_matrix(to_host(gallery), "gallery")
@@ -45,7 +48,13 @@ def nearest(x: Any, k: int, *, gallery: Any = None) -> Array:
     return np.concatenate(list(_blocks(points, others, k, leave_out=gallery is None)))
 
 
-def _reduce(x: Any, y: Any, k: Any, gallery: tuple[Any, Any] | None, measure: Any) -> Any:
+def _reduce(
+    x: Array,
+    y: Array,
+    k: int | Sequence[int] | Array,
+    gallery: tuple[Array, Array] | None,
+    measure: Callable[[Array, int], float],
+) -> float | Array:
     points = to_host(x)
     y = labels_of(to_host(y), len(points), "x")
     among, labels = (

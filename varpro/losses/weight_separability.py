@@ -10,7 +10,7 @@ best q_c is the mean of the p_i of its class, and L becomes a generalised Jensen
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import scipy.linalg
@@ -36,7 +36,7 @@ from varpro.losses.batch import (
 )
 
 
-def separability(w: Any, normalise: bool = False) -> float:
+def separability(w: Array, normalise: bool = False) -> float:
     """e(W) for w (m, n), or e_norm(W); report both.  Columns of zeros stay zeros.
 
     0 for orthonormal columns, which need m >= n: otherwise e >= (n - m) / n and e_norm >= n / m - 1.
@@ -77,7 +77,7 @@ class SeparabilityPenalty:
         if not (np.isfinite(self.beta) and self.beta >= 0):
             raise ConfigError(f"beta is {self.beta}; it must be 0 or positive")
 
-    def __call__(self, w: Any) -> LossResult:
+    def __call__(self, w: Array) -> LossResult:
         columns = finite_matrix(w, "W")
         info = {"e": separability(columns), "e_norm": separability(columns, normalise=True)}
         if not self.normalise:
@@ -105,7 +105,7 @@ class SemiOrthogonal:
     """
 
     @one_blas_pool()
-    def __init__(self, v: Any) -> None:
+    def __init__(self, v: Array) -> None:
         columns = finite_matrix(v, "V")
         m, n = columns.shape
         if m < n:
@@ -122,7 +122,7 @@ class SemiOrthogonal:
         self.value: Array = in_precision_of(v, u)
         self._q, self._inverse, self._input = u, back, v
 
-    def vjp(self, g: Any) -> Array:
+    def vjp(self, g: Array) -> Array:
         require_one_side(V=self._q, g=g)
         given = finite_matrix(g, "g")
         if given.shape != self._q.shape:
@@ -133,7 +133,7 @@ class SemiOrthogonal:
         return in_precision_of(self._input, (given + self._q @ symmetric) @ self._inverse.T)
 
 
-def semi_orthogonal(v: Any) -> SemiOrthogonal:
+def semi_orthogonal(v: Array) -> SemiOrthogonal:
     """Orthonormal columns from v (m, n), with `.value` and `.vjp(g)`."""
     return SemiOrthogonal(v)
 
@@ -175,7 +175,7 @@ class FeedBackward:
         """The published form; add 1e-3 of it to the cross-entropy."""
         return cls()
 
-    def __call__(self, features: Any, y: Any, *, W: Any = None) -> LossResult:
+    def __call__(self, features: Array, y: Array, *, W: Array | None = None) -> LossResult:
         if (W is None) != self.eliminate:
             raise ConfigError("eliminate=True finds W itself" if W is not None else "W= (m, n) is missing")
         require_one_side(F=features, W=W)

@@ -11,7 +11,8 @@ from varpro.models.guesses import Signal, best_start
 from varpro.models.pencil import distinct, pencil_rates, selected_rates
 from varpro.models.quantities import RATE, TIME
 from varpro.models.ready import MODELS
-from varpro.models.separable import Column, Repeated, at_least
+from varpro.models.repeated import Repeated
+from varpro.models.separable import Column, at_least
 
 STEP_TOLERANCE = 1e-3
 """Relative difference of two steps of t up to which a convolution takes t for equidistant: rounded time stamps pass."""

@@ -14,7 +14,8 @@ from varpro.models.bumps import located, profiles, refined
 from varpro.models.guesses import Signal, best_start
 from varpro.models.quantities import PLACE, WIDTH
 from varpro.models.ready import MODELS
-from varpro.models.separable import Column, Repeated, at_least
+from varpro.models.repeated import Repeated
+from varpro.models.separable import Column, at_least
 
 LEAST_SIGMA = 1e-5
 """Steps of t: a line whose gamma is a step or more differs from the Lorentzian by the square of this.  The column is as

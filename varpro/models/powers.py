@@ -8,7 +8,8 @@ from varpro.arrays import Array
 from varpro.models.guesses import Signal, best_start, selected
 from varpro.models.quantities import EXPONENT, Frame
 from varpro.models.ready import MODELS
-from varpro.models.separable import Column, Framed, Repeated, at_least, stacked
+from varpro.models.repeated import Repeated
+from varpro.models.separable import Column, Framed, at_least, stacked
 
 EXPONENTS = np.arange(-12, 21) / 4.0
 """Exponents that a start is chosen from: -3 to 5 in quarters."""

@@ -9,7 +9,8 @@ from varpro.models.guesses import Signal, best_start
 from varpro.models.pencil import ringing
 from varpro.models.quantities import FREQUENCY, RATE
 from varpro.models.ready import MODELS
-from varpro.models.separable import Repeated, at_least
+from varpro.models.repeated import Repeated
+from varpro.models.separable import at_least
 
 
 @MODELS.register("damped_sinusoids")

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -162,6 +162,10 @@ class CurveProblem(Protocol[Kind]):
 
     def squares(self, cost: Array, u: Array, a: Array) -> Array:
         """(B,) residual sums of squares of a fit without a ridge, rows weighted, where its cost is (B,)."""
+
+
+AnyCurveProblem = CurveProblem[Any]
+"""One kind or another, whose evaluations go back to it unseen"""
 
 
 def half_square(y: Array) -> Array:

@@ -11,7 +11,6 @@ with the passive set at w, and where a column is about to change sides g is the 
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,29 +19,11 @@ from varpro.gauss_newton import NormalEquations, keep_unseen, natural_scales, sc
 from varpro.kernels import gauss_newton as kernel
 from varpro.kernels import jacobian_products
 from varpro.linalg.incidence import sum_by_parameter
-from varpro.linalg.projector import factor
 from varpro.linalg.truncation import NEGLIGIBLE, Triplets, cotangent, residual_slopes
-from varpro.problems.bounded_amplitudes import bounded_solutions
+from varpro.problems.active_sets import Limits, solve_within
 from varpro.problems.columns import WeightedColumns
 from varpro.problems.curves import CurveBasis, half_square
 from varpro.problems.separable import size_of_terms
-
-
-class Projection(NamedTuple):
-    """Linear problems of one right-hand side each, c of them, solved."""
-
-    a: Array
-    """(c, I)"""
-    passive: Array
-    """(c, I) bool"""
-    u: Array
-    """(c, N, I) bases of the passive columns; zero columns elsewhere"""
-    inverse_gram: Array
-    """(c, I, I)"""
-    rank: Array
-    """(c,)"""
-    left_out: Array
-    """(c,) as in linalg.projector.Factor"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +74,9 @@ class SeparateProblem:
     ridge = 0.0
 
     @property
-    def _bounded(self) -> bool:
-        return bool(np.isfinite(self.lower).any() or np.isfinite(self.upper).any())
+    def limits(self) -> Limits:
+        """(I,) twice: the bounds of the coefficients"""
+        return self.lower, self.upper
 
     def evaluate(self, w: Array, problems: Array) -> SeparateEvaluation:
         """Solve every right-hand side's linear problem at w (b, F)."""
@@ -102,7 +84,7 @@ class SeparateProblem:
         phi = self.own_columns(self.basis.basis(w, problems), problems)
         count, n_rows, n_columns = phi.shape
         right = np.moveaxis(y, 2, 1).reshape(count, n_rows)
-        solved = self._solve(phi, right)
+        solved = solve_within(phi, right, self.limits, pinned=self.pinned, rank_tolerance=self.rank_tolerance)
         a = solved.a
         residual = right - np.einsum("bni,bi->bn", phi, a)
         cost = 0.5 * np.einsum("bn,bn->b", residual, residual).reshape(-1, k).sum(axis=1)
@@ -239,66 +221,3 @@ class SeparateProblem:
         passive, a = current.passive[one, right], current.a[one, :, right]
         rest = self.y[problems[0], :, right] - phi[:, ~passive] @ a[~passive]
         return np.flatnonzero(passive), Triplets.of(phi[:, passive], int(current.ranks[one, right])), rest
-
-    def _solve(self, phi: Array, right: Array) -> Projection:
-        """Every linear problem: phi (c, N, I) and right (c, N), the pinned column last.
-
-        A solution without bounds that lies inside them is the one within them; only the others look for active sets.
-        """
-        count, n_rows, n_columns = phi.shape
-        free = n_columns - self.pinned
-        rest = right - phi[:, :, free:].sum(axis=2)
-        part = factor(phi[:, :, :free], rank_tolerance=self.rank_tolerance)
-        out = Projection(
-            a=np.ones((count, n_columns)),
-            passive=np.broadcast_to(np.arange(n_columns) < free, (count, n_columns)).copy(),
-            u=np.concatenate([part.u, np.zeros((count, n_rows, n_columns - free))], axis=2),
-            inverse_gram=np.zeros((count, n_columns, n_columns)),
-            rank=part.rank,
-            left_out=part.left_out,
-        )
-        out.inverse_gram[:, :free, :free] = part.inverse_gram
-        out.a[:, :free] = a = part.coefficients(rest[:, :, None])[:, :, 0]
-        if self._bounded:
-            inside = ((a > self.lower) & (a < self.upper)).all(axis=1)
-            outside = np.flatnonzero(part.finite & ~inside)
-            if len(outside):
-                self._bring_inside(phi, right, rest, out, outside)
-        return out
-
-    def _bring_inside(self, phi: Array, right: Array, rest: Array, out: Projection, rows: Array) -> None:
-        """Find the active sets of `rows` and project onto their passive columns, group by group of equal sets.
-
-        Where that leaves the bounds, by rounding or because rank_tolerance truncates it, the bounded solution stands.
-        """
-        free = phi.shape[2] - self.pinned
-        for deep, reduce in ((out.rank[rows] < free, False), (out.rank[rows] == free, True)):
-            some = rows[deep]
-            columns, y = phi[some][:, :, :free], rest[some]
-            if reduce:
-                columns, y = _compressed(out.u[some][:, :, :free], columns, y)
-            out.a[some, :free], out.passive[some, :free] = bounded_solutions(
-                columns, y, self.lower, self.upper, out.a[some, :free]
-            )
-        for pattern in np.unique(out.passive[rows], axis=0):
-            mine = rows[(out.passive[rows] == pattern).all(axis=1)]
-            on, off = np.flatnonzero(pattern), np.flatnonzero(~pattern)
-            out.u[mine], out.inverse_gram[mine], out.rank[mine], out.left_out[mine] = 0.0, 0.0, 0, 0.0
-            if not len(on):
-                continue
-            part = factor(phi[mine][:, :, on], rank_tolerance=self.rank_tolerance)
-            others = right[mine] - np.einsum("bni,bi->bn", phi[mine][:, :, off], out.a[np.ix_(mine, off)])
-            a = part.coefficients(others[:, :, None])[:, :, 0]
-            inside = ((a >= self.lower[on]) & (a <= self.upper[on])).all(axis=1)
-            out.a[np.ix_(mine[inside], on)] = a[inside]
-            out.u[mine[:, None], :, on] = np.moveaxis(part.u, 2, 1)
-            out.inverse_gram[mine[:, None, None], on[:, None], on] = part.inverse_gram
-            out.rank[mine], out.left_out[mine] = part.rank, np.where(inside, part.left_out, 0.0)
-
-
-def _compressed(u: Array, phi: Array, y: Array) -> tuple[Array, Array]:
-    """[U^T phi; 0] (b, I + 1, I) and [U^T y; ||y - U U^T y||], which have the inner products of phi and y."""
-    inside = u.mT @ y[:, :, None]
-    outside = np.linalg.norm(y[:, :, None] - u @ inside, axis=1, keepdims=True)
-    below = np.zeros((len(phi), 1, phi.shape[2]))
-    return np.concatenate([u.mT @ phi, below], axis=1), np.concatenate([inside, outside], axis=1)[:, :, 0]

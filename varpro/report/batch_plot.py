@@ -1,9 +1,11 @@
 """The plot of many fits: histograms of what was fitted, and maps where the problems are pixels."""
 
-from typing import Any
+from pathlib import Path
+from typing import Protocol
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -18,7 +20,26 @@ TAILS = (1.0, 99.0)
 """Percentiles that the ranges of histograms and maps are taken from."""
 
 
-def draw_batch(many: Any, shape: tuple[int, int] | None = None, path: Any = None) -> Figure:
+class Fits(Protocol):
+    """What is drawn of a batch."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def linear_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def nonlinear(self) -> Array: ...
+
+    @property
+    def linear(self) -> Array: ...
+
+    @property
+    def status(self) -> Array: ...
+
+
+def draw_batch(many: "Fits", shape: tuple[int, int] | None = None, path: str | Path | None = None) -> Figure:
     """Histograms of the parameters and amplitudes of the problems that converged; saved to `path` if given.
 
     many : a BatchResult, or what has its names, linear_names, nonlinear, linear and status.
@@ -32,7 +53,7 @@ def draw_batch(many: Any, shape: tuple[int, int] | None = None, path: Any = None
     with matplotlib.rc_context(STYLE):
         width, height = (3.0, 4.6) if maps else (3.0, 2.3)
         figure = Figure(figsize=(max(4.5, width * columns), height * rows + 0.5))
-        layout: Any = figure.get_layout_engine()
+        layout = figure.get_layout_engine()
         layout.set(w_pad=0.12)  # labels beside an image of fixed aspect would be cut
         axes = figure.subplots(rows * (2 if maps else 1), columns, squeeze=False)
         for place in range(rows * columns):
@@ -54,7 +75,7 @@ def draw_batch(many: Any, shape: tuple[int, int] | None = None, path: Any = None
     return figure
 
 
-def _panels(many: Any) -> list[tuple[str, Array]]:
+def _panels(many: "Fits") -> list[tuple[str, Array]]:
     """Name and (B,) values of each parameter, then each amplitude; complex amplitudes by modulus."""
     w = many.nonlinear
     w = np.concatenate([w.real, w.imag], axis=1) if np.iscomplexobj(w) else w
@@ -80,7 +101,7 @@ def _span(values: Array) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _draw_histogram(axes: Any, values: Array, span: tuple[float, float]) -> None:
+def _draw_histogram(axes: Axes, values: Array, span: tuple[float, float]) -> None:
     finite = values[np.isfinite(values)]
     bins = int(np.clip(np.sqrt(finite.size), 8, 60))
     axes.hist(finite, bins=bins, range=span, color=BLUE, alpha=0.8)
@@ -96,7 +117,7 @@ def _draw_histogram(axes: Any, values: Array, span: tuple[float, float]) -> None
         axes.set_ylim(top=axes.get_ylim()[1] * 1.18)
 
 
-def _draw_map(figure: Figure, axes: Any, image: Array, span: tuple[float, float]) -> None:
+def _draw_map(figure: Figure, axes: Axes, image: Array, span: tuple[float, float]) -> None:
     axes.set_facecolor("#eeeeee")
     drawn = axes.imshow(image, cmap="viridis", vmin=span[0], vmax=span[1], interpolation="nearest")
     axes.grid(False)
@@ -106,7 +127,7 @@ def _draw_map(figure: Figure, axes: Any, image: Array, span: tuple[float, float]
     bar.ax.tick_params(labelsize=8)
 
 
-def _batch_headline(many: Any, left_out: int) -> str:
+def _batch_headline(many: "Fits", left_out: int) -> str:
     values, numbers = np.unique(many.status, return_counts=True)
     counts = sorted(zip(numbers.tolist(), values.tolist(), strict=True), reverse=True)
     good = sum(n for n, value in counts if Status(value).converged)

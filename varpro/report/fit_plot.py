@@ -1,13 +1,20 @@
 """The plot of one fit: data, model with its confidence band, residuals below."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from varpro.arrays import Array
 from varpro.report.drawing import BLUE, GREEN, GREY, ORANGE, RED, STYLE
+
+if TYPE_CHECKING:
+    from varpro.fitting.data import Data
+    from varpro.fitting.result import FitResult
 
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9")
 CURVES = len(COLOURS)
@@ -28,7 +35,7 @@ class Curve(NamedTuple):
     upper: Array
 
 
-def draw_fit(fit: Any, path: Any = None) -> Figure:
+def draw_fit(fit: "FitResult", path: str | Path | None = None) -> Figure:
     """Data, fit and 95 % confidence band of a FitResult above its residuals; saved to `path` if given.
 
     Of K right-hand sides at most 6 are drawn; complex data have real and imaginary part side by side.
@@ -41,9 +48,9 @@ def draw_fit(fit: Any, path: Any = None) -> Figure:
     shown = np.unique(np.linspace(0, count - 1, min(count, CURVES)).round().astype(int))
     weight = data.total_weight()[0][:, shown]
     seen = np.where(weight > 0, data.y[0][:, shown], np.nan)
-    residual = _wide(fit.residual)[:, shown] * (1.0 if data.weights is None else weight)
+    residual = _wide(fit.residual)[:, shown] * (1.0 if data.weights is None else data.weight_unit * weight)
     curve = _curve(fit, x, data.t, shown)
-    parts: list[tuple[str, Any]] = [("", np.real)]
+    parts: list[tuple[str, Callable[[Array], Array]]] = [("", np.real)]
     if fit._solution.spec.complex_data:
         parts = [("real part", np.real), ("imaginary part", np.imag)]
     with matplotlib.rc_context(STYLE):
@@ -62,7 +69,7 @@ def draw_fit(fit: Any, path: Any = None) -> Figure:
     return figure
 
 
-def _curve(fit: Any, x: Array, t: Array, shown: Array) -> Curve:
+def _curve(fit: "FitResult", x: Array, t: Array, shown: Array) -> Curve:
     """The model between the data where it can be had there, else at the data."""
     order = np.argsort(x, kind="stable")
     if t.ndim == 1 and len(t) < FINE_POINTS and np.isrealobj(t) and t.dtype.kind == "f":
@@ -74,7 +81,7 @@ def _curve(fit: Any, x: Array, t: Array, shown: Array) -> Curve:
     return Curve(x[order], *(values[order] for values in _values(fit, t, shown)))
 
 
-def _values(fit: Any, t: Array, shown: Array) -> tuple[Array, Array, Array]:
+def _values(fit: "FitResult", t: Array, shown: Array) -> tuple[Array, Array, Array]:
     with np.errstate(all="ignore"):
         values = _wide(fit.predict(t))
         lower, upper = (np.where(np.isfinite(edge), edge, np.nan) for edge in map(_wide, fit.confidence_band(t)))
@@ -85,12 +92,12 @@ def _wide(values: Array) -> Array:
     return values[:, None] if values.ndim == 1 else values
 
 
-def _weighted(data: Any) -> bool:
+def _weighted(data: "Data") -> bool:
     """Whether there are weights other than 1 for use and 0 for missing."""
     return data.weights is not None and not np.isin(data.weights, (0.0, 1.0)).all()
 
 
-def _draw_curves(axes: Any, x: Array, seen: Array, curve: Curve, shown: Array, *, name: str, total: int) -> None:
+def _draw_curves(axes: Axes, x: Array, seen: Array, curve: Curve, shown: Array, *, name: str, total: int) -> None:
     single = len(shown) == 1
     thin = slice(None, None, -(-len(x) // MARKS))
     size = 4.5 if len(x) <= 120 else 3.0 if len(x) <= 1000 else 1.5
@@ -117,7 +124,7 @@ def _draw_curves(axes: Any, x: Array, seen: Array, curve: Curve, shown: Array, *
         axes.legend(title=heading, ncols=1 if single else 2, fontsize=9, title_fontsize=9)
 
 
-def _zoom(axes: Any, seen: Array, values: Array) -> None:
+def _zoom(axes: Axes, seen: Array, values: Array) -> None:
     """Limits from data and fit: a band that is wide where there are no data does not hide them."""
     both = np.concatenate([seen.ravel(), values.ravel()])
     both = both[np.isfinite(both)]
@@ -127,7 +134,7 @@ def _zoom(axes: Any, seen: Array, values: Array) -> None:
         axes.set_ylim(low - edge, high + edge)
 
 
-def _draw_residuals(axes: Any, x: Array, residual: Array) -> None:
+def _draw_residuals(axes: Axes, x: Array, residual: Array) -> None:
     thin = slice(None, None, -(-len(x) // MARKS))
     size = 3.0 if len(x) <= 1000 else 1.2
     for k, colour in zip(range(residual.shape[1]), COLOURS, strict=False):
@@ -139,7 +146,7 @@ def _draw_residuals(axes: Any, x: Array, residual: Array) -> None:
         axes.set_ylim(-1.15 * largest, 1.15 * largest)
 
 
-def _headline(fit: Any) -> str:
+def _headline(fit: "FitResult") -> str:
     """Status, rss and the first parameters with one standard error."""
     values = fit.nonlinear
     if np.iscomplexobj(values):
@@ -165,7 +172,7 @@ def _with_error(name: str, value: float, error: float) -> str:
     return f"{name} = {value:.6g} ± {error:.2g}"
 
 
-def save(figure: Figure, path: Any) -> None:
+def save(figure: Figure, path: str | Path | None) -> None:
     """Write the figure to `path`, if there is one."""
     if path is not None:
         figure.savefig(path, dpi=130, facecolor="white")

@@ -109,6 +109,4 @@ class InBox(Generic[Kind]):
 def inside(model: NormalEquations, w: Array, lower: Array, upper: Array) -> BoundedEquations:
     """Normal equations at w (b, P) with bounds (P,)."""
     wide = [np.broadcast_to(bound, w.shape) for bound in (lower, upper)]
-    return BoundedEquations(
-        symmetric(model.h), model.gradient, model.diagonal, w, wide[0], wide[1], model.natural
-    )
+    return BoundedEquations(symmetric(model.h), model.gradient, model.diagonal, w, wide[0], wide[1], model.natural)

@@ -121,9 +121,7 @@ def _linearise(
     return changed(whole, diagonal=np.maximum(whole.diagonal, memory * model.diagonal)) if memory else whole
 
 
-def _step(
-    decide: Decision, rules: Rules, state: _State[Found], model: Linearisation
-) -> tuple[_State[Found], Step]:
+def _step(decide: Decision, rules: Rules, state: _State[Found], model: Linearisation) -> tuple[_State[Found], Step]:
     """The steps to try (b, P), each solved for as often, and with the damping, that the decision asks for; and the
     state, which knows the effect of the parameters now."""
     numbers, diagonal = state.numbers, to_host(model.diagonal)

@@ -1,0 +1,85 @@
+"""Models of several shapes of one kind, each with parameters of its own: exponentials, peaks, oscillations."""
+
+import abc
+import re
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.models.quantities import Frame, Quantity, frame_of
+from varpro.models.separable import Column, Framed, stacked
+
+
+class Repeated(Framed):
+    """n shapes of one kind with parameters of their own, then a column of ones if there is an offset."""
+
+    n: int
+    offset: bool
+    parameter_stems: ClassVar[tuple[str, ...]]
+    """Names of the parameters of one shape"""
+    column_stems: ClassVar[tuple[str, ...]]
+    """Names of the columns of one shape"""
+    quantities: ClassVar[Mapping[str, Quantity]]
+    """What the parameters are, by their stems"""
+
+    @abc.abstractmethod
+    def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
+        """The columns of one shape at its parameters v."""
+
+    @abc.abstractmethod
+    def slopes(self, t: Array, *v: Array) -> tuple[Array, ...]:
+        """Their derivatives: those of the first column by each parameter, then of the second, ..."""
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return tuple(f"{stem}_{i + 1}" for i in range(self.n) for stem in self.parameter_stems)
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        names = tuple(f"{stem}_{i + 1}" for i in range(self.n) for stem in self.column_stems)
+        return (*names, "offset") if self.offset else names
+
+    @property
+    def indices(self) -> list[tuple[int, ...]]:
+        """Where the parameters of each shape stand in w."""
+        size = len(self.parameter_stems)
+        return [tuple(range(i * size, (i + 1) * size)) for i in range(self.n)]
+
+    @property
+    def pairs(self) -> Array:
+        size = len(self.column_stems)
+        listed = [(i * size + j, p) for i, own in enumerate(self.indices) for j in range(size) for p in own]
+        return np.array(listed, dtype=np.intp)
+
+    def __call__(self, t: Array, w: Array) -> Array:
+        t, w = np.asarray(t), np.asarray(w)
+        with np.errstate(all="ignore"):  # a trial step may overflow; the solvers look at what comes out
+            out = [column for own in self.indices for column in self.shape(t, *(w[p] for p in own))]
+        return stacked(t, w, [*out, np.ones(1)] if self.offset else out)
+
+    def columns(self, t: Array, w: Array) -> Array:
+        t, w = np.asarray(t), np.asarray(w)
+        with np.errstate(all="ignore"):
+            out = [slope for own in self.indices for slope in self.slopes(t, *(w[p] for p in own))]
+        return stacked(t, w, out)
+
+    @property
+    def _kinds(self) -> list[Quantity]:
+        """(P,) what each parameter is."""
+        return [self.quantities[re.sub(r"_\d+$", "", name)] for name in self.parameter_names]
+
+    def at(self, w: Array, frame: Frame) -> Array:
+        with np.errstate(over="ignore"):
+            return np.nan_to_num([kind.at(value, frame) for kind, value in zip(self._kinds, w, strict=True)])
+
+    def draws(self, t: Array) -> tuple[Array, Array, Array] | None:
+        frame = frame_of(t, np.ones(len(t)), movable=self.movable)
+        x = [np.array(kind.draws(len(t))) for kind in self._kinds]
+        ends = np.array([np.sort(kind.at(end, frame)) for kind, end in zip(self._kinds, x, strict=True)])
+        return ends[:, 0], ends[:, 1], np.array([bool(kind.dimension) and not kind.place for kind in self._kinds])
+
+    def _program(self, kind: str) -> tuple[Column, ...]:
+        shapes = tuple(Column(kind, own, 0.0) for own in self.indices)
+        return (*shapes, Column("power", (), 0.0)) if self.offset else shapes

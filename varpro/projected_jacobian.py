@@ -1,0 +1,104 @@
+"""The Jacobian of a separable model outside the range of its columns, for statistics: by orthogonal factors.
+
+    J_k = sum of D_m a[j(m), k] over the pairs of a parameter,   P_perp J_k = Q R over all right-hand sides k
+
+Only R is kept, F x F at most, so that nothing has N K rows.  Columns of Phi are divided by their norms first: then no
+unit decides what the null space is.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.linalg.incidence import jacobian_of_columns
+from varpro.linalg.projector import factor
+
+GATHERED = 64
+"""Right-hand sides whose projected Jacobians are reduced to one triangle together."""
+
+
+class ProjectedJacobian(NamedTuple):
+    """J_k outside the range of Phi, and what has been met on the way."""
+
+    triangle: Array
+    """(b, <= F, F) R of the parts of all J_k outside the range of Phi"""
+    share: Array
+    """(b, K, F) norm of J's columns before the projection, for each right-hand side"""
+    scale: Array
+    """(b, F) the same for all right-hand sides together"""
+    slopes: Array
+    """(b, K, I, F)"""
+    back: Array
+    """(b, 1 or K, I, I) of Phi's columns divided by `size`"""
+    size: Array
+    """(b, 1 or K, I)"""
+    norms: Array
+    """(b, 1 or K, I) of Phi's columns"""
+    rank: Array
+    """(b, 1 or K) of Phi"""
+    null: Array
+    """(b, 1 or K, I, I) projector on the null space of Phi's columns divided by `size`"""
+    ridge_phi: Array
+    """(b, 1 or K) squares of the ridge's rows in an orthonormal basis of Phi"""
+    ridge_moments: Array
+    """(b, F, F) products of the ridge's rows of the projected J"""
+
+
+def projected_jacobian(
+    phi: Array,
+    d: Array,
+    a: Array,
+    columns: Array,
+    parameters: Array,
+    n_free: int,
+    n_data: int | None,
+    rank_tolerance: float | None,
+) -> ProjectedJacobian:
+    """J_k of every right-hand side and its part outside the range of Phi, reduced to one triangle."""
+    b, own, _, n_columns = phi.shape
+    k, ridge = a.shape[2], slice(n_data, None) if n_data is not None else slice(0, 0)
+    norms = np.linalg.norm(phi, axis=2)
+    size = np.where(np.isfinite(norms) & (norms > 0), norms, 1.0)  # unit columns: their units decide no rank
+    if rank_tolerance is not None:
+        size = np.ones_like(norms)
+    u, back, rank, null = _orthonormal(phi / size[:, :, None, :], rank_tolerance)
+    slopes, share = np.zeros((b, k, n_columns, n_free)), np.zeros((b, k, n_free))
+    moments, parts = np.zeros((b, n_free, n_free)), list[Array]()
+    for q in range(k):
+        place = q if own > 1 else 0
+        jacobian = jacobian_of_columns(d[:, q if d.shape[1] > 1 else 0], a[:, :, q], columns, parameters, n_free)
+        share[:, q] = np.linalg.norm(jacobian, axis=1)
+        inside = u[:, place].mT @ jacobian
+        slopes[:, q] = (back[:, place] @ inside) / size[:, place, :, None]
+        outside = jacobian - u[:, place] @ inside
+        outside -= u[:, place] @ (u[:, place].mT @ outside)  # once more: what is left of a column that lies inside
+        moments += outside[:, ridge].mT @ outside[:, ridge]
+        parts.append(outside)
+        if len(parts) == GATHERED:
+            parts = [np.asarray(np.linalg.qr(np.concatenate(parts, axis=1), mode="r"))]
+    triangle = np.asarray(np.linalg.qr(np.concatenate(parts, axis=1), mode="r"))
+    ridge_phi = np.einsum("bkni,bkni->bk", u[:, :, ridge], u[:, :, ridge])
+    scale = np.linalg.norm(share, axis=1)
+    return ProjectedJacobian(triangle, share, scale, slopes, back, size, norms, rank, null, ridge_phi, moments)
+
+
+def _orthonormal(phi: Array, rank_tolerance: float | None) -> tuple[Array, Array, Array, Array]:
+    """U (b, k, N, I), back (b, k, I, I), rank (b, k) and the projector on the null space (b, k, I, I).
+
+    Columns that are zero in every problem, such as a pinned one, are not factored.
+    """
+    b, own, n_rows, n_columns = phi.shape
+    flat = phi.reshape(b * own, n_rows, n_columns)
+    live = np.flatnonzero((flat != 0).any(axis=(0, 1)))
+    u, back, rank = np.zeros(flat.shape), np.zeros((b * own, n_columns, n_columns)), np.zeros(b * own, dtype=int)
+    null = np.broadcast_to(np.eye(n_columns), back.shape).copy()
+    if len(live):
+        fac = factor(flat[:, :, live], rank_tolerance=rank_tolerance)
+        u[:, :, live], back[:, live[:, None], live], rank = fac.u, fac.back, fac.rank
+        size = np.linalg.norm(fac.back, axis=1, keepdims=True)  # short of rank, back is V S^-1
+        v = np.divide(fac.back, size, out=np.zeros_like(fac.back), where=size > 0)
+        short = (rank < len(live))[:, None, None]
+        null[:, live[:, None], live] = np.where(short, np.eye(len(live)) - v @ v.mT, 0.0)
+    wide = (b, own, n_columns, n_columns)
+    return u.reshape(phi.shape), back.reshape(wide), rank.reshape(b, own), null.reshape(wide)
