@@ -20,7 +20,7 @@ from varpro.search.termination import Termination
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """Everything that defines the fit of B problems.  What is made of it for the search is made once, when asked for."""
+    """Everything that defines the fit of B problems; what a search needs of it is made once, when asked for."""
 
     data: Data
     model: UserModel

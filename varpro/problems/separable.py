@@ -150,7 +150,7 @@ class SeparableProblem:
         return NormalEquations(h, gradient, diagonal, natural, self.gn_precision != "float64")
 
     def _truncated_gradient(self, current: Evaluation, d: Array, cut: Array) -> Array:
-        """(len(cut), M) gradient by pairs of the problems numbered `cut` in an evaluation, truncated where it matters."""
+        """(len(cut), M) gradient by pairs of the problems numbered `cut` in an evaluation, whose Phi is truncated."""
         problems = current.problems[cut]
         phi = self.model.basis(current.w[cut], problems)
         xp, rows = namespace(phi), []
