@@ -1,6 +1,7 @@
 """Fits as scipy.optimize returns them: curve_fit and least_squares, with starting values of the nonlinear part only."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -109,10 +110,12 @@ def _active(fit: FitResult, bounds: Bounds) -> Array:
     ends: list[tuple[float | None, float | None]]
     if bounds is None:
         return mask
-    if isinstance(bounds, dict):
-        ends = [bounds.get(name, bounds.get(p, (None, None))) for p, name in enumerate(fit.names)]
+    if isinstance(bounds, Mapping):
+        free = (None, None)
+        ends = [bounds.get(name) or bounds.get(p) or free for p, name in enumerate(fit.names)]
     else:
-        ends = np.stack([np.broadcast_to(end, mask.shape) for end in bounds], axis=1).tolist()
+        wide = [np.broadcast_to(np.asarray(end, dtype=object), mask.shape) for end in bounds]
+        ends = np.stack(wide, axis=1).tolist()
     for p, value in enumerate(np.concatenate([fit.nonlinear.real, fit.nonlinear.imag])[: len(mask)]):
         for sign, end in ((-1, ends[p][0]), (1, ends[p][1])):
             if end is not None and np.isfinite(end) and abs(value - end) <= 1e-9 * (1 + abs(end)):

@@ -60,7 +60,7 @@ class VarproRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             if not weights.any():
                 raise DataError("sample_weight is zero everywhere; leave some observations in")
         options = FitOptions(weights=weights, **{name: getattr(self, name) for name in OPTIONS})
-        self.result_ = fit_one(self.model, _predictors(X), y, self.w0, options)
+        self.result_ = fit_one(self.model, _predictors(np.asarray(X)), y, self.w0, options)
         self.nonlinear_, self.linear_ = self.result_.nonlinear, self.result_.linear
         self.n_iter_ = self.result_.njev
         return self

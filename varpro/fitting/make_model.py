@@ -84,7 +84,7 @@ def _ready_model(function: Any, t: Array, w0: Array, n_rows: int, own_t: bool) -
 
 def _split(
     model: UserModel, function: Any, derivative: Derivative, w0: Array
-) -> tuple[tuple[Array, Function] | None, str | None]:
+) -> tuple[tuple[ArrayLike, Function] | None, str | None]:
     """(pairs, columns) that are given, or None, and how the rest is differentiated: a method, or "analytic"."""
     term = function if isinstance(function, WithFixedTerm) else None
     plain = function if term is None else term.model

@@ -74,6 +74,7 @@ class IntraClassVariance:
             return over_batches(self, features, y, **({} if C is None else {"C": C}))
         if self.mode == "eliminated":
             return self.of(DiscriminantFactors(features, y))
+        assert C is not None
         rows, centroids = real_matrix(features, "F"), finite_matrix(C, "C")
         if rows.shape[1] != centroids.shape[1]:
             raise ShapeError(f"F has {rows.shape[1]} columns, the centroids C have {centroids.shape[1]}")

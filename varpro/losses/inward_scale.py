@@ -47,7 +47,7 @@ class InwardScale:
         self._require(rows, s)
         return scaled
 
-    def vjp(self, x: Array, g: Array) -> Array | Mapping[str, Array]:
+    def vjp(self, x: Array, g: Array) -> Array | Mapping[str, Array | float]:
         """Gradient with respect to the inputs, given the gradient g (N, D) with respect to xhat."""
         require_one_side(x=x, g=g)
         rows, given = real_matrix(x, "x"), real_matrix(g, "g")

@@ -187,6 +187,7 @@ class FeedBackward:
             with np.errstate(over="ignore", invalid="ignore"):
                 value, by_rows, weights = self._eliminated(rows, position, len(labels))
         else:
+            assert W is not None
             weights = finite_matrix(W, "W").T
             if weights.shape[1] != rows.shape[1]:
                 raise ShapeError(f"F has {rows.shape[1]} columns, W has {weights.shape[1]} rows; both are the features")
@@ -199,6 +200,7 @@ class FeedBackward:
         xp, by_rows = namespace(rows), in_precision_of(features, by_rows)
         if self.eliminate:
             return LossResult(value, by_rows, {"W": xp.ascontiguousarray(weights.T), "labels": labels})
+        assert W is not None
         gradient = {"F": by_rows, "W": in_precision_of(W, xp.ascontiguousarray(by_weights.T))}
         if self.stop != "none":
             gradient[self.stop] = xp.zeros_like(gradient[self.stop])

@@ -1,7 +1,7 @@
 """The plot of many fits: histograms of what was fitted, and maps where the problems are pixels."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import matplotlib
 import numpy as np
@@ -53,7 +53,7 @@ def draw_batch(many: "Fits", shape: tuple[int, int] | None = None, path: str | P
     with matplotlib.rc_context(STYLE):
         width, height = (3.0, 4.6) if maps else (3.0, 2.3)
         figure = Figure(figsize=(max(4.5, width * columns), height * rows + 0.5))
-        layout = figure.get_layout_engine()
+        layout: Any = figure.get_layout_engine()
         layout.set(w_pad=0.12)  # labels beside an image of fixed aspect would be cut
         axes = figure.subplots(rows * (2 if maps else 1), columns, squeeze=False)
         for place in range(rows * columns):
