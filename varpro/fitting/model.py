@@ -95,11 +95,11 @@ class UserModel:
 
     def both(self, w: Array, problems: Array) -> tuple[Array, Array]:
         """Phi and D for a step of a search; where differences make D, of first order: they have Phi already."""
-        phi = self.values(w, problems)
-        plain = self.numeric is not None and self.columns_function is None and self.numeric_function is None
-        if not plain or not self.together or len(w) < 2 or (self.numeric.given and self.numeric.exact):  # type: ignore[union-attr]
+        phi, numeric = self.values(w, problems), self.numeric
+        whole = self.columns_function is None and self.numeric_function is None
+        if numeric is None or not whole or not self.together or len(w) < 2 or (numeric.given and numeric.exact):
             return phi, self.derivatives(w, problems)
-        return phi, self.numeric.forward(self._differentiated, w, problems, phi)  # type: ignore[union-attr]
+        return phi, numeric.forward(self._differentiated, w, problems, phi)
 
     def _given(self, w: Array, problems: Array) -> Array | None:
         """The columns of the user's derivative; None where there are none."""
