@@ -24,9 +24,7 @@ ARROWS = {
     "projected_jacobian": {"linalg", *LEAVES},
     "statistics": {"projected_jacobian", "linalg", *LEAVES},
     "search": {"problems", "gauss_newton", "linalg", "kernels", *LEAVES},
-    "fitting": {
-        "search", "problems", "models", "statistics", "gauss_newton", "linalg", "kernels", "report", *LEAVES
-    },
+    "fitting": {"search", "problems", "models", "statistics", "gauss_newton", "linalg", "kernels", "report", *LEAVES},
     "dmd": {"fitting", "models", "linalg", *LEAVES},
 }
 """What each room may import beside itself; rooms that are not named have arrows of their own elsewhere."""
