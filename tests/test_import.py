@@ -1,7 +1,11 @@
-"""What `import varpro` loads: numpy and scipy, nothing else."""
+"""What `import varpro` loads: nothing but itself; and the public names are there when they are asked for."""
 
+import ast
 import subprocess
 import sys
+from importlib import import_module
+
+import varpro
 
 OPTIONAL = (
     "yaml",
@@ -18,13 +22,49 @@ OPTIONAL = (
 )
 
 
-def test_import_loads_numpy_and_scipy_alone():
-    code = f"import sys, varpro, varpro.losses; print(*[m for m in {OPTIONAL} if m in sys.modules])"
+def loaded_by(code, modules):
+    """Those of modules that a fresh interpreter has loaded after it ran code."""
+    code = f"import sys; {code}; print(*[m for m in {modules} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.split() == []
+    return done.stdout.split()
+
+
+def test_import_loads_numpy_and_scipy_alone():
+    assert loaded_by("import varpro, varpro.losses; varpro.fit, varpro.models", OPTIONAL) == []
+
+
+def test_import_waits_with_numpy_scipy_and_the_kernels():
+    late = ("numpy", "scipy", "varpro._cpu")
+    assert loaded_by("import varpro", late) == []
+    assert loaded_by("import varpro; varpro.fit", late) == list(late)
 
 
 def test_every_public_name_is_there():
-    import varpro
-
     assert all(hasattr(varpro, name) for name in varpro.__all__)
+    assert set(varpro.__all__) <= set(dir(varpro))
+
+
+def test_a_public_name_is_the_same_object_at_every_look():
+    assert all(getattr(varpro, name) is getattr(varpro, name) for name in varpro.__all__)
+
+
+def test_a_name_that_does_not_exist_is_told_as_python_tells_it():
+    assert not hasattr(varpro, "fits")
+
+
+def test_what_a_type_checker_sees_is_what_a_program_gets():
+    with open(varpro.__file__, encoding="utf-8") as file:
+        tree = ast.parse(file.read())
+    guarded = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        alias.name: node.module
+        for node in guarded.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name in varpro.__all__
+    }
+    assert seen.keys() >= {"fit", "Status", "models"}
+    for name, module in seen.items():
+        home = import_module(module)
+        expected = import_module(f"{module}.{name}") if module == "varpro" else getattr(home, name)
+        assert getattr(varpro, name) is expected

@@ -1,24 +1,31 @@
 """Variable projection for separable models: what is linear is eliminated, only the rest is searched."""
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from varpro import models
-from varpro.dmd import dmd
 from varpro.errors import BackendError, ConfigError, DataError, OutputError, ShapeError, VarproError
-from varpro.fitting.api import fit, fit_batch
-from varpro.fitting.check_derivative import check_derivative
-from varpro.fitting.functional import functional
-from varpro.result import Status
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from varpro import losses, models
+    from varpro.fitting.api import fit, fit_batch
+    from varpro.fitting.batch import BatchResult
+    from varpro.fitting.check_derivative import check_derivative
+    from varpro.fitting.dmd import DmdResult, dmd
+    from varpro.fitting.functional import Functional, functional
+    from varpro.fitting.result import FitResult
+    from varpro.result import Status
     from varpro.train.model_file import TrainedModel
 
 __all__ = [
     "BackendError",
+    "BatchResult",
     "ConfigError",
     "DataError",
+    "DmdResult",
+    "FitResult",
+    "Functional",
     "OutputError",
     "ShapeError",
     "Status",
@@ -29,9 +36,41 @@ __all__ = [
     "fit_batch",
     "functional",
     "load",
+    "losses",
     "models",
 ]
 __version__ = "0.1.0"
+
+# Loading scipy takes several times as long as everything else, and `varpro-train --help` needs none of it: these names
+# are imported when they are first asked for.  tests/test_import.py compares the table with the imports above.
+_HOMES = {
+    "BatchResult": "varpro.fitting.batch",
+    "DmdResult": "varpro.fitting.dmd",
+    "FitResult": "varpro.fitting.result",
+    "Functional": "varpro.fitting.functional",
+    "Status": "varpro.result",
+    "check_derivative": "varpro.fitting.check_derivative",
+    "dmd": "varpro.fitting.dmd",
+    "fit": "varpro.fitting.api",
+    "fit_batch": "varpro.fitting.api",
+    "functional": "varpro.fitting.functional",
+}
+_SUBMODULES = ("losses", "models")
+
+
+if not TYPE_CHECKING:  # a checker would take it for a promise that any name exists
+
+    def __getattr__(name: str) -> Any:
+        if name in _SUBMODULES:
+            return import_module(f"{__name__}.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load(path: "str | Path") -> "TrainedModel":
