@@ -1,10 +1,15 @@
-"""A fluorescence-lifetime image: one decay a pixel, counted photon by photon, 65,536 fits in one call.
+"""A fluorescence-lifetime image
+=============================
+
+One decay a pixel, counted photon by photon, 65,536 fits in one call::
 
     counts(t) ~ Poisson(a exp(-t / tau) + b)
 
 Dark pixels are masked out and dead ones are infinite: each pixel has a status, and no pixel stops the others.  A second
 pass weights the residuals with the first one's fit, 1 / sqrt(expected counts); weights from the counts themselves would
 favour the channels that are low by chance.
+
+To run it::
 
     python examples/lifetime_image.py --output figures
 """
@@ -23,6 +28,11 @@ SHOWN = (0.5, 4.0)
 STATES = {"converged": "#009e73", "not converged": "#e69f00", "too few photons": "#bdbdbd", "dead pixel": "#cc0000"}
 
 
+# %%
+# The data: a cell with regions of different lifetime, photon noise in every channel, and two pixels in a
+# thousand that are dead.
+
+
 def simulate(size, n_channels):
     """t (N,) in ns, lifetimes (size, size), counts (size, size, N)."""
     rng = np.random.default_rng(7)
@@ -37,6 +47,10 @@ def simulate(size, n_channels):
     counts = rng.poisson(bright[..., None] * np.exp(-t / tau[..., None]) + 0.5).astype(float)
     counts[rng.random((size, size)) < 0.002] = np.inf
     return t, tau, counts
+
+
+# %%
+# The figure: what was counted, the true lifetimes, those found, and what became of each pixel.
 
 
 def draw(tau_map, status, photons, tau, path):
@@ -60,8 +74,13 @@ def draw(tau_map, status, photons, tau, path):
     figure.savefig(path, dpi=150)
 
 
+# %%
+# Two calls of ``varpro.fit_batch``.  The first gives the expected counts, the second uses them as weights.  The errors
+# are known then (``absolute_sigma``), so the share of pixels within one standard error can be compared with 68.3 %.
+
+
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="A fluorescence-lifetime image")
     parser.add_argument("--output", type=Path, default=Path("."), metavar="DIR")
     parser.add_argument("--quick", action="store_true", help="64 x 64 pixels")
     options = parser.parse_args(argv)
@@ -102,6 +121,9 @@ def main(argv=None):
         "converged": float(many.success[fitted].mean()),
     }
 
+
+# %%
+# The quick form, as it runs for this page, has 64 x 64 pixels.
 
 if __name__ == "__main__":
     main()

@@ -1,9 +1,14 @@
-"""A certified problem: Thurber of NIST's StRD, a rational function for the electron mobility of a semiconductor.
+"""A certified problem of NIST
+===========================
+
+Thurber of NIST's StRD, a rational function for the electron mobility of a semiconductor::
 
     y = (b1 + b2 x + b3 x^2 + b4 x^3) / (1 + b5 x + b6 x^2 + b7 x^3)
 
 b1..b4 are linear, so only b5..b7 are searched, from NIST's first start and from none at all.  The numbers are those
 of https://www.itl.nist.gov/div898/strd/nls/data/thurber.shtml, by the United States government, in the public domain.
+
+To run it::
 
     python examples/nist_problem.py --output figures
 """
@@ -37,6 +42,10 @@ CERTIFIED = [  # of b1..b7: start 1, start 2, certified value, certified standar
 ]
 
 
+# %%
+# The figure: data, fit with its confidence band, and residuals.
+
+
 def draw(fit, x, y, path):
     figure = Figure(figsize=(7.5, 5.5), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -56,8 +65,13 @@ def draw(fit, x, y, path):
     figure.savefig(path, dpi=150)
 
 
+# %%
+# The fit, twice: from NIST's first start, and from the guess that the model makes of the data.  Values and standard
+# errors are compared with the certified ones by the number of digits on which they agree.
+
+
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="A certified problem of NIST")
     parser.add_argument("--output", type=Path, default=Path("."), metavar="DIR")
     parser.add_argument("--quick", action="store_true", help="nothing to leave out here")
     options = parser.parse_args(argv)
@@ -89,6 +103,9 @@ def main(argv=None):
         "success": fit.success,
     }
 
+
+# %%
+# Standard errors agree to as many digits as values: they come from the full Jacobian, amplitudes included.
 
 if __name__ == "__main__":
     main()

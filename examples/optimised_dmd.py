@@ -1,9 +1,14 @@
-"""Optimised DMD of a noisy travelling-wave data set that was sampled at uneven times.
+"""Optimised DMD at uneven times
+=============================
+
+A noisy travelling-wave data set that was sampled at uneven times::
 
     u(x, t) = Re sum_k  mode_k(x) exp(lambda_k t)
 
 Two wave packets, one decaying, one growing.  Ordinary DMD needs equal steps and is biased by the noise; here all times
 are fitted at once.
+
+To run it::
 
     python examples/optimised_dmd.py --output figures
 """
@@ -18,6 +23,10 @@ import varpro
 
 EIGENVALUES = np.array([-0.12 + 2.1j, -0.12 - 2.1j, 0.05 + 5.3j, 0.05 - 5.3j])
 NOISE = 0.2
+
+
+# %%
+# The data: two packets in noise that is as large as a fifth of the packets' height.
 
 
 def simulate(n_points, n_times):
@@ -36,6 +45,10 @@ def simulate(n_points, n_times):
 def matched(found):
     """For each true eigenvalue the nearest one found."""
     return np.abs(found[None, :] - EIGENVALUES[:, None]).argmin(axis=1)
+
+
+# %%
+# The figure: data, the decomposition at even times, eigenvalues and modes beside the truth.
 
 
 def draw(result, x, t, packets, noisy, path):
@@ -70,8 +83,12 @@ def draw(result, x, t, packets, noisy, path):
     figure.savefig(path, dpi=150)
 
 
+# %%
+# One call of ``varpro.dmd``.  The result holds the whole fit, so the eigenvalues have standard errors.
+
+
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Optimised DMD at uneven times")
     parser.add_argument("--output", type=Path, default=Path("."), metavar="DIR")
     parser.add_argument("--quick", action="store_true", help="150 points, 180 times")
     options = parser.parse_args(argv)
@@ -95,6 +112,9 @@ def main(argv=None):
     draw(result, x, t, packets, noisy, options.output / "optimised_dmd.png")
     return {"eigenvalues": found, "truth": EIGENVALUES, "rebuilt": float(rebuilt), "success": result.fit.success}
 
+
+# %%
+# No start was given: the eigenvalues to begin with come from the data.
 
 if __name__ == "__main__":
     main()

@@ -1,8 +1,12 @@
-"""A model of one's own, with everything that is known put in: a photoemission doublet on a sloping background.
+"""A model of one's own, with constraints
+======================================
 
-Two lines of one shape, a mixture of Gaussian and Lorentzian, 3.67 eV apart, equally wide: of five parameters two are
-tied.  The mixture is bounded by 0 and 1, the amplitudes of lines and background cannot be negative.  Counts have known
-errors, so the standard errors are absolute; their size, sqrt(expected counts), comes from a first fit without weights.
+A photoemission doublet on a sloping background, with everything put in that is known.  Two lines of one shape, a
+mixture of Gaussian and Lorentzian, 3.67 eV apart and equally wide: of five parameters two are tied.  The mixture is
+bounded by 0 and 1, the amplitudes of lines and background cannot be negative.  Counts have known errors, so the
+standard errors are absolute; their size, sqrt(expected counts), comes from a first fit without weights.
+
+To run it::
 
     python examples/own_model_with_constraints.py --output figures
 """
@@ -19,6 +23,11 @@ SPLITTING = 3.67
 TRUTH = {"position": 84.0, "width": 0.55, "mixture": 0.35}
 AMPLITUDES = {"line 7/2": 240.0, "line 5/2": 180.0, "left": 20.0, "right": 60.0}
 NAMES = ("position", "position_2", "width", "width_2", "mixture")
+
+
+# %%
+# The model: a function of t and w that returns one column for each amplitude.  Its derivatives are found
+# numerically.
 
 
 def doublet(energy, w):
@@ -39,6 +48,10 @@ def simulate(n_points):
     position, width, mixture = TRUTH.values()
     w = [position, position + SPLITTING, width, width, mixture]
     return energy, np.random.default_rng(5).poisson(doublet(energy, w) @ list(AMPLITUDES.values())).astype(float)
+
+
+# %%
+# The figure: both lines above the background, the fit with its band, and residuals in units of their errors.
 
 
 def draw(fit, energy, counts, path):
@@ -65,8 +78,12 @@ def draw(fit, energy, counts, path):
     figure.savefig(path, dpi=150)
 
 
+# %%
+# What is known is said in words: names, ties, bounds, nonnegative amplitudes.
+
+
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="A model of one's own, with constraints")
     parser.add_argument("--output", type=Path, default=Path("."), metavar="DIR")
     parser.add_argument("--quick", action="store_true", help="nothing to leave out here")
     options = parser.parse_args(argv)
@@ -99,6 +116,9 @@ def main(argv=None):
     splitting = float(values["position_2"] - values["position"])
     return {"pulls": pulls, "splitting": splitting, "reduced_chi2": fit.reduced_chi2, "success": fit.success}
 
+
+# %%
+# The tie holds exactly, and the truth lies within the errors that the fit reports.
 
 if __name__ == "__main__":
     main()

@@ -1,9 +1,14 @@
-"""Global fit of time-resolved spectra: 1,000 wavelengths decay with the same three lifetimes.
+"""Global fit of time-resolved spectra
+===================================
+
+1,000 wavelengths decay with the same three lifetimes::
 
     y(t, wavelength) = sum_i exp(-t / tau_i) A_i(wavelength)
 
 The lifetimes are the only parameters that are searched; the 3,000 amplitudes, the decay-associated spectra A_i, follow.
 varpro.fit compresses so many right-hand sides exactly to the few directions that the model can reach.
+
+To run it::
 
     python examples/time_resolved_spectra.py --output figures
 """
@@ -21,6 +26,10 @@ NOISE = 0.01
 COLOURS = ["#0072b2", "#d55e00", "#009e73"]
 
 
+# %%
+# The data: three spectra of overlapping bands, delays that are equally spaced on a logarithmic axis, and noise.
+
+
 def simulate(n_times, n_wavelengths):
     """t (N,) in ps, wavelengths (K,) in nm, spectra (3, K), y (N, K)."""
     t = np.geomspace(0.1, 500.0, n_times)
@@ -36,6 +45,10 @@ def simulate(n_times, n_wavelengths):
     ])  # fmt: skip
     clean = np.exp(-t[:, None] / LIFETIMES) @ spectra
     return t, wavelength, spectra, clean + NOISE * np.random.default_rng(1).standard_normal(clean.shape)
+
+
+# %%
+# The figure: the signal, three of its traces with the fit, and the spectra with their errors beside the truth.
 
 
 def draw(fit, t, wavelength, spectra, y, path):
@@ -63,8 +76,12 @@ def draw(fit, t, wavelength, spectra, y, path):
     figure.savefig(path, dpi=150)
 
 
+# %%
+# One fit with as many right-hand sides as wavelengths.  A ready model guesses its start.
+
+
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Global fit of time-resolved spectra")
     parser.add_argument("--output", type=Path, default=Path("."), metavar="DIR")
     parser.add_argument("--quick", action="store_true", help="200 wavelengths and 150 delays")
     options = parser.parse_args(argv)
@@ -94,6 +111,9 @@ def main(argv=None):
         "form": fit.form,
     }
 
+
+# %%
+# The quick form, as it runs for this page, has 150 delays and 200 wavelengths.
 
 if __name__ == "__main__":
     main()

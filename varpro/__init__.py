@@ -39,7 +39,7 @@ __all__ = [
     "losses",
     "models",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # Loading scipy takes several times as long as everything else, and `varpro-train --help` needs none of it: these names
 # are imported when they are first asked for.  tests/test_import.py compares the table with the imports above.
