@@ -2,6 +2,8 @@
 # make test    set up, run the tests (PYTEST_ARGS=...)
 # make bench   time the kernels against their references (BENCH_ARGS=--quick)
 # make lint    ruff, mypy, clang-format
+# make docs    build the documentation into build/docs, warnings as errors
+# make wheel   build a wheel for other machines into dist/ (VARPRO_CUDA=ON with the CUDA kernels)
 # make clean   remove everything that these made
 #
 # PYTHON=python3.12   another interpreter, 3.11 or later
@@ -28,7 +30,7 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check --quiet
 KERNELS := $(shell find csrc -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh')
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench lint clean
+.PHONY: demo test bench lint docs wheel clean
 
 demo: $(VENV)/.package
 	$(LAUNCH_$(MPI)) $(BIN)/varpro-train digits.yaml --output runs/digits --overwrite
@@ -54,7 +56,19 @@ lint: $(VENV)/.linters
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(KERNELS)
 
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html -d build/doctrees docs build/docs
+	@echo "The documentation: $(CURDIR)/build/docs/index.html"
+
+# build/lib: what an earlier build left there would go into the wheel
+wheel: $(VENV)/.wheel
+	rm -rf build/lib* build/wheel dist
+	VARPRO_CUDA=$${VARPRO_CUDA:-OFF} $(BIN)/python -m build --wheel --outdir build/wheel .
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m auditwheel repair --wheel-dir dist build/wheel/*.whl
+	$(BIN)/python -m auditwheel show dist/*.whl
+
 clean:
+	rm -rf docs/gallery docs/api/generated docs/sg_execution_times.rst
 	rm -rf .venv .venv-site .venv-none build dist runs *.egg-info varpro/_cpu*.so varpro/_cuda*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -83,7 +97,12 @@ ifeq ($(MPI),site)
 endif
 	@touch $@
 
-$(VENV)/.linters: $(VENV)/.package
-	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"], sep="\n")' > $(VENV)/linters.txt
-	$(PIP) install --requirement $(VENV)/linters.txt
+# The packages of one extra, without a second build of varpro itself.
+EXTRA_linters := dev
+EXTRA_docs    := docs
+EXTRA_wheel   := wheel
+
+$(VENV)/.linters $(VENV)/.docs $(VENV)/.wheel: $(VENV)/.%: $(VENV)/.package
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$(EXTRA_$*)"], sep="\n")' > $(VENV)/$*.txt
+	$(PIP) install --requirement $(VENV)/$*.txt
 	@touch $@

@@ -21,7 +21,13 @@ SENTENCE = re.compile(r"^(Returns?|Raises?|Collective|After fit|Without|Needs|Fu
 
 def setup(app: Any) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", _process, priority=300)
+    app.connect("autodoc-skip-member", _skip)
     return {"parallel_read_safe": True}
+
+
+def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out what another package puts into our classes."""
+    return None if (getattr(obj, "__module__", None) or "varpro").startswith(("varpro", "builtins", "typing")) else True
 
 
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
