@@ -20,7 +20,9 @@ class CMakeBuild(build_ext):
         import pybind11
 
         target = Path(self.get_ext_fullpath(ext.name)).resolve().parent
-        work = (ROOT / self.build_temp).resolve()
+        # the same place for an editable install, whose build_temp is thrown away, and for a wheel: what the one has
+        # compiled the other need not compile again
+        work = ROOT / "build" / f"cmake-{sys.implementation.cache_tag}"
         work.mkdir(parents=True, exist_ok=True)
         configure = [
             "cmake",

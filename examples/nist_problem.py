@@ -105,7 +105,7 @@ def main(argv=None):
 
 
 # %%
-# Standard errors agree to as many digits as values: they come from the full Jacobian, amplitudes included.
+# The standard errors come from the full Jacobian, amplitudes included, and agree with the certified ones, too.
 
 if __name__ == "__main__":
     main()
