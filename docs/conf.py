@@ -69,7 +69,7 @@ html_theme_options = {
     "logo": {"text": "varpro"},
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["search-button"],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "mathematics": []},  # its formulas are long
     "show_prev_next": False,
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],

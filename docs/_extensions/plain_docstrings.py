@@ -26,8 +26,8 @@ def setup(app: Any) -> dict[str, bool]:
 
 
 def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
-    """Leave out what another package puts into our classes."""
-    return None if (getattr(obj, "__module__", None) or "varpro").startswith(("varpro", "builtins", "typing")) else True
+    """Leave out what scikit-learn and PyTorch put into classes that derive from theirs."""
+    return True if (getattr(obj, "__module__", None) or "").startswith(("sklearn", "torch")) else None
 
 
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
