@@ -63,7 +63,8 @@ docs: $(VENV)/.docs
 # build/lib: what an earlier build left there would go into the wheel
 wheel: $(VENV)/.wheel
 	rm -rf build/lib* build/wheel dist
-	VARPRO_CUDA=$${VARPRO_CUDA:-OFF} $(BIN)/python -m build --wheel --outdir build/wheel .
+	@mkdir -p build
+	VARPRO_CUDA=$${VARPRO_CUDA:-OFF} $(BIN)/python -m build --wheel --outdir build/wheel . >build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m auditwheel repair --wheel-dir dist build/wheel/*.whl
 	$(BIN)/python -m auditwheel show dist/*.whl
 
