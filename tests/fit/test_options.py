@@ -10,7 +10,7 @@ import pytest
 
 import varpro
 from varpro.adapters.sklearn import OF_DATA, VarproRegressor
-from varpro.fit_config import SHARED, FitConfig
+from varpro.config.fit import SHARED, FitConfig
 from varpro.fitting import options
 from varpro.fitting.losses_of_residuals import LOSSES
 from varpro.fitting.options import DATA, BatchOptions, FitOptions
