@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from varpro.arrays import Device
-from varpro.kernels import gauss_newton, jacobian_products, vendor
+from varpro.kernels import gauss_newton, jacobian_products, scalarize, vendor
 from varpro.kernels.gauss_newton.cuda import assemble
 from varpro.kernels.gauss_newton.reference import normal_matrix_reference
 from varpro.kernels.jacobian_products.reference import products_reference
@@ -85,10 +85,7 @@ def _scalarize(device: Device, size: Size) -> Iterator[Case]:
     for kind, height in (("quadratic", size.side + 1), ("bilinear", 2 * size.side + 1)):
         w = 0.1 * rng.standard_normal((size.problems, height, size.units))
         w_there = device.put(w)
-        flat = there if kind == "quadratic" else there[:, 0]
-        call = getattr(scalarize_cuda, kind)
-        plain = images[index[0]][None] / 255.0
-        form = (plain + plain.mT) if kind == "quadratic" else plain[:, :, 0]
+        call = getattr(scalarize, kind)
         reference = getattr(scalarize_reference, f"{kind}_reference")
         for jacobian in (None, "float64", "float32"):
             d_bytes = 0 if jacobian is None else height * size.units * np.dtype(jacobian).itemsize
@@ -96,12 +93,12 @@ def _scalarize(device: Device, size: Size) -> Iterator[Case]:
             # S w for all units; the value and the slope cost an order less
             flop = 1e-9 * count * 2 * per_image * size.units * (1 if kind == "quadratic" or jacobian is None else 2)
 
-            def run(jacobian: str | None = jacobian, call: Any = call, flat: Any = flat, w_there: Any = w_there) -> Any:
-                return call(flat, rows, w_there, sigma="tanh", jacobian=jacobian)
+            def run(jacobian: str | None = jacobian, call: Any = call, w_there: Any = w_there) -> Any:
+                return call(there, rows, w_there, sigma="tanh", jacobian=jacobian)
 
-            def error(w: Any = w, form: Any = form, reference: Any = reference, run: Any = run) -> float:
+            def error(w: Any = w, reference: Any = reference, run: Any = run) -> float:
                 phi, d = run()
-                phi_ref, d_ref = reference(form, w[:1], sigma="tanh")
+                phi_ref, d_ref = reference(images, index[:1], w[:1], sigma="tanh")
                 first = relative(phi[:1], phi_ref)
                 return first if d is None else max(first, relative(d[:1], d_ref))
 
@@ -132,10 +129,11 @@ def _packed(device: Device, size: Size) -> Iterator[Case]:
     entries = size.side * (size.side + 1) // 2
     count = size.problems * size.n
     yield Case(
-        "scalarize", "packed entries of bytes", "float64", lambda: scalarize_cuda.packed(there, rows, dtype=np.float64),
+        "scalarize", "packed entries of bytes", "float64",
+        lambda: scalarize.symmetric_pack(there, rows, dtype=np.float64),
         lambda: relative(
-            scalarize_cuda.packed(there, rows, dtype=np.float64)[: size.n],
-            symmetric_pack_reference(images[index[0], 0], dtype=np.float64),
+            scalarize.symmetric_pack(there, rows, dtype=np.float64)[: size.n],
+            symmetric_pack_reference(images, index[:1], dtype=np.float64),
         ),
         1e-14, 1e-9 * count * (size.side**2 + 8 * entries), 0.0, "fp64",
     )  # fmt: skip

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.bench.measure import repeat
+from varpro.kernels.timing import repeat
 from varpro.losses import (
     ContrastiveLoss,
     FeedBackward,

@@ -2,20 +2,20 @@
 # leaves them out.  Nothing but the static CUDA runtime is linked, so that the module imports on a machine without a driver.
 set(VARPRO_CUDA AUTO CACHE STRING "build the CUDA kernels: ON, OFF or AUTO")
 set(VARPRO_CUDA_SOURCES
-    csrc/cuda/bilinear.cu
     csrc/cuda/class_moments.cu
     csrc/cuda/gauss_newton.cu
-    csrc/cuda/gram.cu
     csrc/cuda/inward_scale.cu
     csrc/cuda/jacobian_products.cu
     csrc/cuda/projector.cu
     csrc/cuda/projector_factor.cu
     csrc/cuda/projector_reveal.cu
     csrc/cuda/projector_rows.cu
-    csrc/cuda/scalarize.cu
+    csrc/cuda/scalarize_bilinear.cu
+    csrc/cuda/scalarize_gram.cu
+    csrc/cuda/scalarize_quadratic.cu
+    csrc/cuda/scalarize_values.cu
     csrc/cuda/small_fits.cu
-    csrc/cuda/softmax_divergence.cu
-    csrc/cuda/values.cu)
+    csrc/cuda/softmax_divergence.cu)
 
 if(NOT VARPRO_CUDA MATCHES "^(ON|OFF|AUTO)$")
   message(FATAL_ERROR "varpro: VARPRO_CUDA=${VARPRO_CUDA} is not known: use ON, OFF or AUTO")
@@ -43,9 +43,11 @@ message(STATUS "varpro: building the CUDA kernels with ${CMAKE_CUDA_COMPILER} ${
 set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 # The interface of pybind11 stays with the C++ compiler; NO_EXTRAS: no link-time optimisation across the two.
-pybind11_add_module(_cuda MODULE NO_EXTRAS csrc/bindings/cuda.cpp csrc/bindings/cuda_losses.cpp
-                    csrc/bindings/cuda_projector.cpp csrc/bindings/cuda_small_fits.cpp csrc/bindings/cuda_units.cpp
-                    ${VARPRO_CUDA_SOURCES})
+pybind11_add_module(_cuda MODULE NO_EXTRAS csrc/bindings/cuda/module.cpp csrc/bindings/cuda/class_moments.cpp
+                    csrc/bindings/cuda/gauss_newton.cpp csrc/bindings/cuda/inward_scale.cpp
+                    csrc/bindings/cuda/jacobian_products.cpp csrc/bindings/cuda/projector.cpp
+                    csrc/bindings/cuda/scalarize.cpp csrc/bindings/cuda/small_fits.cpp
+                    csrc/bindings/cuda/softmax_divergence.cpp ${VARPRO_CUDA_SOURCES})
 target_include_directories(_cuda PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
 target_compile_options(_cuda PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${VARPRO_WARNINGS} -O3>
                                      $<$<COMPILE_LANGUAGE:CUDA>:-O3 -Xcompiler=-Wall,-Wextra>)

@@ -5,11 +5,15 @@ set(VARPRO_WARNINGS -Wall -Wextra -Wno-psabi)
 # Enough for branch-free loops to vectorise; -ffast-math would break the rounding trick of the exponential.
 set(VARPRO_LOOPS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast)
 
-set(VARPRO_SIMD_SOURCES csrc/cpu/scalarize.cpp csrc/cpu/windows.cpp csrc/cpu/weigh.cpp
+set(VARPRO_SIMD_SOURCES csrc/cpu/scalarize.cpp csrc/cpu/scalarize_windows.cpp csrc/cpu/gauss_newton_weigh.cpp
                         csrc/cpu/small_fits.cpp csrc/cpu/class_moments.cpp csrc/cpu/inward_scale.cpp
                         csrc/cpu/softmax_divergence.cpp csrc/cpu/few_rows.cpp)
-set(VARPRO_PLAIN_SOURCES csrc/cpu/gauss_newton.cpp csrc/cpu/projector.cpp csrc/cpu/search.cpp csrc/bindings/cpu.cpp
-                         csrc/bindings/small_fits.cpp csrc/bindings/search.cpp csrc/bindings/losses.cpp)
+set(VARPRO_PLAIN_SOURCES csrc/cpu/gauss_newton.cpp csrc/cpu/gram.cpp csrc/cpu/projector.cpp csrc/cpu/search.cpp
+                         csrc/bindings/cpu/module.cpp csrc/bindings/cpu/class_moments.cpp
+                         csrc/bindings/cpu/few_rows.cpp csrc/bindings/cpu/gauss_newton.cpp csrc/bindings/cpu/gram.cpp
+                         csrc/bindings/cpu/inward_scale.cpp csrc/bindings/cpu/projector.cpp
+                         csrc/bindings/cpu/scalarize.cpp csrc/bindings/cpu/search.cpp
+                         csrc/bindings/cpu/small_fits.cpp csrc/bindings/cpu/softmax_divergence.cpp)
 
 # lane_bytes: size of the vectors that kernels are written in (csrc/cpu/lanes.hpp)
 function(varpro_variant name lane_bytes)

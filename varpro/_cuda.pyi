@@ -1,27 +1,27 @@
-"""Signatures of the CUDA kernels; the contracts stand in csrc/cuda/launch.hpp.
+"""Signatures of the CUDA kernels; the contracts stand in csrc/kernels.
 
 Arrays are addresses on the device (0 for none), `stream` is a cudaStream_t.  The module exists where the package was
 built with a CUDA compiler.  Each call raises varpro.errors.BackendError where there is no driver or no such device, or
 where the launch is refused.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
 cuda_version: int
 
 def device_count() -> int: ...
-def quadratic_workspace(*, problems: int, n: int, units: int) -> int: ...
+def scalarize_workspace(*, problems: int, n: int, units: int) -> int: ...
 def quadratic(
-    *, images: int, pixel: str, index: int, w: int, phi: int, d: int, problems: int, n: int, planes: int, side: int,
-    units: int, w_is_float: bool, d_is_float: bool, logistic: bool, gram: int, workspace: int, device: int, stream: int,
+    *, images: int, pixel: str, index: int, w: int, phi: int, d: int, problems: int, n: int, planes: int, height: int,
+    width: int, units: int, w_is_float: bool, d_is_float: bool, logistic: bool, gram: int, workspace: int, device: int,
+    stream: int,
 ) -> None: ...  # fmt: skip
-def bilinear_workspace(*, problems: int, n: int, units: int) -> int: ...
 def bilinear(
-    *, images: int, pixel: str, index: int, w: int, phi: int, d: int, problems: int, n: int, height: int, width: int,
-    units: int, w_is_float: bool, d_is_float: bool, logistic: bool, gram: int, workspace: int, device: int, stream: int,
+    *, images: int, pixel: str, index: int, w: int, phi: int, d: int, problems: int, n: int, planes: int, height: int,
+    width: int, units: int, w_is_float: bool, d_is_float: bool, logistic: bool, gram: int, workspace: int, device: int,
+    stream: int,
 ) -> None: ...  # fmt: skip
-def packed(
+def pack(
     *, images: int, pixel: str, index: int, out: int, problems: int, n: int, planes: int, side: int,
     out_is_float: bool, device: int, stream: int,
 ) -> None: ...  # fmt: skip
@@ -65,12 +65,12 @@ def softmax_divergence(
 def small_searches(
     *, program: int, t: int, y: int, weights: int, problems: int, columns: int, parameters: int, states: int, rows: int,
     count: int, n: int, n_columns: int, n_right: int, n_pairs: int, n_parameters: int, stride: int,
-    rules: Sequence[float], ridge: float, kaufman: bool, own_t: bool, own_weights: bool, y_is_float: bool,
+    rules: dict[str, float], ridge: float, kaufman: bool, own_t: bool, own_weights: bool, y_is_float: bool,
     arithmetic: Literal["double", "single", "polished"], device: int, stream: int,
 ) -> None: ...  # fmt: skip
 def small_advance(
     *, phi: int, d: int, y: int, weights: int, problems: int, columns: int, parameters: int, states: int, rows: int,
     count: int, n: int, n_columns: int, n_right: int, n_pairs: int, n_parameters: int, stride: int,
-    rules: Sequence[float], ridge: float, kaufman: bool, own_weights: bool, y_is_float: bool, phi_is_float: bool,
+    rules: dict[str, float], ridge: float, kaufman: bool, own_weights: bool, y_is_float: bool, phi_is_float: bool,
     device: int, stream: int,
 ) -> None: ...  # fmt: skip

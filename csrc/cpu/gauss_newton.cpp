@@ -8,12 +8,12 @@
 
 #include "aligned.hpp"
 #include "blas.hpp"
+#include "instruction_set.hpp"
 #include "tiny_cholesky.hpp"
 
 namespace varpro {
 
 blas::Table blas::table;
-Weigh weigh_variant;
 
 namespace {
 
@@ -33,13 +33,15 @@ Aligned<double> spread(const double* square, const std::int32_t* columns, std::i
 }
 
 template <typename T>
-void weigh(const NormalMatrixCall& c, void (*pass)(const WeighCall&, const T*), const T* gram) {
+void weigh(const NormalMatrixCall& c, const T* gram) {
     const Aligned<double> weight = spread(c.aat, c.columns, c.i, c.m);
     Aligned<double> inverse, gt(c.m * c.k);
     if (c.gram_inverse) inverse = spread(c.gram_inverse, c.columns, c.i, c.m);
     for (std::int64_t row = 0; row < c.m; ++row)
         for (std::int64_t q = 0; q < c.k; ++q) gt[q * c.m + row] = c.g[row * c.k + q];
-    pass({weight.data(), c.gram_inverse ? inverse.data() : nullptr, c.g, gt.data(), c.columns, c.h, c.m, c.k}, gram);
+    const WeighCall call{
+        weight.data(), c.gram_inverse ? inverse.data() : nullptr, c.g, gt.data(), c.columns, c.h, c.m, c.k};
+    VARPRO_DISPATCH(weigh(call, gram));
 }
 
 constexpr double kRefined = 1e-10;  // relative residual at which a refined solution is as good as a double one
@@ -115,11 +117,11 @@ void normal_matrix(const NormalMatrixCall& c) {
         float* gram = scratch<float>(entries);
         blas::table.ssyrk(&upper, &plain, &m, &n, &one, static_cast<float*>(const_cast<void*>(c.d)), &m, &none, gram,
                           &m);
-        weigh(c, weigh_variant.narrow, gram);
+        weigh(c, gram);
     } else {
         double* gram = scratch<double>(entries);
         blas::syrk('U', m, n, 1.0, static_cast<const double*>(c.d), 0.0, gram);
-        weigh(c, weigh_variant.wide, gram);
+        weigh(c, gram);
     }
 }
 
@@ -142,13 +144,6 @@ int damped_solve(const double* h, const double* diagonal, double lambda, const d
     if (!all_finite(x, p)) return size;
     std::copy_n(x, p, step);
     return info;
-}
-
-void accumulate_gram(const double* phi, const double* y, double* gram, double* cross, std::int64_t n, std::int64_t i,
-                     std::int64_t k) {
-    const int rows = static_cast<int>(n), columns = static_cast<int>(i), outputs = static_cast<int>(k);
-    blas::syrk('U', columns, rows, 1.0, phi, 1.0, gram);
-    blas::gemm('N', 'T', outputs, columns, rows, 1.0, y, outputs, phi, columns, 1.0, cross, outputs);
 }
 
 }  // namespace varpro

@@ -79,20 +79,79 @@ void write_rows(T* d, const double* z, const double* slope, std::int64_t rows, s
         for (std::int64_t i = 0; i < units; ++i) d[r * units + i] = static_cast<T>(z[r * stride + i] * slope[i]);
 }
 
+/// The image at `place` of a problem's images in double; from `held`, where its pixels are something else.
+const double* pixels_of(const ScalarizeCall& c, std::int64_t problem, std::int64_t place, Aligned<double>& held) {
+    const std::int64_t size = c.planes * c.height * c.width, at = problem * c.n + place;
+    const std::int64_t first = (c.index ? c.index[at] : at) * size;
+    if (c.pixel == Pixel::f64) return static_cast<const double*>(c.images) + first;
+    const auto* const bytes = static_cast<const std::uint8_t*>(c.images) + first;
+    const auto* const floats = static_cast<const float*>(c.images) + first;
+    held.resize(size);
+    if (c.pixel == Pixel::u8)
+        for (std::int64_t p = 0; p < size; ++p) held[p] = (1.0 / 255.0) * bytes[p];
+    else
+        for (std::int64_t p = 0; p < size; ++p) held[p] = floats[p];
+    return held.data();
+}
+
+/// s = x + x^T
+void add_transpose(const double* x, std::int64_t side, double* s) {
+    for (std::int64_t k = 0; k < side; ++k)
+        for (std::int64_t l = 0; l <= k; ++l) s[k * side + l] = s[l * side + k] = x[k * side + l] + x[l * side + k];
+}
+
+/// What a pass over the images of one problem needs of its weights, and its scratch: z holds the columns of D of one
+/// image without the slope, the last of them 1, dq/db.
+struct Pass {
+    std::int64_t stride, rows;
+    Aligned<double> w, z, q, image;
+
+    Pass(const ScalarizeCall& c, std::int64_t problem, std::int64_t rows_)
+        : stride(padded(c.units)),
+          rows(rows_),
+          w(pad(static_cast<const double*>(c.w) + problem * rows * c.units, rows, c.units, stride)),
+          z(rows * stride, 0.0),
+          q(stride) {
+        std::fill(z.begin() + (rows - 1) * stride, z.end(), 1.0);
+    }
+
+    const double* w_row(std::int64_t row) const { return w.data() + row * stride; }
+
+    /// Phi and D of image n from z; q = b + sum_l w_l z_l over the first `summed` rows, or half of that sum.
+    template <bool half, typename T>
+    void finish(const ScalarizeCall& c, std::int64_t n, std::int64_t summed, T* d) {
+        const double *const weights = w.data(), *const columns = z.data();  // which no store below can move
+        double* const sums = q.data();
+        const std::int64_t width = stride;
+        std::copy_n(w_row(rows - 1), width, sums);
+        for (std::int64_t l = 0; l < summed; ++l)
+            for (std::int64_t i = 0; i < width; ++i)
+                sums[i] += (half ? 0.5 * weights[l * width + i] : weights[l * width + i]) * columns[l * width + i];
+        finish_values(q.data(), static_cast<double*>(c.phi) + n * (c.units + 1), c.units, c.logistic);
+        if (d) write_rows(d + n * rows * c.units, z.data(), q.data(), rows, c.units, stride);
+    }
+};
+
 template <typename T>
-void quadratic_with(const QuadraticCall& c, T* d) {
-    const std::int64_t stride = padded(c.units), side = c.side, colours = c.planes > 1 ? c.planes : 0;
-    const std::int64_t rows = side + colours + 1;
-    const Aligned<double> w = pad(c.w, rows, c.units, stride);
-    const double* g = w.data() + side * stride;
-    Aligned<double> plane(c.planes * side * stride), z(rows * stride, 0.0), q(stride);
-    std::fill(z.begin() + (rows - 1) * stride, z.end(), 1.0);  // dq/db
+void quadratic_with(const ScalarizeCall& c, std::int64_t problem, T* d) {
+    const std::int64_t side = c.height, colours = c.planes > 1 ? c.planes : 0;
+    Pass pass(c, problem, side + colours + 1);
+    const std::int64_t stride = pass.stride;
+    const double *w = pass.w.data(), *g = pass.w_row(side);
+    Aligned<double> twice(c.symmetric ? side * stride : 0);  // S w = X (2 w), to the last bit
+    for (std::size_t e = 0; e < twice.size(); ++e) twice[e] = 2.0 * w[e];
+    Aligned<double> s(side * side), plane(colours * side * stride);
+    double* const z = pass.z.data();
     for (std::int64_t n = 0; n < c.n; ++n) {
-        for (std::int64_t p = 0; p < c.planes; ++p)
-            multiply(c.s + (n * c.planes + p) * side * side, side, 1, side, side, w.data(), stride,
-                     (colours ? plane.data() : z.data()) + p * side * stride);
+        const double* const x = pixels_of(c, problem, n, pass.image);
+        for (std::int64_t p = 0; p < c.planes; ++p) {
+            const double* const of_plane = x + p * side * side;
+            if (!c.symmetric) add_transpose(of_plane, side, s.data());
+            multiply(c.symmetric ? of_plane : s.data(), side, 1, side, side, c.symmetric ? twice.data() : w, stride,
+                     (colours ? plane.data() : z) + p * side * stride);
+        }
         if (colours) {
-            std::fill(z.begin(), z.begin() + (side + colours) * stride, 0.0);
+            std::fill_n(z, (side + colours) * stride, 0.0);
             for (std::int64_t p = 0; p < colours; ++p)
                 for (std::int64_t l = 0; l < side; ++l)
                     for (std::int64_t i = 0; i < stride; ++i) {
@@ -101,31 +160,49 @@ void quadratic_with(const QuadraticCall& c, T* d) {
                         z[(side + p) * stride + i] += 0.5 * w[l * stride + i] * zc;
                     }
         }
-        std::copy_n(w.data() + (rows - 1) * stride, stride, q.data());
-        for (std::int64_t l = 0; l < side; ++l)
-            for (std::int64_t i = 0; i < stride; ++i) q[i] += 0.5 * w[l * stride + i] * z[l * stride + i];
-        finish_values(q.data(), c.phi + n * (c.units + 1), c.units, c.logistic);
-        if (d) write_rows(d + n * rows * c.units, z.data(), q.data(), rows, c.units, stride);
+        pass.finish<true>(c, problem * c.n + n, side, d);
     }
 }
 
 template <typename T>
-void bilinear_with(const BilinearCall& c, T* d) {
-    const std::int64_t stride = padded(c.units), rows = c.height + c.width + 1;
-    const Aligned<double> w = pad(c.w, rows, c.units, stride);
-    const double *u = w.data(), *v = u + c.height * stride, *b = v + c.width * stride;
-    Aligned<double> z(rows * stride, 0.0), q(stride);
-    std::fill(z.begin() + (rows - 1) * stride, z.end(), 1.0);
+void bilinear_with(const ScalarizeCall& c, std::int64_t problem, T* d) {
+    Pass pass(c, problem, c.height + c.width + 1);
+    const double *u = pass.w_row(0), *v = pass.w_row(c.height);
+    double *const xv = pass.z.data(), *const xu = xv + c.height * pass.stride;
     for (std::int64_t n = 0; n < c.n; ++n) {
-        const double* x = c.x + n * c.height * c.width;
-        multiply(x, c.width, 1, c.height, c.width, v, stride, z.data());
-        if (d) multiply(x, 1, c.width, c.width, c.height, u, stride, z.data() + c.height * stride);
-        std::copy_n(b, stride, q.data());
-        for (std::int64_t l = 0; l < c.height; ++l)
-            for (std::int64_t i = 0; i < stride; ++i) q[i] += u[l * stride + i] * z[l * stride + i];
-        finish_values(q.data(), c.phi + n * (c.units + 1), c.units, c.logistic);
-        if (d) write_rows(d + n * rows * c.units, z.data(), q.data(), rows, c.units, stride);
+        const double* const x = pixels_of(c, problem, n, pass.image);
+        multiply(x, c.width, 1, c.height, c.width, v, pass.stride, xv);
+        if (d) multiply(x, 1, c.width, c.width, c.height, u, pass.stride, xu);
+        pass.finish<false>(c, problem * c.n + n, c.height, d);
     }
+}
+
+template <typename P, typename T>
+void pack_image(const P* x, double scale, std::int64_t side, T* out) {
+    for (std::int64_t k = 0; k < side; ++k) {
+        *out++ = static_cast<T>(scale * x[k * side + k]);
+        for (std::int64_t l = k + 1; l < side; ++l)
+            *out++ = static_cast<T>(scale * (double(x[k * side + l]) + double(x[l * side + k])));
+    }
+}
+
+template <typename P, typename T>
+void pack_with(const PackCall& c, const P* images, double scale, T* out) {
+    const std::int64_t area = c.side * c.side, packed = c.side * (c.side + 1) / 2;
+    for (std::int64_t at = 0; at < c.problems * c.n; ++at) {
+        const P* const x = images + (c.index ? c.index[at] : at) * c.planes * area;
+        for (std::int64_t p = 0; p < c.planes; ++p, out += packed) pack_image(x + p * area, scale, c.side, out);
+    }
+}
+
+template <typename T>
+void pack_to(const PackCall& c, T* out) {
+    if (c.pixel == Pixel::u8)
+        pack_with(c, static_cast<const std::uint8_t*>(c.images), 1.0 / 255.0, out);
+    else if (c.pixel == Pixel::f32)
+        pack_with(c, static_cast<const float*>(c.images), 1.0, out);
+    else
+        pack_with(c, static_cast<const double*>(c.images), 1.0, out);
 }
 
 template <typename T>
@@ -139,18 +216,27 @@ void activate_rows(T* q, const T* bias, std::int64_t n, std::int64_t units, std:
 
 }  // namespace
 
-void quadratic(const QuadraticCall& call) {
-    if (call.d_is_float)
-        quadratic_with(call, static_cast<float*>(call.d));
-    else
-        quadratic_with(call, static_cast<double*>(call.d));
+void quadratic(const ScalarizeCall& call) {
+    for (std::int64_t problem = 0; problem < call.problems; ++problem)
+        if (call.d_is_float)
+            quadratic_with(call, problem, static_cast<float*>(call.d));
+        else
+            quadratic_with(call, problem, static_cast<double*>(call.d));
 }
 
-void bilinear(const BilinearCall& call) {
-    if (call.d_is_float)
-        bilinear_with(call, static_cast<float*>(call.d));
+void bilinear(const ScalarizeCall& call) {
+    for (std::int64_t problem = 0; problem < call.problems; ++problem)
+        if (call.d_is_float)
+            bilinear_with(call, problem, static_cast<float*>(call.d));
+        else
+            bilinear_with(call, problem, static_cast<double*>(call.d));
+}
+
+void pack(const PackCall& call) {
+    if (call.out_is_float)
+        pack_to(call, static_cast<float*>(call.out));
     else
-        bilinear_with(call, static_cast<double*>(call.d));
+        pack_to(call, static_cast<double*>(call.out));
 }
 
 void activate(double* q, const double* bias, std::int64_t n, std::int64_t units, std::int64_t stride, bool logistic) {

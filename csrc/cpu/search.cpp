@@ -1,5 +1,5 @@
 // The decision of a search for many problems: the carrier of the batched loop.
-#include "../kernels/search.hpp"
+#include "../kernels/search_decision.hpp"
 
 namespace varpro {
 

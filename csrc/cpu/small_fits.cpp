@@ -5,7 +5,7 @@
 #include <limits>
 #include <vector>
 
-#include "small_problem.hpp"
+#include "small_fits_problem.hpp"
 
 namespace varpro::VARPRO_ISA {
 namespace {

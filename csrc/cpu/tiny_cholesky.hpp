@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "../kernels/small_search.hpp"
+#include "../kernels/small_fits_search.hpp"
 
 namespace varpro {
 namespace {

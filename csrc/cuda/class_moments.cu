@@ -3,6 +3,7 @@
 //
 // A warp reads 32 columns of one sample side by side.  Nothing but order and first is shared between the two uses of
 // a batch's labels, so that softmax_divergence takes them as they are.
+#include "../kernels/class_moments.hpp"
 #include "rows.cuh"
 
 namespace varpro::cuda {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "launch.hpp"
+#include "../kernels/launch.hpp"
 
 #ifdef __CUDACC__
 

@@ -4,6 +4,7 @@
 // and h move in whole lines.  The rows of g that a tile needs come through shared memory, eight of the k columns at a
 // time; aat and its companion are small and stay in the first-level cache.  2 k + 4 operations an entry are hidden
 // behind its 16 to 24 bytes for k up to about 30.
+#include "../kernels/gauss_newton.hpp"
 #include "device.cuh"
 
 namespace varpro::cuda {

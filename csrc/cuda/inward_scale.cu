@@ -1,4 +1,5 @@
 // Rows on a sphere and the way back: a warp a row, which comes from memory once and is read again from the caches.
+#include "../kernels/inward_scale.hpp"
 #include "rows.cuh"
 
 namespace varpro::cuda {
@@ -14,7 +15,7 @@ __device__ __forceinline__ double scaled_dot(double factor, const T* a, const T*
 }
 
 template <typename T, bool kBack>
-__global__ void __launch_bounds__(kWarp* kWarps) inward_kernel(InwardScaleLaunch call) {
+__global__ void __launch_bounds__(kWarp* kWarps) inward_kernel(InwardScaleCall call) {
     const std::int64_t row = warp_number();
     if (row >= call.n) return;
     const int lane = threadIdx.x % kWarp;
@@ -37,7 +38,7 @@ __global__ void __launch_bounds__(kWarp* kWarps) inward_kernel(InwardScaleLaunch
 }
 
 template <typename T>
-void launch_inward(const InwardScaleLaunch& call, Stream stream) {
+void launch_inward(const InwardScaleCall& call, Stream stream) {
     auto* const kernel = call.g ? inward_kernel<T, true> : inward_kernel<T, false>;
     VARPRO_LAUNCH(kernel, grid_of_warps(call.n), dim3(kWarp * kWarps), 0, stream, call);
     check_launch("inward_scale");
@@ -45,7 +46,7 @@ void launch_inward(const InwardScaleLaunch& call, Stream stream) {
 
 }  // namespace
 
-void inward_scale(const InwardScaleLaunch& call, Stream stream) {
+void inward_scale(const InwardScaleCall& call, Stream stream) {
     if (call.n == 0) return;
     if (call.is_float)
         launch_inward<float>(call, stream);

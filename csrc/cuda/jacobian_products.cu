@@ -4,6 +4,7 @@
 // a warp's load whole lines; two steps of loads are under way while a third is multiplied.  [U R] comes through shared
 // memory, 16 rows at a time, and is the same for all warps of a block.  61 columns of [U R] are 15 operations a byte of
 // D in double: more than the other units do at the speed of the memory (10), less than tensor cores (20).
+#include "../kernels/jacobian_products.hpp"
 #include "mma.cuh"
 
 namespace varpro::cuda {

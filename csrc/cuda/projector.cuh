@@ -2,6 +2,7 @@
 /// come, and the passes, which projector.cu calls one after another.
 #pragma once
 
+#include "../kernels/projector.hpp"
 #include "device.cuh"
 
 namespace varpro::cuda {

@@ -3,6 +3,7 @@
 // weights, such blocks find them after the first.
 //
 // p is made anew in each launch from two numbers a row: an exponential costs less than writing and reading p.
+#include "../kernels/softmax_divergence.hpp"
 #include "rows.cuh"
 
 namespace varpro::cuda {

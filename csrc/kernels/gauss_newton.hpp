@@ -6,6 +6,9 @@
 
 #include <cstdint>
 
+#include "launch.hpp"
+#include "variants.hpp"
+
 namespace varpro {
 
 /// One problem's part of
@@ -29,9 +32,8 @@ void normal_matrix(const NormalMatrixCall& call);
 
 /// Solve (h + lambda diag(diagonal)) step = rhs by Cholesky on a copy of the lower triangle of h (p, p).
 /// Returns 0, or the number of the leading minor that is not positive (p where a value is not finite); step is then
-/// untouched.  p^3 / 3
-/// operations. single: factor a copy scaled to unit diagonal in single precision and refine with residuals in double,
-/// to 1e-10 relative; where that does not converge, the double factorisation is taken after all.
+/// untouched.  p^3 / 3 operations.  single: factor a copy scaled to unit diagonal in single precision and refine with
+/// residuals in double, to 1e-10 relative; where that does not converge, the double factorisation is taken after all.
 int damped_solve(const double* h, const double* diagonal, double lambda, const double* rhs, double* step,
                  std::int64_t p, bool single);
 
@@ -47,25 +49,35 @@ struct WeighCall {
     std::int64_t m, k;
 };
 
-#define VARPRO_DECLARE_WEIGH(isa)                          \
-    namespace isa {                                        \
-    void weigh(const WeighCall& call, const double* gram); \
-    void weigh(const WeighCall& call, const float* gram);  \
-    }
+// clang-format off
+VARPRO_VARIANTS(
+    void weigh(const WeighCall& call, const double* gram);
+    void weigh(const WeighCall& call, const float* gram);
+)
+// clang-format on
 
-VARPRO_DECLARE_WEIGH(baseline)
-VARPRO_DECLARE_WEIGH(avx2)
-VARPRO_DECLARE_WEIGH(avx512)
+namespace cuda {
 
-/// The variants that this processor runs; set when the module is imported.
-struct Weigh {
-    void (*wide)(const WeighCall&, const double*) = baseline::weigh;
-    void (*narrow)(const WeighCall&, const float*) = baseline::weigh;
+/// The Gauss-Newton matrix from its products, the lower triangle of
+///   h[m, m'] = aat[j, j'] (gram - ztz)[m, m'] + gram_inverse[j, j'] (g g^T)[m, m'] + (m = m') lambda diagonal[m],
+/// j = columns[m].  gram, ztz (problems, m, m), only m' <= m read; ztz null where gram holds the difference already;
+/// aat, gram_inverse (problems, i, i), the latter null for Kaufman's matrix; g (problems, m, k); columns (m); lambda
+/// (problems) and diagonal (problems, m), both null for no damping; h (problems, m, m), m' > m untouched.
+/// All double; or gram float; or all float.  Moves m^2 / 2 (sizeof(gram) + sizeof(ztz) + sizeof(h)) bytes a problem.
+struct AssembleLaunch {
+    const void* gram;
+    const void* ztz;
+    const void* aat;
+    const void* gram_inverse;
+    const void* g;
+    const std::int32_t* columns;
+    const void* lambda;
+    const void* diagonal;
+    void* h;
+    std::int64_t problems, m, i, k;
+    bool gram_is_float, h_is_float;
 };
-extern Weigh weigh_variant;
+void assemble(const AssembleLaunch& call, Stream stream);
 
-/// gram (i, i) lower triangle += phi^T phi, cross (i, k) += phi^T y; phi (n, i), y (n, k).
-void accumulate_gram(const double* phi, const double* y, double* gram, double* cross, std::int64_t n, std::int64_t i,
-                     std::int64_t k);
-
+}  // namespace cuda
 }  // namespace varpro

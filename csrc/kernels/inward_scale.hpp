@@ -7,6 +7,9 @@
 
 #include <cstdint>
 
+#include "launch.hpp"
+#include "variants.hpp"
+
 namespace varpro {
 
 /// x, g, out (n, d), all double or all float; s (n) and along (n), u . g of each row, double, as all arithmetic.
@@ -24,13 +27,16 @@ struct InwardScaleCall {
     double xi, eps;
 };
 
-#define VARPRO_DECLARE_INWARD_SCALE(isa)            \
-    namespace isa {                                 \
-    void inward_scale(const InwardScaleCall& call); \
-    }
+// clang-format off
+VARPRO_VARIANTS(
+    void inward_scale(const InwardScaleCall& call);
+)
+// clang-format on
 
-VARPRO_DECLARE_INWARD_SCALE(baseline)
-VARPRO_DECLARE_INWARD_SCALE(avx2)
-VARPRO_DECLARE_INWARD_SCALE(avx512)
+namespace cuda {
 
+/// The same on a device.
+void inward_scale(const InwardScaleCall& call, Stream stream);
+
+}  // namespace cuda
 }  // namespace varpro

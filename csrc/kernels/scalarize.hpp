@@ -6,36 +6,57 @@
 
 #include <cstdint>
 
+#include "launch.hpp"
+#include "variants.hpp"
+
 namespace varpro {
 
 /// Pixels as they lie in memory; bytes are read as value / 255.
 enum class Pixel { u8, f32, f64 };
 
-/// Quadratic units on one batch element.
-///   q[n, i] = 1/2 sum_l w[l, i] Z[n, l, i] + b[i],   Z[n, l, i] = sum_c g[c, i] sum_k s[n, c, l, k] w[k, i]
-/// s (n, planes, side, side) symmetric in its last two axes; w (rows, units): side rows of w, then `planes` rows of g
-/// if planes > 1, then b.  phi (n, units + 1) = [sigma(q) | 1].  d (n, rows * units), column q * units + i, or null.
-/// Reads 8 n planes side^2 bytes, writes (units + 1) 8 n + sizeof(D) n rows units; 2 n planes side^2 units operations.
-struct QuadraticCall {
-    const double* s;
-    const double* w;
-    double* phi;
+/// Units on images that problems share.
+///   quadratic   q[n, i] = 1/2 sum_l w[l, i] Z[n, l, i] + b[i],   Z[n, l, i] = sum_c g[c, i] sum_k S_c[l, k] w[k, i],
+///               S_c = X_c + X_c^T, formed on the way in; height = width
+///   bilinear    q = u^T X v + b; planes are stacked in the rows of X: planes = 1
+/// images (any rows, planes, height, width) of `pixel`.  index (problems, n), rows of images, or null: problem after
+/// problem.  w (problems, rows, units): quadratic has `height` rows of w, then `planes` rows of g if planes > 1, then
+/// b; bilinear has `height` rows of u, `width` of v, then b.  phi (problems, n, units + 1) = [sigma(q) | 1].
+/// d (problems, n, rows * units), column row * units + i, or null.  w and phi double and d double or float, or, on a
+/// device, all three float.
+/// symmetric: the caller promises X_c = X_c^T, and a CPU does not form the sum, a fifth of its time.
+/// Moves planes height width sizeof(pixel) + (units + 1) sizeof(phi) + rows units sizeof(d) bytes an image, with
+/// 2 planes height width units operations; bilinear needs twice as many for d, which is made of X v and X^T u.
+///
+/// On a device only: gram (problems, units + 1, units + 1) double, the lower triangle of Phi^T Phi, or null: summed in
+/// double beside Phi where a block has all units and up to 384 threads (28 x 28 pixels: 54 units), else from Phi in
+/// memory.  With gram a workspace of scalarize_workspace(call) bytes, null where that is 0: the parts of 16 to 128
+/// images, added in order.  Sides go to 1024, and quadratic planes as far as shared memory holds their sums (25 at
+/// side 64).
+struct ScalarizeCall {
+    const void* images;
+    Pixel pixel;
+    const std::int32_t* index;
+    const void* w;
+    void* phi;
     void* d;
-    bool d_is_float;
-    std::int64_t n, planes, side, units;
-    bool logistic;
+    std::int64_t problems, n, planes, height, width, units;
+    bool w_is_float, d_is_float, logistic, symmetric;
+    double* gram;
+    void* workspace;
 };
 
-/// Bilinear units: q = u^T X v + b.  x (n, height, width); w (height + width + 1, units): rows of u, v, b.
-/// Twice the arithmetic of the value: X v and X^T u are both needed for d.
-struct BilinearCall {
-    const double* x;
-    const double* w;
-    double* phi;
-    void* d;
-    bool d_is_float;
-    std::int64_t n, height, width, units;
-    bool logistic;
+/// Images packed for values alone: q of quadratic units without its bias is out[n] . pack(w), pack(w) = w_k w_l for
+/// k <= l (times g_c, plane after plane), a matrix product; then activate.
+/// out (problems n, planes side (side + 1) / 2) double or float: X_kk, and X_kl + X_lk for k < l, row after row.
+/// images (any rows, planes, side, side), pixel and index as above; planes <= 128 on a device.
+/// Moves planes (side^2 sizeof(pixel) + side (side + 1) / 2 sizeof(out)) bytes an image.
+struct PackCall {
+    const void* images;
+    Pixel pixel;
+    const std::int32_t* index;
+    void* out;
+    std::int64_t problems, n, planes, side;
+    bool out_is_float;
 };
 
 /// Units on windows.  x (n, planes, height, width) of `pixel`; windows (units, 4): top, left, height, width; matrices
@@ -50,24 +71,41 @@ struct WindowCall {
     std::int64_t n, planes, height, width, units;
 };
 
-#define VARPRO_DECLARE_SCALARIZE(isa)                                                                            \
-    namespace isa {                                                                                              \
-    void quadratic(const QuadraticCall& call);                                                                   \
-    void bilinear(const BilinearCall& call);                                                                     \
-    void activate(double* q, const double* bias, std::int64_t n, std::int64_t units, std::int64_t stride,        \
-                  bool logistic);                                                                                \
-    void activate(float* q, const float* bias, std::int64_t n, std::int64_t units, std::int64_t stride,          \
-                  bool logistic);                                                                                \
-    void window_forward(const WindowCall& call, const float* matrices, float* q);                                \
-    void window_forward(const WindowCall& call, const double* matrices, double* q);                              \
-    void window_adjoint(const WindowCall& call, const float* b, float* matrices);                                \
-    void window_adjoint(const WindowCall& call, const double* b, double* matrices);                              \
-    void window_jacobian(const WindowCall& call, const double* u, const double* v, const double* slope, void* d, \
-                         bool d_is_float);                                                                       \
-    }
+// clang-format off
+VARPRO_VARIANTS(
+    void quadratic(const ScalarizeCall& call);
+    void bilinear(const ScalarizeCall& call);
+    void pack(const PackCall& call);
+    void activate(double* q, const double* bias, std::int64_t n, std::int64_t units, std::int64_t stride,
+                  bool logistic);
+    void activate(float* q, const float* bias, std::int64_t n, std::int64_t units, std::int64_t stride,
+                  bool logistic);
+    void window_forward(const WindowCall& call, const float* matrices, float* q);
+    void window_forward(const WindowCall& call, const double* matrices, double* q);
+    void window_adjoint(const WindowCall& call, const float* b, float* matrices);
+    void window_adjoint(const WindowCall& call, const double* b, double* matrices);
+    void window_jacobian(const WindowCall& call, const double* u, const double* v, const double* slope, void* d,
+                         bool d_is_float);
+)
+// clang-format on
 
-VARPRO_DECLARE_SCALARIZE(baseline)
-VARPRO_DECLARE_SCALARIZE(avx2)
-VARPRO_DECLARE_SCALARIZE(avx512)
+namespace cuda {
 
+std::int64_t scalarize_workspace(const ScalarizeCall& call);
+void quadratic(const ScalarizeCall& call, Stream stream);
+void bilinear(const ScalarizeCall& call, Stream stream);
+void pack(const PackCall& call, Stream stream);
+
+/// In place: phi (problems, n, units + 1) holds q without its bias in all columns but the last, which need hold
+/// nothing, and becomes [sigma(q + bias) | 1]; bias (problems, units).  Both double or both float. Moves 2 (units + 1)
+/// sizeof(phi) bytes a row.
+struct ActivateLaunch {
+    void* phi;
+    const void* bias;
+    std::int64_t problems, n, units;
+    bool is_float, logistic;
+};
+void activate(const ActivateLaunch& call, Stream stream);
+
+}  // namespace cuda
 }  // namespace varpro

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
+#include "launch.hpp"
 #include "search.hpp"
+#include "variants.hpp"
 
 namespace varpro {
 
@@ -72,15 +74,50 @@ struct SmallSearchCall {
     std::int64_t most, *logged;
 };
 
-#define VARPRO_DECLARE_SMALL_FITS(isa)                \
-    namespace isa {                                   \
-    void small_fits(const SmallFitsCall& call);       \
-    void small_advance(const SmallAdvanceCall& call); \
-    void small_searches(const SmallSearchCall& call); \
-    }
+// clang-format off
+VARPRO_VARIANTS(
+    void small_fits(const SmallFitsCall& call);
+    void small_advance(const SmallAdvanceCall& call);
+    void small_searches(const SmallSearchCall& call);
+)
+// clang-format on
 
-VARPRO_DECLARE_SMALL_FITS(baseline)
-VARPRO_DECLARE_SMALL_FITS(avx2)
-VARPRO_DECLARE_SMALL_FITS(avx512)
+namespace cuda {
 
+/// How a search computes: in double; in float but for the algebra after the sums, with tolerances no finer than float
+/// has; or so first, and then in double from where that ended.
+enum class Arithmetic : std::int32_t { full, single, polished };
+
+/// Many small problems, as varpro::SmallFitsCall, and their searches, as SmallSearchCall and SmallAdvanceCall say.
+///   program (i) and t, or phi (count, n, i) and d (count, n, m).  problems (count) or null: problem b is number b.
+///   y and weights float or double; phi and d float or double; t, states and what is inside double.
+///   states (any rows, stride): rows[b], or b where rows is null, is the state of problem b.
+/// i <= 16, k <= 8, m <= 48, p <= 16.  What a problem gets does not depend on those beside it.
+struct SmallLaunch {
+    const ProgramColumn* program;
+    const double* t;
+    const void *phi, *d;
+    const void *y, *weights;
+    const std::int64_t* problems;
+    const std::int32_t *columns, *parameters;
+    double* states;
+    const std::int64_t* rows;
+    std::int64_t count, n, i, k, m, p;
+    std::int64_t t_stride, y_stride, weights_stride, stride;
+    SearchRules rules;
+    double ridge;
+    bool kaufman, y_is_float, phi_is_float;
+    Arithmetic arithmetic;  // of small_searches
+    std::int64_t in_turn;   // problems that a team of lanes takes one after another; 0: chosen by count
+};
+
+/// The search of each problem of a program from its state to the end; a state that does not run is left alone.
+/// Reads a problem's y twice an evaluation, from the caches after the first time.
+void small_searches(const SmallLaunch& call, Stream stream);
+
+/// One trial step of each problem, whose phi and d at the trial w are given.
+/// Moves n (2 i + m) sizeof(phi) + 2 n k sizeof(y) bytes a problem.
+void small_advance(const SmallLaunch& call, Stream stream);
+
+}  // namespace cuda
 }  // namespace varpro

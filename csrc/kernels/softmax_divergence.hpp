@@ -6,6 +6,9 @@
 
 #include <cstdint>
 
+#include "launch.hpp"
+#include "variants.hpp"
+
 namespace varpro {
 
 /// With p = softmax(f / tau) of a sample and q = softmax(w / tau) of its class:
@@ -35,13 +38,34 @@ struct DivergenceCall {
     Divergence kind;
 };
 
-#define VARPRO_DECLARE_SOFTMAX_DIVERGENCE(isa)           \
-    namespace isa {                                      \
-    void softmax_divergence(const DivergenceCall& call); \
-    }
+// clang-format off
+VARPRO_VARIANTS(
+    void softmax_divergence(const DivergenceCall& call);
+)
+// clang-format on
 
-VARPRO_DECLARE_SOFTMAX_DIVERGENCE(baseline)
-VARPRO_DECLARE_SOFTMAX_DIVERGENCE(avx2)
-VARPRO_DECLARE_SOFTMAX_DIVERGENCE(avx512)
+namespace cuda {
 
+/// As varpro::DivergenceCall; order, first from class_order; best is zero for a class without samples.  workspace:
+/// softmax_divergence_workspace(call) bytes.  Reads f five times at most, mostly from the cache, and writes by_f.
+struct DivergenceLaunch {
+    const void* f;
+    const std::int32_t* position;
+    const std::int32_t* order;
+    const std::int32_t* first;
+    const double* weights;
+    double* best;
+    double* value;
+    void* by_f;
+    double* by_weights;
+    void* workspace;
+    std::int64_t problems, n, m, classes;
+    Divergence kind;
+    bool f_is_float;
+    double tau, scale;
+};
+std::int64_t softmax_divergence_workspace(const DivergenceLaunch& call);
+void softmax_divergence(const DivergenceLaunch& call, Stream stream);
+
+}  // namespace cuda
 }  // namespace varpro

@@ -6,9 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from varpro.bench.case import Case
-from varpro.bench.measure import Peaks, WrongResult, measure
 from varpro.cli import bench
+from varpro.kernels.timing import Case, Peaks, WrongResult, measure
 
 FIELDS = {"kernel", "name", "shape", "dtype", "median_s", "spread_s", "rate", "unit", "bound", "share_of_peak"}
 PEAKS = Peaks(float64=10.0, float32=20.0, memory=5.0)

@@ -11,45 +11,38 @@
 #include <sstream>
 
 #include "../../csrc/cuda/host/cuda_host.hpp"
+#include "../../csrc/kernels/gauss_newton.hpp"
+#include "../../csrc/kernels/jacobian_products.hpp"
+#include "../../csrc/kernels/projector.hpp"
+#include "../../csrc/kernels/scalarize.hpp"
 
 /// Kernels that exercise the shim alone (shim_kernels.cu).
 void run_shim_kernel(const std::string& name, int* out, std::size_t count);
 
 namespace {
 
-/// Phi^T Phi and its workspace, where the test asks for them.
-struct Gram {
-    Output matrices, workspace;
-
-    template <typename Call>
-    Gram(Arguments& a, Call& call, std::int64_t bytes)
-        : matrices(a.has("with_gram") ? 8 * call.problems * (call.units + 1) * (call.units + 1) : 0),
-          workspace(a.has("with_gram") && !a.has("no_workspace") ? bytes : 0) {
-        call.gram = matrices.size > 0 ? matrices.as<double>() : nullptr;
-        call.workspace = workspace.size > 0 ? workspace.bytes.get() : nullptr;
-    }
-};
-
-void run_quadratic(Arguments& a, std::ofstream& out) {
-    varpro::cuda::QuadraticLaunch call{};
+/// Quadratic or bilinear units, `rows` rows of w; Phi^T Phi and its workspace where the test asks for them.
+void run_units(Arguments& a, std::ofstream& out, void (*launch)(const varpro::ScalarizeCall&, varpro::cuda::Stream)) {
+    varpro::ScalarizeCall call{};
     call.images = a.array("images");
     call.index = a.integers("index");
     call.w = a.array("w");
-    call.problems = a.number("problems"), call.n = a.number("n"), call.planes = a.number("planes");
-    call.side = a.number("side"), call.units = a.number("units");
+    call.problems = a.number("problems"), call.n = a.number("n"), call.units = a.number("units");
+    call.planes = a.number("planes"), call.height = a.number("height"), call.width = a.number("width");
     call.pixel = static_cast<varpro::Pixel>(a.number("pixel"));
     call.w_is_float = a.number("w_is_float"), call.d_is_float = a.number("d_is_float");
     call.logistic = a.number("logistic");
-    const std::int64_t images = call.problems * call.n, rows = call.side + (call.planes > 1 ? call.planes : 0) + 1;
-    const Output phi(images * (call.units + 1) * (call.w_is_float ? 4 : 8));
-    const Output d(a.number("with_d") ? images * rows * call.units * (call.d_is_float ? 4 : 8) : 0);
+    const std::int64_t images = call.problems * call.n, columns = call.units + 1;
+    const Output phi(images * columns * (call.w_is_float ? 4 : 8));
+    const Output d(a.number("with_d") ? images * a.number("rows") * call.units * (call.d_is_float ? 4 : 8) : 0);
+    const Output gram(a.has("with_gram") ? 8 * call.problems * columns * columns : 0);
+    const Output workspace(a.has("with_gram") && !a.has("no_workspace") ? varpro::cuda::scalarize_workspace(call) : 0);
     call.phi = phi.bytes.get();
     call.d = d.size > 0 ? d.bytes.get() : nullptr;
-    const Gram gram(a, call, varpro::cuda::quadratic_workspace(call));
-    varpro::cuda::quadratic(call, nullptr);
-    phi.append_to(out);
-    d.append_to(out);
-    gram.matrices.append_to(out);
+    call.gram = gram.size > 0 ? gram.as<double>() : nullptr;
+    call.workspace = workspace.size > 0 ? workspace.bytes.get() : nullptr;
+    launch(call, nullptr);
+    for (const Output* output : {&phi, &d, &gram}) output->append_to(out);
 }
 
 void run_assemble(Arguments& a, std::ofstream& out) {
@@ -66,30 +59,8 @@ void run_assemble(Arguments& a, std::ofstream& out) {
     h.append_to(out);
 }
 
-void run_bilinear(Arguments& a, std::ofstream& out) {
-    varpro::cuda::BilinearLaunch call{};
-    call.images = a.array("images");
-    call.index = a.integers("index");
-    call.w = a.array("w");
-    call.problems = a.number("problems"), call.n = a.number("n"), call.units = a.number("units");
-    call.height = a.number("height"), call.width = a.number("width");
-    call.pixel = static_cast<varpro::Pixel>(a.number("pixel"));
-    call.w_is_float = a.number("w_is_float"), call.d_is_float = a.number("d_is_float");
-    call.logistic = a.number("logistic");
-    const std::int64_t images = call.problems * call.n, rows = call.height + call.width + 1;
-    const Output phi(images * (call.units + 1) * (call.w_is_float ? 4 : 8));
-    const Output d(a.number("with_d") ? images * rows * call.units * (call.d_is_float ? 4 : 8) : 0);
-    call.phi = phi.bytes.get();
-    call.d = d.size > 0 ? d.bytes.get() : nullptr;
-    const Gram gram(a, call, varpro::cuda::bilinear_workspace(call));
-    varpro::cuda::bilinear(call, nullptr);
-    phi.append_to(out);
-    d.append_to(out);
-    gram.matrices.append_to(out);
-}
-
-void run_packed(Arguments& a, std::ofstream& out) {
-    varpro::cuda::PackedLaunch call{};
+void run_pack(Arguments& a, std::ofstream& out) {
+    varpro::PackCall call{};
     call.images = a.array("images");
     call.index = a.integers("index");
     call.problems = a.number("problems"), call.n = a.number("n"), call.planes = a.number("planes");
@@ -99,7 +70,7 @@ void run_packed(Arguments& a, std::ofstream& out) {
     const std::int64_t entries = call.planes * call.side * (call.side + 1) / 2;
     const Output packed(call.problems * call.n * entries * (call.out_is_float ? 4 : 8));
     call.out = packed.bytes.get();
-    varpro::cuda::packed(call, nullptr);
+    varpro::cuda::pack(call, nullptr);
     packed.append_to(out);
 }
 
@@ -146,10 +117,10 @@ void run_projector(Arguments& a, std::ofstream& out) {
 }
 
 void run(const std::string& kernel, Arguments& arguments, std::ofstream& out) {
-    if (kernel == "quadratic") return run_quadratic(arguments, out);
+    if (kernel == "quadratic") return run_units(arguments, out, varpro::cuda::quadratic);
     if (kernel == "assemble") return run_assemble(arguments, out);
-    if (kernel == "bilinear") return run_bilinear(arguments, out);
-    if (kernel == "packed") return run_packed(arguments, out);
+    if (kernel == "bilinear") return run_units(arguments, out, varpro::cuda::bilinear);
+    if (kernel == "pack") return run_pack(arguments, out);
     if (kernel == "activate") return run_activate(arguments, out);
     if (kernel == "jacobian_products") return run_jacobian_products(arguments, out);
     if (kernel == "projector") return run_projector(arguments, out);

@@ -1,6 +1,7 @@
 /// What the parts of the driver share: arrays from files, outputs in allocations of their size.
 #pragma once
 
+#include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -8,8 +9,6 @@
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "../../csrc/cuda/launch.hpp"
 
 using Bytes = std::unique_ptr<unsigned char[]>;
 

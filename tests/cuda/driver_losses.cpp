@@ -1,4 +1,7 @@
 // The kernels of varpro.losses; `numbers` is a file of the call's real numbers.
+#include "../../csrc/kernels/class_moments.hpp"
+#include "../../csrc/kernels/inward_scale.hpp"
+#include "../../csrc/kernels/softmax_divergence.hpp"
 #include "driver.hpp"
 
 namespace {
@@ -31,7 +34,7 @@ void run_class_moments(Arguments& a, std::ofstream& out) {
 }
 
 void run_inward_scale(Arguments& a, std::ofstream& out) {
-    varpro::cuda::InwardScaleLaunch call{};
+    varpro::InwardScaleCall call{};
     call.n = a.number("n"), call.d = a.number("d"), call.is_float = a.number("is_float");
     call.x = a.array("x"), call.g = a.array("g");
     const double* const numbers = a.doubles("numbers");

@@ -1,6 +1,7 @@
 // Small problems; the states go out as they are after the call.
 #include <cstring>
 
+#include "../../csrc/kernels/small_fits.hpp"
 #include "driver.hpp"
 
 namespace {
@@ -26,6 +27,7 @@ varpro::cuda::SmallLaunch small_launch(Arguments& a) {
     call.ridge = rules[sizeof call.rules / sizeof(double)];
     call.kaufman = a.number("kaufman"), call.y_is_float = a.number("y_is_float");
     call.phi_is_float = a.number("phi_is_float"), call.in_turn = a.number("in_turn");
+    call.arithmetic = static_cast<varpro::cuda::Arithmetic>(a.has("arithmetic") ? a.number("arithmetic") : 0);
     return call;
 }
 
@@ -37,8 +39,7 @@ bool run_small_fits(const std::string& kernel, Arguments& arguments, std::ofstre
     if (kernel == "small_advance")
         varpro::cuda::small_advance(call, nullptr);
     else
-        varpro::cuda::small_searches(call, static_cast<varpro::cuda::Arithmetic>(arguments.number("arithmetic")),
-                                     nullptr);
+        varpro::cuda::small_searches(call, nullptr);
     const auto size = static_cast<std::streamsize>(arguments.number("n_states") * call.stride * sizeof(double));
     out.write(reinterpret_cast<const char*>(call.states), size);
     return true;

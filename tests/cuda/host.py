@@ -16,17 +16,17 @@ PROJECTOR = ("projector", "projector_factor", "projector_reveal", "projector_row
 KERNELS = [
     ROOT / "csrc/cuda" / f"{name}.cu"
     for name in (
-        "bilinear",
         "class_moments",
         "gauss_newton",
-        "gram",
         "inward_scale",
         "jacobian_products",
         *PROJECTOR,
-        "scalarize",
+        "scalarize_bilinear",
+        "scalarize_gram",
+        "scalarize_quadratic",
+        "scalarize_values",
         "small_fits",
         "softmax_divergence",
-        "values",
     )
 ]
 DRIVER = [

@@ -23,7 +23,7 @@ MODELS = {
     "with a line": (Exponentials(1) + Polynomial(1), [2.0]),
 }
 DOUBLE, SINGLE, POLISHED = 0, 1, 2
-"""Arithmetic in launch.hpp"""
+"""Arithmetic in csrc/kernels/small_fits.hpp"""
 MOST = form.SMALL_COLUMNS, form.SMALL_RIGHT, form.SMALL_PAIRS
 
 

@@ -105,8 +105,8 @@ def test_a_device_that_is_not_there_is_a_backend_error(name, keywords):
 def test_the_bytes_of_a_workspace_need_no_device():
     from varpro import _cuda
 
-    for workspace in (_cuda.quadratic_workspace, _cuda.bilinear_workspace):
-        assert workspace(problems=2, n=37, units=8) == 2 * 3 * 9 * 9 * 8  # three parts of 16 images at most
+    parts = 3  # of 16 images at most
+    assert _cuda.scalarize_workspace(problems=2, n=37, units=8) == 2 * parts * 9 * 9 * 8
     assert _cuda.jacobian_products_workspace(problems=1, n=131, pairs=4, rank=3, outputs=2) == 2 * 5 * 4 * 8
 
 

@@ -10,7 +10,7 @@ import pytest
 from varpro import arrays
 from varpro.arrays import Device, choose, join, scatter, take
 from varpro.errors import BackendError, ShapeError
-from varpro.kernels.scalarize import cuda as on_device
+from varpro.kernels.scalarize import cuda
 
 
 def test_cupy_is_missing(monkeypatch):
@@ -60,16 +60,16 @@ def test_ranks_take_devices_in_turn(xp, monkeypatch):
 
 
 def test_arrays_of_the_host_or_of_another_device_are_refused(xp):
-    square = {"w": xp.zeros((1, 4, 2)), "sigma": "tanh", "jacobian": None}
+    square = {"w": xp.zeros((1, 4, 2)), "n": 5, "logistic": False, "jacobian": None}
     with pytest.raises(ShapeError, match="images lies on the host"):
-        on_device.quadratic(np.zeros((5, 1, 3, 3)), None, **square)
+        cuda.units("quadratic", np.zeros((5, 1, 3, 3)), None, **square)
     with pytest.raises(ShapeError, match="not C-contiguous"):
-        on_device.quadratic(xp.zeros((5, 1, 3, 6))[..., ::2], None, **square)
+        cuda.units("quadratic", xp.zeros((5, 1, 3, 6))[..., ::2], None, **square)
     if xp.__name__ == "cupy" and "stand_in" in str(getattr(xp, "__file__", "")):
         elsewhere = xp.zeros((5, 1, 3, 3))
         elsewhere.device = types.SimpleNamespace(id=1)
         with pytest.raises(BackendError, match="images lies on device 1, other arrays on 0"):
-            on_device.quadratic(elsewhere, None, **square)
+            cuda.units("quadratic", elsewhere, None, **square)
 
 
 def test_a_full_device_is_told(xp):

@@ -54,8 +54,8 @@ REGISTERS = {  # name and types (d double, f float; Lb1: colours, gram): at most
     "gram_kernelId": (64, 64),
     "gram_kernelIf": (64, 64),
     "gram_sum_kernel": (32, 32),
-    "packed_kernelId": (32, 32),
-    "packed_kernelIf": (32, 32),
+    "pack_kernelId": (32, 32),
+    "pack_kernelIf": (32, 32),
     "activate_kernelId": (32, 32),
     "activate_kernelIf": (32, 32),
     **{

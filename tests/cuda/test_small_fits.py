@@ -25,7 +25,10 @@ from varpro.kernels import small_fits
 from varpro.kernels.small_fits.reference import from_arrays_reference
 from varpro.result import Status
 
-SOURCES = [ROOT / "csrc/cuda/small_fits.cu", ROOT / "csrc/kernels/small_algebra.hpp"]
+SOURCES = [
+    *sorted((ROOT / "csrc/cuda").glob("small_fits*.cu*")),
+    ROOT / "csrc/kernels/small_fits_algebra.hpp",
+]
 MASKED = "(a vote orders no memory)"  # votes and shuffles are barriers on the host, not on a device
 SYNCS = [
     f"{source.name}:{n}"

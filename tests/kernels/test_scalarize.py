@@ -42,7 +42,7 @@ def problem(name, shape, units):
     colours = planes if planes > 1 else 0
     sides = [height, colours, 1] if name == "quadratic" else [height, width, 1]
     w = np.concatenate([rng.uniform(-1, 1, (n_problems, k, units)) / max(k, 1) for k in sides], axis=1)
-    return (x + x.mT, w) if name == "quadratic" else (x[:, :, 0], w)
+    return x, w
 
 
 def rounding(shape):
@@ -51,14 +51,21 @@ def rounding(shape):
 
 
 def entry(name, sigma="tanh", jacobian="float64"):
-    return lambda x, w: getattr(scalarize, name)(x, w, sigma=sigma, jacobian=jacobian)
+    """On images (B, N, C, L, R) and w."""
+    call = flat_entry(name, sigma, jacobian)
+    return lambda x, w: call(x.reshape(-1, *x.shape[2:]), w)
+
+
+def flat_entry(name, sigma="tanh", jacobian="float64"):
+    return lambda x, w: getattr(scalarize, name)(x, None, w, sigma=sigma, jacobian=jacobian)
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)
 @every_case
 def test_phi_and_d_are_the_formulas(name, shape, units, sigma):
     x, w = problem(name, shape, units)
-    expected = getattr(reference, f"{name}_reference")(x, w, sigma=sigma)
+    flat = x.reshape(-1, *shape[2:])
+    expected = getattr(reference, f"{name}_reference")(flat, None, w, sigma=sigma)
     for found, other in zip(entry(name, sigma)(x, w), expected, strict=True):
         assert_within(found, other, rounding(shape))
 
@@ -105,9 +112,36 @@ def test_a_batch_is_its_problems_one_by_one_bitwise(name, shape, units):
 @every_case
 def test_inputs_are_kept_and_strides_do_not_matter(name, shape, units):
     x, w = problem(name, shape, units)
-    assert_inputs_are_kept(entry(name), x, w)
-    assert_strides_do_not_matter(entry(name), x, w)
-    assert_same_bits(entry(name)(np.asfortranarray(x), np.asfortranarray(w)), entry(name)(x, w))
+    x = x.reshape(-1, *shape[2:])
+    assert_inputs_are_kept(flat_entry(name), x, w)
+    assert_strides_do_not_matter(flat_entry(name), x, w)
+    assert_same_bits(flat_entry(name)(np.asfortranarray(x), np.asfortranarray(w)), flat_entry(name)(x, w))
+
+
+@pytest.mark.parametrize("pixel", [np.uint8, np.float32])
+@every_case
+def test_pixels_are_read_as_they_lie(name, shape, units, pixel):
+    x, w = problem(name, shape, units)
+    there = (x * (255 if pixel == np.uint8 else 1)).astype(pixel)
+    wide = there * (1.0 / 255.0) if pixel == np.uint8 else there.astype(float)
+    assert_same_bits(entry(name)(there, w), entry(name)(wide, w))
+
+
+@pytest.mark.parametrize(("name", "shape", "units"), [case for case in CASES if case[0] == "quadratic"])
+def test_symmetric_images_give_the_bits_of_any_with_the_same_sums(name, shape, units):
+    x, w = problem(name, shape, units)
+    x = x.reshape(-1, *shape[2:])
+    told = scalarize.quadratic(scalarize.symmetrised(x), None, w, sigma="tanh", jacobian="float64", symmetric=True)
+    assert_same_bits(told, flat_entry(name)(x, w))
+
+
+@every_case
+def test_an_index_gathers(name, shape, units):
+    _, w = problem(name, shape, units)
+    images = np.random.default_rng(1).random((11, *shape[2:]))
+    index = np.random.default_rng(2).integers(0, 11, shape[:2]).astype(np.int32)
+    found = getattr(scalarize, name)(images, index, w, sigma="tanh", jacobian="float64")
+    assert_same_bits(found, entry(name)(images[index], w))
 
 
 @every_case
@@ -133,8 +167,8 @@ def test_no_images_give_no_rows(name):
 PIXELS = [np.uint8, np.float32, np.float64]
 
 
-def square_images(n, side, pixel):
-    values = np.random.default_rng(side).random((n, side, side)) * (255 if pixel == np.uint8 else 1)
+def square_images(n, side, pixel, planes=1):
+    values = np.random.default_rng(side).random((n, planes, side, side)) * (255 if pixel == np.uint8 else 1)
     return values.astype(pixel)
 
 
@@ -151,31 +185,57 @@ def test_packed_images_are_the_formula_entry_by_entry(n, side, pixel, dtype):
     assert_strides_do_not_matter(lambda a: scalarize.symmetric_pack(a, dtype=dtype), x)
 
 
+def test_packed_planes_follow_each_other_and_an_index_gathers():
+    x, index = square_images(5, 3, np.float64, planes=2), np.array([[4, 0], [2, 2]])
+    packed = scalarize.symmetric_pack(x, index, dtype=float)
+    assert_same_bits(packed, scalarize.symmetric_pack(x[index.ravel()], dtype=float))
+    apart = [scalarize.symmetric_pack(x[:, p : p + 1], dtype=float)[index.ravel()] for p in (0, 1)]
+    assert_same_bits(packed, np.hstack(apart))
+
+
 @pytest.mark.parametrize("side", [1, 2, 7])
 def test_packed_image_times_packed_outer_is_the_quadratic_form(side):
     x, w = square_images(3, side, np.float64), np.random.default_rng(1).uniform(-1, 1, (side, 4)) / side
     q = scalarize.symmetric_pack(x, dtype=float) @ scalarize.symmetric_pack_outer(w)
-    assert_within(q, np.einsum("ki,nkl,li->ni", w, x, w), rounding((1, 3, 1, side, side)))
+    assert_within(q, np.einsum("ki,nkl,li->ni", w, x[:, 0], w), rounding((1, 3, 1, side, side)))
 
 
 def zeros(*shape):
     return np.zeros(shape)
 
 
+def call_with(index, images, w):
+    return lambda: scalarize.quadratic(images, index, w, sigma="tanh")
+
+
 WRONG = {
-    "s of four dimensions": (lambda: entry("quadratic")(zeros(2, 1, 3, 3), zeros(1, 4, 2)), r"\(2, 1, 3, 3\)"),
-    "s not square": (lambda: entry("quadratic")(zeros(1, 2, 1, 3, 4), zeros(1, 4, 2)), r"\(1, 2, 1, 3, 4\)"),
-    "w without a bias": (lambda: entry("quadratic")(zeros(1, 2, 1, 3, 3), zeros(1, 3, 2)), r"\(1, 3, 2\).*\(1, 4, I\)"),
-    "w without g": (lambda: entry("quadratic")(zeros(1, 2, 3, 3, 3), zeros(1, 4, 2)), r"\(1, 4, 2\).*\(1, 7, I\)"),
-    "w of other problems": (lambda: entry("quadratic")(zeros(2, 2, 1, 3, 3), zeros(1, 4, 2)), r"\(2, 4, I\)"),
-    "w of two dimensions": (lambda: entry("quadratic")(zeros(1, 2, 1, 3, 3), zeros(4, 2)), r"\(4, 2\)"),
-    "x of five dimensions": (lambda: entry("bilinear")(zeros(1, 2, 1, 3, 4), zeros(1, 8, 2)), r"\(1, 2, 1, 3, 4\)"),
-    "w of another side": (lambda: entry("bilinear")(zeros(1, 2, 3, 4), zeros(1, 7, 2)), r"\(1, 7, 2\).*\(1, 8, I\)"),
-    "an unknown sigma": (lambda: entry("bilinear", "relu")(zeros(1, 2, 3, 4), zeros(1, 8, 2)), "'relu'"),
-    "d in half": (lambda: entry("bilinear", "tanh", "float16")(zeros(1, 2, 3, 4), zeros(1, 8, 2)), "'float16'"),
-    "images to pack not square": (lambda: scalarize.symmetric_pack(zeros(2, 3, 4), dtype=float), r"\(2, 3, 4\)"),
+    "images of three dimensions": (lambda: flat_entry("quadratic")(zeros(2, 3, 3), zeros(1, 4, 2)), r"\(2, 3, 3\)"),
+    "images not square": (lambda: flat_entry("quadratic")(zeros(2, 1, 3, 4), zeros(1, 4, 2)), r"\(2, 1, 3, 4\)"),
+    "w without a bias": (
+        lambda: flat_entry("quadratic")(zeros(2, 1, 3, 3), zeros(1, 3, 2)),
+        r"\(1, 3, 2\).*\(B, 4, I\)",
+    ),
+    "w without g": (lambda: flat_entry("quadratic")(zeros(2, 3, 3, 3), zeros(1, 4, 2)), r"\(1, 4, 2\).*\(B, 7, I\)"),
+    "w of other problems": (
+        lambda: flat_entry("quadratic")(zeros(3, 1, 3, 3), zeros(2, 4, 2)),
+        "3 images.* 2 problems",
+    ),
+    "w of two dimensions": (lambda: flat_entry("quadratic")(zeros(2, 1, 3, 3), zeros(4, 2)), r"\(4, 2\)"),
+    "index of other problems": (call_with(np.zeros((1, 2), int), zeros(3, 1, 3, 3), zeros(2, 4, 2)), r"\(2, n\)"),
+    "index beyond the images": (call_with(np.array([[0, 3]]), zeros(3, 1, 3, 3), zeros(1, 4, 2)), "0 to 3.* 3 images"),
+    "x of five dimensions": (
+        lambda: flat_entry("bilinear")(zeros(1, 2, 1, 3, 4), zeros(1, 8, 2)),
+        r"\(1, 2, 1, 3, 4\)",
+    ),
+    "w of another side": (
+        lambda: flat_entry("bilinear")(zeros(2, 1, 3, 4), zeros(1, 7, 2)),
+        r"\(1, 7, 2\).*\(B, 8, I\)",
+    ),
+    "an unknown sigma": (lambda: flat_entry("bilinear", "relu")(zeros(2, 1, 3, 4), zeros(1, 8, 2)), "'relu'"),
+    "d in half": (lambda: flat_entry("bilinear", "tanh", "float16")(zeros(2, 1, 3, 4), zeros(1, 8, 2)), "'float16'"),
+    "images to pack not square": (lambda: scalarize.symmetric_pack(zeros(2, 1, 3, 4), dtype=float), r"\(2, 1, 3, 4\)"),
     "one image to pack": (lambda: scalarize.symmetric_pack(zeros(3, 3), dtype=float), r"\(3, 3\)"),
-    "integers to pack": (lambda: scalarize.symmetric_pack(zeros(2, 3, 3).astype(int), dtype=float), "int64"),
+    "integers to pack": (lambda: scalarize.symmetric_pack(zeros(2, 1, 3, 3).astype(int), dtype=float), "int64"),
 }
 
 

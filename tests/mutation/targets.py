@@ -20,8 +20,8 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fit
     ("csrc/cpu/few_rows.cpp", ("tests/kernels/test_few_rows.py",)),
     ("csrc/cpu/projector.cpp", ("tests/kernels/test_projector.py", "tests/linalg/test_projector.py")),
     ("csrc/cpu/scalarize.cpp", ("tests/kernels/test_scalarize.py", "tests/kernels/test_activate.py")),
-    ("csrc/cpu/weigh.cpp", ("tests/kernels/test_jacobian_products.py", "tests/kernels/test_windows.py")),
-    ("csrc/cpu/windows.cpp", ("tests/kernels/test_windows.py", "tests/models/test_units.py")),
+    ("csrc/cpu/gauss_newton_weigh.cpp", ("tests/kernels/test_jacobian_products.py", "tests/kernels/test_windows.py")),
+    ("csrc/cpu/scalarize_windows.cpp", ("tests/kernels/test_windows.py", "tests/models/test_units.py")),
     ("csrc/*", ("tests/kernels", "tests/fit/test_fit.py", "tests/fit/test_batch.py", "tests/models")),
 )
 DEFAULT_PATHS = ("varpro/losses", "varpro/train", "varpro/search", "varpro/fitting", "csrc/cpu")

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from varpro import __version__
-from varpro.bench.case import Case
-from varpro.bench.measure import Peaks, Record, WrongResult, measure, measured_peaks, select
 from varpro.cli._guard import ArgumentParser, run
 from varpro.distributed import Communicator, SerialCommunicator
 from varpro.errors import ConfigError, OutputError
+from varpro.kernels.timing import Case, Peaks, Record, WrongResult, measure, measured_peaks, select
 
 PROGRAM = "varpro-bench"
 STEMS = (
@@ -89,7 +88,7 @@ def _check_writable(path: Path | None) -> None:
 
 
 def _cases(quick: bool) -> list[Case]:
-    return [case for stem in STEMS for case in import_module(f"varpro.bench.{stem}").cases(quick)]
+    return [case for stem in STEMS for case in import_module(f"varpro.kernels.{stem}.bench").cases(quick)]
 
 
 def _document(peaks: Peaks, records: list[Record]) -> dict[str, Any]:

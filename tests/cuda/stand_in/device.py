@@ -21,7 +21,7 @@ def build(folder: Path, compiler: str) -> Path:
     import pybind11
 
     sources = [*sorted((ROOT / "csrc/cuda").glob("*.cu")), *sorted((ROOT / "csrc/cuda/host").glob("*.cpp"))]
-    sources += sorted((ROOT / "csrc/bindings").glob("cuda*.cpp"))
+    sources += sorted((ROOT / "csrc/bindings/cuda").glob("*.cpp"))
     include = [HERE / "include", pybind11.get_include(), sysconfig.get_paths()["include"]]
 
     def compiled(source: Path) -> Path:

@@ -3,59 +3,86 @@
     quadratic  q = 1/2 w^T (sum_c g_c S_c) w + b,  S = X + X^T          bilinear  q = u^T X v + b
     window     q = <X on a window, M>
 
+Images are (rows, C, L, R): bytes, read as value / 255, float32 or float64.  An index (B, n) int32 says which rows each
+problem reads; without one they follow each other, problem after problem.
 Column order of D: m = row of w * I + unit, so that w (rows, I) flattened is the vector of parameters.
 """
+
+from typing import Any
 
 import numpy as np
 
 from varpro import _cpu
 from varpro.arrays import Array, is_device_array
-from varpro.kernels._checks import PIXELS, doubles, is_logistic, require
+from varpro.kernels._checks import FLOATS, PIXELS, doubles, is_logistic, require
 from varpro.kernels.scalarize import cuda
 from varpro.kernels.scalarize.windows import window_adjoint, window_forward, window_jacobian, window_offsets
 
 
-def quadratic(s: Array, w: Array, *, sigma: str, jacobian: str | None = None) -> tuple[Array, Array | None]:
-    """Phi (B, N, I + 1) = [sigma(q) | 1] and D (B, N, Q I) of dtype `jacobian`, or None.
+def quadratic(
+    images: Array, index: Array | None, w: Array, *, sigma: str, jacobian: str | None = None, symmetric: bool = False
+) -> tuple[Array, Array | None]:
+    """Phi (B, n, I + 1) = [sigma(q) | 1] and D (B, n, Q I) of dtype `jacobian`, or None, where the images lie.
 
-    s : (B, N, C, L, L) float64, symmetric.  w : (B, Q, I): L rows of w, C rows of g if C > 1, a row of b.
+    images : (rows, C, L, L).  w : (B, Q, I): L rows of w, C rows of g if C > 1, a row of b.
+    symmetric : the images are, as `symmetrised` makes them once for many calls; a CPU then forms no sums.
     """
-    require(s.ndim == 5 and s.shape[3] == s.shape[4], f"s has shape {s.shape}; it needs (B, N, C, L, L)")
-    n_problems, n, planes, side, _ = s.shape
+    _check_images(images, square=True)
+    planes, side = images.shape[1:3]
     rows = side + (planes if planes > 1 else 0) + 1
-    require(
-        w.ndim == 3 and w.shape[:2] == (n_problems, rows),
-        f"w has shape {w.shape}; s {s.shape} needs ({n_problems}, {rows}, I)",
-    )
-    phi, d = _outputs(n_problems, n, rows, w.shape[2], jacobian)
-    _cpu.quadratic(doubles(s), doubles(w), phi, d, is_logistic(sigma))
-    return phi, d
+    return _units("quadratic", images, index, w, rows, sigma, jacobian, symmetric)
 
 
-def bilinear(x: Array, w: Array, *, sigma: str, jacobian: str | None = None) -> tuple[Array, Array | None]:
-    """Phi (B, N, I + 1) and D (B, N, (L + R + 1) I) or None.
+def symmetrised(images: Array) -> Array:
+    """(X + X^T) / 2 of images (rows, C, L, L) with floats as pixels: the same units see no difference."""
+    x: Array = 0.5 * (images + images.mT)
+    return x
 
-    x : (B, N, L, R).  w : (B, L + R + 1, I): L rows of u, R rows of v, a row of b.
+
+def bilinear(
+    images: Array, index: Array | None, w: Array, *, sigma: str, jacobian: str | None = None
+) -> tuple[Array, Array | None]:
+    """As `quadratic`; D is (B, n, (C L + R + 1) I), for planes stand below one another in X.
+
+    images : (rows, C, L, R).  w : (B, C L + R + 1, I): C L rows of u, R rows of v, a row of b.
     """
-    require(x.ndim == 4, f"x has shape {x.shape}; it needs (B, N, L, R)")
-    n_problems, n, height, width = x.shape
-    rows = height + width + 1
+    _check_images(images, square=False)
+    _, planes, height, width = images.shape
+    return _units("bilinear", images, index, w, planes * height + width + 1, sigma, jacobian)
+
+
+def _units(
+    kind: str, images: Array, index: Array | None, w: Array, rows: int, sigma: str, jacobian: str | None,
+    symmetric: bool = False,
+) -> tuple[Array, Array | None]:  # fmt: skip
+    require(w.ndim == 3 and w.shape[1] == rows, f"w has shape {w.shape}; images {images.shape} need (B, {rows}, I)")
     require(
-        w.ndim == 3 and w.shape[:2] == (n_problems, rows),
-        f"w has shape {w.shape}; x {x.shape} needs ({n_problems}, {rows}, I)",
+        jacobian in (None, "float32", "float64"), f"jacobian is {jacobian!r}; it needs None, 'float32' or 'float64'"
     )
-    phi, d = _outputs(n_problems, n, rows, w.shape[2], jacobian)
-    _cpu.bilinear(doubles(x), doubles(w), phi, d, is_logistic(sigma))
+    n_problems, n = len(w), _images_each(images, index, len(w))
+    logistic = is_logistic(sigma)
+    if is_device_array(images):
+        return cuda.units(kind, images, index, w, n, logistic=logistic, jacobian=jacobian)
+    phi = np.empty((n_problems, n, w.shape[2] + 1))
+    d = None if jacobian is None else np.empty((n_problems, n, rows * w.shape[2]), dtype=jacobian)
+    given = np.ascontiguousarray(images), _narrow(index, len(images)), doubles(w), phi, d, logistic
+    if kind == "quadratic":
+        _cpu.quadratic(*given, symmetric)
+    else:
+        _cpu.bilinear(*given)
     return phi, d
 
 
 def activate(q: Array, bias: Array, *, sigma: str) -> None:
-    """q[:, :I] = sigma(q[:, :I] + bias) in place; q : (N, stride >= I) C-contiguous float32 or float64, bias : (I,)."""
+    """q[:, :I] = sigma(q[:, :I] + bias) in place; q : (N, stride >= I) C-contiguous float32 or float64, bias : (I,).
+
+    On a device q is (N, I + 1), and its last column becomes 1.
+    """
     require(
         q.ndim == 2 and q.flags.c_contiguous and bias.ndim == 1 and len(bias) <= q.shape[1],
         f"q {q.shape} and bias {bias.shape} need (N, stride) and (I,)",
     )
-    require(q.dtype in (np.float32, np.float64), f"q has dtype {q.dtype}; it needs float32 or float64")
+    require(q.dtype in FLOATS, f"q has dtype {q.dtype}; it needs float32 or float64")
     if is_device_array(q):
         cuda.activate(q[None], bias[None], logistic=is_logistic(sigma))
         return
@@ -63,18 +90,19 @@ def activate(q: Array, bias: Array, *, sigma: str) -> None:
     entry(q, np.ascontiguousarray(bias, dtype=q.dtype), is_logistic(sigma))
 
 
-def symmetric_pack(x: Array, *, dtype: np.dtype | type) -> Array:
-    """(N, L (L + 1) / 2): X_kk and X_kl + X_lk for k < l, row by row, so that w^T X w = pack(X) . pack_outer(w).
+def symmetric_pack(images: Array, index: Array | None = None, *, dtype: np.dtype | type) -> Array:
+    """(N, C L (L + 1) / 2) of dtype: X_kk and X_kl + X_lk for k < l, row by row and plane after plane.
 
-    x : (N, L, L) uint8 (read as value / 255), float32 or float64.
+    So w^T X w = pack(X) . pack_outer(w).  images : (rows, C, L, L).  N = B n for an index (B, n), else the rows.
     """
-    require(
-        x.ndim == 3 and x.shape[1] == x.shape[2] and x.dtype in PIXELS,
-        f"x has shape {x.shape}, dtype {x.dtype}; it needs (N, L, L), uint8 or float",
-    )
-    out = np.empty((len(x), x.shape[1] * (x.shape[1] + 1) // 2))
-    _cpu.symmetric_pack(np.ascontiguousarray(x), out)
-    return out.astype(dtype, copy=False)
+    _check_images(images, square=True)
+    planes, side = images.shape[1:3]
+    count = len(images) if index is None else index.size
+    if is_device_array(images):
+        return cuda.pack(images, index, dtype=dtype)
+    out = np.empty((count, planes * side * (side + 1) // 2), dtype=dtype)
+    _cpu.pack(np.ascontiguousarray(images), _narrow(index, len(images)), out)
+    return out
 
 
 def symmetric_pack_outer(w: Array) -> Array:
@@ -84,15 +112,41 @@ def symmetric_pack_outer(w: Array) -> Array:
     return outer
 
 
-def _outputs(n_problems: int, n: int, rows: int, units: int, jacobian: str | None) -> tuple[Array, Array | None]:
+def _check_images(images: Array, *, square: bool) -> None:
     require(
-        jacobian in (None, "float32", "float64"), f"jacobian is {jacobian!r}; it needs None, 'float32' or 'float64'"
+        images.ndim == 4 and images.dtype in PIXELS and (not square or images.shape[2] == images.shape[3]),
+        f"images have shape {images.shape}, dtype {images.dtype}; they need (rows, C, L, {'L' if square else 'R'}), "
+        "uint8, float32 or float64",
     )
-    d = None if jacobian is None else np.empty((n_problems, n, rows * units), dtype=jacobian)
-    return np.empty((n_problems, n, units + 1)), d
+
+
+def _images_each(images: Array, index: Array | None, n_problems: int) -> int:
+    """Images of each problem."""
+    if index is not None:
+        require(
+            index.ndim == 2 and len(index) == n_problems,
+            f"index has shape {index.shape}, w is of {n_problems} problems; it needs ({n_problems}, n)",
+        )
+        return index.shape[1]
+    require(
+        n_problems > 0 and len(images) % n_problems == 0,
+        f"{len(images)} images do not part into {n_problems} problems of equal size; give an index",
+    )
+    return len(images) // n_problems
+
+
+def _narrow(index: Any, rows: int) -> Array | None:
+    """As the kernels read it.  Raises ShapeError for a row that is not there."""
+    if index is None:
+        return None
+    require(
+        not index.size or 0 <= index.min() <= index.max() < rows,
+        f"index runs from {index.min(initial=0)} to {index.max(initial=0)}; there are {rows} images",
+    )
+    return np.ascontiguousarray(index, dtype=np.int32)
 
 
 __all__ = [
-    "activate", "bilinear", "quadratic", "symmetric_pack", "symmetric_pack_outer", "window_adjoint", "window_forward",
-    "window_jacobian", "window_offsets",
+    "activate", "bilinear", "quadratic", "symmetric_pack", "symmetric_pack_outer", "symmetrised", "window_adjoint",
+    "window_forward", "window_jacobian", "window_offsets",
 ]  # fmt: skip

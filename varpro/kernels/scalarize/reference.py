@@ -7,12 +7,13 @@ from varpro.kernels._checks import is_logistic
 from varpro.kernels.scalarize.windows import window_offsets
 
 
-def quadratic_reference(s: Array, w: Array, *, sigma: str) -> tuple[Array, Array]:
+def quadratic_reference(images: Array, index: Array | None, w: Array, *, sigma: str) -> tuple[Array, Array]:
     """Phi and D as `quadratic`, the formula written out; D in float64."""
-    planes, side = s.shape[2], s.shape[3]
+    x = _gathered(images, index, len(w))
+    planes, side = x.shape[2], x.shape[3]
     vectors, bias = w[:, :side], w[:, -1:]
     weights = w[:, side:-1] if planes > 1 else np.ones((len(w), 1, w.shape[2]))
-    z = np.einsum("bnclk,bki->bncli", s, vectors)  # S_c w
+    z = np.einsum("bnclk,bki->bncli", x + x.mT, vectors)  # S_c w
     colours = 0.5 * np.einsum("bncli,bli->bnci", z, vectors)
     phi, slope = _sigmoid(np.einsum("bnci,bci->bni", colours, weights) + bias, sigma)
     of_vectors = np.einsum("bncli,bci->bnli", z, weights)
@@ -20,8 +21,10 @@ def quadratic_reference(s: Array, w: Array, *, sigma: str) -> tuple[Array, Array
     return phi, _columns([of_vectors, of_weights], slope)
 
 
-def bilinear_reference(x: Array, w: Array, *, sigma: str) -> tuple[Array, Array]:
+def bilinear_reference(images: Array, index: Array | None, w: Array, *, sigma: str) -> tuple[Array, Array]:
     """Phi and D as `bilinear`, the formula written out; D in float64."""
+    x = _gathered(images, index, len(w))
+    x = x.reshape(*x.shape[:2], x.shape[2] * x.shape[3], x.shape[4])
     height = x.shape[2]
     u, v, bias = w[:, :height], w[:, height:-1], w[:, -1:]
     xv, xu = np.einsum("bnlr,bri->bnli", x, v), np.einsum("bnlr,bli->bnri", x, u)
@@ -35,13 +38,12 @@ def activate_reference(q: Array, bias: Array, *, sigma: str) -> None:
     q[:, :units] = _sigmoid(q[None, :, :units].astype(np.float64) + bias, sigma)[0][0, :, :units]
 
 
-def symmetric_pack_reference(x: Array, *, dtype: np.dtype | type) -> Array:
+def symmetric_pack_reference(images: Array, index: Array | None = None, *, dtype: np.dtype | type) -> Array:
     """As `symmetric_pack`, entry by entry."""
-    unit = _unit(x)
-    row, column = np.triu_indices(x.shape[1])
-    both = unit + unit.mT
-    packed: Array = np.where(row == column, 0.5, 1.0) * both[:, row, column]
-    return packed.astype(dtype)
+    unit = _gathered(images, index, 1)
+    row, column = np.triu_indices(images.shape[2])
+    packed: Array = np.where(row == column, 0.5, 1.0) * (unit + unit.mT)[..., row, column]
+    return packed.reshape(unit.shape[0] * unit.shape[1], images.shape[1] * len(row)).astype(dtype)
 
 
 def window_forward_reference(x: Array, windows: Array, matrices: Array) -> Array:
@@ -71,6 +73,13 @@ def window_jacobian_reference(x: Array, windows: Array, u: Array, v: Array, slop
         tall, wide = tall + planes * h, wide + w
         columns.append(np.hstack([rows @ v_i, u_i @ rows, np.ones((n, 1))]) * slope[:, i : i + 1])
     return np.hstack(columns)
+
+
+def _gathered(images: Array, index: Array | None, n_problems: int) -> Array:
+    """(B, n, C, L, R) float64: the images of each problem."""
+    chosen = images if index is None else images[index]
+    n = len(images) // n_problems if index is None else index.shape[1]
+    return _unit(chosen).reshape(n_problems if index is None else len(index), n, *images.shape[1:])
 
 
 def _unit(x: Array) -> Array:

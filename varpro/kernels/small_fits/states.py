@@ -8,7 +8,7 @@ from varpro.kernels._checks import require
 from varpro.kernels.search import N_NUMBERS, NUMBERS
 
 UNSEEN = 64 * float(np.finfo(np.float64).eps)
-"""Of ||J_p||^2 without the projection: less than this is the rounding of the projection; small_algebra.hpp."""
+"""Of ||J_p||^2 without the projection: less than this is the rounding of the projection; small_fits_algebra.hpp."""
 GRAM_LIMIT = _cpu.gram_limit
 """kappa_1 of the scaled Gram matrix up to which scalar products of columns serve a search; small_fits.hpp."""
 MOST_PARAMETERS = 16

@@ -7,7 +7,6 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.kernels import scalarize
-from varpro.kernels.scalarize import cuda as on_device
 from varpro.models.units.images import flat_images
 from varpro.models.units.interface import BoundUnits, Shape, UnitSize, unit_kind
 from varpro.models.units.table import BoundTable, TableUnits
@@ -73,9 +72,8 @@ class BilinearUnits(TableUnits):
     def gathered(
         self, images: Array, index: Array, w: Array, *, sigma: str, jacobian: str | None
     ) -> tuple[Array, Array | None]:
-        stacked = images.reshape(len(images), self.height, self.shape[2])
         table = w.reshape(len(w), -1, self.count)
-        return on_device.bilinear(stacked, index, table, sigma=sigma, jacobian=jacobian)
+        return scalarize.bilinear(images, index, table, sigma=sigma, jacobian=jacobian)
 
     def pictures(self, w: Array, which: Array) -> Array:
         u, v, _ = self.parts(w)
@@ -87,14 +85,15 @@ class _BoundBilinear(BoundTable):
         super().__init__(units, images, sigma)
         down = self.rows[self.rows < units.height]
         across = self.rows[len(down) : -1] - units.height
-        x = self.pixels.reshape(len(images), units.height, units.shape[2])
-        self.x = np.ascontiguousarray(x[:, down[:, None], across])[None]
+        x = self.pixels.reshape(len(images), 1, units.height, units.shape[2])
+        self.images = np.ascontiguousarray(x[:, :, down[:, None], across])
         del self.pixels
 
     def basis(self, w: Array, problems: Array) -> Array:
-        return scalarize.bilinear(self.x, w.reshape(1, -1, self.count), sigma=self.sigma)[0]
+        return scalarize.bilinear(self.images, None, w.reshape(1, -1, self.count), sigma=self.sigma)[0]
 
     def jacobian(self, w: Array, problems: Array, dtype: str) -> Array:
-        d = scalarize.bilinear(self.x, w.reshape(1, -1, self.count), sigma=self.sigma, jacobian=dtype)[1]
+        table = w.reshape(1, -1, self.count)
+        d = scalarize.bilinear(self.images, None, table, sigma=self.sigma, jacobian=dtype)[1]
         assert d is not None
         return d

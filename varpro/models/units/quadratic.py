@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array, is_device_array
+from varpro.arrays import Array
 from varpro.errors import ConfigError, ShapeError
 from varpro.kernels import scalarize
-from varpro.kernels.scalarize import cuda as on_device
 from varpro.models.units.interface import BoundUnits, Shape, UnitSize, unit_kind
 from varpro.models.units.table import BoundTable, TableUnits
 
@@ -102,10 +101,10 @@ class QuadraticUnits(TableUnits):
         return out.ravel()
 
     def forward(self, images: Array, matrices: Array) -> Array:
-        return _packed(images, matrices.dtype) @ matrices
+        return scalarize.symmetric_pack(images, dtype=matrices.dtype) @ matrices
 
     def adjoint(self, images: Array, b: Array) -> Array:
-        return _packed(images, b.dtype).T @ b
+        return scalarize.symmetric_pack(images, dtype=b.dtype).T @ b
 
     def bind(self, images: Array, sigma: str) -> BoundUnits:
         return _BoundQuadratic(self, images, sigma)
@@ -114,7 +113,7 @@ class QuadraticUnits(TableUnits):
         self, images: Array, index: Array, w: Array, *, sigma: str, jacobian: str | None
     ) -> tuple[Array, Array | None]:
         table = w.reshape(len(w), -1, self.count)
-        return on_device.quadratic(images, index, table, sigma=sigma, jacobian=jacobian)
+        return scalarize.quadratic(images, index, table, sigma=sigma, jacobian=jacobian)
 
     def pictures(self, w: Array, which: Array) -> Array:
         v, g, _ = self.parts(w)
@@ -122,21 +121,12 @@ class QuadraticUnits(TableUnits):
         return outer.reshape(len(which), -1, self.shape[2])
 
 
-def _packed(images: Array, dtype: Any) -> Array:
-    """The packed symmetric entries (n, C L (L + 1) / 2) of images, plane after plane."""
-    if is_device_array(images):
-        return on_device.packed(images, None, dtype=dtype)
-    packed = [scalarize.symmetric_pack(np.ascontiguousarray(plane), dtype=dtype) for plane in np.moveaxis(images, 1, 0)]
-    return packed[0] if len(packed) == 1 else np.concatenate(packed, axis=1)
-
-
 class _BoundQuadratic(BoundTable):
     def __init__(self, units: QuadraticUnits, images: Array, sigma: str) -> None:
         super().__init__(units, images, sigma)
         lit = self.rows[self.rows < units.shape[1]]
-        x = self.pixels[:, :, lit[:, None], lit]
-        self.s = np.ascontiguousarray(x + x.mT)[None]
-        self.packed = _packed(x, float)
+        self.images = scalarize.symmetrised(self.pixels[:, :, lit[:, None], lit])
+        self.packed = scalarize.symmetric_pack(self.images, dtype=float)
         self.side, self.n_colours = len(lit), units.n_colours
         del self.pixels
 
@@ -152,6 +142,7 @@ class _BoundQuadratic(BoundTable):
         return phi
 
     def jacobian(self, w: Array, problems: Array, dtype: str) -> Array:
-        d = scalarize.quadratic(self.s, w.reshape(1, -1, self.count), sigma=self.sigma, jacobian=dtype)[1]
+        table = w.reshape(1, -1, self.count)
+        d = scalarize.quadratic(self.images, None, table, sigma=self.sigma, jacobian=dtype, symmetric=True)[1]
         assert d is not None
         return d

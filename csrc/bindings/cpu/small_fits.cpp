@@ -1,0 +1,101 @@
+#include "../../kernels/small_fits.hpp"
+
+#include "../search.hpp"
+#include "cpu.hpp"
+
+using namespace varpro;
+
+namespace {
+
+/// Distance between the rows of two problems, 0 where all share one.
+std::int64_t stride(const py::object& array, py::ssize_t n) {
+    return array.is_none() || array.cast<Doubles>().shape(0) == 1 ? 0 : n;
+}
+
+/// The data of small problems; outputs are the caller's to fill in.
+SmallFitsCall small_call(const Dense<std::int32_t>& program, const py::object& t, const py::object& phi,
+                         const py::object& d, const Doubles& y, const py::object& weights,
+                         const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
+                         const Dense<std::int32_t>& parameters, std::int64_t n_columns, std::int64_t n_parameters,
+                         double ridge, bool kaufman) {
+    static_assert(sizeof(ProgramColumn) == 4 * sizeof(std::int32_t));
+    const py::ssize_t n = y.shape(1), k = y.shape(2);
+    SmallFitsCall call{};
+    call.program = reinterpret_cast<const ProgramColumn*>(program.data());
+    call.t = optional(t);
+    call.phi = optional(phi);
+    call.d = optional(d);
+    call.y = y.data();
+    call.weights = optional(weights);
+    call.problems = problems.data();
+    call.columns = columns.data();
+    call.parameters = parameters.data();
+    call.count = problems.shape(0);
+    call.n = n;
+    call.i = n_columns;
+    call.k = k;
+    call.m = columns.shape(0);
+    call.p = n_parameters;
+    call.t_stride = stride(t, n);
+    call.y_stride = n * k;
+    call.weights_stride = stride(weights, n);
+    call.ridge = ridge;
+    call.kaufman = kaufman;
+    call.derivatives = true;
+    return call;
+}
+
+}  // namespace
+
+void bind_small_fits(py::module_& m) {
+    m.def("small_fits", [](const Dense<std::int32_t>& program, py::object t, const Doubles& w, py::object phi,
+                           py::object d, const Doubles& y, py::object weights, const Dense<std::int64_t>& problems,
+                           const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters, Doubles& a,
+                           Doubles& cost, Doubles& terms, Doubles& h, Doubles& gradient, Doubles& natural,
+                           Doubles& condition, double ridge, bool kaufman, bool derivatives) {
+        SmallFitsCall call = small_call(program, t, phi, d, y, weights, problems, columns, parameters, a.shape(1),
+                                        w.shape(1), ridge, kaufman);
+        call.w = w.data();
+        call.a = a.mutable_data();
+        call.cost = cost.mutable_data();
+        call.terms = terms.mutable_data();
+        call.h = h.mutable_data();
+        call.gradient = gradient.mutable_data();
+        call.natural = natural.mutable_data();
+        call.condition = condition.mutable_data();
+        call.derivatives = derivatives;
+        py::gil_scoped_release free;
+        VARPRO_DISPATCH(small_fits(call));
+    });
+    m.attr("gram_limit") = kGramLimit;
+    m.def("small_advance", [](const Doubles& phi, const Doubles& d, const Doubles& y, py::object weights,
+                              const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
+                              const Dense<std::int32_t>& parameters, Doubles& states, const Dense<std::int64_t>& rows,
+                              std::int64_t n_parameters, const SearchRules& rules, double ridge, bool kaufman) {
+        const SmallAdvanceCall call{small_call({}, py::none(), phi, d, y, weights, problems, columns, parameters,
+                                               phi.shape(2), n_parameters, ridge, kaufman),
+                                    rules, states.mutable_data(), rows.data(), states.shape(1)};
+        py::gil_scoped_release free;
+        VARPRO_DISPATCH(small_advance(call));
+    });
+    m.def("small_searches",
+          [](const Dense<std::int32_t>& program, const Doubles& t, const Doubles& y, py::object weights,
+             const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
+             const Dense<std::int32_t>& parameters, Doubles& states, std::int64_t n_parameters,
+             const SearchRules& rules, double ridge, bool kaufman, Doubles& log) {
+              std::int64_t logged = 0;
+              const SmallSearchCall call{small_call(program, t, py::none(), py::none(), y, weights, problems, columns,
+                                                    parameters, program.shape(0), n_parameters, ridge, kaufman),
+                                         rules,
+                                         states.mutable_data(),
+                                         states.shape(1),
+                                         log.shape(0) ? reinterpret_cast<SearchNumbers*>(log.mutable_data()) : nullptr,
+                                         log.shape(0),
+                                         &logged};
+              {
+                  py::gil_scoped_release free;
+                  VARPRO_DISPATCH(small_searches(call));
+              }
+              return logged;
+          });
+}

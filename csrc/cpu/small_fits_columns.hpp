@@ -1,0 +1,111 @@
+/// The columns of ready models and their derivatives.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "../kernels/small_fits.hpp"
+#include "../kernels/small_fits_columns.hpp"
+#include "dots.hpp"
+
+namespace varpro::VARPRO_ISA {
+namespace {
+
+/// The points of a problem.
+struct Grid {
+    const double* t;
+    std::int64_t n;
+    double step;  // distance of neighbours where they are equidistant to rounding, else 0
+};
+
+constexpr std::int64_t kRecurrence = 16 * kUnroll;  // points after which the recurrence starts afresh: 16 roundings
+constexpr double kTinyExponential = 1e-290;         // below, products would be denormal, and slow
+
+/// out = exp(-rate t).  On an equidistant grid each kUnroll are the kUnroll before times exp(-kUnroll step rate).
+void exponentials(const Grid& grid, double rate, double* out) {
+    const std::int64_t n = grid.n;
+    const auto direct = [rate](V t) { return exp_lane(t * -rate); };
+    if (grid.step == 0.0) return in_vectors(grid.t, n, out, direct);
+    const V factor = V{} + exp_lane(-static_cast<double>(kUnroll) * grid.step * rate), tiny = V{} + kTinyExponential;
+    for (std::int64_t first = 0; first < n; first += kRecurrence) {
+        const std::int64_t end = std::min(first + kRecurrence, n);
+        std::int64_t r = std::min(first + kUnroll, end);
+        in_vectors(grid.t + first, r - first, out + first, direct);
+        V v[4] = {};
+        if (r + kUnroll <= end)
+            for (int part = 0; part < 4; ++part) v[part] = load(out + first + part * kWidth);
+        for (; r + kUnroll <= end; r += kUnroll)
+            for (int part = 0; part < 4; ++part) {
+                v[part] *= factor;
+                v[part] = v[part] < tiny ? V{} : v[part];
+                store(out + r + part * kWidth, v[part]);
+            }
+        in_vectors(grid.t + r, end - r, out + r, direct);
+    }
+}
+
+/// The step of points that are equidistant to rounding, else 0.
+double equidistant_step(const double* t, std::int64_t n) {
+    if (n < 2 * kUnroll) return 0.0;
+    const double step = (t[n - 1] - t[0]) / static_cast<double>(n - 1);
+    const double tolerance =
+        4.0 * std::numeric_limits<double>::epsilon() * std::max(std::fabs(t[0]), std::fabs(t[n - 1]));
+    double worst = 0.0;
+    for (std::int64_t r = 0; r < n; ++r)
+        worst = std::max(worst, std::fabs(t[r] - (t[0] + step * static_cast<double>(r))));
+    return worst <= tolerance ? step : 0.0;
+}
+
+/// A column of Phi and its derivatives (first, second parameter), which may be null.
+void make_column(const ProgramColumn& column, const Grid& grid, const double* w, double* phi, double* first,
+                 double* second) {
+    const double* t = grid.t;
+    const std::int64_t n = grid.n;
+    const double p = column.first < 0 ? 1.0 : w[column.first], q = column.second < 0 ? 1.0 : w[column.second];
+    switch (column.kind) {
+        case ColumnKind::power:  // does not depend on w
+            std::fill_n(phi, n, 1.0);
+            if (column.exponent > 0)
+                for (std::int64_t r = 0; r < n; ++r) phi[r] = power(t[r], column.exponent);
+            return;
+        case ColumnKind::decay: {
+            const double rate = 1.0 / p, square = rate * rate;
+            exponentials(grid, rate, phi);
+            if (first)
+                for (std::int64_t r = 0; r < n; ++r) first[r] = decay_slope(phi[r], t[r], square);
+            return;
+        }
+        case ColumnKind::rate:
+            exponentials(grid, p, phi);
+            if (first)
+                for (std::int64_t r = 0; r < n; ++r) first[r] = rate_slope(phi[r], t[r]);
+            return;
+        case ColumnKind::gaussian: {
+            const double inverse = 1.0 / q;
+            for (std::int64_t r = 0; r < n; ++r) phi[r] = gaussian_exponent((t[r] - p) * inverse);
+            in_vectors(phi, n, phi, [](V u) { return exp_lane(u); });
+            if (first)
+                for (std::int64_t r = 0; r < n; ++r) {
+                    const double u = (t[r] - p) * inverse;
+                    first[r] = gaussian_by_centre(phi[r], u, inverse);
+                    second[r] = gaussian_by_width(phi[r], u, inverse);
+                }
+            return;
+        }
+        case ColumnKind::lorentzian: {
+            const double inverse = 1.0 / q;
+            for (std::int64_t r = 0; r < n; ++r) phi[r] = lorentzian((t[r] - p) * inverse);
+            if (first)
+                for (std::int64_t r = 0; r < n; ++r) {
+                    const double u = (t[r] - p) * inverse;
+                    first[r] = lorentzian_by_centre(phi[r], u, inverse);
+                    second[r] = lorentzian_by_width(phi[r], u, inverse);
+                }
+            return;
+        }
+    }
+}
+
+}  // namespace
+}  // namespace varpro::VARPRO_ISA

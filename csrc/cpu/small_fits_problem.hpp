@@ -1,0 +1,223 @@
+/// One small problem: its columns side by side in scratch that stays in the first-level cache: scalar products of
+/// whole columns, then algebra on matrices of a few entries.  Rows are padded with zeros to whole vectors.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "../kernels/small_fits.hpp"
+#include "../kernels/small_fits_algebra.hpp"
+#include "../kernels/small_fits_search.hpp"
+#include "aligned.hpp"
+#include "dots.hpp"
+#include "small_fits_columns.hpp"
+
+namespace varpro::VARPRO_ISA {
+namespace {
+
+constexpr double kNearlyExact = 1e-8;  // |r|^2 / |y|^2 below which r shows the rounding of the Gram matrix
+
+/// Sizes and options, as yet without places.
+inline Tiny tiny_of(const SmallFitsCall& c) {
+    Tiny s{};
+    s.i = static_cast<int>(c.i), s.k = static_cast<int>(c.k), s.m = static_cast<int>(c.m), s.p = static_cast<int>(c.p);
+    s.ridge = c.ridge, s.kaufman = c.kaufman;
+    s.columns = c.columns, s.parameters = c.parameters;
+    return s;
+}
+
+/// Scratch of one problem; columns have `rows` entries, those beyond n are zero.
+struct Problem {
+    const SmallFitsCall& c;
+    std::int64_t rows;
+    Aligned<double> phi, d, y, t, residual, right, correction, held;  // held: what `tiny` points to
+    Aligned<double> q, triangle;  // orthonormal columns and R^-1, where they are needed
+    Tiny tiny;
+    double size = 0.0;  // 1/2 |y|^2
+
+    explicit Problem(const SmallFitsCall& call)
+        : c(call),
+          rows((call.n + kUnroll - 1) / kUnroll * kUnroll),
+          phi(call.i * rows),
+          d(call.m * rows),
+          y(call.k * rows),
+          t(rows),
+          residual(call.k * rows),
+          right(call.i),
+          correction(call.i),
+          tiny(tiny_of(call)) {
+        const int sums = count_sums(tiny), matrices = count_matrices(tiny);
+        held.resize(sums + matrices + tiny.m * tiny.i);
+        place_sums(tiny, held.data());
+        place_matrices(tiny, held.data() + sums);
+        tiny.projected = held.data() + sums + matrices;
+    }
+
+    void solve(std::int64_t b);
+    void load_data(std::int64_t b);
+    bool evaluate(const double* w, std::int64_t b, Point& out);
+
+  private:
+    const double* weights = nullptr;
+    double step = 0.0;    // of t
+    bool loaded = false;  // t, where all problems share it
+    bool powers_made = false;
+
+    void gather(const double* from, std::int64_t count, double* to) const;
+    void make_basis(const double* w, std::int64_t b);
+    double factor();
+    double coefficients(double* a, double condition);
+    void assemble(const Point& out);
+    bool finite_basis() const;
+    bool orthonormalise();
+    double project_out(double* column, int count, double* part, int stride);
+    double orthogonal_coefficients(double* a);
+    void orthogonal_assemble(const Point& out);
+};
+
+/// (n, count) row-major into columns, times the weights.
+void Problem::gather(const double* from, std::int64_t count, double* to) const {
+    for (std::int64_t column = 0; column < count; ++column) {
+        double* out = to + column * rows;
+        for (std::int64_t r = 0; r < c.n; ++r) out[r] = from[r * count + column];
+        if (weights)
+            for (std::int64_t r = 0; r < c.n; ++r) out[r] *= weights[r];
+    }
+}
+
+/// y and t of a problem into scratch.
+void Problem::load_data(std::int64_t b) {
+    const std::int64_t number = c.problems[b];
+    weights = c.weights ? c.weights + number * c.weights_stride : nullptr;
+    gather(c.y + number * c.y_stride, c.k, y.data());
+    double square = 0.0;
+    dots(y.data(), y.data(), rows, 1, rows, &square);
+    for (std::int64_t column = 1; column < c.k; ++column) {
+        double next = 0.0;
+        dots(y.data() + column * rows, y.data() + column * rows, rows, 1, rows, &next);
+        square += next;
+    }
+    size = 0.5 * square;
+    if (c.phi || (loaded && c.t_stride == 0)) return;
+    std::copy_n(c.t + number * c.t_stride, c.n, t.begin());
+    step = equidistant_step(t.data(), c.n);
+    loaded = true;
+    powers_made = false;
+}
+
+void Problem::make_basis(const double* w, std::int64_t b) {
+    if (c.phi) {
+        gather(c.phi + b * c.n * c.i, c.i, phi.data());
+        if (c.derivatives) gather(c.d + b * c.n * c.m, c.m, d.data());
+        return;
+    }
+    double* next = d.data();
+    for (std::int64_t j = 0; j < c.i; ++j) {
+        const ProgramColumn& column = c.program[j];
+        if (column.kind == ColumnKind::power && powers_made) continue;
+        double* first = c.derivatives && column.first >= 0 ? next : nullptr;
+        if (first) next += rows;
+        double* second = c.derivatives && column.second >= 0 ? next : nullptr;
+        if (second) next += rows;
+        make_column(column, {t.data(), c.n, step}, w, phi.data() + j * rows, first, second);
+    }
+    powers_made = !weights;
+    if (!weights) return;
+    for (std::int64_t j = 0; j < c.i; ++j)
+        for (std::int64_t r = 0; r < c.n; ++r) phi[j * rows + r] *= weights[r];
+    for (std::int64_t j = 0; j < (c.derivatives ? c.m : 0); ++j)
+        for (std::int64_t r = 0; r < c.n; ++r) d[j * rows + r] *= weights[r];
+}
+
+/// The Gram matrix inverted; returns its kappa_1.
+double Problem::factor() {
+    for (std::int64_t j = 0; j < c.i; ++j)
+        dots(phi.data() + j * rows, phi.data(), rows, j + 1, rows, tiny.products + lower_place(j, 0));
+    return invert_gram(Alone{}, tiny);
+}
+
+/// a and the residual: the solution, and once more for what the first left over where that may matter.  Returns the
+/// residual's square.
+double Problem::coefficients(double* a, double condition) {
+    const std::int64_t n = c.i;
+    const int rounds = condition < kAccurate ? 1 : 2;
+    double total = 0.0;
+    std::copy(y.begin(), y.end(), residual.begin());
+    std::fill_n(a, n * c.k, 0.0);
+    for (std::int64_t q = 0; q < c.k; ++q) {
+        double* r = residual.data() + q * rows;
+        double square = 0.0;
+        for (int round = 0; round < rounds; ++round) {
+            dots(r, phi.data(), rows, n, rows, right.data());
+            correct(Alone{}, tiny, q, right.data(), correction.data(), a, true);
+            square = subtract(r, phi.data(), rows, correction.data(), n, rows);
+        }
+        total += square;
+    }
+    return total;
+}
+
+/// The scalar products with D, and what follows from them.
+void Problem::assemble(const Point& out) {
+    for (std::int64_t s = 0; s < c.m; ++s) {
+        const double* column = d.data() + s * rows;
+        dots(column, d.data(), rows, s + 1, rows, tiny.pairs + lower_place(s, 0));
+        dots(column, phi.data(), rows, c.i, rows, tiny.cross + s * c.i);
+        dots(column, residual.data(), rows, c.k, rows, tiny.moment + s * c.k);
+    }
+    for (int s = 0; s < tiny.m; ++s) tiny.squares[s] = tiny.pairs[lower_place(s, s)];
+    natural_scales(tiny, out.natural);
+    assemble_normal(Alone{}, tiny, out.a, out.h, out.gradient);
+}
+
+/// Only false where a scalar product overflows or is not a number, which is looked at first.
+bool Problem::finite_basis() const {
+    double total = 0.0;
+    for (std::int64_t j = 0; j < c.i; ++j) total += tiny.products[lower_place(j, j)];
+    if (std::isfinite(total)) return true;
+    return std::all_of(phi.begin(), phi.end(), [](double x) { return std::isfinite(x); });
+}
+
+/// What is known at w; returns whether there is anything: Phi is finite, and of full rank to rounding.
+bool Problem::evaluate(const double* w, std::int64_t b, Point& out) {
+    make_basis(w, b);
+    out.condition = factor();
+    out.finite = finite_basis();
+    bool by_products = out.condition < kGramLimit;
+    double cost = 0.0;
+    if (out.finite && by_products) {
+        cost = coefficients(out.a, out.condition);
+        by_products = cost > kNearlyExact * 2.0 * size || c.ridge > 0.0;
+    }
+    if (!out.finite || (!by_products && !orthonormalise())) {
+        out.condition = kInfinite;
+        return false;
+    }
+    if (!by_products) cost = orthogonal_coefficients(out.a);
+    for (std::int64_t j = 0; j < c.i * c.k; ++j) cost += c.ridge * out.a[j] * out.a[j];
+    out.cost = 0.5 * cost;
+    out.terms = size_of_terms(tiny, out.a);
+    if (!c.derivatives) return true;
+    if (by_products) {
+        assemble(out);
+        if (keeps_digits(tiny) || !orthonormalise()) return true;
+        orthogonal_coefficients(out.a);
+    }
+    orthogonal_assemble(out);
+    return true;
+}
+
+void Problem::solve(std::int64_t b) {
+    load_data(b);
+    const std::int64_t made = c.derivatives ? b : 0;
+    Point point{
+        c.a + b * c.i * c.k, c.h + made * c.p * c.p, c.gradient + made * c.p, c.natural + made * c.p, 0, 0, 0, true};
+    if (evaluate(c.w + b * c.p, b, point)) c.cost[b] = point.cost, c.terms[b] = point.terms;
+    c.condition[b] = point.condition;
+}
+
+}  // namespace
+}  // namespace varpro::VARPRO_ISA
+
+#include "small_fits_orthogonal.hpp"

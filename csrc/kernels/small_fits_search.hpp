@@ -1,0 +1,140 @@
+/// The search of one small problem, from evaluation to evaluation, for a thread of a CPU or of a GPU: the carrier of
+/// the decision in search.hpp.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "portable.hpp"
+#include "search_decision.hpp"
+#include "small_fits.hpp"
+
+namespace varpro {
+namespace {
+
+VARPRO_PORTABLE void copy_numbers(const double* from, int count, double* to) {
+    for (int e = 0; e < count; ++e) to[e] = from[e];
+}
+
+/// (h + lambda diag(diagonal)) x = rhs from the lower triangle of h (p, p); l (p, width) is scratch.  Returns 0, or the
+/// number of the leading minor that is not positive (p where a value is not finite: Cholesky lets a NaN through).
+VARPRO_PORTABLE int damped_cholesky(const double* h, const double* diagonal, double lambda, const double* rhs,
+                                    double* x, int p, double* l, int width) {
+    for (int j = 0; j < p; ++j) {
+        double value = rhs[j];
+        for (int c = 0; c <= j; ++c) {
+            double entry = h[j * p + c];
+            if (c == j) entry += lambda * diagonal[j];
+            for (int q = 0; q < c; ++q) entry -= l[j * width + q] * l[c * width + q];
+            if (c < j)
+                l[j * width + c] = entry / l[c * width + c];
+            else if (entry > 0.0 && is_finite(entry))
+                l[j * width + j] = sqrt(entry);
+            else
+                return j + 1;
+        }
+        for (int q = 0; q < j; ++q) value -= l[j * width + q] * x[q];
+        x[j] = value / l[j * width + j];
+    }
+    bool finite = true;
+    for (int j = p - 1; j >= 0; --j) {
+        for (int q = j + 1; q < p; ++q) x[j] -= l[q * width + j] * x[q];
+        x[j] /= l[j * width + j];
+        finite = finite && is_finite(x[j]);
+    }
+    return finite ? 0 : p;
+}
+
+/// The row of a problem, as small_fits.hpp lays it out.
+struct State {
+    double *w, *trial, *step, *gradient, *diagonal, *natural, *h, *a;
+    SearchNumbers* numbers;
+
+    /// n_linear : I K
+    VARPRO_PORTABLE State(double* row, int p, int n_linear)
+        : w(row),
+          trial(w + p),
+          step(trial + p),
+          gradient(step + p),
+          diagonal(gradient + p),
+          natural(diagonal + p),
+          h(natural + p),
+          a(h + p * p),
+          numbers(reinterpret_cast<SearchNumbers*>(a + n_linear)) {}
+
+    VARPRO_PORTABLE bool running() const { return numbers->status == 0.0; }
+};
+
+/// Doubles of a row.
+VARPRO_PORTABLE int state_length(int p, int n_linear) { return 6 * p + p * p + n_linear + kNumbers; }
+
+/// What is known at one w; the arrays are the caller's.  Where `finite` is false there is only that.
+struct Point {
+    double *a, *h, *gradient, *natural;
+    double cost, condition, terms;  // terms: 1/2 (sum_j |phi_j| |a_j|)^2
+    bool finite;
+};
+
+/// factor (p, width) and rhs (p) are scratch.
+struct Search {
+    const SearchRules& rules;
+    int p, n_linear;
+    double *factor, *rhs;
+    int width;
+
+    /// Accept or reject the trial, which has been evaluated, and find the next one.  size : 1/2 |y|^2.
+    VARPRO_PORTABLE void advance(const Point& point, double size, const State& s) const {
+        const Decision decision{rules, *s.numbers};
+        if (point.finite && !(point.condition < rules.condition_limit)) {
+            s.numbers->evaluations += 1.0;
+            return decision.stop(SearchStatus::beyond);
+        }
+        const double cost = point.finite ? point.cost : kInfinite;
+        if (s.numbers->growth == 0.0)
+            decision.begin(cost, point.terms, size);
+        else
+            decision.judge(cost, point.terms);
+        if (s.numbers->fresh != 0.0) keep(point, s);
+        if (decision.running()) next(decision, s);
+    }
+
+  private:
+    /// The trial becomes the iterate.
+    VARPRO_PORTABLE void keep(const Point& point, const State& s) const {
+        copy_numbers(s.trial, p, s.w);
+        if (!point.finite) return;
+        copy_numbers(point.a, n_linear, s.a);
+        copy_numbers(point.h, p * p, s.h);
+        copy_numbers(point.gradient, p, s.gradient);
+        copy_numbers(point.natural, p, s.natural);
+    }
+
+    /// The next trial.
+    VARPRO_PORTABLE void next(const Decision& decision, const State& s) const {
+        if (s.numbers->fresh != 0.0) measure_scaling(rules, p, s.h, p + 1, s.diagonal);
+        decision.open(measure_gradient(p, s.gradient, s.h, p + 1),
+                      all_seen(rules, p, s.h, p + 1, s.natural, s.numbers->size));
+        while (decision.asks_to_solve()) {
+            double predicted = 0.0;
+            const bool solved = solve(s, s.numbers->trial_damping, predicted);
+            decision.look(solved, predicted, measure_step(p, s.w, s.natural, s.gradient, s.diagonal, s.step));
+        }
+        for (int j = 0; j < p; ++j) s.trial[j] = s.w[j] + s.step[j];
+    }
+
+    /// The damped step, and the decrease that it promises.
+    VARPRO_PORTABLE bool solve(const State& s, double damping, double& predicted) const {
+        for (int j = 0; j < p; ++j) rhs[j] = -s.gradient[j];
+        const bool solved = damped_cholesky(s.h, s.diagonal, damping, rhs, s.step, p, factor, width) == 0;
+        double promised = 0.0;
+        for (int j = 0; j < p; ++j) {
+            if (!solved) s.step[j] = 0.0;
+            promised += s.step[j] * (damping * s.diagonal[j] * s.step[j] - s.gradient[j]);
+        }
+        predicted = 0.5 * promised;
+        return solved;
+    }
+};
+
+}  // namespace
+}  // namespace varpro

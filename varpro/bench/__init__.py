@@ -1,1 +1,0 @@
-"""Microbenchmarks of the kernels, one module a kernel stem; `varpro-bench` runs them."""
