@@ -58,7 +58,7 @@ __device__ __forceinline__ void finish_values(const ScalarizeCall& call, const C
 /// kColour: more planes than one, so that a sum over planes is kept beside the sum of this plane.  kGram: Phi^T Phi
 /// beside.
 template <typename Real, typename Jacobian, bool kColour, bool kGram>
-__global__ void __launch_bounds__(kGram && !kColour ? kGramThreads : kThreads, kColour ? 1 : 2)
+__global__ void __launch_bounds__(kGram ? kGramThreads : kThreads, kColour ? 1 : 2)
     quadratic_kernel(ScalarizeCall call, Cut cut, Strip strip) {
     VARPRO_DYNAMIC_SHARED(Real, shared);
     const Place<Real, Jacobian> at(call, cut, shared);
