@@ -7,10 +7,10 @@ set(VARPRO_LOOPS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast)
 
 set(VARPRO_SIMD_SOURCES csrc/cpu/scalarize.cpp csrc/cpu/scalarize_windows.cpp csrc/cpu/gauss_newton_weigh.cpp
                         csrc/cpu/small_fits.cpp csrc/cpu/class_moments.cpp csrc/cpu/inward_scale.cpp
-                        csrc/cpu/softmax_divergence.cpp csrc/cpu/few_rows.cpp)
+                        csrc/cpu/softmax_divergence.cpp csrc/cpu/few_rows.cpp csrc/cpu/convolve.cpp)
 set(VARPRO_PLAIN_SOURCES csrc/cpu/gauss_newton.cpp csrc/cpu/gram.cpp csrc/cpu/projector.cpp csrc/cpu/search.cpp
                          csrc/bindings/cpu/module.cpp csrc/bindings/cpu/class_moments.cpp
-                         csrc/bindings/cpu/few_rows.cpp csrc/bindings/cpu/gauss_newton.cpp csrc/bindings/cpu/gram.cpp
+                         csrc/bindings/cpu/convolve.cpp csrc/bindings/cpu/few_rows.cpp csrc/bindings/cpu/gauss_newton.cpp csrc/bindings/cpu/gram.cpp
                          csrc/bindings/cpu/inward_scale.cpp csrc/bindings/cpu/projector.cpp
                          csrc/bindings/cpu/scalarize.cpp csrc/bindings/cpu/search.cpp
                          csrc/bindings/cpu/small_fits.cpp csrc/bindings/cpu/softmax_divergence.cpp)

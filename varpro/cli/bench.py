@@ -18,6 +18,7 @@ from varpro.kernels.timing import Case, Peaks, Record, WrongResult, measure, mea
 PROGRAM = "varpro-bench"
 STEMS = (
     "scalarize",
+    "convolve",
     "jacobian_products",
     "gauss_newton",
     "projector",

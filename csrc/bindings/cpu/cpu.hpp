@@ -45,6 +45,7 @@ inline Either<void, char> either_out(const py::object& array) {
 }
 
 void bind_class_moments(py::module_& m);
+void bind_convolve(py::module_& m);
 void bind_few_rows(py::module_& m);
 void bind_gauss_newton(py::module_& m);
 void bind_gram(py::module_& m);

@@ -74,6 +74,7 @@ PYBIND11_MODULE(_cpu, m) {
     m.attr("instruction_sets") = names;
     m.attr("instruction_set") = chosen.name;
     bind_class_moments(m);
+    bind_convolve(m);
     bind_few_rows(m);
     bind_gauss_newton(m);
     bind_gram(m);

@@ -16,11 +16,13 @@ from varpro.models.units.options import OptionError, UnitOptions, option
 from varpro.models.units.quadratic import QuadraticUnits  # isort: skip
 from varpro.models.units.bilinear import BilinearUnits  # isort: skip
 from varpro.models.units.local_bilinear import LocalBilinearUnits  # isort: skip
+from varpro.models.units.convolutional import ConvolutionalUnits  # isort: skip
 
 __all__ = [
     "UNITS",
     "BilinearUnits",
     "BoundUnits",
+    "ConvolutionalUnits",
     "LocalBilinearUnits",
     "OptionError",
     "QuadraticUnits",

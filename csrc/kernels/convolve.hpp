@@ -1,0 +1,60 @@
+/// Convolutional units: one bilinear form at every place of an image, squashed, and averaged over a grid of cells.
+///
+///   q_f[s]          = sum_t u_ft^T X_t[s] v_ft + b_f       X_t[s]: the patch of plane t, or of the mix, at place s
+///   phi[n, f, cell] = mean over the places s of a cell of sigma(q_f[s])
+///
+/// All arrays are C-contiguous and do not alias.  Nothing here knows of threads: a caller may split the images, and
+/// the result of an image depends on that image alone; only `contract` sums over images, in their order.
+///
+/// The forms are separable: rows with v, then columns with u.  For P places, H image rows, C columns of places, patches
+/// of h x w, T terms, the multiply-adds of one filter on one image are
+///   values       T (H C w + P h)                       jacobian, contract   about 2.5 times that
+/// which is far more than the bytes that are read, (planes H W) pixels for all filters: arithmetic is the limit.
+#pragma once
+
+#include <cstdint>
+
+#include "scalarize.hpp"
+#include "variants.hpp"
+
+namespace varpro {
+
+/// sigma.  smooth_abs is sqrt(q^2 + smoothing).
+enum class Squash { tanh, logistic, smooth_abs, square, softplus };
+
+/// w (rows, filters) of the call's type: for each term, patch_height rows of u and patch_width rows of v; `planes` rows
+/// of the mix if mixed; a row of b.  A term looks at the mix of all planes, or at plane (term mod planes).
+/// Places stand every `stride` pixels of the image with a border of pad_rows and pad_columns zeros; their numbers, down
+/// and across, are multiples of `cells`.
+struct ConvolveCall {
+    const void* x;
+    Pixel pixel;
+    std::int64_t n, planes, height, width;
+    std::int64_t filters, patch_height, patch_width, terms;
+    bool mixed;
+    std::int64_t stride, pad_rows, pad_columns, cells;
+    Squash squash;
+    double smoothing;
+
+    std::int64_t rows() const { return terms * (patch_height + patch_width) + (mixed ? planes : 0) + 1; }
+};
+
+/// values    phi (n, filters, cells^2)
+/// jacobian  d (n, cells^2, rows, filters): the derivative of phi[n, f, cell] by w[row, f]
+/// tangent   slope (n, filters, cells^2): the derivative of phi along dw (rows, filters)
+/// contract  gradient (rows, filters) += sum over n and cells of b[n, f, cell] d[n, cell, row, f]; b as phi.  Sums over
+///           an image are of the call's type, those over images double.
+// clang-format off
+VARPRO_VARIANTS(
+    void convolve_values(const ConvolveCall& call, const float* w, float* phi);
+    void convolve_values(const ConvolveCall& call, const double* w, double* phi);
+    void convolve_jacobian(const ConvolveCall& call, const float* w, float* d);
+    void convolve_jacobian(const ConvolveCall& call, const double* w, double* d);
+    void convolve_tangent(const ConvolveCall& call, const float* w, const float* dw, float* slope);
+    void convolve_tangent(const ConvolveCall& call, const double* w, const double* dw, double* slope);
+    void convolve_contract(const ConvolveCall& call, const float* w, const float* b, double* gradient);
+    void convolve_contract(const ConvolveCall& call, const double* w, const double* b, double* gradient);
+)
+// clang-format on
+
+}  // namespace varpro

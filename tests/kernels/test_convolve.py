@@ -1,0 +1,109 @@
+"""Convolutional units against the formula written out, and against finite differences."""
+
+import numpy as np
+import pytest
+
+from varpro.errors import ConfigError, ShapeError
+from varpro.kernels import convolve
+from varpro.kernels.convolve import SQUASHES, Patches
+from varpro.kernels.convolve.reference import jacobian_reference, values_reference
+
+CASES = {  # planes, height, width of the images, filters, patches
+    "one cell, sides that differ, padding": (1, 11, 9, 5, {"height": 4, "width": 3, "padding": (2, 1)}),
+    "colours mixed, rank two": (
+        *(3, 12, 12, 19),
+        {"height": 3, "width": 5, "mixed": True, "cells": 2, "padding": (1, 2), "terms": 2},
+    ),
+    "a form for each plane, strides": (
+        *(2, 13, 13, 33),
+        {"height": 5, "width": 5, "terms": 4, "stride": 2, "cells": 3, "padding": (1, 1)},
+    ),
+    "one pixel": (1, 8, 8, 1, {"height": 1, "width": 1, "cells": 4}),
+    "as large as the image": (1, 7, 7, 16, {"height": 7, "width": 7, "padding": (3, 3), "cells": 7}),
+}
+TOLERANCE = {np.float64: 1e-13, np.float32: 3e-5}
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES)
+def case(request):
+    """Images, a function that draws a table of a dtype, and the other arguments."""
+    planes, height, width, filters, patches = request.param
+    rng = np.random.default_rng(7)
+    if planes == 2:
+        images = rng.standard_normal((3, planes, height, width))
+    else:
+        images = rng.integers(0, 256, (3, planes, height, width), dtype=np.uint8)
+
+    def table(dtype, patches):
+        return (0.5 * rng.standard_normal((patches.rows(planes), filters))).astype(dtype)
+
+    return images, table, patches
+
+
+def apart(found, expected):
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("sigma", SQUASHES)
+def test_values_and_derivatives_are_those_of_the_formula(case, sigma, dtype):
+    images, table, patches = case
+    patches = Patches(sigma=sigma, **patches)
+    w, dw = table(dtype, patches), table(dtype, patches)
+    d = jacobian_reference(images, w, patches)
+    phi = convolve.values(images, w, patches)
+    b = np.random.default_rng(3).standard_normal(phi.shape).astype(dtype)
+    assert apart(phi, values_reference(images, w, patches)) < TOLERANCE[dtype]
+    assert apart(convolve.jacobian(images, w, patches), d) < TOLERANCE[dtype]
+    assert apart(convolve.tangent(images, w, dw, patches), np.einsum("ncrf,rf->nfc", d, dw)) < TOLERANCE[dtype]
+    assert apart(convolve.contract(images, w, b, patches), np.einsum("ncrf,nfc->rf", d, b)) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("sigma", SQUASHES)
+def test_derivatives_are_those_of_differences(case, sigma):
+    images, table, patches = case
+    patches = Patches(sigma=sigma, **patches)
+    w, dw = table(np.float64, patches), table(np.float64, patches)
+    h = 1e-6
+    above, below = (convolve.values(images, w + s * h * dw, patches) for s in (1, -1))
+    assert apart(convolve.tangent(images, w, dw, patches), (above - below) / (2 * h)) < 1e-8
+
+
+def test_an_image_does_not_depend_on_its_neighbours():
+    images = np.random.default_rng(0).integers(0, 256, (5, 1, 9, 9), dtype=np.uint8)
+    patches = Patches(3, 3, cells=3, padding=(1, 1))
+    w = np.random.default_rng(1).standard_normal((patches.rows(1), 7)).astype(np.float32)
+    together = convolve.values(images, w, patches)
+    alone = np.concatenate([convolve.values(images[k : k + 1], w, patches) for k in range(5)])
+    assert np.array_equal(together, alone)
+
+
+def test_bytes_are_read_as_parts_of_255():
+    images = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    patches = Patches(1, 1, cells=16, sigma="square")
+    w = np.array([[1.0], [1.0], [0.0]])
+    assert convolve.values(images, w, patches).ravel() == pytest.approx((np.arange(256) / 255) ** 2, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("patches", "message"),
+    [
+        (Patches(9, 3), "a filter of 9 x 3 is larger than the images, 8 x 8"),
+        (Patches(3, 3, cells=4), r"4 x 4 cells do not divide the 6 x 6 places .* cells can be 1, 2, 3, 6"),
+        (Patches(70, 3, padding=(40, 0)), "the kernel takes sides up to 64"),
+    ],
+)
+def test_geometry_that_fails_names_what_would_do(patches, message):
+    w = np.zeros((patches.rows(1), 2))
+    with pytest.raises(ConfigError, match=message):
+        convolve.values(np.zeros((2, 1, 8, 8)), w, patches)
+
+
+def test_arrays_that_do_not_fit_are_named():
+    patches = Patches(3, 3)
+    with pytest.raises(ShapeError, match=r"need \(7, F\)"):
+        convolve.values(np.zeros((2, 1, 8, 8)), np.zeros((6, 2)), patches)
+    with pytest.raises(ShapeError, match="float32 or float64"):
+        convolve.values(np.zeros((2, 1, 8, 8)), np.zeros((7, 2), dtype=int), patches)
+    with pytest.raises(ShapeError, match=r"needs \(2, 2, 1\)"):
+        convolve.contract(np.zeros((2, 1, 8, 8)), np.zeros((7, 2)), np.zeros((2, 2, 4)), patches)

@@ -1,0 +1,130 @@
+"""Convolutional units: several columns a unit, moved together; values, derivatives and sums agree with one another."""
+
+import numpy as np
+import pytest
+
+from tests.oracle import central_differences, relative_error
+from varpro.errors import ConfigError
+from varpro.kernels.convolve import SQUASHES
+from varpro.models.units import ConvolutionalUnits, OptionError, features
+from varpro.models.units.convolutional import ConvolutionOptions
+
+ONE = np.arange(1)
+CASES = {
+    "grey": ((1, 8, 8), {"filter": (3,), "cells": 2}),
+    "two sizes": ((1, 8, 8), {"filter": (3, 5), "cells": 2}),
+    "mixed colours": ((3, 6, 6), {"filter": (3,), "cells": 3, "rank": 2}),
+    "planes apart": ((2, 7, 7), {"filter": (3,), "cells": 1, "colour": "planes", "padding": "valid"}),
+    "strides": ((1, 9, 9), {"filter": (4,), "cells": 2, "stride": 2, "padding": "valid"}),
+}
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES)
+def bank(request):
+    """Units, parameters and images."""
+    shape, options = request.param
+    if options["filter"] == (4,):
+        options = options | {"cells": 3}
+    rng = np.random.default_rng(7)
+    images = rng.random((13, *shape))
+    units = ConvolutionalUnits.create(shape, 5, rng, ConvolutionOptions(**options))
+    return units, units.start(rng, images) + 0.05 * rng.standard_normal(units.n_parameters), images
+
+
+@pytest.mark.parametrize("sigma", SQUASHES)
+def test_the_bound_basis_is_that_of_the_network_and_its_jacobian_that_of_differences(bank, sigma):
+    units, w, images = bank
+    bound = units.bind(images, sigma)
+    phi = bound.basis(w[None], ONE)[0]
+    np.testing.assert_allclose(phi, features(units, w, sigma, images), rtol=1e-13)
+    assert phi.shape == (13, units.n_columns + 1)
+    d = bound.jacobian(w[None], ONE, "float64")[0]
+    dense = central_differences(lambda v: bound.basis(v[None], ONE)[0].ravel(), w).reshape(*phi.shape, -1)
+    pairs = np.stack([dense[:, j, p] for j, p in zip(bound.columns, bound.parameters, strict=True)], axis=1)
+    assert relative_error(d, pairs) < 1e-7
+    dense[:, bound.columns, bound.parameters] = 0.0
+    assert np.abs(dense).max() < 1e-9, "a parameter moves a column of another unit"
+
+
+def test_the_contraction_is_the_transpose_of_the_direction(bank):
+    units, w, images = bank
+    rng = np.random.default_rng(2)
+    at = units.at(w, "smooth_abs")
+    v, b = rng.standard_normal(len(w)), rng.standard_normal((len(images), units.n_columns))
+    along = at.direction(v)(images, at.phi(images))
+    gradient = at.gradient(at.contraction(images, at.phi(images), b.copy()))
+    assert np.sum(along * b) == pytest.approx(gradient @ v, rel=1e-11)
+
+
+def test_bounds_hold_for_columns_and_contractions(bank):
+    units, w, images = bank
+    for sigma in SQUASHES:
+        at = units.at(w, sigma)
+        assert np.abs(at.phi(images)).max() <= at.largest_value
+        one = at.contraction(images[:1], at.phi(images[:1]), np.ones((1, units.n_columns)))
+        assert np.abs(one).max() <= at.largest_slope
+
+
+def test_joined_units_are_the_units_behind_one_another(bank):
+    units, w, images = bank
+    both, both_w = units.joined([(units, 1.1 * w), (units, 0.9 * w)], w)
+    assert both.count == 15
+    phi = features(both, both_w, "tanh", images)[:, :-1]
+    parts = [features(units, scale * w, "tanh", images)[:, :-1] for scale in (1.0, 1.1, 0.9)]
+    np.testing.assert_allclose(phi, np.concatenate(parts, axis=1), rtol=1e-13)
+
+
+def test_each_parameter_belongs_to_one_unit(bank):
+    units, w, _ = bank
+    blocks, owner = units.blocks(), units.per_parameter(np.arange(units.count))
+    np.testing.assert_array_equal(np.sort(np.concatenate([b.ravel() for b in blocks])), np.arange(len(w)))
+    assert all((owner[where] == owner[where[:, :1]]).all() for where in blocks)
+    sizes = np.bincount(owner)
+    np.testing.assert_array_equal(units.per_unit(np.ones(len(w))), sizes)
+
+
+def test_forms_start_with_unit_deviation_over_the_patches():
+    rng = np.random.default_rng(3)
+    images = rng.random((50, 1, 12, 12))
+    units = ConvolutionalUnits.create((1, 12, 12), 40, rng, ConvolutionOptions(filter=(3,), cells=1, padding="valid"))
+    w = units.start(rng, images)
+    forms, bias = units.pictures(w, np.arange(40)), w.reshape(-1, 40)[-1]
+    patches = np.lib.stride_tricks.sliding_window_view(images[:, 0], (3, 3), axis=(1, 2))
+    q = np.einsum("nyxij,fij->nyxf", patches, forms)
+    assert np.median(q.std(axis=(0, 1, 2))) == pytest.approx(1.0, rel=1e-6)
+    assert 0.3 < bias.std() < 0.7
+
+
+def test_a_model_file_gives_the_units_back(bank):
+    units, w, images = bank
+    again = ConvolutionalUnits.restored(units.shape, units.count, units.stored())
+    np.testing.assert_array_equal(features(again, w, "tanh", images), features(units, w, "tanh", images))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"filter": (9,)}, r"model.filter is \[9\]: a filter of 9 x 9 is larger than the images, 6 x 6"),
+        ({"filter": (3,), "cells": 4}, "4 x 4 cells do not divide the 6 x 6 places"),
+    ],
+)
+def test_geometry_that_fails_is_told_before_a_run(options, message):
+    options = ConvolutionOptions(padding="valid" if options["filter"] == (9,) else "same", **options)
+    with pytest.raises(ConfigError, match=message):
+        ConvolutionalUnits.check((1, 6, 6), options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"rank": 0}, "rank is 0; it must be 1, 2 or 3"),
+        ({"filter": 0}, "must be a side in pixels"),
+        ({"cells": 1.5}, "must be a whole number >= 1"),
+        ({"padding": "half"}, "must be one of same, valid"),
+        ({"colour": "grey"}, "must be one of mix, planes"),
+        ({"smoothing": 0.0}, "must be a number > 0"),
+    ],
+)
+def test_options_complain_in_words(options, words):
+    with pytest.raises(OptionError, match=words):
+        ConvolutionOptions(**options)

@@ -1,0 +1,349 @@
+"""Convolutional units: one form u^T X v at every place of the image, squashed, averaged over a grid of cells.
+
+    q_i[s] = sum_t u_it^T X_t[s] v_it + b_i        column (i, cell) = mean over the places s of a cell of sigma(q_i[s])
+
+A unit tied to one place cannot see the same stroke a pixel further on; this one can.  It owns cells^2 columns, moves
+all of them with h + w + 1 parameters, and is what `model.unit: convolutional` names.  Colours are mixed by weights of
+the unit's own (section 6.2 of Pereyra's paper) before the form is taken, or every plane has a form of its own.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.errors import ConfigError
+from varpro.kernels import convolve
+from varpro.kernels.convolve import SQUASHES, Patches
+from varpro.models.units.interface import BoundUnits, Scalarization, Shape, Units, UnitSize, unit_kind
+from varpro.models.units.options import UnitOptions, option
+
+START_SAMPLE = 200
+"""Images whose patches the start is scaled by; an image has hundreds of patches."""
+START_BIAS = 0.5
+"""Standard deviation of the biases at the start, in deviations of q: units that bend at different places."""
+
+
+def _whole(value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"must be a whole number >= {least}")
+    return value
+
+
+def _sides(value: Any) -> tuple[int, ...]:
+    sides = value if isinstance(value, list | tuple) else [value]
+    if not sides or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
+        raise ValueError("must be a side in pixels, or a list of sides, such as 9 or [7, 11]")
+    return tuple(sides)
+
+
+def _rank(value: Any) -> int:
+    if value not in (1, 2, 3) or isinstance(value, bool):
+        raise ValueError("must be 1, 2 or 3")
+    return int(value)
+
+
+def _one_of(*words: str) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if value not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return value
+
+    return check
+
+
+def _positive(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ValueError("must be a number > 0")
+    return float(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionOptions(UnitOptions):
+    """The filters of a bank and what becomes of them."""
+
+    filter: tuple[int, ...] = option((9,), check=_sides)
+    """Side of the filters in pixels; of a list, each has an equal share of the units."""
+    cells: int = option(4, check=lambda value: _whole(value, 1))
+    """The places are averaged over cells x cells parts of the image: a unit has cells^2 columns."""
+    padding: str = option("same", check=_one_of("same", "valid"))
+    """Zeros around the image, so that a filter can be centred on every pixel; or none."""
+    stride: int = option(1, check=lambda value: _whole(value, 1))
+    """Pixels between places."""
+    rank: int = option(1, check=_rank)
+    """Terms u v^T of a form."""
+    colour: str = option("mix", check=_one_of("mix", "planes"))
+    """Planes are mixed by weights of the unit's own, or each has a form of its own."""
+    smoothing: float = option(0.01, check=_positive)
+    """Of smooth_abs, sqrt(q^2 + smoothing); q^2 is 1 on average at the start."""
+
+    def patches(self, side: int, planes: int, sigma: str) -> Patches:
+        """What the kernel takes for filters of one side."""
+        mixed = planes > 1 and self.colour == "mix"
+        return Patches(
+            height=side,
+            width=side,
+            cells=self.cells,
+            terms=self.rank * (1 if mixed else planes),
+            mixed=mixed,
+            stride=self.stride,
+            padding=(side // 2, side // 2) if self.padding == "same" else (0, 0),
+            sigma=sigma,
+            smoothing=self.smoothing,
+        )
+
+
+@unit_kind("convolutional")
+@dataclass(frozen=True, eq=False)
+class ConvolutionalUnits(Units):
+    """w is bank after bank: the kernel's table (rows, F) of F filters of one side, row after row."""
+
+    options: ConvolutionOptions = field(default_factory=ConvolutionOptions)
+    banks: tuple[tuple[int, int], ...] = ()
+    """(side, F) of each bank, in the order of the units"""
+    Options = ConvolutionOptions
+    sigmas = SQUASHES
+    no_device = "has no CUDA kernel yet"
+
+    @classmethod
+    def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: Any = None) -> Self:
+        options = options or ConvolutionOptions()
+        sides = options.filter
+        shares = [count * (k + 1) // len(sides) - count * k // len(sides) for k in range(len(sides))]
+        return cls(shape, count, options, tuple((side, f) for side, f in zip(sides, shares, strict=True) if f))
+
+    @classmethod
+    def check(cls, shape: Shape, options: ConvolutionOptions) -> None:
+        for side in options.filter:
+            try:
+                options.patches(side, shape[0], SQUASHES[0]).places(shape)
+            except ConfigError as error:
+                raise ConfigError(f"model.filter is {list(options.filter)}: {error}") from None
+
+    @classmethod
+    def size_of_one(cls, shape: Shape, options: ConvolutionOptions) -> UnitSize:
+        patches = [options.patches(side, shape[0], SQUASHES[0]) for side in options.filter]
+        parameters = float(np.mean([p.rows(shape[0]) for p in patches]))
+        return UnitSize(
+            parameters, float(np.mean([convolve.multiply_adds(shape, p) for p in patches])), options.cells**2
+        )
+
+    @property
+    def columns_per_unit(self) -> int:
+        return self.options.cells**2
+
+    def rows(self, side: int) -> int:
+        """Parameters of a filter of this side."""
+        return self.options.patches(side, self.shape[0], SQUASHES[0]).rows(self.shape[0])
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(self.rows(side) * filters for side, filters in self.banks)
+
+    def parts(self) -> Iterator[tuple[int, slice, slice]]:
+        """For each bank: the side, its units and its parameters."""
+        unit = parameter = 0
+        for side, filters in self.banks:
+            size = self.rows(side) * filters
+            yield side, slice(unit, unit + filters), slice(parameter, parameter + size)
+            unit, parameter = unit + filters, parameter + size
+
+    def tables(self, w: Array, sigma: str, dtype: Any) -> list[tuple[Array, Patches]]:
+        """Each bank's table (rows, F) and patches."""
+        return [
+            (
+                np.ascontiguousarray(w[where].reshape(self.rows(side), -1), dtype=dtype),
+                self.options.patches(side, self.shape[0], sigma),
+            )
+            for side, _, where in self.parts()
+        ]
+
+    def start(self, rng: np.random.Generator, images: Array) -> Array:
+        """Random forms whose q has unit deviation over the patches; biases keep q's mean away and are spread a little.
+
+        images : (N, C, L, R)
+        """
+        w = rng.standard_normal(self.n_parameters)
+        some = images[:START_SAMPLE]
+        for side, _, where in self.parts():
+            patches = self.options.patches(side, self.shape[0], "square")
+            table = w[where].reshape(self.rows(side), -1)
+            table[-1] = 0.0
+            squares = convolve.values(some, table, patches).mean(axis=(0, 2))
+            table[-1] = 1.0  # (q + 1)^2 = q^2 + 2 q + 1
+            mean = 0.5 * (convolve.values(some, table, patches).mean(axis=(0, 2)) - squares - 1.0)
+            deviation = np.sqrt(np.maximum(squares - mean**2, 0.0))
+            deviation = np.maximum(deviation, 0.1 * (float(np.median(deviation)) or 1.0))
+            factors = 3 if patches.mixed else 2  # that a form is a product of
+            table[:-1] *= deviation ** (-1.0 / factors)
+            table[-1] = START_BIAS * rng.standard_normal(table.shape[1])
+        return w
+
+    def at(self, w: Array, sigma: str, dtype: Any = np.float64) -> Scalarization:
+        return _Convolved(self, w, sigma, np.dtype(dtype))
+
+    def bind(self, images: Array, sigma: str) -> BoundUnits:
+        return _BoundConvolution(self, np.ascontiguousarray(images), sigma)
+
+    def blocks(self) -> list[Array]:
+        by_size: dict[int, list[Array]] = {}
+        for side, units, where in self.parts():
+            table = np.arange(where.start, where.stop).reshape(self.rows(side), units.stop - units.start)
+            by_size.setdefault(len(table), []).append(table.T)
+        return [np.concatenate(tables) for tables in by_size.values()]
+
+    def per_parameter(self, values: Array) -> Array:
+        parts = [np.tile(values[units], (self.rows(side), *[1] * (values.ndim - 1))) for side, units, _ in self.parts()]
+        return np.concatenate(parts)
+
+    def per_unit(self, values: Array) -> Array:
+        parts = [
+            values[where].reshape(self.rows(side), -1, *values.shape[1:]).sum(axis=0) for side, _, where in self.parts()
+        ]
+        return np.concatenate(parts)
+
+    def joined(self, others: list[tuple[Self, Array]], w: Array) -> tuple[Self, Array]:
+        """Neighbouring banks of one side become one: the kernel works on many filters at a time."""
+        banks: list[tuple[int, list[Array]]] = []
+        for units, v in [(self, w), *others]:
+            for side, _, where in units.parts():
+                if not banks or banks[-1][0] != side:
+                    banks.append((side, []))
+                banks[-1][1].append(v[where].reshape(self.rows(side), -1))
+        tables = [np.concatenate(tables, axis=1) for _, tables in banks]
+        sizes = tuple((side, table.shape[1]) for (side, _), table in zip(banks, tables, strict=True))
+        both = type(self)(self.shape, sum(f for _, f in sizes), self.options, sizes)
+        return both, np.concatenate([table.ravel() for table in tables])
+
+    def pictures(self, w: Array, which: Array) -> Array:
+        """The forms of the units named, in the middle of pictures as large as the largest filter."""
+        largest, place = max(side for side, _ in self.banks), {int(i): k for k, i in enumerate(which)}
+        out = np.zeros((len(which), largest, largest))
+        for (side, units, _), (table, patches) in zip(self.parts(), self.tables(w, "tanh", np.float64), strict=True):
+            edge, step = (largest - side) // 2, 2 * side
+            for i in range(units.start, units.stop):
+                if i in place:
+                    column = table[:, i - units.start]
+                    terms = [column[t * step :][:step].reshape(2, side) for t in range(patches.terms)]
+                    form = sum(np.outer(u, v) for u, v in terms)
+                    out[place[i], edge : edge + side, edge : edge + side] = form
+        return out
+
+    def gallery(self, w: Array, which: Array, spread: Array) -> Array:
+        """The filters as they are: they meet all pixels alike."""
+        return self.pictures(w, which)
+
+    def stored(self) -> dict[str, Array]:
+        o = self.options
+        return {
+            "banks": np.array(self.banks, dtype=np.int64),
+            "geometry": np.array([o.cells, o.padding == "same", o.stride, o.rank, o.colour == "mix"], dtype=np.int64),
+            "smoothing": np.array([o.smoothing]),
+        }
+
+    @classmethod
+    def restored(cls, shape: Shape, count: int, arrays: Mapping[str, Array]) -> Self:
+        banks = tuple((int(side), int(filters)) for side, filters in arrays["banks"])
+        cells, same, stride, rank, mix = (int(k) for k in arrays["geometry"])
+        options = ConvolutionOptions(
+            filter=tuple(side for side, _ in banks),
+            cells=cells,
+            padding="same" if same else "valid",
+            stride=stride,
+            rank=rank,
+            colour="mix" if mix else "planes",
+            smoothing=float(arrays["smoothing"][0]),
+        )
+        return cls(shape, count, options, banks)
+
+
+class _Convolved(Scalarization):
+    """Tables are made once for all blocks of images; contractions add up over the parameters themselves."""
+
+    def __init__(self, units: ConvolutionalUnits, w: Array, sigma: str, dtype: np.dtype[Any]) -> None:
+        self.units, self.sigma, self.dtype = units, sigma, dtype
+        self.tables = units.tables(w, sigma, dtype)
+        self.largest_slope, self.largest_value = _bounds(self.tables, units)
+
+    def phi(self, images: Array) -> Array:
+        phi = np.empty((len(images), self.units.n_columns + 1), dtype=self.dtype)
+        phi[:, -1] = 1.0
+        for (table, patches), columns in zip(self.tables, self._columns(), strict=True):
+            phi[:, columns] = convolve.values(images, table, patches).reshape(len(images), -1)
+        return phi
+
+    def direction(self, v: Array) -> Callable[[Array, Array], Array]:
+        along = self.units.tables(v, self.sigma, self.dtype)
+
+        def of(images: Array, phi: Array) -> Array:
+            change = np.empty((len(images), self.units.n_columns), dtype=self.dtype)
+            for (table, patches), (dw, _), columns in zip(self.tables, along, self._columns(), strict=True):
+                change[:, columns] = convolve.tangent(images, table, dw, patches).reshape(len(images), -1)
+            return change
+
+        return of
+
+    @property
+    def contraction_size(self) -> int:
+        return self.units.n_parameters
+
+    def contraction(self, images: Array, phi: Array, weights: Array) -> Array:
+        c = self.units.columns_per_unit
+        weights = np.broadcast_to(weights, (len(images), self.units.n_columns))
+        parts = [
+            convolve.contract(images, table, weights[:, columns].reshape(len(images), -1, c), patches).ravel()
+            for (table, patches), columns in zip(self.tables, self._columns(), strict=True)
+        ]
+        return np.concatenate(parts)
+
+    def gradient(self, total: Array) -> Array:
+        return total
+
+    def _columns(self) -> Iterator[slice]:
+        c = self.units.columns_per_unit
+        for _, units, _ in self.units.parts():
+            yield slice(units.start * c, units.stop * c)
+
+
+def _bounds(tables: list[tuple[Array, Patches]], units: ConvolutionalUnits) -> tuple[float, float]:
+    """Of an entry of one row's contraction with weights of size 1, and of a column: pixels are at most 1."""
+    largest, column = 1.0, 1.0
+    for table, patches in tables:
+        size, side = np.abs(table.astype(np.float64)), patches.height
+        mix = np.maximum(size[patches.terms * 2 * side : -1].sum(axis=0), 1.0) if patches.mixed else 1.0
+        sums = [
+            (size[t * 2 * side :][:side].sum(axis=0), size[(2 * t + 1) * side :][:side].sum(axis=0))
+            for t in range(patches.terms)
+        ]
+        q = mix * sum(u * v for u, v in sums) + size[-1]
+        by = sum(mix * np.maximum(np.maximum(u, v), u * v) for u, v in sums) + 1.0
+        slope = 2.0 * q if patches.sigma == "square" else 1.0
+        values = {"square": q**2, "smooth_abs": np.sqrt(q**2 + patches.smoothing), "softplus": q + np.log(2.0)}
+        largest = max(largest, float(np.max(units.columns_per_unit * slope * by)))
+        column = max(column, float(np.max(values.get(patches.sigma, 1.0))))
+    return largest, column
+
+
+class _BoundConvolution(BoundUnits):
+    """Pairs are parameter after parameter, the cells of its unit in order."""
+
+    def __init__(self, units: ConvolutionalUnits, images: Array, sigma: str) -> None:
+        self.units, self.images, self.sigma = units, images, sigma
+        c = units.columns_per_unit
+        owner = units.per_parameter(np.arange(units.count, dtype=np.int32))
+        self.columns = (owner[:, None] * c + np.arange(c, dtype=np.int32)).ravel().astype(np.int32)
+        self.parameters = np.repeat(np.arange(units.n_parameters, dtype=np.int32), c)
+
+    def basis(self, w: Array, problems: Array) -> Array:
+        return self.units.at(w[0], self.sigma).phi(self.images)[None]
+
+    def jacobian(self, w: Array, problems: Array, dtype: str) -> Array:
+        n, c = len(self.images), self.units.columns_per_unit
+        d = np.empty((1, n, self.units.n_parameters, c), dtype=dtype)
+        for (table, patches), (_, _, where) in zip(
+            self.units.tables(w[0], self.sigma, dtype), self.units.parts(), strict=True
+        ):
+            d[0, :, where] = convolve.jacobian(self.images, table, patches).reshape(n, c, -1).transpose(0, 2, 1)
+        return d.reshape(1, n, -1)
