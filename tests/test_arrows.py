@@ -34,10 +34,9 @@ ARROWS: dict[str, set[str]] = {
     "models": {"kernels"},
     "losses": {"kernels", "linalg"},
     "tables": set(),
-    "config": {"models", "tables"},
+    "config": {"fitting", "models", "tables"},  # of fitting, the one list of its options
     "report": {"result"},
     "fitting": SEARCH | {"models", "report"},
-    "dmd": {"fitting", "linalg", "models"},
     "train": {"train.data", "config", "distributed", "models", "report"},
     "train.data": {"config", "distributed", "models", "tables"},
     "train.scalarized": SEARCH | {"train", "train.data", "config", "distributed", "models", "report"},
@@ -45,10 +44,9 @@ ARROWS: dict[str, set[str]] = {
     "train.storage": {"train", "train.scalarized", "train.layered"},
     "adapters": {"fitting"},
     "adapters.torch": {"losses"},
-    "bench": {"kernels"},
     "cli": {"fitting", "train", "train.storage", "train.data", "train.scalarized", "train.layered", "config",
-            "distributed", "models", "report", "result", "tables", "bench"},
-    "": {"fitting", "dmd", "models", "result", "train.storage"},
+            "distributed", "kernels", "models", "report", "result", "tables"},
+    "": {"fitting", "models", "result", "train.storage"},
 }  # fmt: skip
 """The rooms that each room may import, besides itself and GROUND; "" is `varpro` itself, with the public names."""
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.linalg.one_pool import one_blas_pool
-from varpro.projected_jacobian import ProjectedJacobian, projected_jacobian
+from varpro.linalg.projected_jacobian import ProjectedJacobian, projected_jacobian
 
 EPS = float(np.finfo(float).eps)
 DIFFERENCES = 30 * EPS ** (2 / 3)
