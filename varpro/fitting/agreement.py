@@ -1,4 +1,4 @@
-"""Whether the complex step and differences whose error is known say the same of a derivative."""
+"""Whether the complex step agrees with differences whose error is known."""
 
 import numpy as np
 
@@ -6,15 +6,15 @@ from varpro.arrays import Array
 from varpro.fitting.stencil import largest
 
 AGREES = 1e-7
-"""Difference between complex step and differences, relative to the derivative, beyond their known error."""
+"""Largest difference between complex step and differences, relative to the derivative, beyond their known error."""
 CLEARLY = 1e-3
-"""So much of it proves that the function is not analytic as written."""
+"""A difference this large proves that the function is not analytic as written."""
 
 
 def disagreement(exact: Array, d: Array, error: Array) -> tuple[Array, Array]:
-    """Complex step less differences d (b, N, M) beyond ten times their error (b, M), and the size of d: (b, M) each.
+    """Gap between the complex step and differences d (b, N, M) beyond ten times their error (b, M), and the size of d.
 
-    Infinite where the complex step is not finite but the differences are.
+    Both are (b, M); the first is infinite where the differences are finite and the complex step is not.
     """
     finite = np.isfinite(d)
     off = np.where(finite & np.isfinite(exact), exact - d, np.where(finite, np.inf, 0.0))

@@ -1,9 +1,9 @@
-"""Anderson's acceleration of a fixed-point iteration x -> g(x), for many problems that are mixed by their own history.
+"""Anderson's acceleration of a fixed-point iteration x -> g(x), for many problems, each with its own history.
 
     f_k = g(x_k) - x_k,   x_(k+1) = g_k - sum_j gamma_j (g_(j+1) - g_j)
     gamma = argmin ||f_k - sum_j gamma_j (f_(j+1) - f_j)||
 
-f may be measured in another space than x is mixed in, which keeps the norm free of the units of x.
+f may live in another space than x, which keeps the norm free of the units of x.
 Walker and Ni, SIAM J. Numer. Anal. 49 (2011) 1715-1735.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from varpro.arrays import Array
 
 RELATIVE = 1e-10
-"""Eigenvalues of the differences' correlation matrix that are kept: smaller ones are rounding squared."""
+"""Smallest eigenvalue kept of the differences' correlation matrix; smaller ones are squares of rounding errors."""
 
 
 class Mixing:
@@ -25,7 +25,7 @@ class Mixing:
         self._steps: list[tuple[Array, Array]] = []
 
     def next(self, g: Array, f: Array) -> Array:
-        """x (b, M) from g (b, M) and f (b, n); g itself where there is no history."""
+        """x (b, M) from g (b, M) and f (b, n); g itself as long as there is no history."""
         if self._last is not None and self._valid is not None:
             valid = self._valid[:, None]
             df = np.where(valid, f - self._last[0], 0.0)
@@ -43,7 +43,7 @@ class Mixing:
         return g - sum(gamma[:, j, None] * step[1] for j, step in enumerate(self._steps))
 
     def forget(self, which: Array, *, last: bool = False) -> None:
-        """Drop the history of problems (b,) bool, with the last point too where g itself has changed."""
+        """Drop the history of the problems (b,) bool; last=True drops the last point too, if g itself has changed."""
         if not which.any():
             return
         keep = ~which[:, None]
@@ -52,7 +52,7 @@ class Mixing:
             self._valid = self._valid & ~which
 
     def take(self, which: Array) -> None:
-        """Go on with the problems (b,) bool only."""
+        """Keep only the problems (b,) bool."""
         if which.all() or self._last is None or self._valid is None:
             return
         self._steps = [(df[which], dg[which]) for df, dg in self._steps]

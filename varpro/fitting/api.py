@@ -1,4 +1,4 @@
-"""`varpro.fit` and `varpro.fit_batch`, with every option of fitting.options by name."""
+"""`varpro.fit` and `varpro.fit_batch`, with every option of fitting.options as a named argument."""
 
 from collections.abc import Callable, Sequence
 
@@ -60,31 +60,31 @@ def fit(
     dtype: type | str | None = None,
     backend: Backend = "auto",
 ) -> FitResult:
-    """Fit y ~ Phi(t, w) A: the amplitudes A are eliminated exactly, only w is searched, from w0.
+    """Fit y ~ Phi(t, w) A: the amplitudes A are eliminated exactly, so only w is searched, starting from w0.
 
-    model : (t, w) -> (N, I), one column a basis function; or a ready model of `varpro.models`.
-    t : (N,), or (N, ...) for several predictors.  y : (N,), or (N, K) for K right-hand sides that share w.  NaN in y
-        is a missing value.  Real or complex.
-    w0 : (P,) start, real or complex; None for a ready model, which guesses.
+    model : (t, w) -> (N, I), one column for each basis function; or a ready model of `varpro.models`.
+    t : (N,), or (N, ...) for several predictors.  y : (N,), or (N, K) for K right-hand sides that share w, real or
+        complex.  NaN in y marks a missing value.
+    w0 : (P,) start, real or complex; None for a ready model, which guesses its own.
     derivative : (pairs, columns): pairs (M, 2) of column j and parameter p, columns(t, w) -> (N, M) the derivatives of
         column j by parameter p; 'complex-step' or 'differences'; None takes the model's own, else the better of both.
-    scale : (P,) or {name: value}, the typical size of a change of each parameter, where numeric derivatives begin to
-        look for steps that suit the columns; by default the size of w0 or of the bounds.
-    weights : (N,) or (N, K), multiply the residual (1 / error).  absolute_sigma : they are known errors, so the
+    scale : (P,) or {name: value}, the typical size of a change of each parameter, from which numeric derivatives look
+        for steps that suit the columns; by default the size of w0 or of the bounds.
+    weights : (N,) or (N, K), factors on the residual (1 / error).  absolute_sigma : the errors are known, so the
         covariance is not scaled with the residual.  mask : bool, True = use.
     bounds : (lower, upper) or {name: (lower, upper)} on w, kept at every step.  fixed : names, or {name: value}.
     tied : {name: other}, {name: (other, factor)} or {name: (other, factor, offset)}.
     linear : 'free', 'nonnegative' or (lower, upper) for the amplitudes.  linear_equality : (C (Q, I), d (Q,)): C a = d.
     ridge : mu of mu ||A||^2, a matrix L of ||L A||^2, or 'gcv'.
-    fixed_term : (t, w) -> (N,), added without an amplitude; its derivative (t, w) -> (N, P).
-    loss : 'linear', 'huber', 'soft_l1', 'cauchy' by reweighting, beyond loss_scale (default: from the median).
-    jacobian : 'golub-pereyra' or 'kaufman'.  multistart : further starts to try.  callback : takes each trial's record.
+    fixed_term : (t, w) -> (N,), added without an amplitude; fixed_term_derivative : (t, w) -> (N, P).
+    loss : 'linear', 'huber', 'soft_l1', 'cauchy', by reweighting beyond loss_scale (default: from the median).
+    jacobian : 'golub-pereyra' or 'kaufman'.  multistart : further starts to try.  callback : gets each trial's record.
     max_iterations, cost_tolerance, step_tolerance, gradient_tolerance : see search.Termination.
     initial_damping, step_bound : see search.DampingRule.
     dtype : float32 rounds the data to it; sums are in float64.  backend : 'auto' or 'cpu'.
 
-    Raises ShapeError, ConfigError or DataError for what cannot be fitted; a search that does not converge says so in
-    `status` and `message`.  Golub and Pereyra, SIAM J. Numer. Anal. 10 (1973) 413-432.
+    Raises ShapeError, ConfigError or DataError for input that cannot be fitted; a search that does not converge says so
+    in `status` and `message`.  Golub and Pereyra, SIAM J. Numer. Anal. 10 (1973) 413-432.
     """
     return fit_one(model, t, y, w0, FitOptions.of(locals()))
 
@@ -130,14 +130,14 @@ def fit_batch(
     """Fit B independent problems of one shape: each has its own w, amplitudes, damping and status.
 
     y : (B, N) or (B, N, K).  t : (N,) shared or (B, N).  w0 : (P,) for all, or (B, P).  weights, mask : (N,), (B, N) or
-    y's shape.  A model that also takes t (b, N) and w with entries (b, 1) is called for many problems at once; that is
-    found out by trying.  threads : default all cores for ready models, one for a Python function.
-    progress : called with the number of problems of each part that is done.  All else as in `fit`.
-    backend : 'cuda' searches on a GPU: ready models, or a function of CuPy arrays with its derivative that takes many
-        problems at once; no bounds, free real parameters and amplitudes.  There dtype=float32 computes in float32 too,
-        and polish goes on from its end in float64.  'auto' is the CPU.
+        y's shape.  A model that also takes t (b, N) and w with entries (b, 1) is called for many problems at once;
+        trial calls find out.  threads : by default all cores for ready models, one for a Python function.
+    progress : called with the number of problems in each part that has been finished.  All else as in `fit`.
+    backend : 'cuda' searches on a GPU: for ready models, or a function of CuPy arrays with its derivative that takes
+        many problems at once, with free real parameters and amplitudes and no bounds.  There dtype=float32 computes
+        in float32, too, and polish continues from that solution in float64.  'auto' is the CPU.
 
-    A problem with an infinite value, or fewer valid points than parameters, is not fitted: its status says so and its
-    results are NaN.  Nothing in one problem touches another.  Raises only for mistakes that concern all.
+    A problem with an infinite value, or with fewer valid points than parameters, is not fitted: its status says so and
+    its results are NaN.  No problem affects another.  Raises only for mistakes that concern all of them.
     """
     return fit_many(model, t, y, w0, BatchOptions.of(locals()))

@@ -1,4 +1,4 @@
-"""What the caller of a fit may give, checked: starts, limits on amplitudes, enough data, threads."""
+"""Checks of what the caller of a fit passes in: starts, limits on amplitudes, enough data, threads."""
 
 import os
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from varpro.search.device import DeviceSearch
 
 
 def starting_values(model: Function, data: Data, w0: ArrayLike | None) -> Array:
-    """(B, P) starting values, a copy of the caller's or a guess from the data.  Raises ConfigError, ShapeError."""
+    """(B, P) starting values: a copy of the caller's, or a guess from the data.  Raises ConfigError, ShapeError."""
     n_problems = len(data.y)
     if w0 is None:
         if not isinstance(model, Guesses):
@@ -45,7 +45,7 @@ def starting_values(model: Function, data: Data, w0: ArrayLike | None) -> Array:
 
 
 def natural_bounds(model: Function, data: Data) -> tuple[Array, Array] | None:
-    """(P,) lower and upper bounds of a ready model's own, for the points that count; None where it has none."""
+    """(P,) lower and upper bounds that a ready model sets from the points that count; None where it sets none."""
     if not hasattr(model, "natural_bounds") or data.t.dtype.kind != "f" or data.t.ndim != 1 + data.own_t:
         return None
     grid = data.t if data.own_t else data.t[None]
@@ -64,7 +64,7 @@ def natural_bounds(model: Function, data: Data) -> tuple[Array, Array] | None:
 
 
 def into_natural(model: Function, w0: Array, parameters: Parameters) -> Array:
-    """(B, F) free starts: where w0 (B, P) lies outside the model's own bounds, the point inside that is its like."""
+    """(B, F) free starts; where w0 (B, P) lies outside the model's own bounds, the equivalent point inside them."""
     u0: Array = w0.copy() if parameters.plain else w0[:, parameters.free]
     if not hasattr(model, "folded") or np.iscomplexobj(w0) or not parameters.bounded:
         return u0
@@ -77,9 +77,9 @@ def into_natural(model: Function, w0: Array, parameters: Parameters) -> Array:
 def linear_options(
     linear: Limits, equality: tuple[ArrayLike, ArrayLike] | None, ridge: Ridge, pinned: bool, unit: float = 1.0
 ) -> Linear:
-    """What is asked of the amplitudes, from the user's words; bounds still (1,) or (I,).  Raises ConfigError.
+    """What the user asks of the amplitudes; bounds still (1,) or (I,).  Raises ConfigError.
 
-    unit : what the weights have been divided by, and so the ridge, too.
+    unit : what the weights have been divided by; the ridge is divided by it as well.
     """
     lower = upper = None
     if isinstance(linear, str):
@@ -93,7 +93,7 @@ def linear_options(
         except (TypeError, ValueError) as error:
             raise ConfigError(f"linear is {linear!r}; choose 'free', 'nonnegative' or (lower, upper)") from error
     pair = None
-    if equality is not None:  # copies: the result keeps them
+    if equality is not None:  # copies, since the result keeps them
         pair = (
             np.atleast_2d(np.array(equality[0], dtype=float)),
             np.atleast_1d(np.array(equality[1], dtype=float)),
@@ -113,7 +113,7 @@ def linear_options(
 
 
 def checked_linear(linear: Linear, n_amplitudes: int) -> Linear:
-    """The bounds written out for all amplitudes and checked.  Raises ShapeError, ConfigError."""
+    """The bounds, checked and written out for every amplitude.  Raises ShapeError, ConfigError."""
     if linear.lower is None or linear.upper is None:
         return linear
     if linear.lower.size not in (1, n_amplitudes) or linear.upper.size not in (1, n_amplitudes):
@@ -129,7 +129,7 @@ def checked_linear(linear: Linear, n_amplitudes: int) -> Linear:
 
 
 def require_start_inside(u0: Array, parameters: Parameters) -> None:
-    """Raise ConfigError where a free start (B, F) lies outside its bounds; it names the parameter that has them."""
+    """Raise ConfigError where a free start (B, F) lies outside its bounds, naming the parameter that has the bounds."""
     outside = (u0 < parameters.lower) | (u0 > parameters.upper)
     if not outside.any():
         return
@@ -145,7 +145,7 @@ def require_start_inside(u0: Array, parameters: Parameters) -> None:
 
 
 def require_fittable(spec: Spec) -> None:
-    """One problem that cannot be fitted is the caller's mistake."""
+    """Raise where the one problem cannot be fitted, which is the caller's mistake."""
     if spec.complex_data and spec.linear.lower is not None:
         raise ConfigError("bounds on amplitudes need real ones; y or the model is complex")
     if spec.data.status[0] == Status.INVALID_DATA.value:
@@ -160,7 +160,7 @@ def require_fittable(spec: Spec) -> None:
 
 
 def flag_short(spec: Spec) -> Spec:
-    """Flag the problems of a batch with fewer valid values than parameters."""
+    """Flag the problems of a batch that have fewer valid values than parameters."""
     if spec.complex_data and spec.linear.lower is not None:
         raise ConfigError("bounds on amplitudes need real ones; y or the model is complex")
     values = spec.data.valid * spec.parts
@@ -169,7 +169,7 @@ def flag_short(spec: Spec) -> Spec:
 
 
 def with_threads(spec: Spec, threads: int | None) -> Spec:
-    """The number of threads: as asked, or all cores for a compiled model and one for a Python function."""
+    """The number of threads: as requested, else all cores for a compiled model and one for a Python function."""
     if threads is not None and threads < 1:
         raise ConfigError(f"threads is {threads}; it needs 1 or more")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -177,7 +177,7 @@ def with_threads(spec: Spec, threads: int | None) -> Spec:
 
 
 def amplitude_names(model: Function, names: Sequence[str] | None, count: int) -> tuple[str, ...]:
-    """Names of `count` columns: as given, the model's, or a_0, a_1, ..."""
+    """Names of `count` columns: those given, else the model's, else a_0, a_1, ..."""
     given = names if names is not None else getattr(model, "column_names", None)
     if given is not None and len(given) != count:
         raise ConfigError(f"linear_names has {len(given)} entries; the model has {count} columns")
@@ -185,14 +185,14 @@ def amplitude_names(model: Function, names: Sequence[str] | None, count: int) ->
 
 
 def check_backend(backend: str) -> None:
-    """Raise ConfigError where a backend is not known, BackendError where one fit is asked of a GPU."""
+    """Raise ConfigError for an unknown backend, BackendError if a single fit asks for a GPU."""
     _require_known(backend)
     if backend == "cuda":
         raise BackendError("one fit runs on the CPU; backend='cuda' is for many at once, with varpro.fit_batch")
 
 
 def choose_search(backend: str, dtype: type | str | None, polish: bool) -> DeviceSearch | None:
-    """The GPU for backend 'cuda', else None for the CPU.  Raises BackendError where no GPU can be used."""
+    """The GPU for backend 'cuda', None for the CPU.  Raises BackendError if no GPU can be used."""
     _require_known(backend)
     single = dtype is not None and np.dtype(dtype) == np.float32
     if polish and not (single and backend == "cuda"):

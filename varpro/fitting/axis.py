@@ -1,4 +1,4 @@
-"""The points t as the model gets them: float64, times in seconds, and no hole where a row is left out.
+"""The points t as the model gets them: float64, times in seconds, and no gaps where a row is left out.
 
 datetime64, datetime      seconds from the first time
 timedelta64, timedelta    seconds
@@ -20,10 +20,10 @@ MOMENTS, SPANS = (datetime.date, np.datetime64), (datetime.timedelta, np.timedel
 
 @dataclass(frozen=True)
 class Clock:
-    """How times were turned into numbers, so that later ones can be, too."""
+    """How times were turned into numbers, so that later times can be converted the same way."""
 
     origin: np.datetime64 | None
-    """The moment of t = 0; None for time spans, which need none"""
+    """The moment of t = 0; None for time spans, which need no origin."""
 
     def seconds(self, times: Array) -> Array:
         """float64 from datetime64 or timedelta64 of any shape; NaN for NaT.  Raises DataError for the other kind."""
@@ -39,7 +39,7 @@ class Clock:
 
 
 def make_axis(t: ArrayLike) -> tuple[Array, Array | None, Clock | None]:
-    """t as numbers of its own (a copy), which of them are missing, and the clock if t is made of times.
+    """t as numbers (a copy), which of them are missing, and the clock if t consists of times.
 
     Real numbers become float64, complex ones complex128; a structured array of several predictors is kept.
     Raises DataError for text and other objects.
@@ -55,7 +55,7 @@ def make_axis(t: ArrayLike) -> tuple[Array, Array | None, Clock | None]:
 
 
 def on_axis(t: ArrayLike, clock: Clock | None) -> Array:
-    """Other points of a fit, as numbers on its axis: times by its clock, numbers as they are."""
+    """Other points, as numbers on the axis of a fit: times by its clock, numbers unchanged."""
     array, _ = plain_array(t, "t")
     times = _as_times(array)
     if times is None:
@@ -80,7 +80,7 @@ def _as_numbers(array: Array) -> Array:
 def _as_times(array: Array) -> Array | None:
     """datetime64 or timedelta64, whichever the array or its objects are; None for neither."""
     if array.dtype.kind in "Mm":
-        months = np.datetime_data(array.dtype)[0] in ("Y", "M")  # no fixed length, but each begins at some second
+        months = np.datetime_data(array.dtype)[0] in ("Y", "M")  # no fixed length, but each begins at a definite second
         return array.astype("datetime64[s]") if months and array.dtype.kind == "M" else array
     if array.dtype.kind != "O" or not array.size:
         return None
@@ -93,7 +93,7 @@ def _as_times(array: Array) -> Array | None:
 
 
 def _numpy_time(item: Any) -> Any:
-    """A date or time span of Python or pandas; those with a time zone in UTC."""
+    """A NumPy time from a date or time span of Python or pandas; moments with a time zone are converted to UTC."""
     if hasattr(item, "asm8"):
         return item.asm8
     if isinstance(item, datetime.datetime):
@@ -105,10 +105,10 @@ def _numpy_time(item: Any) -> Any:
 
 
 def filled(t: Array, known: Array) -> Array:
-    """t (B, N, ...) with finite values in the rows that are not known (B, N): rows that are left out of the fit.
+    """t (B, N, ...) with finite values in the rows that are left out of the fit: those not known (B, N).
 
-    Between neighbours where t is one real number a row, so that an even grid stays even; else the nearest known row.
-    A problem without any known row takes those of the first that has one.  t is changed.
+    Where t is one real number per row they are interpolated, so that an even grid stays even; otherwise they copy the
+    nearest known row.  A problem without any known row takes those of the first problem that has one.  t is changed.
     """
     complete = known.any(axis=1)
     for b in np.flatnonzero(complete & ~known.all(axis=1)):

@@ -13,10 +13,10 @@ from varpro.statistics import NULL_PART, Uncertainty
 
 
 def band_width(solution: Solution, u: Uncertainty, t: Array) -> Array:
-    """(N', K) sqrt(j^T C j) with j the derivative of the value at t by all parameters, C of weight 1.
+    """(N', K) sqrt(j^T C j), j the derivative of the value at t by all parameters, C the covariance at weight 1.
 
-    Infinite where j has a part in what the data do not determine; parameters on a bound stay there.  Complex data: of
-    the real part + i of the imaginary part.
+    Infinite where j has a component that the data do not determine; parameters on a bound are held there.  For complex
+    data: that of the real part + i that of the imaginary part.
     """
     phi, d, basis = _columns(solution, t)
     a = solution.amplitudes[0]
@@ -51,5 +51,5 @@ def _columns(solution: Solution, t: Array) -> tuple[Array, Array, FitBasis]:
 
 
 def _reaches(rows: Array, size: Array, null: Array) -> Array:
-    """(N',) bool: rows (N', J) with a part in a null space (J, J), relative to the terms that they are sums of."""
+    """(N',) bool: rows (N', J) with a part in the null space (J, J), relative to the terms that they are sums of."""
     return (np.abs(rows @ null) > NULL_PART * (size @ np.abs(null))).any(axis=1)

@@ -1,10 +1,10 @@
-"""The model as the search sees it: real numbers, free parameters, constraints among amplitudes and weights built in.
+"""The model as the search sees it: real numbers and free parameters, with weights and equalities built in.
 
-complex  [Re y; Im y] = [Re Phi, -Im Phi; Im Phi, Re Phi] [Re A; Im A]: the exact real split, of w too
-equality C a = d: a = a0 + Z b, so Phi becomes [Phi Z | Phi a0], the last column pinned at the coefficient 1
+complex  [Re y; Im y] = [Re Phi, -Im Phi; Im Phi, Re Phi] [Re A; Im A]: the exact real split, applied to w as well
+equality C a = d: a = a0 + Z b, so Phi becomes [Phi Z | Phi a0] with the last column pinned at the coefficient 1
 fixed term: a column pinned at 1
 ridge    rows L below Phi, zeros below y
-excluded rows, those of weight 0, are 0 whatever the model is there: 0 * inf would be nan
+excluded rows, those of weight 0, are set to 0 whatever the model gives there, since 0 * inf would be nan
 """
 
 from dataclasses import dataclass, field
@@ -26,23 +26,23 @@ class FitBasis:
     model: UserModel
     names: Parameters
     weights: Array | None = None
-    """(1 or B, N') row weights"""
+    """The row weights, (1 or B, N')."""
     complex_data: bool = False
     complex_w: bool = False
     mixing: Array | None = None
-    """(I, I'): Phi' = Phi mixing"""
+    """The map of amplitudes (I, I'): Phi' = Phi mixing."""
     extra_rows: Array | None = None
-    """(L, I')"""
+    """Rows (L, I') below those of the model."""
     excluded: Array | None = None
-    """(1 or B, N) rows that are left out though the weights are not applied here; None: those of weight 0"""
+    """Rows (1 or B, N) that are left out though the weights are not applied here; None leaves out those of weight 0."""
     columns: Array = field(init=False)
-    """(M',) int32"""
+    """The column of each derivative, (M',) int32."""
     parameters: Array = field(init=False)
-    """(M',) int32, free parameters"""
+    """The free parameter of each derivative, (M',) int32."""
     _take: Array = field(init=False)
     _scale: Array = field(init=False)
     _all_pairs: bool = field(init=False)
-    """every pair is searched, as it is"""
+    """Whether every pair is searched unchanged."""
     _spread: Array | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class FitBasis:
 
     @property
     def plain(self) -> bool:
-        """Whether columns and derivatives of the model at the searched parameters are used as they are."""
+        """Whether the model's columns and derivatives at the searched parameters are used unchanged."""
         as_they_are = self._all_pairs and self.names.plain and not self.complex_data
         return as_they_are and self.mixing is None and self.extra_rows is None
 
@@ -85,12 +85,12 @@ class FitBasis:
 
     @property
     def program(self) -> Array | None:
-        """The columns for the compiled kernel; None where it does not make them, or they are not used as they are."""
+        """The columns encoded for the compiled kernel; None if it cannot make them or they are not used unchanged."""
         program = self.model.program if self.plain else None
         return None if program is None else small_fits.encode(program)
 
     def direct(self, problem: int) -> DirectBasis | None:
-        """The caller's functions with nothing between, for one problem; None where something has to be done."""
+        """The caller's functions, called directly for one problem; None where their results need further work."""
         model, columns = self.model, self.model.columns_function
         if not self.plain or self.weights is not None or self.complex_w or columns is None:
             return None
@@ -112,7 +112,7 @@ class FitBasis:
 
     def basis(self, u: Array, problems: Array) -> Array:
         """Phi of b problems, float64, C-contiguous."""
-        with np.errstate(all="ignore"):  # what is not finite is told by the status
+        with np.errstate(all="ignore"):  # the status says which problems are not finite
             phi = self.model.values(self.w(u, problems), problems)
         if self.complex_data:
             top = np.concatenate([phi.real, -phi.imag], axis=2)
@@ -122,13 +122,13 @@ class FitBasis:
         return self._rows(phi, problems, self.extra_rows)
 
     def jacobian(self, u: Array, problems: Array, dtype: str = "float64", *, fine: bool = False) -> Array:
-        """D of b problems; fine: to the last digit, for statistics."""
+        """D of b problems; with fine=True as accurate as possible, for statistics."""
         with np.errstate(all="ignore"):
             d = self.model.derivatives(self.w(u, problems), problems, fine=fine)
         return self._pairs(d, problems).astype(dtype, copy=False)
 
     def both(self, u: Array, problems: Array) -> tuple[Array, Array]:
-        """Phi and D for a step of a search: numeric derivatives have Phi already, and cost less than `jacobian`."""
+        """Phi and D for a step of a search: numeric derivatives reuse Phi, so this costs less than `jacobian`."""
         if not self.plain:
             return self.basis(u, problems), self.jacobian(u, problems)
         with np.errstate(all="ignore"):
@@ -136,7 +136,7 @@ class FitBasis:
         return self._rows(phi, problems, None), self._pairs(d, problems)
 
     def _pairs(self, d: Array, problems: Array) -> Array:
-        """The model's D for the pairs that are searched, real, with rows weighted."""
+        """The model's D for the pairs that are searched, as real numbers with weighted rows."""
         if not self._all_pairs:
             d = d[:, :, self._take] * self._scale
         if self.complex_data:
@@ -148,7 +148,7 @@ class FitBasis:
         return self._rows(d, problems, extra)
 
     def _rows(self, a: Array, problems: Array, extra: Array | None) -> Array:
-        """Rows weighted, those left out 0, and the extra ones below."""
+        """The rows weighted, excluded ones set to 0, and the extra rows appended."""
         a = np.ascontiguousarray(a, dtype=np.float64)
         if self.weights is not None:
             with np.errstate(all="ignore"):
@@ -162,7 +162,7 @@ class FitBasis:
 
     @cached_property
     def _left_out(self) -> Array | None:
-        """(1 or B, N') rows that are left out, None for none; of complex data both parts."""
+        """(1 or B, N') rows that are left out, both parts of complex data; None if there are none."""
         out = self.excluded
         if out is None and self.weights is not None:
             out = self.weights == 0
@@ -173,8 +173,8 @@ class FitBasis:
     def grid(self) -> Array:
         """t (1 or B, N) for columns that compiled code makes and weights itself.
 
-        There rows left out come in as 0 times the column, so their t is moved into the range of the others, where the
-        column is finite if it is so at the ends: each kind of compiled column is largest at an end, or within.
+        There an excluded row enters as 0 times the column, so its t is moved into the range of the others.  The column
+        is finite there if it is finite at the ends: every kind of compiled column is largest at an end or inside.
         """
         t = self.model.t if self.model.own_t else self.model.t[None]
         if self._left_out is None:
@@ -190,7 +190,7 @@ class FitBasis:
         return np.ascontiguousarray(np.clip(t, lower, upper))
 
     def _mix_pairs(self) -> None:
-        """D of mixed columns: for each parameter, every new column that one of its old ones flows into."""
+        """D of mixed columns: for each parameter, every new column that one of its old columns contributes to."""
         assert self.mixing is not None
         pairs = sorted(
             {

@@ -1,4 +1,4 @@
-"""The result of many fits: arrays that lead with the problem."""
+"""The result of many fits: arrays whose first axis is the problem."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STATISTICS_CHUNK = 512
-"""Problems whose statistics are made together."""
+"""Problems whose statistics are computed together."""
 KEPT = ("dof", "sigma", "stderr_nonlinear", "stderr_linear")
 
 
@@ -37,21 +37,21 @@ class BatchResult:
         self.absolute_sigma, self.elapsed_seconds = absolute_sigma, seconds
         self.names, self.linear_names = solution.spec.names.names, linear_names
         self.nonlinear: Array = solution.nonlinear
-        """(B, P)"""
+        """The fitted parameters of the basis, (B, P)."""
         self.linear: Array = solution.linear
-        """(B, I, K)"""
+        """The fitted amplitudes, (B, I, K)."""
         self.rss: Array = solution.rss
-        """(B,) weighted residual sums of squares"""
+        """The weighted residual sums of squares, (B,)."""
         self.status: Array = solution.status
-        """(B,) of varpro.Status"""
+        """How each search ended, (B,) values of varpro.Status."""
         self.rank: Array = solution.rank
-        """(B,) numerical rank of the basis at the solution"""
+        """The numerical rank of the basis at the solution, (B,)."""
         self.nfev, self.njev = solution.evaluations, solution.iterations
-        """(B,) evaluations of the basis, and of its derivative"""
+        """The number of evaluations of the basis, and of its derivative, (B,) each."""
         self._latest: tuple[int, Statistics] | None = None
         self._travelled: list[Statistics] | None = None
         self.derivative = solution.spec.model.derivative
-        """where the derivative came from: analytic, complex-step or differences"""
+        """Where the derivative came from: analytic, complex-step or differences."""
 
     def __len__(self) -> int:
         return len(self.status)
@@ -69,12 +69,12 @@ class BatchResult:
 
     @property
     def success(self) -> Array:
-        """(B,) bool: a tolerance was met."""
+        """Whether a tolerance was met, (B,) bool."""
         return np.isin(self.status, [status for status in Status if status.converged])
 
     @property
     def messages(self) -> list[str]:
-        """A sentence for each problem."""
+        """One sentence for each problem."""
         return [Status(int(status)).message_after(1) for status in self.status]
 
     def counts(self) -> dict[str, int]:
@@ -83,7 +83,7 @@ class BatchResult:
         return {Status(int(v)).label: int(n) for v, n in zip(values, numbers, strict=True)}
 
     def _chunk(self, number: int) -> Statistics:
-        """Statistics of the problems from 512 number on; always of the same ones, so that a row is a row to the bit."""
+        """Statistics of the problems from 512 number on; always grouped alike, so that a row is the same to the bit."""
         if self._travelled is not None:
             return self._travelled[number]
         if self._latest is None or self._latest[0] != number:
@@ -94,7 +94,7 @@ class BatchResult:
 
     @cached_property
     def _statistics(self) -> dict[str, Array]:
-        """What is kept of all problems, by name."""
+        """The statistics that are kept for all problems, by name."""
         chunks = [{name: getattr(chunk, name) for name in KEPT} for chunk in self._chunks()]
         return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in KEPT}
 
@@ -113,27 +113,27 @@ class BatchResult:
 
     @property
     def stderr_nonlinear(self) -> Array:
-        """(B, P) standard errors; complex parameters have them as real part + i imaginary part."""
+        """(B, P) standard errors; those of a complex parameter are real part + i imaginary part."""
         return self._statistics["stderr_nonlinear"]
 
     @property
     def stderr_linear(self) -> Array:
-        """(B, I, K) standard errors; complex amplitudes have them as real part + i imaginary part."""
+        """(B, I, K) standard errors; those of a complex amplitude are real part + i imaginary part."""
         return self._statistics["stderr_linear"]
 
     def predict(self, problems: ArrayLike | None = None) -> Array:
-        """(b, N, K) model values at the data's t, of all problems or those given."""
+        """(b, N, K) model values at the data's t, for all problems or the given ones."""
         every = np.arange(len(self)) if problems is None else np.atleast_1d(problems)
         return self._solution.fitted(every)
 
     def plot(self, path: str | Path | None = None, *, shape: tuple[int, int] | None = None) -> "Figure":
-        """A matplotlib figure: histograms of what was fitted, with maps if shape (H, W) is given; saved to `path`."""
+        """A matplotlib figure: histograms of the results, and maps for a shape (H, W); saved to `path` if given."""
         from varpro.report.batch_plot import draw_batch
 
         return draw_batch(self, shape, path)
 
     def to_dict(self) -> dict[str, Array | list[str]]:
-        """Arrays by name."""
+        """The results as arrays by name."""
         return {
             "names": list(self.names),
             "linear_names": list(self.linear_names),
@@ -148,7 +148,7 @@ class BatchResult:
         }
 
     def to_dataframe(self) -> "pandas.DataFrame":
-        """A pandas table: a row a problem, a column a parameter, amplitude, error, rss and status."""
+        """A pandas table: one row per problem, one column for each parameter, amplitude, error, rss and status."""
         from varpro.fitting.export import batch_table
 
         return batch_table(self)
@@ -164,7 +164,7 @@ class BatchResult:
         return f"<BatchResult: {len(self)} problems, {counts}>"
 
     def __getstate__(self) -> dict[str, object]:
-        """For pickle; a model that does not travel is left behind, with all but prediction computed before."""
+        """For pickle: a model that cannot be pickled stays behind, after all but prediction has been computed."""
         state = {**self.__dict__, "_solution": portable(self._solution)}
         state["_travelled"], state["_latest"] = list(self._chunks()), None
         return state

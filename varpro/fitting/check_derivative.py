@@ -1,4 +1,4 @@
-"""Analytic derivative columns held against differences whose own error is known."""
+"""Analytic derivative columns, compared with differences whose own error is known."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from varpro.fitting.stencil import FOURTH, Plan, largest, place, slopes
 from varpro.fitting.trial import Guarded, first_guess, numeric_derivative
 
 RIGHT = 1e-5
-"""Error, relative to the largest value of the column, of a derivative that is still called right."""
+"""Largest error of a derivative that still counts as right, relative to the largest value of the column."""
 LADDER = np.exp2(np.arange(-10.0, 11.0))
-"""Steps tried, over the best one for the column that moves most: each pair takes those that suit it."""
+"""Steps tried, relative to the best one for the column that moves most; each pair picks the ones that suit it."""
 
 
 def check_derivative(
     model: Function, t: ArrayLike, w: Sequence[float] | Array, derivative: tuple[ArrayLike, Function] | None = None
 ) -> float:
-    """Largest relative error of analytic derivative columns against differences; raises where one is wrong.
+    """Largest relative error of analytic derivative columns against differences; raises if one of them is wrong.
 
     model : (t, w) -> (N, I).  derivative : (pairs, columns), or None for a model that brings its own.
-    The differences are of fourth order, with steps from the scales of the columns; where two steps disagree, by so much
-    the limit is wider than 1e-5.
-    ConfigError names the pair whose column is wrong, or that is missing though the column moves.
+    The differences are of fourth order, with steps from the scales of the columns; where two steps disagree, the limit
+    of 1e-5 is widened by as much.
+    ConfigError names the pair whose column is wrong, or which is missing though the column moves.
     """
     start = np.atleast_1d(np.asarray(w))
     start = start.astype(complex if np.iscomplexobj(start) else float)
@@ -56,17 +56,17 @@ def check_derivative(
 
 @dataclass(frozen=True)
 class Reference:
-    """Differences of all pairs and what is known of their error."""
+    """Differences of all pairs, and what is known of their error."""
 
     pairs: Array
     d: Array
-    """(N, M)"""
+    """The derivatives, (N, M)."""
     error: Array
-    """(M,) as large as it may be anywhere in the column"""
+    """A bound on the error anywhere in the column, (M,)."""
 
 
 def differences(model: UserModel, w: Array) -> Reference:
-    """The derivatives of all columns by all parameters at w (P,), each pair from the two steps that agree best."""
+    """The derivatives of all columns by all parameters at w (P,), for each pair from the two steps that agree best."""
     one, count = np.zeros(1, dtype=int), len(w)
     open_ = np.full(count, np.inf)
     numeric = numeric_derivative(

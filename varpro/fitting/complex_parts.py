@@ -1,4 +1,4 @@
-"""Real and imaginary parts that are worked on apart, each with its own NaN and infinity: their product would be NaN."""
+"""Real and imaginary parts, handled separately so that each keeps its own NaN and infinity: their product gives NaN."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from varpro.arrays import Array
 
 
 def joined(values: Array, is_complex: bool) -> Array:
-    """Real parts, then imaginary parts along axis 1, as complex numbers."""
+    """Complex numbers from real parts followed by imaginary parts along axis 1; unchanged if not is_complex."""
     if not is_complex:
         return values
     half = values.shape[1] // 2
@@ -16,19 +16,19 @@ def joined(values: Array, is_complex: bool) -> Array:
 
 
 def with_parts(real: Array, imaginary: Array) -> Array:
-    """Complex numbers of these parts."""
+    """Complex numbers with these parts."""
     out: Array = np.empty(real.shape, dtype=complex)
     out.real, out.imag = real, imaginary
     return out
 
 
 def both_parts(function: Callable[..., Array], *values: Array) -> Array:
-    """function of the values, or of their real and imaginary parts."""
+    """The function of the values; for complex values, of their real parts and of their imaginary parts."""
     if not any(map(np.iscomplexobj, values)):
         return np.asarray(function(*values))
     return with_parts(function(*(v.real for v in values)), function(*(v.imag for v in values)))
 
 
 def one_after_another(values: Array) -> Array:
-    """(P,) real numbers as they are; complex ones as their real parts, then their imaginary parts (2 P,)."""
+    """(P,) real numbers unchanged; complex ones as their real parts, then their imaginary parts (2 P,)."""
     return np.concatenate([values.real, values.imag]) if np.iscomplexobj(values) else values

@@ -1,6 +1,6 @@
-"""What people keep numbers in, as plain arrays, and which of the numbers are missing.
+"""The containers that people keep numbers in, turned into plain arrays and a mask of the missing numbers.
 
-A masked array, a None among numbers and pandas' NA say the same: there is no value here.  All become one mask.
+A masked array, a None among numbers and pandas' NA all say that there is no value here.  All end up in one mask.
 """
 
 import numbers
@@ -16,10 +16,10 @@ ABSENT = ("NAType", "NaTType")
 
 
 def plain_array(given: ArrayLike, name: str) -> tuple[Array, Array | None]:
-    """An array of the caller's numbers, and where they are missing (bool of its shape; None where all are there).
+    """An array of the caller's numbers, and where they are missing (bool of its shape; None if none is).
 
     given : array, list, masked array, Series, DataArray, array on a CUDA device.  Objects become float64 or complex128,
-    missing ones NaN; an array of anything but numbers keeps its dtype, which the caller refuses in its own words.
+    missing ones NaN; an array of anything but numbers keeps its dtype, for the caller to refuse in its own words.
     The result may alias `given`.  Raises ShapeError for rows of different lengths.
     """
     if is_device_array(given):
@@ -38,7 +38,7 @@ def plain_array(given: ArrayLike, name: str) -> tuple[Array, Array | None]:
 
 
 def _listed(given: list[Any] | tuple[Any, ...]) -> ArrayLike:
-    """A list with its device arrays brought to the host; a masked array where its items are masked."""
+    """A list whose device arrays are on the host; a masked array where its items are masked."""
     items = [to_host(item) if is_device_array(item) else item for item in given]
     if any(item is np.ma.masked for item in items):
         return np.array([None if item is np.ma.masked else item for item in items], dtype=object)
@@ -46,7 +46,7 @@ def _listed(given: list[Any] | tuple[Any, ...]) -> ArrayLike:
 
 
 def _of_numbers(objects: Array) -> tuple[Array, Array | None]:
-    """Numbers of Python as float64 or complex128 with NaN for what is missing; the objects where one is no number."""
+    """Python numbers as float64 or complex128, NaN where one is missing; the objects themselves if one is no number."""
     flat, absent = objects.ravel().tolist(), np.zeros(objects.size, dtype=bool)
     values: list[complex] = []
     for i, item in enumerate(flat):

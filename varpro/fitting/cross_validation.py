@@ -2,9 +2,9 @@
 
     V(mu) = n ||Y - Phi A(mu)||^2 / (n - trace H(mu))^2,   H(mu) = Phi (Phi^T Phi + mu I)^-1 Phi^T
 
-over the n observations: rows weighted, those of weight 0 left out, complex values two each, and where every right-hand
-side has weights of its own Phi and H are its own and the traces add up.  With bounds on the amplitudes H is that of the
-columns inside them.  Golub, Heath and Wahba, Technometrics 21 (1979) 215-223.
+over the n observations: rows are weighted, those of weight 0 are left out, complex values count as two.  Where every
+right-hand side has its own weights, it has its own Phi and H, and the traces add up.  With bounds on the amplitudes H
+is that of the columns inside their bounds.  Golub, Heath and Wahba, Technometrics 21 (1979) 215-223.
 """
 
 from dataclasses import dataclass, replace
@@ -20,16 +20,16 @@ from varpro.result import Status
 from varpro.search.loop import Observer
 
 TURNS, SETTLED = 20, 1e-3
-"""Turns of ridge and parameters at most, and the relative change of the ridge at which they have settled."""
+"""Most alternations between ridge and parameters, and the relative change of the ridge at which both have settled."""
 GRID = np.linspace(-34.0, 5.0, 60)
-"""log(mu / s_1^2): from where mu is rounding to where it leaves no amplitude, s_1 the largest singular value."""
+"""log(mu / s_1^2), from a mu lost in rounding to one that leaves no amplitude; s_1 is the largest singular value."""
 EPS = float(np.finfo(np.float64).eps)
 
 
 def cross_validated(spec: Spec, u0: Array, observe: Observer | None) -> tuple[Spec, Array]:
-    """The ridge by generalised cross-validation and the parameters found with it, in turns until both have settled.
+    """The ridge from generalised cross-validation and the parameters found with it, in turns until both have settled.
 
-    The ridge is frozen while w is searched, so that the search minimises one function.
+    The ridge stays fixed while w is searched, so that each search minimises one function.
     """
     u, ridge = u0, -1.0
     for _ in range(TURNS):
@@ -47,18 +47,18 @@ def cross_validated(spec: Spec, u0: Array, observe: Observer | None) -> tuple[Sp
 
 @dataclass(frozen=True)
 class _System:
-    """Observations that share Phi, in the singular vectors of Phi."""
+    """Observations that share one Phi, expressed in the singular vectors of Phi."""
 
     phi: Array
-    """(n, I), rows weighted"""
+    """The weighted columns, (n, I)."""
     y: Array
-    """(n, k)"""
+    """The weighted observations, (n, k)."""
     s: Array
-    """(r,)"""
+    """The singular values of Phi, (r,)."""
     inside: Array
-    """U^T y (r, k)"""
+    """The part of y in range(Phi), U^T y (r, k)."""
     outside: float
-    """||y - U U^T y||^2"""
+    """The rest of y, ||y - U U^T y||^2."""
 
     @classmethod
     def of(cls, phi: Array, y: Array) -> "_System":
@@ -67,13 +67,13 @@ class _System:
         return cls(phi, y, s, inside, float(np.sum((y - u @ inside) ** 2)))
 
     def misfit(self, mu: float) -> tuple[float, float]:
-        """||r||^2 and n - trace H, the latter without the difference of near numbers."""
+        """||r||^2 and n - trace H; the latter is computed without subtracting nearly equal numbers."""
         keep = mu / (self.s**2 + mu)
         left = len(self.phi) - len(self.s) + float(np.sum(keep))
         return self.outside + float(np.sum((keep[:, None] * self.inside) ** 2)), self.y.shape[1] * left
 
     def bounded_misfit(self, mu: float, lower: Array, upper: Array) -> tuple[float, float]:
-        """As misfit, of the solution within bounds."""
+        """The same for the solution within bounds."""
         count = self.phi.shape[1]
         rows, below = np.vstack([self.phi, np.sqrt(mu) * np.eye(count)]), np.zeros((count, self.y.shape[1]))
         right = np.vstack([self.y, below]).T
@@ -86,7 +86,7 @@ class _System:
 
 
 def gcv_ridge(spec: Spec, u: Array) -> float:
-    """mu that minimises V for the linear problem of a specification without a ridge at u (1, F); 0 where Phi is 0 or
+    """mu that minimises V for the linear problem of a specification without a ridge, at u (1, F); 0 where Phi is 0 or
     not finite."""
     systems = _systems(spec, u)
     largest = max((float(one.s[0]) for one in systems if len(one.s)), default=0.0)
@@ -110,7 +110,7 @@ def gcv_ridge(spec: Spec, u: Array) -> float:
 
 
 def _systems(spec: Spec, u: Array) -> list[_System]:
-    """The observations by sets that share Phi; none where Phi is not finite."""
+    """The observations grouped by shared Phi; empty where Phi is not finite."""
     one, data = np.zeros(1, dtype=int), spec.data
     phi, y = spec.basis.basis(u, one)[0], spec.y[0]
     weights = np.ones(data.y.shape[1:]) if data.weights is None else data.total_weight()[0]

@@ -1,7 +1,7 @@
-"""Data of B problems in one shape: y (B, N, K), weights that multiply the residual, excluded values taken out.
+"""Data of B problems of one shape: y (B, N, K), weights that multiply the residual, and no excluded values.
 
-A value is excluded by NaN, None or a masked entry in y, t or weights, by mask=, or by the weight 0; all mean the same.
-Whatever stands there, in y, t, weights or what the model makes of it, has no part in the fit.
+A value is excluded by NaN, None or a masked entry in y, t or weights, by mask=, or by a weight of 0; all mean the same.
+Whatever stands there in y, t or weights, or comes out of the model, has no effect on the fit.
 """
 
 from dataclasses import dataclass, replace
@@ -16,35 +16,35 @@ from varpro.fitting.containers import plain_array
 from varpro.result import Status
 
 LARGE = 2.0**150
-"""Weights up to this, and down to its reciprocal, are used as they are."""
+"""Weights from the reciprocal of this up to this are used unchanged."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """What is fitted; excluded values are 0 with weight 0.  No array is the caller's own."""
+    """What is fitted; excluded values are 0 and have weight 0.  No array is the caller's own."""
 
     t: Array
-    """(N, ...) shared, or (B, N); finite"""
+    """The points, finite: (N, ...) shared, or (B, N)."""
     own_t: bool
     y: Array
-    """(B, N, K) float64 or complex128"""
+    """The data, (B, N, K) float64 or complex128."""
     weights: Array | None
-    """(1 or B, N): rows; (1 or B, N, K): every right-hand side its own; None: all ones"""
+    """The weights: (1 or B, N) per row, or (1 or B, N, K) if right-hand sides have their own; None means all 1."""
     status: Array
-    """(B,) RUNNING, or why a problem cannot be fitted"""
+    """RUNNING, or why a problem cannot be fitted, (B,)."""
     valid: Array
-    """(B,) values with a weight above 0"""
+    """The number of values with a weight above 0, (B,)."""
     flat: bool = False
-    """y was given without an axis of right-hand sides"""
+    """Whether y was given without an axis of right-hand sides."""
     clock: Clock | None = None
-    """How t was made from times; None where it was given as numbers"""
+    """How t was made from times; None if it was given as numbers."""
     weight_unit: float = 1.0
-    """What `weights` are multiplied with to be the user's: a power of two, other than 1 where their squares' squares
-    would leave the range of double precision"""
+    """The factor that turns `weights` into the user's: a power of two, other than 1 only if their fourth powers would
+    leave the range of double precision."""
 
     @property
     def separate(self) -> bool:
-        """Every right-hand side has its own weights, so Phi is factored for each."""
+        """Whether each right-hand side has its own weights, so that Phi is factored for each of them."""
         return self.weights is not None and self.weights.ndim == 3
 
     def total_weight(self) -> Array:
@@ -56,7 +56,7 @@ class Data:
 
     @cached_property
     def excluded(self) -> Array | None:
-        """(1 or B, N) rows that no right-hand side uses; None where there is none."""
+        """(1 or B, N) rows that no right-hand side uses; None if there are none."""
         if self.weights is None:
             return None
         none: Array = np.asarray(self.weights == 0)
@@ -64,7 +64,7 @@ class Data:
         return none if none.any() else None
 
     def of(self, problems: Array) -> "Data":
-        """Those of some problems, (b,)."""
+        """The data of some problems, (b,)."""
         t = self.t[problems] if self.own_t else self.t
         weights = self.weights if self.weights is None or len(self.weights) == 1 else self.weights[problems]
         status, valid = self.status[problems], self.valid[problems]
@@ -75,14 +75,14 @@ class Data:
         return replace(self, weights=weights[:, :, 0] if weights.shape[2] == 1 else weights)
 
     def used(self, problem: int) -> Array:
-        """(N, K) whether a value counts."""
+        """(N, K) whether each value counts."""
         if self.weights is None:
             return np.ones(self.y.shape[1:], dtype=bool)
         own = self.weights[problem if len(self.weights) > 1 else 0] > 0
         return np.broadcast_to(own if self.separate else own[:, None], self.y.shape[1:])
 
     def misfit(self, fitted: Array) -> Array:
-        """(B, N, K) weight (y - fitted); 0 where a value is excluded, whatever the model is there."""
+        """(B, N, K) weight (y - fitted); 0 where a value is excluded, whatever the model gives there."""
         weight = self.total_weight()
         with np.errstate(invalid="ignore", over="ignore"):
             return np.where(weight > 0, weight * (self.y - fitted), 0.0)
@@ -95,7 +95,7 @@ class Data:
         return "s" if self.clock.origin is None else f"s since {self.clock.origin}"
 
     def on_axis(self, t: ArrayLike) -> Array:
-        """Other points as numbers on the axis of this t: times become seconds.  Raises DataError."""
+        """Other points as numbers on the axis of this t, with times in seconds.  Raises DataError."""
         return on_axis(t, self.clock)
 
 
@@ -108,9 +108,9 @@ def make_data(
     mask: ArrayLike | None = None,
     dtype: type | str | None = None,
 ) -> Data:
-    """Check, shape and copy the user's arrays; see `varpro.fit` and `varpro.fit_batch` for what they may be.
+    """Check, shape and copy the user's arrays; `varpro.fit` and `varpro.fit_batch` say what they may be.
 
-    Raises ShapeError and, for values that cannot be, DataError.
+    Raises ShapeError and, for values that are not allowed, DataError.
     """
     values, valid, flat = _values(y, batch, dtype)
     n_problems, n_rows, _ = values.shape
@@ -146,8 +146,8 @@ def make_data(
 
 
 def _in_range(weights: Array | None) -> tuple[Array | None, float]:
-    """Weights whose fourth powers, which H is summed of, are numbers of double precision, and what they were divided
-    by: a power of two, so that no digit changes."""
+    """Weights whose fourth powers, which enter H, fit into double precision, and what they were divided by: a power of
+    two, so that no digit changes."""
     if weights is None:
         return None, 1.0
     largest = float(weights.max(initial=0.0))
@@ -166,7 +166,7 @@ def _count(weights: Array | None, shape: tuple[int, ...]) -> Array:
 
 
 def _values(y: ArrayLike, batch: bool, dtype: type | str | None) -> tuple[Array, Array | None, bool]:
-    """y (B, N, K) float64 or complex128, a copy; where it is there (None: where it is not NaN); whether K was added."""
+    """y (B, N, K) float64 or complex128, a copy; where it is given (None: where it is not NaN); whether K was added."""
     values, absent = plain_array(y, "y")
     least = 2 if batch else 1
     if values.ndim not in (least, least + 1) or 0 in values.shape:
@@ -188,9 +188,9 @@ def _values(y: ArrayLike, batch: bool, dtype: type | str | None) -> tuple[Array,
 def _grid(
     t: ArrayLike, n_problems: int, n_rows: int, batch: bool
 ) -> tuple[Array, bool, Array | None, Array | None, Clock | None]:
-    """t, whether problems have their own, and the clock of times.
+    """t, whether each problem has its own, where t is finite, where it is not masked, and the clock of times.
 
-    Between them (1 or B, N) where t is finite, and (1 or B, N, 1) where it is not masked; None for everywhere.
+    The third is (1 or B, N), the fourth (1 or B, N, 1); None stands for everywhere.
     """
     grid, absent, clock = make_axis(t)
     own = batch and grid.ndim == 2 and grid.shape == (n_problems, n_rows)
@@ -208,7 +208,7 @@ def _grid(
 
 
 def _without_holes(grid: Array, own_t: bool, known: Array, valid: Array, status: Array) -> tuple[Array, Array]:
-    """t with finite values in rows that are left out, and the status of problems that use a row without one."""
+    """t with finite values in the rows left out, and the status, which flags problems that need a missing t."""
     lacking = (valid.any(axis=2) & ~known).any(axis=1)
     if lacking.any() and not own_t:
         row = int(np.flatnonzero(valid.any(axis=(0, 2)) & ~known[0])[0])
@@ -236,7 +236,7 @@ def _per_value(array: Array, shape: tuple[int, ...], batch: bool, name: str) -> 
 
 
 def _mask(mask: ArrayLike, shape: tuple[int, ...], batch: bool) -> Array:
-    """What may be used, to broadcast with y: True, or 1, uses a value; one that is masked itself does not.
+    """Which values may be used, broadcastable with y: True or 1 uses a value; a masked entry of the mask does not.
 
     Raises DataError for other numbers, such as the indices of rows.
     """
@@ -252,9 +252,9 @@ def _mask(mask: ArrayLike, shape: tuple[int, ...], batch: bool) -> Array:
 
 
 def _weights(weights: ArrayLike | None, shape: tuple[int, ...], batch: bool) -> tuple[Array | None, Array | None]:
-    """A copy, (1 or B, N) where all right-hand sides share them, else (1 or B, N, K); and which of them are used.
+    """A copy, (1 or B, N) if all right-hand sides share them, else (1 or B, N, K); and which of them are used.
 
-    None for no weights, and None where all are above 0 and finite.
+    No weights give None and None; the second is also None where all are finite and above 0.
     """
     if weights is None:
         return None, None
@@ -271,7 +271,7 @@ def _weights(weights: ArrayLike | None, shape: tuple[int, ...], batch: bool) -> 
 
 
 def _checked_weights(weights: Array, valid: Array) -> Array:
-    """Weights with 0 for those that belong to no value; raises DataError for others that are not finite or negative."""
+    """Weights, 0 where they belong to no value; raises DataError for any other that is negative or not finite."""
     wide = _wide(weights)
     needed = valid if wide.shape[2] == valid.shape[2] else valid.any(axis=2, keepdims=True)
     needed = needed if len(wide) == len(valid) else needed.any(axis=0, keepdims=True)
@@ -288,7 +288,7 @@ def _wide(weights: Array) -> Array:
 
 
 def _without(weights: Array | None, valid: Array) -> Array:
-    """Weights with 0 where a value is excluded; as few of them as say it: rows, if all right-hand sides share them."""
+    """Weights with 0 where a value is excluded, in the smallest shape: by row if all right-hand sides share them."""
     ones = valid[:1] if (valid == valid[:1]).all() else valid
     ones = ones[:, :, :1] if (ones == ones[:, :, :1]).all() else ones
     total = ones * (np.ones((1, 1, 1)) if weights is None else _wide(weights))

@@ -1,8 +1,8 @@
-"""Numeric derivatives of a user's columns, with steps from the scales of the columns themselves.
+"""Numeric derivatives of a user's columns, with steps taken from the scales of the columns themselves.
 
-The scales are measured per problem where they are used, by the formula of fourth order itself, and again where a
-parameter has left the radius in which they hold.  The complex step, Im f(w + i h) / h, has no error of its own, but is
-right only for functions that are analytic as written: every measurement is a test of it.  Squire and Trapp, SIAM Rev.
+The scales are measured per problem, at the point of use and with the fourth-order formula itself, and again once a
+parameter has left the radius in which they hold.  The complex step, Im f(w + i h) / h, has no error of its own but is
+right only for functions that are analytic as written, so every measurement also tests it.  Squire and Trapp, SIAM Rev.
 40 (1998) 110-112.
 """
 
@@ -29,36 +29,36 @@ from varpro.fitting.stencil import (
 )
 
 IMAGINARY = 1e-20
-"""Complex step over L: its square is far below eps, and a column of 1e-280 still shows it."""
+"""Complex step over L: its square is far below eps, yet it still shows a column of 1e-280."""
 FAR = 4.0
-"""The cheap formulas are good to this many radii of the measurement: their error grows by 16 at most."""
+"""The cheap formulas serve up to this many radii from the measurement: their error grows by 16 at most."""
 ATTEMPTS = 8
-"""Tries for a step that fits."""
+"""Most tries for a step that fits."""
 
 
 @dataclass
 class Numeric:
-    """How the columns of a function are differentiated, for as many problems as there are."""
+    """How the columns of a function are differentiated, for any number of problems."""
 
     plan: Plan
     scales: Scales
     lower: Array
-    """(P,) of the parameters: no point is taken beyond"""
+    """The least parameters (P,); no point is taken below them, nor above `upper`."""
     upper: Array
     noise: float = EPS
-    """rounding of the function, relative to a column's largest value"""
+    """The rounding error of the function, relative to a column's largest value."""
     exact: bool = False
-    """the complex step is right, as far as was seen"""
+    """Whether the complex step is right, as far as the tests have shown."""
     given: bool = False
-    """the user has asked for the complex step, or for differences: no test changes that"""
+    """Whether the user has asked for the complex step or for differences, which no test overrules."""
     stacked: int = 0
-    """problems up to which all points go into one call; 0 where the function takes one at a time"""
+    """The most problems whose points all go into one call; 0 if the function takes one point at a time."""
 
     def derivatives(self, values: Values, w: Array, problems: Array, *, fine: bool, cheap: bool) -> Array:
         """D (b, N, M) at w (b, P).
 
-        fine : to the last digit that can be had, tested on the spot.  cheap : real arithmetic of second order while the
-        scales hold; without it the complex step where it is exact.
+        fine : as accurate as possible, tested on the spot.  cheap : real arithmetic of second order while the scales
+        hold; without it, the complex step where it is exact.
         """
         if self.exact and self.given:
             return self.complex_step(values, w, problems)
@@ -76,7 +76,7 @@ class Numeric:
         return _merged(stale, self.measured(values, w[stale], problems[stale]), part)
 
     def forward(self, values: Values, w: Array, problems: Array, base: Array) -> Array:
-        """D (b, N, M) of first order from the columns at w, base (b, N, I): an evaluation for each group."""
+        """D (b, N, M) of first order from the columns at w, base (b, N, I): one evaluation for each group."""
         now = self._scales(problems)
         stale = ~self._near(now, w, FAR)
         if stale.all():
@@ -88,7 +88,7 @@ class Numeric:
         return _merged(stale, self.measured(values, w[stale], problems[stale]), part)
 
     def complex_step(self, values: Values, w: Array, problems: Array) -> Array:
-        """D (b, N, M); a warning that an imaginary part is discarded is an error here.
+        """D (b, N, M); here a warning that an imaginary part is discarded counts as an error.
 
         The step is a power of two, so that dividing by it rounds nothing.
         """
@@ -109,7 +109,7 @@ class Numeric:
         return out
 
     def measured(self, values: Values, w: Array, problems: Array) -> Array:
-        """D (b, N, M) of fourth order, or by the complex step where that agrees; the scales are measured on the way."""
+        """D (b, N, M) of fourth order, or by the complex step where the two agree; this also measures the scales."""
         d, error = self.fourth_order(values, w, problems)
         if not self.exact:
             return d
@@ -125,9 +125,9 @@ class Numeric:
         self, values: Values, w: Array, problems: Array, *, base: Array | None = None, attempts: int = ATTEMPTS,
         guessed: Array | None = None,
     ) -> tuple[Array, Array]:  # fmt: skip
-        """D (b, N, M) and its error (b, M), as large as it may be anywhere in the column; stores the scales.
+        """D (b, N, M) and a bound (b, M) on its error anywhere in the column; stores the scales.
 
-        base : the columns (b, N, I) at w, where they are known.  guessed (P,) bool : see `judge`.
+        base : the columns (b, N, I) at w, if they are known.  guessed (P,) bool : see `judge`.
         """
         now = self._scales(problems)
         base = values(w, problems) if base is None else base
@@ -158,7 +158,7 @@ class Numeric:
         return out, error
 
     def _at(self, values: Values, w: Array, problems: Array, h: Array, base: Array) -> tuple[Slopes, Array]:
-        """Slopes with steps of about h, from the side on which the model is finite, and the steps."""
+        """Slopes with steps of about h on the side where the model is finite, and the steps."""
         stacked = len(w) <= self.stacked
         used, side = place(w, h, self.lower, self.upper, FOURTH)
         found = slopes(values, w, problems, used, side, FOURTH, self.plan, stacked=stacked, base=base)
@@ -169,7 +169,7 @@ class Numeric:
     def _repair(
         self, values: Values, w: Array, problems: Array, found: Slopes, h: Array, side: Array, base: Array
     ) -> None:
-        """Take the other side for problems whose model is finite at w, base, but not at all the points around it."""
+        """Use the other side for problems whose model is finite at w (base) but not at every point around it."""
         columns = self.plan.pairs[:, 0]
         lost: Array = np.asarray((~np.isfinite(found.d) & np.isfinite(base)[:, :, columns]).any(axis=1))
         for turned in (1, -1):
@@ -194,7 +194,7 @@ class Numeric:
             lost[rows] &= ~take
 
     def _second(self, values: Values, w: Array, problems: Array, now: Scales) -> Array:
-        """Central differences, or sided ones of the same order at a bound."""
+        """Central differences; at a bound, one-sided ones of the same order."""
         h, side = place(w, now.step(2, self.noise), self.lower, self.upper, SECOND)
         stacked = len(w) <= self.stacked
         if side.any():
@@ -219,7 +219,7 @@ class Numeric:
         return out
 
     def _quotients(self, out: Array, group: Group, up: Array, down: Array, width: Array) -> None:
-        """(up - down) / width (b, P) for the pairs of a group; one by one, since short inner loops are slow."""
+        """(up - down) / width (b, P) for the pairs of a group, one pair at a time, since short inner loops are slow."""
         for m, (column, p) in zip(group.places, self.plan.pairs[group.places], strict=True):
             mine = np.subtract(up[:, :, column], down[:, :, column], out=out[:, :, m])
             mine *= (1.0 / width[:, p])[:, None]
@@ -245,18 +245,18 @@ class Numeric:
         if exact is None:
             self.exact = False
             return self._second(values, w, problems, now)
-        # beyond a kink, abs or a real part makes it zero
+        # past a kink, abs or a real part makes it zero
         return exact if largest(exact).all() else self.measured(values, w, problems)
 
     def complex_step_or_none(self, values: Values, w: Array, problems: Array) -> Array | None:
-        """The complex step; None where the function refuses complex numbers, each in its own way."""
+        """The complex step; None if the function refuses complex numbers, which each does in its own way."""
         try:
             return self.complex_step(values, w, problems)
         except Exception:
             return None
 
     def _near(self, now: Scales, w: Array, radii: float) -> Array:
-        """(b,) whether the scales hold at w; NaN centres hold nowhere."""
+        """(b,) whether the scales hold at w; those with a NaN centre hold nowhere."""
         used = self.plan.parameters
         near: Array = (np.abs(w.real - now.centre)[:, used] <= radii * now.radius[:, used]).all(axis=1)
         return near
@@ -265,23 +265,23 @@ class Numeric:
         return self.scales.of(self._place(problems))
 
     def of(self, problem: int) -> "Numeric":
-        """That of one problem, which goes on from what is known."""
+        """The same for one problem, starting from what is known of it."""
         row = min(problem, len(self.scales.table) - 1)
         return replace(self, scales=self.scales.of(slice(row, row + 1)), stacked=0)
 
     def elsewhere(self) -> "Numeric":
-        """For one problem at other t: lengths are guesses there."""
+        """The same for one problem at other t, where the lengths are only guesses."""
         scales = self.scales.of(slice(0, 1))
         scales.centre[:] = np.nan
         return replace(self, scales=scales, stacked=0)
 
     def _place(self, problems: Array) -> Array:
-        """Rows of problems: a problem that is searched from several starts at once has one row for all."""
+        """Table rows of the problems; a problem searched from several starts at once has a single row."""
         return problems if len(self.scales.table) > 1 else np.zeros_like(problems)
 
 
 def _merged(yes: Array, first: Array, second: Array) -> Array:
-    """Rows of `first` where yes (b,), of `second` elsewhere."""
+    """Rows of `first` where yes (b,) holds, of `second` elsewhere."""
     out = np.empty((len(yes), *first.shape[1:]), dtype=np.result_type(first, second))
     out[yes], out[~yes] = first, second
     return out

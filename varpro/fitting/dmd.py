@@ -1,9 +1,9 @@
-"""Optimised dynamic mode decomposition, all modes at once by least squares.
+"""Optimised dynamic mode decomposition: all modes at once, by least squares.
 
     X^T (time x space) = Phi(omega) A,   Phi[n, j] = exp(omega_j (t_n - t_first)),   omega complex
 
-Askham and Kutz, SIAM J. Appl. Dyn. Syst. 17 (2018) 380-416.  The right-hand sides are compressed to the leading `rank`
-left singular vectors first, as theirs are, or kept whole.
+Askham and Kutz, SIAM J. Appl. Dyn. Syst. 17 (2018) 380-416.  As in their paper, the right-hand sides are first
+compressed to the leading `rank` left singular vectors; they may also be kept whole.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from varpro.linalg.one_pool import one_blas_pool
 from varpro.models.guesses import remainder
 
 EVEN = 1e-6
-"""Relative spread of the steps up to which all starting equations are the same."""
+"""Largest relative spread of the time steps at which all variants of the starting equations are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,36 +30,36 @@ class DmdResult:
     """An optimised DMD of rank r."""
 
     eigenvalues: Array
-    """(r,) complex, continuous time: exp(eigenvalue * t)"""
+    """The eigenvalues in continuous time, (r,) complex: each mode evolves as exp(eigenvalue * t)."""
     modes: Array
-    """(space, r) complex, unit columns, with the phase they have at `origin`"""
+    """The modes as unit columns, (space, r) complex, with the phase they have at `origin`."""
     amplitudes: Array
-    """(r,) real, not negative, descending: the sizes of the modes at `origin`"""
+    """The sizes of the modes at `origin`, (r,) real, not negative, descending."""
     fit: FitResult
-    """the FitResult of the exponentials: status, standard errors"""
+    """The FitResult of the exponentials, with status and standard errors."""
     origin: float = 0.0
-    """the earliest time, which modes and amplitudes refer to: at t = 0 a mode of a far epoch would be 0 or infinite"""
+    """The earliest time, to which modes and amplitudes refer: at a distant t = 0 a mode could be 0 or infinite."""
     clock: Clock | None = None
-    """how t was made from times, whose eigenvalues are per second; None where it was given as numbers"""
+    """How t was made from times, which makes the eigenvalues per second; None if t was given as numbers."""
 
     def predict(self, t: ArrayLike) -> Array:
-        """(space, times) the decomposition at other times, complex."""
+        """The decomposition at other times, (space, times) complex."""
         times = np.asarray(on_axis(t, self.clock))
         return (self.modes * self.amplitudes) @ np.exp(np.outer(self.eigenvalues, times - self.origin))
 
 
 class ComplexExponentials:
-    """exp(w_j t) with its derivative, for complex w."""
+    """exp(w_j t) and its derivative, for complex w."""
 
     def __init__(self, count: int) -> None:
         self.pairs = np.stack([np.arange(count)] * 2, axis=1)
 
     def __call__(self, t: Array, w: Array) -> Array:
-        """(N, r)"""
+        """The columns, (N, r)."""
         return np.exp(np.multiply.outer(t, w))
 
     def columns(self, t: Array, w: Array) -> Array:
-        """(N, r)"""
+        """Their derivatives, (N, r)."""
         return t[:, None] * np.exp(np.multiply.outer(t, w))
 
 
@@ -73,12 +73,13 @@ def dmd(
     project: bool = True,
     **options: Any,
 ) -> DmdResult:
-    """Optimised DMD of snapshots X (space, time) at times t (time,), which need not be equidistant nor begin near 0.
+    """Optimised DMD of snapshots X (space, time) at times t (time,), which need not be evenly spaced nor begin near 0.
 
     X ~ sum_j modes_j amplitudes_j exp(eigenvalues_j (t - origin)), origin the earliest time.
-    t : numbers, or datetime64 or timedelta64, taken in seconds.
+    t : numbers, or datetime64 or timedelta64, which are converted to seconds.
     rank : number of modes.  eigenvalues : (rank,) start; by default from the exact DMD of finite differences.
-    project : fit the projection on the leading `rank` left singular vectors, fast and less noisy; False fits all of X.
+    project : fit the projection on the leading `rank` left singular vectors, which is fast and less noisy; False
+        fits all of X.
     options : of `varpro.fit`, such as max_iterations.
     """
     snapshots, absent = plain_array(X, "X")
@@ -112,7 +113,7 @@ def dmd(
 
 
 def _leading(snapshots: Array, rank: int) -> tuple[Array, Array]:
-    """The leading left singular vectors (space, r) and the coordinates (r, time), by the smaller Gram matrix."""
+    """The leading left singular vectors (space, r) and the coordinates (r, time), from the smaller Gram matrix."""
     small = snapshots if snapshots.shape[0] <= snapshots.shape[1] else snapshots.conj().T
     _, vectors = scipy.linalg.eigh(small @ small.conj().T, subset_by_index=[len(small) - rank, len(small) - 1])
     leading = vectors[:, ::-1]
@@ -123,8 +124,8 @@ def _leading(snapshots: Array, rank: int) -> tuple[Array, Array]:
 def _starting_eigenvalues(coordinates: Array, t: Array) -> Array:
     """Eigenvalues of A in z_n+1 - z_n = dt_n A (z_n+1 + z_n) / 2 by least squares: the trapezoidal rule.
 
-    Equations divided by dt_n suffer from noise in short steps, those left as they are from curvature in long ones: of
-    the divisors dt_n, sqrt(dt_n) and 1 the one is taken whose exponentials leave least of z.
+    Equations divided by dt_n suffer from noise in short steps, undivided ones from curvature in long steps.  Of the
+    divisors dt_n, sqrt(dt_n) and 1, the one whose exponentials leave the least of z is taken.
     """
     _, first = np.unique(t, return_index=True)  # ascending, without repeated times
     t, coordinates = t[first], coordinates[:, first]

@@ -1,4 +1,4 @@
-"""Results as text to read and as tables of pandas and xarray, where these are installed."""
+"""Results as text, and as tables of pandas and xarray where these are installed."""
 
 import importlib
 from types import ModuleType
@@ -41,7 +41,7 @@ def _rows(fit: "FitResult") -> list[tuple[str, str, complex, complex]]:
 
 
 def fit_dict(fit: "FitResult") -> dict[str, Any]:
-    """A fit as what a JSON file holds: numbers, strings, lists and dictionaries of them."""
+    """A fit in the types of a JSON file: numbers, strings, and lists and dictionaries of them."""
     values = zip(fit.names, one_after_another(fit.nonlinear), strict=True)
     return {
         "status": fit.status.label,
@@ -63,7 +63,7 @@ def fit_dict(fit: "FitResult") -> dict[str, Any]:
 
 
 def _plain(values: Array) -> float | list[Any] | dict[str, list[Any]]:
-    """Numbers and lists; complex ones by their parts."""
+    """Numbers and lists; complex values as their real and imaginary parts."""
     if np.iscomplexobj(values):
         return {"real": values.real.tolist(), "imag": values.imag.tolist()}
     numbers: float | list[Any] = values.tolist()
@@ -71,7 +71,7 @@ def _plain(values: Array) -> float | list[Any] | dict[str, list[Any]]:
 
 
 def fit_text(fit: "FitResult", most: int = 40) -> str:
-    """A fit as a table: parameters with standard errors, then how good it is and how it was found."""
+    """A fit as a table: parameters with standard errors, then the quality of the fit and how it was found."""
     lines = [f"{'parameter':<20} {'value':>16} {'std. error':>14} {'relative':>9}"]
     rows = _rows(fit)
     for kind, name, value, error in rows[:most]:
@@ -118,7 +118,7 @@ def fit_table(fit: "FitResult") -> "pandas.DataFrame":
 
 
 def batch_table(many: "BatchResult") -> "pandas.DataFrame":
-    """pandas.DataFrame, a row a problem."""
+    """A pandas.DataFrame with one row per problem."""
     pandas = _need("pandas")
     columns: dict[str, Array] = {}
     for p, name in enumerate(_own_names(many)):
@@ -134,7 +134,7 @@ def batch_table(many: "BatchResult") -> "pandas.DataFrame":
 
 
 def _own_names(many: "BatchResult") -> list[str]:
-    """Names of the columns of `nonlinear`, which is complex where its names come in two parts."""
+    """Names of the columns of `nonlinear`, which is complex if its names come as real and imaginary parts."""
     names = list(many.names)
     if np.iscomplexobj(many.nonlinear):
         names = [name.removesuffix(".real") for name in names[: len(names) // 2]]
@@ -142,7 +142,7 @@ def _own_names(many: "BatchResult") -> list[str]:
 
 
 def batch_dataset(many: "BatchResult") -> "xarray.Dataset":
-    """xarray.Dataset."""
+    """An xarray.Dataset of all problems."""
     xarray = _need("xarray")
     return xarray.Dataset(
         {

@@ -8,14 +8,14 @@ from varpro.fitting.model import Function
 
 
 class WithFixedTerm:
-    """(t, w) -> [model | term]; pickles where both do.  derivative : that of the term, (t, w) -> (N, P), or None."""
+    """(t, w) -> [model | term]; pickles if both do.  derivative : that of the term, (t, w) -> (N, P), or None."""
 
     def __init__(self, model: Function, term: Function, derivative: Function | None = None) -> None:
         self.model, self.term, self.derivative = model, term, derivative
 
     def __call__(self, t: Array, w: Array) -> Array:
-        """(N, I + 1)"""
-        columns = np.array(self.model(t, w))  # a copy: both may refill one buffer
+        """The model's columns and the term, (N, I + 1)."""
+        columns = np.array(self.model(t, w))  # a copy, since both may refill one buffer
         return np.concatenate([columns, np.asarray(self.term(t, w))[..., None]], axis=-1)
 
 
@@ -26,7 +26,7 @@ class TermColumn:
         self.term = term
 
     def __call__(self, t: Array, w: Array) -> Array:
-        """(N, 1)"""
+        """The term, (N, 1)."""
         return np.asarray(self.term(t, w))[..., None]
 
 
@@ -37,7 +37,7 @@ class JoinedColumns:
         self.columns, self.term_columns = columns, term_columns
 
     def __call__(self, t: Array, w: Array) -> Array:
-        """(N, M + P)"""
+        """Both derivatives side by side, (N, M + P)."""
         own = np.array(self.columns(t, w))
         return np.concatenate([own, np.asarray(self.term_columns(t, w))], axis=-1)
 
@@ -48,7 +48,7 @@ def joined_columns(columns: Function, term_columns: Function) -> Function:
 
 
 def with_fixed_term(model: Function, term: Function | None, term_derivative: Function | None) -> Function:
-    """The model with the term as its last column; unchanged where there is no term."""
+    """The model with the term as its last column; the model itself if there is no term."""
     if term is None:
         if term_derivative is not None:
             raise ConfigError("fixed_term_derivative is given without a fixed_term")

@@ -1,4 +1,4 @@
-"""Which form of the problem serves a fit, on the CPU and on a device."""
+"""The form of the problem that suits a fit, on the CPU and on a device."""
 
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from varpro.fitting.spec import Spec
 
 SMALL_COLUMNS, SMALL_PAIRS, SMALL_RIGHT = 16, 48, 8
-"""Above these the matrix products of a problem are large enough for BLAS."""
+"""Above these sizes the matrix products of one problem are large enough for BLAS."""
 MANY_RIGHT, MANY_VALUES = 32, 20_000
-"""From here on reading Y at every evaluation costs more than keeping the range of the basis."""
+"""From here on, reading Y at every evaluation costs more than storing the range of the basis."""
 
 
 def chosen_problem(spec: "Spec") -> AnyCurveProblem:
-    """The problem of a specification; see Spec.problem."""
+    """The problem for a specification; see Spec.problem."""
     basis, y, linear = spec.basis, spec.y, spec.linear
     if spec.separate:
         return _separate(spec)
@@ -35,7 +35,7 @@ def chosen_problem(spec: "Spec") -> AnyCurveProblem:
 
 
 def _separate(spec: "Spec") -> SeparateProblem:
-    """The problem whose right-hand sides have linear problems of their own."""
+    """The problem in which each right-hand side has a linear problem of its own."""
     basis, data, linear = spec.basis, spec.data, spec.linear
     own, rows = spec.weights if data.separate else None, basis.extra_rows
     if own is not None and rows is not None:
@@ -49,15 +49,15 @@ def _separate(spec: "Spec") -> SeparateProblem:
 
 
 def _is_small(spec: "Spec", ridge: float) -> bool:
-    """Whether the one-pass kernel serves: few columns of full rank; a tolerance of the user's own needs the singular
-    values."""
+    """Whether the one-pass kernel serves: it takes few columns, of full rank; a rank tolerance set by the user needs
+    the singular values."""
     basis, (n_rows, k) = spec.basis, spec.y.shape[1:]
     few = basis.n_columns <= SMALL_COLUMNS and len(basis.columns) <= SMALL_PAIRS and k <= SMALL_RIGHT
     return few and spec.rank_tolerance is None and (n_rows >= basis.n_columns or ridge > 0)
 
 
 def device_form(spec: "Spec") -> SmallProblem:
-    """The form that a device searches.  Raises BackendError, which says what stands in the way."""
+    """The form that a device searches.  Raises BackendError that names what stands in the way."""
     model, compiled = spec.model, spec.problem.compiled
     reasons = {
         "bounds on parameters": spec.names.bounded,

@@ -19,7 +19,7 @@ from varpro.problems.curves import FoundCurves
 
 
 class Functional:
-    """f(w) and what optimisers ask for; w (P,) are the parameters of the model, complex ones as [real, imaginary].
+    """f(w) and what optimisers ask for; w (P,) holds the model's parameters, complex ones as [real, imaginary].
 
     f = varpro.functional(model, t, y, w0)
     scipy.optimize.minimize(f, w0, jac=f.gradient)
@@ -44,7 +44,7 @@ class Functional:
         return float(self._evaluate(w).cost[0]) * self._unit * self._unit
 
     def gradient(self, w: ArrayLike) -> Array:
-        """(P,); NaN where f is not finite."""
+        """(P,), NaN where f is not finite."""
         return self.value_and_gradient(w)[1]
 
     @one_blas_pool()
@@ -61,7 +61,7 @@ class Functional:
 
     @one_blas_pool()
     def residual(self, w: ArrayLike) -> Array:
-        """(N K,) Y - Phi A, weighted, as (N, K) flattened; with a ridge its rows follow.  f = 1/2 ||residual||^2.
+        """(N K,) Y - Phi A, weighted, as (N, K) flattened; the rows of a ridge follow.  f = 1/2 ||residual||^2.
 
         Complex data: the real parts, then the imaginary parts.
         """
@@ -74,26 +74,26 @@ class Functional:
 
     @one_blas_pool()
     def jacobian(self, w: ArrayLike) -> Array:
-        """Full Golub-Pereyra Jacobian of the residual, a row for each of its values, (N K, P) without a ridge.
+        """Full Golub-Pereyra Jacobian of the residual, one row for each of its values: (N K, P) without a ridge.
 
-        Of the truncated problem where rank_tolerance leaves singular values out.
+        Where rank_tolerance drops singular values, it is that of the truncated problem.
         """
         slopes, basis = self._problem.residual_slopes(self._evaluate(w)), self._spec.basis
         return self._unit * sum_pairs(slopes, basis.parameters, self._count).reshape(-1, self._count)
 
     @one_blas_pool()
     def coefficients(self, w: ArrayLike) -> Array:
-        """(I, K) the linear parameters at w: those of the model's columns, complex for complex data."""
+        """(I, K) linear parameters at w, of the model's columns; complex for complex data."""
         a = self._amplitudes(self._evaluate(w))
         return self._spec.coefficients(a[None])[0, : self._spec.n_amplitudes]
 
     def _amplitudes(self, current: FoundCurves) -> Array:
-        """(I', K) of the real, mixed columns."""
+        """(I', K) amplitudes of the real, mixed columns."""
         return self._problem.amplitudes(current.a, current.w)[0]
 
 
 def _misfit(phi: Array, y: Array, a: Array) -> Array:
-    """(N, K) for phi (1 or K, N, I)."""
+    """y - phi a, (N, K), for phi (1 or K, N, I)."""
     return y - (phi[0] @ a if len(phi) == 1 else np.einsum("kni,ik->nk", phi, a))
 
 
@@ -114,15 +114,15 @@ def functional(
     rank_tolerance: float | None = None,
     backend: Backend = "auto",
 ) -> Functional:
-    """The functional of a separable model; w0 (P,) only tells how many parameters there are and where the model works.
+    """The functional of a separable model; w0 (P,) only gives the number of parameters and a point that works.
 
-    Arguments as in `fit`.  Sections 8.1 and 8.2 of Pereyra's paper use it with optimisers of several kinds.
+    The arguments are those of `fit`.  Sections 8.1 and 8.2 of Pereyra's paper use it with several kinds of optimisers.
     """
     return functional_of(model, t, y, w0, FitOptions.of(locals()))
 
 
 def functional_of(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike, options: FitOptions) -> Functional:
-    """The same from options."""
+    """The same, from options."""
     check_backend(options.backend)
     data = make_data(t, y, batch=False, weights=options.weights, mask=options.mask)
     start = np.atleast_1d(np.asarray(w0))[None]

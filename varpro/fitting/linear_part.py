@@ -1,4 +1,4 @@
-"""What is asked of the amplitudes beside least squares: bounds, equalities, a ridge, a term without an amplitude."""
+"""What the amplitudes must satisfy besides least squares: bounds, equalities, a ridge, a term without an amplitude."""
 
 from dataclasses import dataclass
 
@@ -9,32 +9,32 @@ from varpro.arrays import Array
 from varpro.errors import ConfigError, ShapeError
 
 MEETS = 1e-9
-"""Part of its terms by which an equation may be missed: the rounding of a solution by orthogonal factors, with room."""
+"""Share of its terms by which an equation may be missed: generous for the rounding of an orthogonal factorisation."""
 BALANCING = 10
-"""Rounds that bring the largest values of rows and columns near 1: each takes the root of what is left."""
+"""Rounds that bring the largest values of rows and columns near 1: each takes the square root of what remains."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Linear:
-    """What is asked of the amplitudes a (I, K)."""
+    """What is required of the amplitudes a (I, K)."""
 
     lower: Array | None = None
-    """(I,); None: free"""
+    """Lower bounds on the amplitudes, (I,); None leaves them free.  `upper` likewise."""
     upper: Array | None = None
     equality: tuple[Array, Array] | None = None
-    """C (Q, I), d (Q,): C a = d"""
+    """The equations C a = d, as C (Q, I) and d (Q,)."""
     ridge: float = 0.0
-    """mu of mu ||A||^2"""
+    """The factor mu of mu ||A||^2."""
     ridge_matrix: Array | None = None
-    """L of ||L A||^2"""
+    """The matrix L of ||L A||^2."""
     pinned: bool = False
-    """The model's last column is a term without a coefficient"""
+    """Whether the model's last column is a term without a coefficient."""
 
 
 def mixing_of(linear: Linear, n_columns: int, *, split: bool) -> Array | None:
-    """(I, I') a = mixing a', [Z | a0 + the pinned column] for C a = d, or None.  split : complex columns, as real ones.
+    """(I, I') a = mixing a', [Z | a0 + the pinned column] for C a = d, or None.  split : complex columns as real ones.
 
-    A term of complex data has the coefficient 1 + 0i: its real part stands last, its imaginary part is left out.
+    For complex data a term has the coefficient 1 + 0i: its real part comes last, its imaginary part is left out.
     """
     if linear.equality is None:
         if not (split and linear.pinned):
@@ -68,8 +68,9 @@ def mixing_of(linear: Linear, n_columns: int, *, split: bool) -> Array | None:
 
 
 def balanced(c: Array) -> tuple[Array, Array]:
-    """Factors (Q,) of the rows and (I,) of the columns of C (Q, I) that bring the largest values of both near 1, so
-    that no unit decides the null space.  Ruiz, report RAL-TR-2001-034, Rutherford Appleton Laboratory (2001)."""
+    """Factors (Q,) for the rows and (I,) for the columns of C (Q, I) that bring the largest values of both near 1, so
+    that no choice of units decides the null space.  Ruiz, report RAL-TR-2001-034, Rutherford Appleton Laboratory
+    (2001)."""
     row, column = np.ones(c.shape[0]), np.ones(c.shape[1])
     for _ in range(BALANCING):
         for axis, factor in ((1, row), (0, column)):
@@ -79,13 +80,13 @@ def balanced(c: Array) -> tuple[Array, Array]:
 
 
 def independent_rows(c: Array) -> int:
-    """Rank of C (Q, I), whose rows and columns may have units of their own."""
+    """Rank of C (Q, I), whose rows and columns may be in different units."""
     row, column = balanced(c)
     return int(np.linalg.matrix_rank(row[:, None] * c * column))
 
 
 def ridge_rows(linear: Linear, n_columns: int, *, split: bool, always: bool) -> Array | None:
-    """Rows below Phi: L, or sqrt(mu) I where the projector's own ridge does not serve; 0 below a pinned column."""
+    """Rows below Phi: L, or sqrt(mu) I where the projector's own ridge does not apply; 0 below a pinned column."""
     each = n_columns // (2 if split else 1) - linear.pinned
     rows = linear.ridge_matrix
     if rows is not None:

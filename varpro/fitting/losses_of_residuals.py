@@ -1,9 +1,9 @@
-"""Losses of residuals: what each one counts, its weight and its slope, in one place.
+"""Losses of residuals, in one place: how each one counts a residual, its weight and its slope.
 
     F = 1/2 sigma^2 sum rho(z^2),   z = |r| / sigma,   psi(z) = z rho'(z^2),   psi'(z) = rho'(z^2) + 2 z^2 rho''(z^2)
 
 rho is that of scipy.optimize.least_squares, sigma its f_scale, r the residual times its weight.  Reweighted least
-squares multiplies r with sqrt(rho'); psi and psi' make the covariance of an M-estimator.
+squares multiplies r by sqrt(rho'); psi and psi' give the covariance of an M-estimator.
 Huber, Robust Statistics (1981), ch. 7; Triggs et al., Bundle Adjustment (2000), section 3.
 """
 
@@ -18,23 +18,23 @@ from varpro.errors import ConfigError
 
 @dataclass(frozen=True)
 class ResidualLoss:
-    """rho and its derivatives as functions of z^2, arrays of any shape, no value below 0."""
+    """rho and its derivatives as functions of z^2, for arrays of any shape without negative values."""
 
     name: str
     rho: Callable[[Array], Array]
     weight: Callable[[Array], Array]
-    """rho'(z^2) = psi(z) / z, between 0 and 1"""
+    """The weight rho'(z^2) = psi(z) / z, between 0 and 1."""
     slope: Callable[[Array], Array]
-    """psi'(z)"""
+    """The slope psi'(z)."""
 
     def total(self, size: Array, sigma: Array) -> Array:
-        """F (B,) for weighted residuals' sizes (B, N, K) and sigma (B,); infinite where it is not finite."""
+        """F (B,) for the sizes (B, N, K) of weighted residuals and sigma (B,); infinite where it is not finite."""
         total = 0.5 * sigma**2 * self.rho(squared(size, sigma)).sum(axis=(1, 2))
         return np.where(np.isfinite(total), total, np.inf)
 
 
 def squared(size: Array, sigma: Array) -> Array:
-    """z^2 for sizes (B, N, K) and sigma (B,); 0 for a residual of 0 even where the scale is 0."""
+    """z^2 for sizes (B, N, K) and sigma (B,); 0 for a residual of 0, even if the scale is 0."""
     wide = sigma[:, None, None]
     z = np.divide(size, wide, out=np.zeros(size.shape), where=(wide > 0) & (size > 0))
     return z * z

@@ -3,10 +3,10 @@
     H1 = K^2 [sum psi^2 / dof] / [mean psi']^2 (J^T J)^-1,    K = 1 + p / n var(psi') / [mean psi']^2
     S  = K / [mean psi']^2 (J^T J)^-1 [sum_n j_n j_n^T psi_n^2 / (1 - h_n)^2] (J^T J)^-1,    h_n = j_n (J^T J)^-1 j_n^T
 
-H1 is Huber's, Robust Statistics (1981), section 7.6, for errors of one distribution; S, of the jackknife's form,
-follows where the large residuals are.  A parameter that a few values carry varies more than H1 says when one of them
-may be an outlier (intervals from 60 values: 91 to 92 % for 95), and S errs to the other side on clean data (up to
-97 %); their mean covers 94 to 97 % in either.  J is without the weights of the loss.
+H1 is Huber's, Robust Statistics (1981), section 7.6, for errors that share one distribution; S, in the form of the
+jackknife, reflects where the large residuals are.  A parameter that rests on a few values varies more than H1 says if
+one of them may be an outlier (intervals from 60 values cover 91 to 92 % instead of 95), and S errs on the other side
+with clean data (up to 97 %); their mean covers 94 to 97 % in both cases.  J excludes the weights of the loss.
 """
 
 from dataclasses import replace
@@ -42,9 +42,9 @@ def robust_variance(
     values: Array,
     per_dof: Array,
 ) -> tuple[Array, Array, Uncertainty]:
-    """sigma (b,), the factor v (b,) of H1, and the covariances (H1 + S) / 2 v, from the weights the loss ended with.
+    """sigma (b,), the factor v (b,) of H1, and the covariances (H1 + S) / 2 v, from the final weights of the loss.
 
-    own_spec : without the weights of the loss.  values : (b,) n.  per_dof : (b,) 1 / dof, NaN for none.
+    own_spec : without the weights of the loss.  values : (b,) n.  per_dof : (b,) 1 / dof, NaN where there is none.
     """
     assert solution.robust_weights is not None
     data, is_complex = own_spec.data, own_spec.complex_data
@@ -72,9 +72,9 @@ def robust_variance(
 def _half_and_half(
     u: Uncertainty, columns: WeightedColumns, a: Array, pairs_j: Array, pairs_p: Array, square: Array
 ) -> Uncertainty:
-    """The mean of the covariances u and of S; square (b, K, N) are the factors of j j^T / (1 - h)^2.
+    """The mean of the covariances u and S; square (b, K, N) are the factors of j j^T / (1 - h)^2.
 
-    Rows of a ridge have the factor 1, as they have in u.
+    Rows of a ridge have the factor 1, as in u.
     """
     phi, d, _ = columns
     b, k, n_data = square.shape
@@ -84,7 +84,7 @@ def _half_and_half(
         own, slopes = phi[:, q if phi.shape[1] > 1 else 0], d[:, q if d.shape[1] > 1 else 0]
         rest = jacobian_of_columns(slopes, a[..., q], pairs_j, pairs_p, u.slopes.shape[3]) - own @ u.slopes[:, q]
         linear = own @ u.base[:, q if u.base.shape[1] > 1 else 0]
-        moves = rest @ u.nonlinear  # what a unit of a value changes: w by this, a by `linear` less B of this
+        moves = rest @ u.nonlinear  # the effect of a unit change of a value: on w this, on a `linear` less B times this
         leverage = np.einsum("bni,bni->bn", linear, own) + np.einsum("bnf,bnf->bn", moves, rest)
         factor = np.ones(leverage.shape)
         factor[:, :n_data] = square[:, q] / np.maximum(1.0 - leverage[:, :n_data], np.sqrt(EPS)) ** 2

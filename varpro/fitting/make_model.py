@@ -1,4 +1,4 @@
-"""A user's function made ready for a fit: its shape, where its derivative comes from, and how it is called."""
+"""A user's function prepared for a fit: its shape, the source of its derivative, and how it is called."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -16,7 +16,7 @@ Derivative = tuple[ArrayLike, Function] | Literal["complex-step", "differences"]
 METHODS = (None, "complex-step", "differences")
 
 Displaced = tuple[Array, Array, Array]
-"""(P,) lower and upper limits that no displaced parameter leaves, and whether its derivative is wanted"""
+"""Limits (P,), lower and upper, that no displaced parameter leaves, and whether its derivative is wanted."""
 
 
 def make_model(
@@ -31,11 +31,11 @@ def make_model(
     scale: Array | None = None,
     displaced: Callable[[], Displaced] | None = None,
 ) -> UserModel:
-    """Try the model at w0 (B, P), find its shape, its nonzero derivatives, and how to call it.
+    """Call the model at w0 (B, P) to find its shape, its nonzero derivatives, and how it can be called.
 
     scale : (P,) typical changes of the parameters; NaN where not known.
-    displaced : called where derivatives are numeric: what they may displace, and how far.
-    Raises ShapeError where it does not return (N, I), ConfigError where no derivative can be had.
+    displaced : called if derivatives are numeric; says which parameters they may displace, and how far.
+    Raises ShapeError if it does not return (N, I), ConfigError if no derivative can be found.
     """
     ready = _ready_model(function, t, w0, n_rows, own_t) if derivative is None else None
     if ready is not None:
@@ -68,7 +68,7 @@ def make_model(
 
 
 def _ready_model(function: Any, t: Array, w0: Array, n_rows: int, own_t: bool) -> UserModel | None:
-    """A model of varpro.models that is compiled, which need not be tried; None for any other."""
+    """A compiled model of varpro.models, which needs no trial call; None for any other."""
     names = getattr(function, "parameter_names", None)
     if names is None or not hasattr(function, "program"):
         return None
@@ -131,7 +131,7 @@ def _set_analytic(
             f"for {len(pairs)} pairs they must be {(model.shape[0], len(pairs))}"
         )
     model.tried = (w0[0].copy(), first, np.array(wide(d)))
-    if np.may_share_memory(raw, d):  # one buffer for both: neither outlives the other
+    if np.may_share_memory(raw, d):  # one buffer for both: each call overwrites the other's result
         model.function, model.columns_function = Copying(model.function), Copying(derivative[1])
 
 
@@ -139,13 +139,13 @@ def _set_numeric(
     model: UserModel, method: str | None, w0: Array, raw: Array, *, batch: bool, scale: Array | None,
     displaced: Callable[[], Displaced] | None,
 ) -> None:  # fmt: skip
-    """Find out how the model, or the part of it that has no derivative, is differentiated, and join its pairs."""
+    """Find out how to differentiate the model, or the part of it that has no derivative, and add its pairs."""
     count = w0.shape[1]
     lower, upper, moving = np.full(count, -np.inf), np.full(count, np.inf), None
     if displaced is not None:
         lower, upper, moving = displaced()
     if not np.iscomplexobj(w0):
-        w0 = np.clip(w0, lower, upper)  # a start that was guessed knows of no bounds
+        w0 = np.clip(w0, lower, upper)  # a guessed start knows of no bounds
     target = model.numeric_function
     first = model._differentiated(w0[:1], np.zeros(1, dtype=int))[0]
     searched = np.ones(count, dtype=bool) if moving is None else moving
@@ -161,7 +161,7 @@ def _set_numeric(
         own = own + np.array([[model.n_columns - 1, 0]])
     model.pairs = np.concatenate([model.pairs, own]).astype(np.int32)
     model.derivative = "complex-step" if model.numeric.exact else "differences"
-    if not len(own) and model.columns_function is not None:  # a term, or a model, that no parameter moves
+    if not len(own) and model.columns_function is not None:  # no parameter moves the term, or the model
         model.numeric, model.numeric_function, model.derivative = None, None, "analytic"
     dead = np.setdiff1d(np.flatnonzero(searched), model.pairs[:, 1])
     if len(dead) and not batch:
@@ -173,7 +173,7 @@ def _set_numeric(
 
 
 def scale_of(scale: Scale, names: Sequence[str]) -> Array | None:
-    """(P,) typical sizes from a number, (P,) numbers or {name: number}; NaN where not given.  Raises ConfigError."""
+    """(P,) typical sizes from one number, (P,) numbers or {name: number}; NaN where not given.  Raises ConfigError."""
     if scale is None:
         return None
     sizes = np.full(len(names), np.nan)

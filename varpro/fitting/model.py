@@ -1,7 +1,7 @@
-"""The user's basis Phi(t, w), called for one problem or for many, with its compressed derivative from the best source.
+"""The user's basis Phi(t, w), called for one problem or many, and its compressed derivative from the best source.
 
-A function written for one w often serves many at once: t is then given as (b, N) and each w[p] as (b, 1).  Whether it
-does is found out by comparing with single calls, once, before anything is fitted.
+A function written for one w often works for many at once, if t is given as (b, N) and each w[p] as (b, 1).  Whether it
+does is tested once against single calls, before anything is fitted.
 """
 
 from collections.abc import Callable
@@ -17,49 +17,49 @@ from varpro.models.separable import Column
 from varpro.problems.curves import DirectBasis
 
 Function = Callable[[Any, Any], Any]
-"""(t, w) -> (N, I), of whatever arrays the caller works with"""
+"""(t, w) -> (N, I), in whatever arrays the caller works with"""
 
 
 @runtime_checkable
 class Guesses(Protocol):
-    """A model that proposes where to begin."""
+    """A model that proposes where to begin a search."""
 
     def guess(self, t: Array, y: Array) -> ArrayLike:
-        """(P,) from t (N, ...) and y (N,) or (N, K)."""
+        """A start (P,) from t (N, ...) and y (N,) or (N, K)."""
 
 
 @dataclass
 class UserModel:
-    """Phi (b, N, I) and D (b, N, M) of problems at w (b, P); t (N, ...) shared or (B, N)."""
+    """Phi (b, N, I) and D (b, N, M) of problems at w (b, P); t is (N, ...), shared, or (B, N)."""
 
     function: Function
-    """(t, w) -> (N, I)"""
+    """The user's function, (t, w) -> (N, I)."""
     t: Array
     own_t: bool
-    """t has a row for each problem"""
+    """Whether t has a row for each problem."""
     n_parameters: int
     derivative: str = ""
-    """analytic, complex-step or differences"""
+    """Where the derivative comes from: analytic, complex-step or differences."""
     pairs: Array = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int32))
-    """(M, 2) column and parameter: those of columns_function, then those of `numeric`"""
+    """The column and parameter of each derivative, (M, 2): those of columns_function, then those of `numeric`."""
     columns_function: Function | None = None
     together: bool = False
-    """the function takes many problems in one call"""
+    """Whether the function takes many problems in one call."""
     shape: tuple[int, int] = (0, 0)
-    """(N, I)"""
+    """The shape (N, I) of its result."""
     program: tuple[Column, ...] | None = None
-    """columns for the compiled kernel; None where the function must be called"""
+    """The columns for the compiled kernel; None if the function must be called."""
     tried: tuple[Array, Array, Array] | None = None
-    """w (P,), Phi and D of the call that found the shapes, so that a search which begins there need not repeat it"""
+    """w (P,), Phi and D of the trial call, so that a search that starts there need not repeat it."""
     numeric: Numeric | None = None
-    """derivatives that no function gives"""
+    """The derivatives that no function provides."""
     numeric_function: Function | None = None
-    """what is differentiated numerically; None: `function`"""
+    """The function that is differentiated numerically; None for `function`."""
     numeric_columns: int = 0
-    """of that function"""
+    """The number of columns of that function."""
     is_complex: bool = False
     copies: bool = False
-    """the function refills one buffer, so that its results are copied"""
+    """Whether the function refills one buffer, so that its results have to be copied."""
     _last: Array | None = field(default=None, repr=False)
 
     @property
@@ -79,9 +79,9 @@ class UserModel:
     def derivatives(self, w: Array, problems: Array, *, fine: bool = False) -> Array:
         """D (b, N, M).
 
-        fine : to the last digit, for statistics.  Without it, many problems at once are differentiated by real
-        differences of second order, since complex numbers cost ten times their exponentials; a single one likewise,
-        unless its complex step is exact.
+        fine : as accurate as possible, for statistics.  Without it, many problems at once are differentiated by real
+        differences of second order, since complex exponentials cost ten times as much; so is a single one, unless its
+        complex step is exact.
         """
         given = self._given(w, problems)
         if self.numeric is None:
@@ -94,7 +94,7 @@ class UserModel:
         return d if given is None else np.concatenate([given, d], axis=2)
 
     def both(self, w: Array, problems: Array) -> tuple[Array, Array]:
-        """Phi and D for a step of a search; where differences make D, of first order: they have Phi already."""
+        """Phi and D for a step of a search; differences are of first order here, since they reuse Phi."""
         phi, numeric = self.values(w, problems), self.numeric
         whole = self.columns_function is None and self.numeric_function is None
         if numeric is None or not whole or not self.together or len(w) < 2 or (numeric.given and numeric.exact):
@@ -102,7 +102,7 @@ class UserModel:
         return phi, numeric.forward(self._differentiated, w, problems, phi)
 
     def _given(self, w: Array, problems: Array) -> Array | None:
-        """The columns of the user's derivative; None where there are none."""
+        """The columns of the user's derivative; None if there are none."""
         if self.columns_function is None and (self.numeric is not None or self.derivative != "analytic"):
             return None
         assert self.columns_function is not None
@@ -110,7 +110,7 @@ class UserModel:
         return self._call(self.columns_function, w, problems, (self.shape[0], count), "derivative's columns")
 
     def _differentiated(self, w: Array, problems: Array) -> Array:
-        """(b, N, J) the columns that `numeric` differentiates."""
+        """The columns that `numeric` differentiates, (b, N, J)."""
         if self.numeric_function is None:
             return self.values(w, problems)
         return self._call(self.numeric_function, w, problems, (self.shape[0], self.numeric_columns), "fixed_term")
@@ -123,7 +123,7 @@ class UserModel:
         return parts[0][None] if len(parts) == 1 else np.stack(parts) if parts else np.empty((0, *wanted))
 
     def _kept(self, result: ArrayLike, wanted: tuple[int, int], what: str) -> Array:
-        """The result, copied where the next call would overwrite it; the first one is, before that can be known."""
+        """The result, copied if the next call would overwrite it; the first is always copied, before that is known."""
         array = _checked(result, wanted, what)
         if self.copies:
             return array.copy()
@@ -143,9 +143,9 @@ class UserModel:
         return function(t, w.T.copy()[:, :, None])
 
     def direct(self, problem: int, otherwise: DirectBasis) -> DirectBasis:
-        """(w (1, P), problems) -> Phi and D of one problem, the functions' own results without a copy.
+        """(w (1, P), problems) -> Phi and D of one problem: the functions' own results, not copied.
 
-        otherwise : called where these have other shapes, and says what is wrong with them.
+        otherwise : called when these have other shapes; it reports what is wrong with them.
         """
         function, columns = self.function, self.columns_function
         assert columns is not None
@@ -190,7 +190,7 @@ def _checked(result: ArrayLike, wanted: tuple[int, ...], what: str) -> Array:
 
 
 def wide(result: ArrayLike) -> Array:
-    """What a user's function returned, in double precision: lists, integers and float32 too."""
+    """The result of a user's function in double precision; it may be lists, integers or float32."""
     array = np.asarray(result)
     if array.dtype in (np.float64, np.complex128):
         return array
@@ -198,26 +198,26 @@ def wide(result: ArrayLike) -> Array:
 
 
 def left_behind(t: Array, w: Array) -> Array:
-    """What stands for a function that does not pickle.  Raises ConfigError."""
+    """Stands in for a function that does not pickle.  Raises ConfigError."""
     raise ConfigError("the model could not be pickled with this result (a lambda or a local function)")
 
 
 class Copying:
-    """(t, w) -> a copy of what the function returns; pickles where the function does."""
+    """(t, w) -> a copy of what the function returns; pickles if the function does."""
 
     def __init__(self, function: Function) -> None:
         self.function = function
 
     def __call__(self, t: Array, w: Array) -> Array:
-        """As the function."""
+        """A copy of the function's result."""
         return np.array(self.function(t, w))
 
 
 def takes_many(model: UserModel, function: Function, w0: Array, shape: tuple[int, int]) -> bool:
-    """Whether one call for a few problems gives what single calls give, whatever else is in the call.
+    """Whether one call for a few problems gives the results of single calls, whatever else is in the call.
 
-    A row of NaN stands for a problem whose parameters have gone astray: it must not touch the others.  Two numbers of
-    problems, so that no accident of shapes passes.
+    A row of NaN stands for a problem whose parameters have diverged: it must not affect the others.  Two different
+    numbers of problems are tried, so that no coincidence of shapes passes.
     """
     rows = _unlike(model, w0)
     w = w0[rows] * (1.0 + 1e-3 * np.arange(len(rows))[:, None]) + 1e-3 * (w0[rows] == 0) * np.arange(len(rows))[:, None]
@@ -243,14 +243,14 @@ def takes_many(model: UserModel, function: Function, w0: Array, shape: tuple[int
 
 
 def _unlike(model: UserModel, w0: Array) -> Array:
-    """Up to four problems that differ: the first, the last, and those of the least and the largest t or start."""
+    """Up to four problems that differ: the first, the last, and those with the least and the largest t or start."""
     key = np.abs(model.t).max(axis=1) if model.own_t else np.abs(w0).sum(axis=1)
     found = dict.fromkeys([0, len(w0) - 1, int(np.argmin(key)), int(np.argmax(key)), len(w0) // 2, min(1, len(w0) - 1)])
     return np.array(list(found)[:4])
 
 
 def _same(result: Array, single: dict[int, Array], problems: Array, fine: Array) -> bool:
-    """Whether rows of problems that have not gone astray are those of single calls, but for rounding of a column."""
+    """Whether the rows of problems that have not diverged equal single calls up to rounding of a column."""
     for row in np.flatnonzero(fine):
         one = single[int(problems[row])]
         if one.shape != result[row].shape or not np.array_equal(np.isfinite(one), np.isfinite(result[row])):

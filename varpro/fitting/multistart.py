@@ -1,7 +1,7 @@
 """Further starts for one problem: where they lie, and the search from each.
 
-Nothing here knows a unit: the same seed draws the same starts of a problem whose t, y or parameters are written in
-other units, or whose t counts from elsewhere.
+Nothing here depends on units: with the same seed a problem gets the same starts if its t, y or parameters are written
+in other units, or if its t counts from another origin.
 """
 
 from dataclasses import replace
@@ -15,23 +15,23 @@ from varpro.fitting.spec import Spec
 DECADES = 10.0
 """Ratio of two bounds of one sign beyond which starts are drawn evenly in the logarithm."""
 SPREAD = 0.7
-"""Standard deviation of the logarithm of the factors that starts differ by from the first."""
+"""Standard deviation of the logarithm of the factor between a start and the first one."""
 REACH = 3.0
-"""Standard deviation of starts about the first one, in changes that replace the columns."""
+"""Standard deviation of starts about the first one, in units of the change that replaces the columns."""
 
 
 def several_starts(spec: Spec, u0: Array, count: int, rng: np.random.Generator) -> Array:
-    """(count + 1, F): u0 (F,), then a start drawn for each turn.
+    """(count + 1, F): u0 (F,), then one start for each draw.
 
-    A parameter with two bounds is drawn between them, evenly in the logarithm where they have one sign and are a factor
-    of 10 apart.  Any other in turns: at u0 times a factor of about two, if that is not too far; a few changes away from
-    u0 that replace the columns, a width for a center; and for a ready model, where parameters of its kind lie for
-    these t.
+    A parameter with two bounds is drawn between them, evenly in the logarithm if they have the same sign and are a
+    factor of 10 apart.  Any other takes turns: at u0 times a factor of about two, if that is not too far; a few times
+    the change that replaces the columns (for a center, its width) away from u0; and, for a ready model, where
+    parameters of its kind lie for these t.
     """
     names = spec.names
     uniform, normal = rng.random((count, len(u0))), rng.standard_normal((count, len(u0)))
     reach = _reach(spec, u0)
-    far = np.where(reach > 0, 3 * REACH * reach, np.inf)  # a factor of a center in Unix seconds leads nowhere
+    far = np.where(reach > 0, 3 * REACH * reach, np.inf)  # for a center in Unix seconds, a factor leads nowhere
     near, factors = u0 + REACH * reach * normal, u0 + np.clip(u0 * np.expm1(SPREAD * normal), -far, far)
     lower, upper, log = _drawn_between(spec)
     box = _between(lower, upper, log, uniform)
@@ -43,7 +43,7 @@ def several_starts(spec: Spec, u0: Array, count: int, rng: np.random.Generator) 
 
 
 def _drawn_between(spec: Spec) -> tuple[Array, Array, Array]:
-    """(F,) ends, and whether evenly in the logarithm; NaN where neither bounds nor the model say."""
+    """(F,) ends, and whether to draw evenly in the logarithm; NaN where neither bounds nor the model give them."""
     names, data, model = spec.names, spec.data, spec.model.function
     lower, upper = np.full(names.n_free, np.nan), np.full(names.n_free, np.nan)
     log = np.zeros(names.n_free, dtype=bool)
@@ -59,14 +59,14 @@ def _drawn_between(spec: Spec) -> tuple[Array, Array, Array]:
 
 
 def _between(lower: Array, upper: Array, log: Array, share: Array) -> Array:
-    """Points at `share` (count, F) of the way from lower to upper, or of the way of their logarithms where log (F,)."""
+    """Points at `share` (count, F) of the way from lower to upper; where log (F,) holds, between their logarithms."""
     with np.errstate(all="ignore"):
         size = np.exp((1 - share) * np.log(np.abs(lower)) + share * np.log(np.abs(upper)))
         return np.where(log, np.sign(lower) * size, lower + share * (upper - lower))
 
 
 def _reach(spec: Spec, u0: Array) -> Array:
-    """(F,) least change of each parameter that makes other columns of them: ||phi|| / ||dphi / du|| at u0 (F,).
+    """(F,) the least change of each parameter that replaces its columns: ||phi|| / ||dphi / du|| at u0 (F,).
 
     0 where the columns do not move or are not finite.
     """
@@ -82,7 +82,7 @@ def _reach(spec: Spec, u0: Array) -> Array:
 
 
 def repeated(spec: Spec, count: int) -> Spec:
-    """The one problem of a spec, `count` times."""
+    """The specification with its one problem repeated `count` times."""
     data = spec.data
     own = replace(
         data,
@@ -94,7 +94,7 @@ def repeated(spec: Spec, count: int) -> Spec:
 
 
 def best_start(spec: Spec, starts: Array) -> Array:
-    """(F,) the solution with the least cost of searches from all starts; the first start where none is finite."""
+    """(F,) the solution of least cost among searches from all starts; the first start if none is finite."""
     found = run(repeated(spec, len(starts)), starts)
     cost = np.where(np.isfinite(found.objective), found.objective, np.inf)
     best = int(np.argmin(cost))

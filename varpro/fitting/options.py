@@ -1,7 +1,7 @@
-"""The options of a fit, once: what they are called, what they may be, what they mean, and their defaults.
+"""The options of a fit, all in one place: their names, types, meanings and defaults.
 
-`varpro.fit` and `varpro.fit_batch` repeat the names in their signatures, since that is what an editor shows; a test
-compares them with the fields here.  The regressor of scikit-learn and the config of varpro-fit are made from them.
+`varpro.fit` and `varpro.fit_batch` repeat the names in their signatures, because that is what an editor shows; a test
+compares them with the fields here.  The scikit-learn regressor and the config of varpro-fit are made from these fields.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +18,9 @@ from varpro.search.loop import Observer
 from varpro.search.termination import Termination
 
 INITIAL_DAMPING, STEP_BOUND, SURE, SURE_SHRINK = 1.0, 0.5, 0.1, 0.1
-"""Found on the NIST problems and on batches of exponentials: none is lost from its far start."""
+"""Found on the NIST problems and on batches of exponentials: with these, none is lost from its far start."""
 DATA = ("model", "t", "y", "w0")
-"""The arguments of `varpro.fit` that are no options."""
+"""The arguments of `varpro.fit` that are not options."""
 
 Limits = Literal["free", "nonnegative"] | tuple[ArrayLike, ArrayLike]
 Ridge = float | Array | Sequence[Sequence[float]] | Literal["gcv"]
@@ -31,7 +31,7 @@ Backend = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True, kw_only=True)
 class CommonOptions:
-    """What one fit and a batch have in common."""
+    """The options that one fit and a batch have in common."""
 
     derivative: Derivative = None
     """The derivative of the model: (pairs, columns), or 'complex-step' or 'differences'.  pairs (M, 2) holds a column j
@@ -99,7 +99,7 @@ class CommonOptions:
 
     @classmethod
     def of(cls, given: Mapping[str, object]) -> Self:
-        """From the arguments of a function by name; those that are no options are left out."""
+        """The options among the arguments of a function, given by name; other arguments are left out."""
         return cls(**{name: value for name, value in given.items() if name not in DATA})  # type: ignore[arg-type]
 
     @property
@@ -145,5 +145,5 @@ class BatchOptions(CommonOptions):
 
 @lru_cache(maxsize=16)
 def fit_damping(initial: float, step_bound: float) -> DampingRule:
-    """How fits are damped."""
+    """The damping rule of fits."""
     return DampingRule(initial=initial, step_bound=step_bound, sure=SURE, sure_shrink=SURE_SHRINK, diagonal_memory=1.0)

@@ -1,8 +1,8 @@
-"""From the parameters of a model to those that are searched: fixed, tied and bounded ones.
+"""The map from the parameters that are searched to those of the model: fixed, tied and bounded ones.
 
 w = T u + c,  u the free parameters;  a pair (j, p) of D becomes (j, f) with factor T[p, f]
 
-T is one for all problems of a batch; c may differ, since each has its own value of a parameter that is fixed.
+All problems of a batch share T; c may differ, since a fixed parameter may have another value in each problem.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,18 +29,18 @@ class Parameters:
 
     names: tuple[str, ...]
     source: Array
-    """(P,) free parameter that w_p follows; -1 where it is fixed"""
+    """The free parameter that w_p follows, (P,); -1 if it is fixed."""
     factor: Array
-    """(P,)"""
+    """The factor of each parameter on its source, (P,)."""
     offset: Array
-    """(1 or B, P)"""
+    """The offset of each parameter, (1 or B, P)."""
     lower: Array
-    """(F,) bounds of the free parameters, with those of the parameters that follow them"""
+    """Lower bounds of the free parameters, (F,), combined with those of the parameters that follow them; so `upper`."""
     upper: Array
     free: Array
-    """(F,) the model parameters that are searched themselves"""
+    """The model parameters that are searched themselves, (F,)."""
     limits: tuple[Array, Array]
-    """(P,) twice: bounds as they were given"""
+    """The bounds as they were given, (P,) twice."""
 
     @cached_property
     def n_free(self) -> int:
@@ -58,7 +58,7 @@ class Parameters:
         return bool(np.isfinite(self.lower).any() or np.isfinite(self.upper).any())
 
     def expand(self, u: Array, problems: Array | None = None) -> Array:
-        """w (b, P) for u (b, F) of problems (b,); None: of all."""
+        """w (b, P) for u (b, F) of problems (b,); None means all problems."""
         if self.plain:
             return u
         offset = self.offset if problems is None or len(self.offset) == 1 else self.offset[problems]
@@ -119,7 +119,7 @@ def make_parameters(
 
 
 def _all_free(labels: tuple[str, ...], natural: tuple[Array, Array] | None) -> Parameters:
-    """The map where nothing is asked of the parameters."""
+    """The map that leaves every parameter free."""
     count = len(labels)
     every, high = np.arange(count), np.full(count, np.inf)
     low = -high
@@ -130,7 +130,7 @@ def _all_free(labels: tuple[str, ...], natural: tuple[Array, Array] | None) -> P
 
 
 def _with_natural(lower: Array, upper: Array, natural: tuple[Array, Array], own: list[int]) -> tuple[Array, Array]:
-    """Bounds narrowed by the model's own, for each free parameter that this leaves room."""
+    """Bounds narrowed by the model's own, for each free parameter whose interval that does not empty."""
     low, high = np.maximum(lower, natural[0][own]), np.minimum(upper, natural[1][own])
     return np.where(low < high, low, lower), np.where(low < high, high, upper)
 
@@ -153,7 +153,7 @@ def _index(key: Key, labels: tuple[str, ...], option: str) -> int:
 
 
 def _fixed_values(fixed: Fixed, labels: tuple[str, ...], w0: Array) -> dict[int, Array]:
-    """The value of each fixed parameter, or its values (B,): those given, or the starting values of each problem."""
+    """The value, or the values (B,), of each fixed parameter: those given, or each problem's starting value."""
     if fixed is None:
         return {}
     if isinstance(fixed, (str, int)):
@@ -189,9 +189,9 @@ def _free_bounds(
     ties: Mapping[int, tuple[int, float, float]],
     source: Array,
 ) -> tuple[Array, Array]:
-    """(F,) twice: the bounds of each free parameter, and those of its followers translated to it."""
+    """(F,) twice: the bounds of each free parameter, narrowed by those of its followers."""
     lower, upper = limits
-    empty = np.flatnonzero(~(lower < upper) & (source >= 0))  # a parameter that is fixed needs no room
+    empty = np.flatnonzero(~(lower < upper) & (source >= 0))  # a fixed parameter needs no room
     if empty.size:
         p = int(empty[0])
         raise ConfigError(
@@ -240,7 +240,7 @@ def _bounds(bounds: Bounds, labels: tuple[str, ...]) -> tuple[Array, Array]:
 
 
 def _ends(given: Ends, none: float) -> Array:
-    """A number or numbers; None, alone or among them, is no limit."""
+    """A number or numbers; None, alone or among them, means no limit."""
     if given is None:
         return np.array(none)
     if isinstance(given, (list, tuple)):

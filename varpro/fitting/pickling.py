@@ -1,4 +1,4 @@
-"""Results without what does not pickle: a lambda or a local function stays behind, all else travels."""
+"""Results without what does not pickle: a lambda or a local function stays behind, everything else travels."""
 
 import pickle
 from dataclasses import replace
@@ -8,7 +8,7 @@ from varpro.fitting.solution import Solution
 
 
 def portable(solution: Solution) -> Solution:
-    """A copy that pickles; calling a function that does not raises ConfigError."""
+    """A copy that pickles; a function that does not is replaced by one that raises ConfigError."""
     model = solution.spec.model
     travelling = replace(
         model,

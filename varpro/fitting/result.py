@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COVARIANCE_LIMIT = 4000
-"""Parameters up to which the whole covariance matrix is made: 128 MB."""
+"""Most parameters for which the whole covariance matrix is made: 128 MB."""
 
 
 class FitResult:
     """One fitted problem.
 
     Covariances are sigma^2 (J^T J)^-1 with the full Jacobian of all parameters at the solution; sigma^2 is rss / dof,
-    or 1 where `absolute_sigma` says that the weights are the reciprocals of known errors.  A robust loss has the
-    variance of the M-estimator in its place.  What the data do not determine has infinite errors, what a bound holds
-    has NaN; what was not fitted has 0.
+    or 1 where `absolute_sigma` says that the weights are the reciprocals of known errors.  With a robust loss the
+    variance of the M-estimator takes its place.  Errors are infinite for what the data do not determine, NaN for what
+    ended on a bound, and 0 for what was not fitted.
     """
 
     def __init__(
@@ -51,32 +51,33 @@ class FitResult:
         self._shared_statistics = statistics
         self.absolute_sigma, self._flat = absolute_sigma, flat
         self.elapsed_seconds = seconds
-        """time of the fit"""
+        """The time that the fit took, in seconds."""
         self.names, self.linear_names = solution.spec.names.names, linear_names
         spec = solution.spec
         self.nonlinear: Array = solution.nonlinear[0]
-        """(P,) parameters of the basis, in the order of w0"""
+        """The nonlinear parameters of the basis, (P,) in the order of w0."""
         linear = solution.linear[0]
         self.linear: Array = linear[:, 0] if flat else linear
-        """(I,) amplitudes, or (I, K) for K right-hand sides"""
+        """The amplitudes, (I,), or (I, K) for K right-hand sides."""
         self.rss = float(solution.rss[0])
-        """weighted residual sum of squares"""
+        """The weighted residual sum of squares."""
         self.cost = float(solution.cost[0])
-        """what was minimised: rss / 2, plus the ridge term, under the robust loss's weights"""
+        """The minimised cost: rss / 2 plus the ridge term, under the weights of a robust loss."""
         self.rank = int(solution.rank[0])
-        """numerical rank of the basis at the solution"""
+        """The numerical rank of the basis at the solution."""
         self.status: Status = solution.status_of()
         self.message = self.status.message_after(n_starts)
         self.nfev, self.njev = int(solution.evaluations[0]), int(solution.iterations[0])
-        """evaluations of the basis, and of its derivative"""
+        """The number of evaluations of the basis, and of its derivative."""
         self.history: list[IterationRecord] = solution.history
-        """a record for each trial step"""
+        """One record for each trial step."""
         self.derivative = spec.model.derivative
-        """where the derivative came from: analytic, complex-step or differences"""
+        """Where the derivative came from: analytic, complex-step or differences."""
         self.form = solution.form
-        """small, general, separate (a linear problem a right-hand side), or compressed (many right-hand sides)"""
+        """The form of the problem: small, general, separate (a linear problem for each right-hand side) or compressed
+        (many right-hand sides)."""
         self.ridge = spec.linear.ridge * spec.data.weight_unit * spec.data.weight_unit
-        """mu of mu ||A||^2, as given or as chosen by generalised cross-validation"""
+        """The mu of mu ||A||^2, as given or as chosen by generalised cross-validation."""
 
     @property
     def success(self) -> bool:
@@ -85,7 +86,7 @@ class FitResult:
 
     @cached_property
     def _statistics(self) -> Statistics:
-        """A batch of one."""
+        """The statistics, as a batch of one."""
         if self._shared_statistics is not None:
             return self._shared_statistics()
         one = np.zeros(1, dtype=int)
@@ -93,10 +94,10 @@ class FitResult:
 
     @property
     def dof(self) -> float:
-        """Degrees of freedom: valid values less what they have fitted, the trace of the influence matrix.
+        """Degrees of freedom: the number of valid values less what they have fitted, the trace of the influence matrix.
 
-        An integer but for a ridge.  A parameter or amplitude on its bound counts nothing, as does one that the data do
-        not determine.
+        An integer unless there is a ridge.  A parameter or amplitude on its bound does not count, nor does one that the
+        data do not determine.
         """
         dof: float = self._statistics.dof[0].item()
         return dof
@@ -105,31 +106,31 @@ class FitResult:
     def sigma(self) -> float:
         """Standard deviation of a residual of weight 1: sqrt(rss / dof), or 1 with absolute_sigma.
 
-        With a robust loss 1.4826 times the median residual, sqrt(n / dof) for the parameters fitted.
+        With a robust loss: 1.4826 times the median residual, times sqrt(n / dof) for the fitted parameters.
         """
         return float(self._statistics.sigma[0])
 
     @property
     def stderr_nonlinear(self) -> Array:
-        """(P,) standard errors; complex parameters have them as real part + i imaginary part.
+        """(P,) standard errors; those of a complex parameter are real part + i imaginary part.
 
-        0 for fixed ones, NaN for one that ended on its bound, infinite for one that the data do not determine.
+        0 for fixed parameters, NaN for one that ended on its bound, infinite for one that the data do not determine.
         """
         errors: Array = self._statistics.stderr_nonlinear[0]
         return errors
 
     @property
     def stderr_linear(self) -> Array:
-        """(I,) or (I, K) standard errors of the amplitudes: NaN for one on its bound, infinite where not determined."""
+        """(I,) or (I, K) standard errors of the amplitudes: NaN on a bound, infinite if not determined."""
         errors: Array = self._statistics.stderr_linear[0]
         return errors[:, 0] if self._flat else errors
 
     @cached_property
     def covariance(self) -> Array:
-        """(P + I K,) squared, of the nonlinear, then the linear parameters (I, K) flattened.
+        """The covariance, (P + I K,) squared, of the nonlinear, then the linear parameters (I, K) flattened.
 
-        Complex blocks stand as their real parts, then their imaginary parts.  Rows of fixed parameters are 0, those of
-        parameters on a bound NaN; one that is not determined has infinite variance and NaN beside it.
+        Complex parameters appear as their real parts, then their imaginary parts.  Rows of fixed parameters are 0,
+        those of parameters on a bound NaN; an undetermined parameter has infinite variance and NaN beside it.
         """
         count = len(self.names) + self._statistics.uncertainty.slopes.shape[1] * len(self._statistics.mixing)
         if count > COVARIANCE_LIMIT:
@@ -148,20 +149,20 @@ class FitResult:
 
     @property
     def _fitted(self) -> Array:
-        """(N, K)"""
+        """The model at the data's t, (N, K)."""
         kept = self._kept_fitted
         fitted: Array = self._solution.fitted(np.zeros(1, dtype=int))[0] if kept is None else kept
         return fitted
 
     @property
     def fitted(self) -> Array:
-        """(N,) or (N, K) model at the data's t."""
+        """The model at the data's t, (N,) or (N, K)."""
         values = self._fitted
         return values[:, 0] if self._flat else values
 
     @property
     def residual(self) -> Array:
-        """y - fitted, not weighted; missing values are NaN."""
+        """y - fitted, unweighted; NaN where a value is missing."""
         data = self._solution.own_data
         missing = data.total_weight()[0] == 0
         values = np.where(missing, np.nan, data.y[0] - self._fitted)
@@ -169,7 +170,7 @@ class FitResult:
 
     @property
     def r_squared(self) -> float:
-        """1 - rss / sum w^2 |y - mean|^2, the mean weighted with w^2; NaN for data that are constant to rounding."""
+        """1 - rss / sum w^2 |y - mean|^2, the mean weighted by w^2; NaN if the data are constant up to rounding."""
         data = self._solution.own_data
         square = data.total_weight()[0] ** 2
         if not square.any():
@@ -181,12 +182,12 @@ class FitResult:
 
     @property
     def reduced_chi2(self) -> float:
-        """rss / dof; near 1 where the weights are the reciprocals of the errors."""
+        """rss / dof, which is near 1 if the weights are the reciprocals of the errors."""
         return self.rss / self.dof if self.dof else np.nan
 
     @property
     def aic(self) -> float:
-        """n log(rss / n) + 2 p for n real values and p fitted numbers; -infinity where nothing is left."""
+        """n log(rss / n) + 2 p for n real values and p fitted numbers; -infinity if no residual is left."""
         return self._criterion(2.0)
 
     @property
@@ -204,15 +205,15 @@ class FitResult:
             return float(n * np.log(self.rss / n) + price * p)
 
     def predict(self, t: ArrayLike) -> Array:
-        """The model at other t: (N',) or (N', K)."""
+        """The model at other t, (N',) or (N', K)."""
         values = self._model()(self._solution.spec.data.on_axis(t), self.nonlinear) @ self._solution.coefficients[0]
         return values[:, 0] if self._flat else values
 
     def confidence_band(self, t: ArrayLike, level: float = 0.95, *, prediction: bool = False) -> tuple[Array, Array]:
-        """Lower and upper curve between which the model lies at each t, by linear error propagation and Student's t.
+        """Lower and upper curve that enclose the model at each t, by linear error propagation and Student's t.
 
-        t : any points.  level : of confidence, between 0 and 1.  prediction : for a new observation of weight 1.
-        Returns two arrays (N',) or (N', K); of complex data both parts have their band.
+        t : any points.  level : confidence, between 0 and 1.  prediction : for a new observation of weight 1.
+        Returns two arrays (N',) or (N', K); for complex data each part has its own band.
         """
         if not 0 < level < 1:
             raise ConfigError(f"level is {level}; it needs a number between 0 and 1, such as 0.95")
@@ -240,13 +241,13 @@ class FitResult:
         return draw_fit(self, path)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, lists and strings, as for a JSON file."""
+        """The result in plain numbers, lists and strings, as for a JSON file."""
         from varpro.fitting.export import fit_dict
 
         return fit_dict(self)
 
     def to_dataframe(self) -> "pandas.DataFrame":
-        """A pandas table: a row for each parameter with value, standard error and 95 % interval."""
+        """A pandas table: one row for each parameter, with value, standard error and 95 % interval."""
         from varpro.fitting.export import fit_table
 
         return fit_table(self)
@@ -268,7 +269,7 @@ class FitResult:
         return function
 
     def __getstate__(self) -> dict[str, object]:
-        """For pickle: a model that cannot travel is left behind, with all but prediction computed before."""
+        """For pickle: a model that cannot be pickled stays behind, after all but prediction has been computed."""
         state = {**self.__dict__, "_statistics": self._statistics, "_shared_statistics": None}
         state["_solution"] = kept = portable(self._solution)
         if kept.spec.model.function is left_behind:

@@ -1,8 +1,8 @@
 """Rounds of reweighting: each searches with the weights sqrt(rho') of the last residuals, until the fit has settled.
 
 The cost of a round lies above the loss and touches it at the last residuals, so the loss never rises.  Rounds converge
-linearly, hardly at all where outliers are many; Anderson's mixing of (w, A) shortens that, and a mixed point serves
-only if the loss is no higher there than where the round has ended.
+linearly, and very slowly if there are many outliers.  Anderson's mixing of (w, A) speeds this up; a mixed point is
+accepted only if the loss there is no higher than at the end of the round.
 """
 
 from dataclasses import dataclass, replace
@@ -20,50 +20,50 @@ from varpro.result import Status
 from varpro.search.loop import Observer
 
 REWEIGHTINGS = 200
-"""Rounds, after which a fit is said not to have settled."""
+"""Rounds after which a fit is reported as not settled."""
 SETTLED = (1e-6, 1e-4)
 """Root mean square change of the fitted values in a round, relative to sigma, at which a fit has settled: a tenth of
-the root of cost_tolerance within these limits.  F differs from its minimum by the square of what is left."""
+the root of cost_tolerance, within these limits.  F then differs from its minimum by the square of what is left."""
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
-"""Change of the fitted values, relative to the data, that is rounding."""
+"""Change of the fitted values, relative to the data, that counts as rounding."""
 SAME_VALLEY, SAME_PARAMETERS = 0.05, 0.1
-"""Fits that are this close, root mean square of the fitted values' difference relative to sigma and each parameter
-relative to itself, are on their way to one minimum: the second need not go there."""
+"""Two fits are heading for the same minimum if they are this close: root mean square of the difference of the fitted
+values relative to sigma, and each parameter relative to itself.  The second need not go there."""
 SCALE_ROUNDS, SCALE_CHECKS, SCALE_MOVED = 10, 5, 0.01
-"""The scale follows the residuals in the first rounds and stands still from then on, so that the loss is one function;
-once the fit has settled it is taken anew where it has moved by more than the last, relative to itself, a few times."""
+"""The scale follows the residuals in the first rounds and then stays fixed, so that the loss is a single function.
+Once the fit has settled, the scale is updated a few times if it has moved by more than the last, relative to itself."""
 LEAST_SCALE = 1e4 * float(np.finfo(np.float64).eps)
-"""Least scale, relative to the largest datum: residuals below are rounding, where half of them vanish."""
+"""Least scale, relative to the largest datum: if half of the residuals vanish, anything smaller is rounding."""
 DEPTH = 5
 UNDAMPED = 1e-4
-"""Damping to begin with when a round goes on from the end of the last."""
+"""Initial damping of a round that continues from the end of the last."""
 
 _CONVERGED = [status.value for status in Status if status.converged]
 
 
 @dataclass(frozen=True)
 class _Point:
-    """Where b problems stand."""
+    """The current state of b problems."""
 
     u: Array
     a: Array
-    """(b, I', K)"""
+    """The amplitudes of the real, mixed columns, (b, I', K)."""
     fitted: Array
-    """(b, N, K)"""
+    """The fitted values, (b, N, K)."""
 
     @classmethod
     def at(cls, spec: Spec, u: Array, a: Array) -> Self:
-        """With the values that parameters and real, mixed amplitudes give."""
+        """The point of these parameters and real, mixed amplitudes, with the values they give."""
         return cls(u, a, spec.values(spec.basis.w(u), spec.coefficients(a), np.arange(len(u))))
 
     @property
     def flat(self) -> Array:
-        """(b, F + I' K)"""
+        """Parameters and amplitudes in a row, (b, F + I' K)."""
         return np.concatenate([self.u, self.a.reshape(len(self.u), -1)], axis=1)
 
 
 class Rounds:
-    """The rounds of B problems; those that have settled leave them."""
+    """The rounds of B problems; those that have settled drop out."""
 
     def __init__(
         self,
@@ -89,8 +89,11 @@ class Rounds:
         self._leave(running & np.isfinite(start.objective) & np.isfinite(start.u).all(axis=1))
 
     def run(self, first: tuple[int, ...] = (), known: "Rounds | None" = None) -> "Rounds":
-        """first : limits on the iterations of the first rounds.  known : of the same problems, to the end; those that
-        come near it after the first rounds leave."""
+        """Repeat rounds until every problem has settled.
+
+        first : limits on the iterations of the first rounds.  known : finished rounds of the same problems; those that
+        come near it after the first rounds drop out.
+        """
         for round_ in range(REWEIGHTINGS):
             if not len(self.at):
                 break
@@ -106,12 +109,12 @@ class Rounds:
         return self
 
     def objective(self, sigma: Array) -> Array:
-        """(B,) F of where the problems have ended, infinite where that is not finite."""
+        """F (B,) where the problems have ended; infinite where that is not finite."""
         end = _Point(self.whole["u"], self.whole["amplitudes"], self.fitted)
         return _objective(self.spec, self.loss, end, sigma)
 
     def _on_the_way_to(self, other: "Rounds") -> Array:
-        """(b,) problems that the other has brought to where they are, or nearly so."""
+        """(b,) problems that the other rounds have already brought here, or nearly so."""
         own, sigma = self.part.data.total_weight(), np.fmin(self.sigma[self.at], other.sigma[self.at])
         apart = np.linalg.norm(_real(own * (other.fitted[self.at] - self.point.fitted)), axis=1)
         settled = np.isin(other.whole["status"][self.at], _CONVERGED)
@@ -147,7 +150,7 @@ class Rounds:
         self._leave(alive & (~small | moved))
 
     def _rescale(self, end: _Point, round_: int, small: Array) -> Array:
-        """(b,) problems whose scale has moved: it follows the residuals at first, then stands still."""
+        """(b,) problems whose scale has moved: it follows the residuals at first, then stays fixed."""
         following = round_ < SCALE_ROUNDS - 1
         if self.given is not None or not (following or small.any()):
             return np.zeros(len(self.at), dtype=bool)
@@ -160,10 +163,10 @@ class Rounds:
         return moved
 
     def _mix(self, end: _Point, step: Array, moved: Array) -> None:
-        """The next point: mixed with the last ones where F is no higher there, else the end of the round.
+        """The next point: mixed with the last ones if F is no higher there, else the end of the round.
 
-        Where mixing has failed, as it does beside a saddle, the next rounds are drawn out instead, each twice as far as
-        the one before, while that lowers F.
+        Where mixing fails, as it does beside a saddle, the next rounds are extrapolated instead, each twice as far as
+        the one before, as long as that lowers F.
         """
         flat, sigma, place = end.flat, self.sigma[self.at], end
         with np.errstate(all="ignore"):
@@ -184,7 +187,7 @@ class Rounds:
         self.point, self.size = place, _size(self.part, place.fitted)
 
     def _inside(self, flat: Array, like: _Point) -> tuple[Array, Array]:
-        """Parameters and amplitudes from (b, F + I' K), moved into their bounds."""
+        """Parameters and amplitudes from (b, F + I' K), clipped to their bounds."""
         names, linear, n_free = self.part.names, self.part.linear, like.u.shape[1]
         u, a = np.clip(flat[:, :n_free], names.lower, names.upper), flat[:, n_free:].reshape(like.a.shape)
         if linear.lower is not None and linear.upper is not None:
@@ -194,7 +197,7 @@ class Rounds:
         return u, a
 
     def _store(self, found: Solution, end: _Point, robust: Array) -> None:
-        """What a round has found, in the arrays of all problems."""
+        """Put what a round has found into the arrays of all problems."""
         for name, new in found.searched.items():
             whole, counted = self.whole[name], name in ("iterations", "evaluations")
             whole[self.at] = whole[self.at] + new if counted else new
@@ -202,7 +205,7 @@ class Rounds:
         self.history.extend(r._replace(problem=int(self.at[r.problem])) for r in found.history)
 
     def _leave(self, stay: Array) -> None:
-        """Go on with the problems (b,) bool that stay."""
+        """Continue with the problems (b,) bool that stay."""
         if stay.all():
             return
         here = np.flatnonzero(stay)
@@ -211,7 +214,7 @@ class Rounds:
         self.mixing.take(stay)
 
     def _told(self) -> Observer | None:
-        """The observer of a search, told the numbers of all problems."""
+        """An observer of the search that reports the problems' numbers in the whole batch."""
         if self.observe is None:
             return None
         at, tell = self.at, self.observe
@@ -219,13 +222,13 @@ class Rounds:
 
 
 def _size(spec: Spec, fitted: Array) -> Array:
-    """(b, N, K) weighted residuals' sizes, 0 where a value does not count."""
+    """(b, N, K) sizes of the weighted residuals; 0 where a value does not count."""
     own = spec.data.total_weight()
     return np.where(own > 0, own * np.abs(spec.data.y - fitted), 0.0)
 
 
 def _objective(spec: Spec, loss: ResidualLoss, point: _Point, sigma: Array) -> Array:
-    """F (b,)"""
+    """The objective F, (b,)."""
     rows = spec.basis.extra_rows
     with np.errstate(all="ignore"):
         total = loss.total(_size(spec, point.fitted), sigma)
@@ -236,13 +239,13 @@ def _objective(spec: Spec, loss: ResidualLoss, point: _Point, sigma: Array) -> A
 
 
 def _real(values: Array) -> Array:
-    """(b, n) real numbers."""
+    """The values as real numbers, (b, n)."""
     flat = values.reshape(len(values), -1)
     return np.concatenate([flat.real, flat.imag], axis=1) if np.iscomplexobj(flat) else flat
 
 
 def _spread(spec: Spec, size: Array) -> Array:
-    """(b,) 1.4826 times the median size of the residuals that count: their standard deviation, were they normal."""
+    """(b,) 1.4826 times the median size of the residuals that count: their standard deviation if they were normal."""
     own = spec.data.total_weight()
     used = (own > 0).reshape(len(size), -1)
     values = np.sort(np.where(used, size.reshape(len(size), -1), np.inf), axis=1)

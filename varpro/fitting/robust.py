@@ -1,9 +1,9 @@
-"""Robust losses by reweighted least squares, accelerated and carried on until the fit has settled.
+"""Robust losses by reweighted least squares, accelerated and repeated until the fit has settled.
 
     F(w, A) = 1/2 sigma^2 sum rho(|r|^2 / sigma^2) + 1/2 mu ||A||^2        (losses_of_residuals)
 
-F may have several valleys, and outliers may have drawn the least-squares solution into another one than the start lies
-in: both are followed down, and the lower end is kept.  Holland and Welsch, Commun. Stat. A6 (1977) 813-827.
+F may have several valleys, and outliers may have drawn the least-squares solution into another one than that of
+the start: both are followed down, and the lower end is kept.  Holland and Welsch, Commun. Stat. A6 (1977) 813-827.
 """
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ from varpro.search.loop import Observer
 
 FROM_START = (0, 0, 0, 0, 2, 2, 2, 2)
 """Iterations of the first searches from u0: A and the scale become robust at u0 before w moves, then w moves a little
-at a time, for a search to its end under weights that outliers still have a share in may end in another valley."""
+at a time.  A full search under weights that outliers still influence may end in another valley."""
 
 
 def robust_solution(
@@ -45,7 +45,7 @@ def robust_solution(
 
 
 def _lower_of(one: Rounds, two: Rounds, better: Array) -> Solution:
-    """`two` for the problems where better (B,), else `one`, with all evaluations counted."""
+    """`two` for the problems where better (B,) holds, else `one`, with the evaluations of both counted."""
 
     def pick(a: Array, b: Array) -> Array:
         return np.where(better.reshape(-1, *[1] * (a.ndim - 1)), b, a)

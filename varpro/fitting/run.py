@@ -1,4 +1,4 @@
-"""From a specification to its solution: chunks of problems, searched in compiled code, on a device or by the loop."""
+"""From a specification to its solution: chunks of problems, searched by compiled code, on a device or by the loop."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,29 +19,29 @@ from varpro.search.termination import rules_of
 from varpro.statistics import accuracy_of, undetermined
 
 CACHED = 1 << 19
-"""Numbers of Phi and D that a chunk of problems may hold, about what a second-level cache keeps."""
+"""Most numbers of Phi and D in a chunk of problems, about what a second-level cache holds."""
 DOUBTFUL = 1e-5
-"""Effect of a parameter, see gauss_newton.least_effect, up to which it is looked at whether it has any: H shows one of
-1e-7, the root of its rounding, where there is none."""
+"""Largest effect of a parameter, see gauss_newton.least_effect, at which it is checked for having any: a parameter
+without effect shows one of 1e-7 in H, the root of its rounding."""
 LOOKED_AT = 512
-"""Problems whose columns are made together for that."""
+"""Problems whose columns are computed together for that check."""
 CONVERGED = [status.value for status in Status if status.converged]
 
 
 class Ended(Protocol):
-    """What is taken of the evaluation that a search ended with."""
+    """What is needed of the evaluation that a search ended with."""
 
     @property
     def problems(self) -> Array:
-        """(b,) numbers of the problems"""
+        """The numbers of the problems, (b,)."""
 
     @property
     def a(self) -> Array:
-        """(b, I', K), or whatever has another shape where the search goes without the amplitudes"""
+        """The amplitudes, (b, I', K), or an array of another shape if the search does without them."""
 
     @property
     def rank(self) -> Array:
-        """(b,)"""
+        """The rank of the basis, (b,)."""
 
 
 Part = SearchResult[Ended]
@@ -58,7 +58,7 @@ def run(
 ) -> Solution:
     """Search every problem that may be fitted, from u0 (B, F); the others keep their status.
 
-    observe : called with every trial.  advance : called with the number of problems of each chunk that is done.
+    observe : called with every trial.  advance : called with the number of problems in each finished chunk.
     """
     if spec.device is not None:
         device_form(spec)
@@ -71,7 +71,7 @@ def run(
         return found
 
     chunks = _chunks(spec)
-    # a device works through its chunks in one stream: a second thread would only ask for the memory of a second chunk
+    # a device works through its chunks in one stream; a second thread would only need memory for a second chunk
     if spec.device is None and spec.threads > 1 and len(chunks) > 1:
         spec.problem.numbers  # noqa: B018  made once, before the threads ask for it
         with ThreadPoolExecutor(spec.threads) as pool:
@@ -86,8 +86,8 @@ def run(
 
 
 def _with_undetermined(spec: Spec, searched: dict[str, Array], problems: Array) -> Array:
-    """The status of all problems, where those of `problems` that have converged are looked at once more: H is made of
-    scalar products, which do not tell a parameter without effect from one of little."""
+    """The status of all problems, after a second look at those of `problems` that have converged: H consists of scalar
+    products, which cannot tell a parameter without effect from one with little."""
     status, u, names = searched["status"], searched["u"], spec.names
     problems = problems[np.isin(status[problems], CONVERGED)]
     for first in range(0, len(problems), LOOKED_AT):
@@ -106,7 +106,7 @@ def _with_undetermined(spec: Spec, searched: dict[str, Array], problems: Array) 
 
 
 def _chunks(spec: Spec) -> list[Array]:
-    """The numbers of the problems that may be fitted, as many together as the caches, or a device, hold."""
+    """The numbers of the problems that may be fitted, in chunks that fit the caches or the device."""
     ready = np.flatnonzero(spec.data.status == Status.RUNNING.value)
     if spec.device is not None:
         most = spec.device.chunk(device_form(spec), spec.names.n_free)
@@ -118,7 +118,7 @@ def _chunks(spec: Spec) -> list[Array]:
 
 
 def _search(spec: Spec, u0: Array, problems: Array, observe: Observer | None, keep_history: bool) -> list[Part]:
-    """What is found for problems (b,): by a device, what that leaves by compiled code, what that leaves by the loop."""
+    """The results for problems (b,): from a device, from compiled code for what that leaves, then from the loop."""
     compiled, left = spec.problem.compiled, problems
     found: list[Part] = []
     if spec.device is not None and compiled is not None:
@@ -150,7 +150,7 @@ def _search_by_loop(spec: Spec, u0: Array, problems: Array, observe: Observer | 
 
 
 def _gathered(spec: Spec, parts: list[Part]) -> dict[str, Array]:
-    """The parts as arrays of all problems, solution.SEARCHED by name."""
+    """The parts as arrays of all problems, by the names in solution.SEARCHED."""
     data, wide = spec.data, (spec.basis.n_columns, spec.data.y.shape[2])
     count = len(data.y)
     if len(parts) == 1 and len(parts[0].evaluation.problems) == count:
@@ -171,7 +171,7 @@ def _gathered(spec: Spec, parts: list[Part]) -> dict[str, Array]:
 
 
 def _arrays(part: Part) -> dict[str, Array]:
-    """Those of one part."""
+    """The arrays of one part."""
     return {
         "objective": part.cost,
         "status": part.status,
@@ -193,7 +193,7 @@ def _scaled(record: IterationRecord, unit: float) -> IterationRecord:
 
 
 def _in_users_weights(observe: Observer | None, unit: float) -> Observer | None:
-    """The same observer, told of costs in the user's weights."""
+    """The same observer, with costs in the user's weights."""
     if observe is None or unit == 1.0:
         return observe
     tell = observe

@@ -1,12 +1,12 @@
-"""The scales of a user's columns, from which the steps of differences follow; they are measured by the differences.
+"""The scales of a user's columns, which set the steps of differences and are measured by the differences themselves.
 
 A pair (column j, parameter p) has two lengths: L = sqrt(|f'| / |f'''|), over which the derivative changes, and
-F = |f| / |f'|, over which the column does.  With rounding eta |f| the best steps are
+F = |f| / |f'|, over which the column changes.  With rounding eta |f| the best steps are
 
     4th order  h = L (11 eta F / L)^(1/5)        2nd order  h = L (3 eta F / L)^(1/3)        1st  h = 2 sqrt(eta F L)
 
-so no unit enters.  Gill, Murray, Saunders and Wright, SIAM J. Sci. Stat. Comput. 4 (1983) 310-321, choose steps
-likewise, from second differences.
+so no units enter.  Gill, Murray, Saunders and Wright, SIAM J. Sci. Stat. Comput. 4 (1983) 310-321, choose steps in a
+similar way from second differences.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from varpro.fitting.stencil import Plan, Slopes, largest
 
 EPS = float(np.finfo(float).eps)
 SATURATED, BURIED, UNTOLD = 0.05, 1e2, 1e11
-"""h^2 f''' / f' above which a step is no longer small; change over rounding below which it shows too little, where f'''
-is seen, and where it is not."""
+"""h^2 f''' / f' above which a step is too long; change over rounding below which it is too short, where f''' is seen
+and where it is not."""
 WITHIN, NOTICED = 1e3, 1e6
-"""Steps beyond which a length is not extrapolated; F over the least F up to which a column's L counts."""
+"""Steps beyond which a length is not extrapolated; ratio of F to the least F up to which a column's L counts."""
 CLOSE, LARGEST = 5.0, 1e-3
-"""Factor of the best step that is good enough; limit of 11 eta F / L, so that steps stay below L / 4."""
+"""Factor from the best step that is close enough; limit of 11 eta F / L, which keeps steps below L / 4."""
 WIDEST = 1e18
-"""How far from the first step another one is looked for."""
+"""How far from the first step the search for another one goes."""
 
 
 @dataclass
@@ -33,32 +33,32 @@ class Scales:
     """What is known of B problems (rows) and P parameters."""
 
     table: Array
-    """(B, 4, P): the four below"""
+    """The four arrays below, (B, 4, P)."""
 
     @classmethod
     def unknown(cls, count: int, guess: Array) -> "Scales":
-        """Nothing measured yet; guess (P,) > 0 is a scale to begin with."""
+        """Nothing has been measured yet; guess (P,) > 0 is the scale to begin with."""
         one = np.stack([np.full(guess.shape, np.nan), np.zeros(guess.shape), guess, guess])
         return cls(np.broadcast_to(one, (count, *one.shape)).copy())
 
     @property
     def centre(self) -> Array:
-        """(B, P) where it was measured; NaN where that is to be done."""
+        """Where the scales were measured, (B, P); NaN where that is still to be done."""
         return self.table[:, 0]
 
     @property
     def radius(self) -> Array:
-        """(B, P) how far from there it holds."""
+        """How far from there they hold, (B, P)."""
         return self.table[:, 1]
 
     @property
     def length(self) -> Array:
-        """(B, P) L of the column with the shortest."""
+        """The L of the column with the shortest, (B, P)."""
         return self.table[:, 2]
 
     @property
     def reach(self) -> Array:
-        """(B, P) F of the column that moves most."""
+        """The F of the column that moves most, (B, P)."""
         return self.table[:, 3]
 
     def of(self, problems: Array | slice) -> "Scales":
@@ -66,11 +66,11 @@ class Scales:
         return Scales(self.table[problems].copy() if isinstance(problems, slice) else self.table[problems])
 
     def store(self, problems: Array, w: Array, length: Array, reach: Array) -> None:
-        """What was measured at w (b, P)."""
+        """Store what was measured at w (b, P)."""
         self.table[problems] = np.stack([w.real, 0.5 * length, length, reach], axis=1)
 
     def step(self, order: int, noise: float) -> Array:
-        """(b, P) of the formula of that order."""
+        """The best step of the formula of that order, (b, P)."""
         ratio = noise * self.reach / self.length
         if order == 1:
             return 2.0 * self.length * np.sqrt(ratio)
@@ -80,33 +80,33 @@ class Scales:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a formula's points say of its steps."""
+    """What the points of a formula say about its steps."""
 
     moves: Array
-    """(b, P) bool: a column answers to the parameter"""
+    """Whether a column responds to the parameter, (b, P) bool."""
     length: Array
-    """(b, P) L of the column with the shortest, among those that move noticeably"""
+    """The L of the column with the shortest among those that move noticeably, (b, P)."""
     reach: Array
-    """(b, P) F of the column that moves most"""
+    """The F of the column that moves most, (b, P)."""
     too_long: Array
-    """(b, P) bool: columns bend too much over the step, or are not finite"""
+    """Whether columns bend too much over the step, or are not finite, (b, P) bool."""
     too_short: Array
-    """(b, P) bool: rounding hides what the step does"""
+    """Whether rounding hides the effect of the step, (b, P) bool."""
     ideal: Array
-    """(b, P) the best step, as far as this one can tell"""
+    """The best step, as far as this one can tell, (b, P)."""
     relative: Array
-    """(b, P) error of the column that moves most, relative to its derivative; infinite where none moves"""
+    """The error of the column that moves most, relative to its derivative, (b, P); infinite where none moves."""
     error: Array
-    """(b, M) of D, as large as it may be anywhere in the column"""
+    """A bound on the error of D anywhere in the column, (b, M)."""
 
     @classmethod
     def empty(cls, h: Array, error: Array) -> "Verdict":
-        """To be filled in."""
+        """A verdict to be filled in."""
         no, nan = (np.zeros(h.shape, dtype=bool) for _ in range(3)), (np.full(h.shape, np.nan) for _ in range(3))
         return cls(next(no), next(nan), next(nan), next(no), next(no), next(nan), np.full(h.shape, np.inf), error)
 
     def settled(self, h: Array) -> Array:
-        """(b, P) whether the step serves."""
+        """Whether the step will do, (b, P)."""
         with np.errstate(all="ignore"):
             close = np.abs(np.log(h / self.ideal)) < np.log(CLOSE)
         return ~self.too_long & ~self.too_short & close
@@ -114,7 +114,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Bracket:
-    """Where the best steps (b, P) lie, as far as is known, and the ones to try next."""
+    """Where the best steps (b, P) lie, as far as is known, and which ones to try next."""
 
     h: Array
     low: Array
@@ -124,17 +124,17 @@ class Bracket:
 
     @classmethod
     def around(cls, h: Array) -> "Bracket":
-        """Nothing is known."""
+        """A bracket that knows nothing yet."""
         return cls(h, np.zeros(h.shape), np.full(h.shape, np.inf), h, 1e2)
 
     def of(self, rows: Array) -> "Bracket":
-        """Some problems."""
+        """The bracket of some problems."""
         return Bracket(self.h[rows], self.low[rows], self.high[rows], self.first[rows], self.leap)
 
     def after(self, used: Array, verdict: Verdict) -> tuple["Bracket", Array]:
-        """The bracket after a trial, and (b, P) where no step can be found: nothing moves, or nothing is smooth.
+        """The bracket after a trial, and (b, P) where no step can be found because nothing moves or nothing is smooth.
 
-        The next step is the ideal one where it is told, else the middle of the bracket, else a leap that grows.
+        The next step is the ideal one if it is known, else the middle of the bracket, else a leap that keeps growing.
         """
         high = np.where(verdict.too_long, np.minimum(self.high, used), self.high)
         low = np.where(verdict.too_short, np.maximum(self.low, used), self.low)
@@ -150,8 +150,8 @@ class Bracket:
 def judge(found: Slopes, h: Array, plan: Plan, noise: float, guessed: Array | None = None) -> Verdict:
     """Lengths and errors from slopes of fourth order with steps h (b, P).
 
-    guessed (P,) bool : parameters whose first step came from nowhere; it has to be longer until a column bends, or all
-    columns show what it does.
+    guessed (P,) bool : parameters whose first step is a mere guess; it has to grow until a column bends, or until all
+    columns show its effect.
     """
     of = plan.pairs[:, 1]
     step, slope, third = h[:, of], largest(found.d), largest(found.third)
@@ -163,7 +163,7 @@ def judge(found: Slopes, h: Array, plan: Plan, noise: float, guessed: Array | No
         length = np.minimum(step / np.sqrt(bend), WITHIN * step)
         reach = found.size * step / change
         error = np.where(change > 0, 0.2 * np.minimum(bend, 1.0) ** 2 * slope, 0.0) + 2.0 * rounding / step
-    blind = (found.gap > SATURATED * found.size) & (found.gap > 10.0 * change)  # a narrow line is on no point of theirs
+    blind = (found.gap > SATURATED * found.size) & (found.gap > 10.0 * change)  # a narrow line falls between the points
     wild = ~finite | blind | ((bend > SATURATED) & told)
     verdict = Verdict.empty(h, np.where(finite & ~blind, error, np.inf))
     for p in plan.parameters:
@@ -173,7 +173,7 @@ def judge(found: Slopes, h: Array, plan: Plan, noise: float, guessed: Array | No
         counts = moved & (reach[:, mine] <= NOTICED * nearest[:, None])
         some = counts.any(axis=1)
         seen = counts & told[:, mine]
-        known = seen.any(axis=1)  # else a length is only known to be no shorter
+        known = seen.any(axis=1)  # otherwise it is only known that the length is no shorter
         shortest = np.where(np.where(known[:, None], seen, counts), length[:, mine], np.inf).min(axis=1)
         with np.errstate(all="ignore"):
             ideal = shortest * np.minimum(11.0 * noise * nearest / shortest, LARGEST) ** 0.2

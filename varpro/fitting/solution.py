@@ -1,4 +1,4 @@
-"""What a search found, in the user's terms: parameters and amplitudes as asked for, and how the search ended."""
+"""What a search found, in the user's terms: parameters and amplitudes, and how the search ended."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Self
@@ -11,7 +11,7 @@ from varpro.fitting.spec import Spec
 from varpro.result import IterationRecord, Status
 
 VALUES = 1 << 20
-"""Values whose residuals are made together."""
+"""Values whose residuals are computed together."""
 SEARCHED = ("u", "amplitudes", "objective", "status", "iterations", "evaluations", "rank")
 """The arrays that a search leaves behind; the others follow from them."""
 
@@ -22,34 +22,34 @@ class Solution:
 
     spec: Spec
     u: Array
-    """(B, F) free parameters"""
+    """The free parameters, (B, F)."""
     amplitudes: Array
-    """(B, I', K) of the real, mixed columns"""
+    """The amplitudes of the real, mixed columns, (B, I', K)."""
     objective: Array
-    """(B,) what the search minimised, in units of the spec's weights"""
+    """What the search minimised, (B,) in units of the spec's weights."""
     status: Array
-    """(B,) of Status"""
+    """How each search ended, (B,) values of Status."""
     iterations: Array
-    """(B,) linearisations"""
+    """The number of linearisations, (B,)."""
     evaluations: Array
-    """(B,) of the basis"""
+    """The number of evaluations of the basis, (B,)."""
     rank: Array
-    """(B,) of the basis at the solution"""
+    """The rank of the basis at the solution, (B,)."""
     history: list[IterationRecord]
     nonlinear: Array
-    """(B, P) the model's parameters, complex where they are"""
+    """The model's parameters, (B, P), complex where the user's are."""
     coefficients: Array
-    """(B, I, K) of the model's columns, the pinned one included"""
+    """The coefficients of the model's columns, the pinned one included, (B, I, K)."""
     squares: Array
-    """(B,) residual sum of squares in the spec's own weights, without a ridge and without those of a robust loss"""
+    """The residual sum of squares in the spec's own weights, (B,), without a ridge and the weights of a robust loss."""
     form: str
-    """what the form of the problem is called"""
+    """The name of the problem's form."""
     robust_weights: Array | None = None
-    """(B, N, K) that the loss multiplied the weights with"""
+    """The factors (B, N, K) that the loss put on the weights."""
     loss: str = "linear"
-    """which one"""
+    """The name of the loss."""
     loss_scale: Array | None = None
-    """(B,) sigma of the loss, in units of the weighted residual; see fitting.losses_of_residuals"""
+    """The sigma of the loss, (B,), in units of the weighted residual; see fitting.losses_of_residuals."""
 
     @classmethod
     def of(
@@ -62,7 +62,7 @@ class Solution:
         loss: str = "linear",
         loss_scale: Array | None = None,
     ) -> Self:
-        """From what a search left behind, SEARCHED by name."""
+        """The solution from what a search left behind, by the names in SEARCHED."""
         u, a = searched["u"], searched["amplitudes"]
         w, coefficients = spec.basis.w(u), spec.coefficients(a)
         if robust_weights is None and not spec.ridged:
@@ -89,27 +89,27 @@ class Solution:
 
     @property
     def own_data(self) -> Data:
-        """The data with the user's weights alone."""
+        """The data with the user's weights only."""
         return _own_data(self.spec.data, self.robust_weights)
 
     @property
     def own_spec(self) -> Spec:
-        """The specification with the user's weights alone, without those of a robust loss."""
+        """The specification with the user's weights only, without those of a robust loss."""
         return self.spec if self.robust_weights is None else replace(self.spec, data=self.own_data)
 
     @property
     def linear(self) -> Array:
-        """(B, I, K) amplitudes, without the pinned one"""
+        """The amplitudes without the pinned one, (B, I, K)."""
         return self.coefficients[:, : self.spec.n_amplitudes]
 
     @property
     def rss(self) -> Array:
-        """(B,) residual sum of squares in the user's weights"""
+        """The residual sum of squares in the user's weights, (B,)."""
         return self._in_users_weights(self.squares)
 
     @property
     def cost(self) -> Array:
-        """(B,) what was minimised."""
+        """What was minimised, (B,), in the user's weights."""
         plain = self.robust_weights is None and not self.spec.ridged
         return 0.5 * self.rss if plain else self._in_users_weights(self.objective)
 
@@ -121,30 +121,30 @@ class Solution:
             return squares * unit * unit
 
     def fitted(self, problems: Array) -> Array:
-        """(b, N, K) model values."""
+        """The model's values, (b, N, K)."""
         return self.spec.values(self.nonlinear[problems], self.coefficients[problems], problems)
 
     def one(self, problem: int) -> Self:
-        """One problem by itself."""
+        """The solution of one problem by itself."""
         rows = slice(problem, problem + 1)
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         arrays = {name: value[rows] for name, value in own.items() if isinstance(value, np.ndarray)}
         return replace(changed(self, **arrays), spec=self.spec.one(problem), history=[])
 
     def status_of(self, problem: int = 0) -> Status:
-        """Why a problem stopped."""
+        """Why the search of a problem stopped."""
         return Status(int(self.status[problem]))
 
 
 def _own_data(data: Data, robust: Array | None) -> Data:
-    """Data whose weights hold those of a robust loss (B, N, K), without them."""
+    """The data without the weights of a robust loss (B, N, K), which their weights include."""
     if robust is None:
         return data
     return data.with_weights(np.divide(data.total_weight(), robust, out=np.zeros(robust.shape), where=robust > 0))
 
 
 def _squares(spec: Spec, data: Data, w: Array, coefficients: Array) -> Array:
-    """(B,) weighted residual sums of squares, the residuals written out; NaN where w (B, P) is not finite."""
+    """(B,) weighted residual sums of squares, from explicit residuals; NaN where w (B, P) is not finite."""
     out, weights, each = np.full(len(w), np.nan), data.total_weight(), max(1, VALUES // data.y[0].size)
     good = np.flatnonzero(np.isfinite(w).all(axis=1))
     for first in range(0, len(good), each):

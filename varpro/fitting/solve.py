@@ -1,4 +1,4 @@
-"""A fit from the caller's arrays to the result: check, specify, search, reweight, wrap what was found."""
+"""A fit from the caller's arrays to the result: check, specify, search, reweight, wrap up."""
 
 import time
 from collections.abc import Callable
@@ -92,7 +92,7 @@ def solve(
     keep_history: bool = False,
     advance: Callable[[int], None] | None = None,
 ) -> Solution:
-    """Search, reweighted where the loss is robust.  u0 (B, F).  Raises ConfigError."""
+    """Search, with reweighting if the loss is robust.  u0 (B, F).  Raises ConfigError."""
     kind = residual_loss(loss)
     if loss_scale is not None and not loss_scale > 0:
         raise ConfigError(f"loss_scale is {loss_scale}; it needs a number above 0, in units of the weighted residual")

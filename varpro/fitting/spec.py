@@ -1,4 +1,4 @@
-"""A fit that is specified: data, model and demands, all checked, and what follows from them for the search."""
+"""The full specification of a fit: data, model and options, all checked, and what the search derives from them."""
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -20,7 +20,7 @@ from varpro.search.termination import Termination
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """Everything that defines the fit of B problems; what a search needs of it is made once, when asked for."""
+    """Everything that defines the fit of B problems; what a search needs beyond that is computed once, on demand."""
 
     data: Data
     model: UserModel
@@ -34,22 +34,22 @@ class Spec:
     damping: DampingRule
     threads: int = 1
     device: DeviceSearch | None = None
-    """Search on a GPU; None searches on the CPU"""
+    """The search on a GPU; None searches on the CPU."""
 
     @property
     def parts(self) -> int:
-        """Real numbers in a value: 2 of complex data."""
+        """The real numbers per value: 2 for complex data."""
         return 2 if self.complex_data else 1
 
     @property
     def n_amplitudes(self) -> int:
-        """I, the pinned column not counted."""
+        """I, not counting the pinned column."""
         return self.model.n_columns - self.linear.pinned
 
     @property
     def n_parameters(self) -> Array:
-        """(B,) real numbers that are asked for in a problem: free parameters, and amplitudes of right-hand sides that
-        hold a value."""
+        """(B,) the unknown real numbers of each problem: free parameters, and the amplitudes of right-hand sides that
+        have any values."""
         data, equality = self.data, self.linear.equality
         constraints = 0 if equality is None else independent_rows(equality[0])
         each = self.n_amplitudes * self.parts - constraints
@@ -70,7 +70,7 @@ class Spec:
 
     @property
     def separate(self) -> bool:
-        """Whether every right-hand side has a linear problem of its own."""
+        """Whether each right-hand side has a linear problem of its own."""
         return self.pinned or self.linear.lower is not None or self.data.separate
 
     @cached_property
@@ -97,19 +97,19 @@ class Spec:
 
     @property
     def weights(self) -> Array | None:
-        """The data's, repeated for the imaginary parts of complex data."""
+        """The weights of the data, repeated for the imaginary parts of complex data."""
         weights = self.data.weights
         return np.concatenate([weights, weights], axis=1) if weights is not None and self.complex_data else weights
 
     @property
     def real_y(self) -> Array:
-        """(B, N', K) not weighted, the imaginary parts of complex data below the real ones."""
+        """(B, N', K) unweighted, the imaginary parts of complex data below the real ones."""
         y = self.data.y
         return np.concatenate([y.real, y.imag], axis=1) if self.complex_data else y
 
     @cached_property
     def y(self) -> Array:
-        """(B, N'', K) weighted and real, zeros beside the rows of a ridge."""
+        """(B, N'', K) weighted and real, with zeros beside the rows of a ridge."""
         y, weights, rows = self.real_y, self.weights, self.basis.extra_rows
         if weights is not None:
             y = y * (weights if self.data.separate else weights[:, :, None])
@@ -117,23 +117,24 @@ class Spec:
 
     @cached_property
     def problem(self) -> AnyCurveProblem:
-        """The problem in the form that suits it.  Raises ConfigError for demands that exclude each other."""
+        """The problem in the form that suits it.  Raises ConfigError for options that exclude each other."""
         return chosen_problem(self)
 
     def coefficients(self, a: Array) -> Array:
-        """(b, I, K) of the model's columns, the pinned one included, from the real, mixed a (b, I', K)."""
+        """(b, I, K) of the model's columns, including the pinned one, from the real, mixed a (b, I', K)."""
         if self.mixing is not None:
             a = np.einsum("ij,bjk->bik", self.mixing, a)
         half = a.shape[1] // 2
         return a[:, :half] + 1j * a[:, half:] if self.complex_data else a
 
     def values(self, w: Array, coefficients: Array, problems: Array) -> Array:
-        """(b, N, K) the model's values of problems (b,) with their parameters (b, P) and coefficients (b, I, K)."""
+        """(b, N, K) model values of problems (b,) with parameters (b, P) and coefficients (b, I, K)."""
         with np.errstate(all="ignore"):
             return self.model.values(w, problems) @ coefficients
 
     def amplitude_map(self) -> Array:
-        """(I, I') from mixed to the user's real amplitudes (complex: real, then imaginary parts), pinned left out."""
+        """(I, I') from mixed to the user's real amplitudes (complex: real, then imaginary parts), the pinned left
+        out."""
         mixing = np.eye(self.basis.n_columns) if self.mixing is None else self.mixing.copy()
         if self.mixing is not None:
             mixing[:, -1] = 0.0
@@ -144,22 +145,22 @@ class Spec:
         return mixing[keep]
 
     def of(self, problems: Array) -> "Spec":
-        """That of some problems, (b,)."""
+        """The specification of some problems, (b,)."""
         data = self.data.of(problems)
         model = replace(self.model, t=data.t, tried=None)
         return replace(self, data=data, model=model, names=self.names.of(problems))
 
     def one(self, problem: int) -> "Spec":
-        """That of one problem by itself, whose t is shared."""
+        """The specification of one problem by itself, with t as in a single fit."""
         data = self.data.of(np.array([problem]))
         if data.own_t:
             data = replace(data, t=data.t[0], own_t=False)
         return replace(self, data=data, model=self.model.of(problem), names=self.names.of(np.array([problem])))
 
     def weighted(self, factors: Array) -> "Spec":
-        """That with factors (B, N, K) on the weights."""
+        """The specification with factors (B, N, K) on the weights."""
         return replace(self, data=self.data.with_weights(self.data.total_weight() * factors))
 
     def __getstate__(self) -> dict[str, object]:
-        """For pickle: what is made for the search is made again."""
+        """For pickle: what is derived for the search is computed anew."""
         return {f.name: getattr(self, f.name) for f in fields(self)}

@@ -27,7 +27,8 @@ def specify(
 ) -> tuple[Spec, Array]:
     """The specification and the free starting values (B, F), from w0 (B, P).
 
-    guessed : w0 comes from the data, which know of no bounds, and is moved into them.  Raises ShapeError, ConfigError.
+    guessed : w0 comes from the data, which know nothing of bounds, so it is moved into them.  Raises ShapeError,
+        ConfigError.
     """
     if options.jacobian not in ("golub-pereyra", "kaufman"):
         raise ConfigError(f"jacobian is {options.jacobian!r}; choose 'golub-pereyra' or 'kaufman'")
@@ -75,7 +76,7 @@ def specify(
 
 
 def _displaced(names: Parameters, w0: Array) -> Displaced:
-    """How far, and which, parameters of the model numeric derivatives may displace."""
+    """Which parameters of the model numeric derivatives may displace, and how far."""
     count = w0.shape[1]
     moves, limits = names.source >= 0, [np.full(len(names.source), end) for end in (-np.inf, np.inf)]
     for p in np.flatnonzero(moves):  # w_p = factor u_f + offset
@@ -88,7 +89,7 @@ def _displaced(names: Parameters, w0: Array) -> Displaced:
 
 
 def _real_parameters(model: Function, w0: Array, names: Sequence[str] | None) -> tuple[Array, Sequence[str] | None]:
-    """w0 and its names as real numbers: complex ones as their real parts, then their imaginary parts."""
+    """w0 and its names for real parameters; complex ones become their real parts, then their imaginary parts."""
     labels = names if names is not None else getattr(model, "parameter_names", None)
     if not np.iscomplexobj(w0):
         return w0, labels

@@ -1,4 +1,4 @@
-"""Starting values that a model guesses from the data: from the values that count, and from nothing else."""
+"""Starting values that a model guesses from the data, using only the values that count."""
 
 import numpy as np
 
@@ -8,19 +8,19 @@ from varpro.fitting.model import Guesses
 from varpro.result import Status
 
 MOST_COMPARED = 64
-"""Right-hand sides, or problems, of which those are sought that have the most rows in common."""
+"""Most right-hand sides, or problems, that are searched for those with the most rows in common."""
 SHARED_ROWS = 0.5
-"""Rows that right-hand sides must have in common to be looked at together, of the most that one of them has."""
+"""Share of the largest number of rows of one right-hand side that others must have in common to be used with it."""
 
 
 def guessed_start(model: Guesses, data: Data) -> Array:
-    """(P,) for all problems, or (B, P) where problems have points of their own.
+    """(P,) for all problems, or (B, P) if problems have points of their own.
 
-    The guess of a batch is that of the mean over its problems, so that noise is averaged; problems measured at points
-    that differ by more than half a step are guessed one by one.
+    A batch is guessed from the mean over its problems, which averages the noise; problems measured at points that
+    differ by more than half a step are guessed one by one.
     """
     fittable = np.flatnonzero((data.status == Status.RUNNING.value) & (data.valid > 0))
-    if not len(fittable):  # nothing will be searched; the start only says how many parameters there are
+    if not len(fittable):  # nothing will be searched; the start only gives the number of parameters
         return np.ones(len(model.parameter_names)) if hasattr(model, "parameter_names") else _guess(model, data, 0)
     if len(fittable) == 1:
         return _guess(model, data, int(fittable[0]))
@@ -35,7 +35,7 @@ def guessed_start(model: Guesses, data: Data) -> Array:
 
 
 def _common_grid(data: Data, problems: Array) -> Array | None:
-    """The points of all problems, (N, ...): shared, or the mean of those that differ by half a step at most."""
+    """The points of all problems, (N, ...): shared, or the mean of points that differ by at most half a step."""
     if not data.own_t:
         return data.t
     own = data.t[problems]
@@ -49,7 +49,7 @@ def _common_grid(data: Data, problems: Array) -> Array | None:
 
 
 def _guess(model: Guesses, data: Data, problem: int) -> Array:
-    """From one problem with all its right-hand sides that have enough rows in common."""
+    """The guess for one problem, from all its right-hand sides that have enough rows in common."""
     t = data.t[problem] if data.own_t else data.t
     y, used = data.y[problem], data.used(problem)
     if not used.all():
@@ -62,7 +62,7 @@ def _guess(model: Guesses, data: Data, problem: int) -> Array:
 
 
 def _guess_of_mean(model: Guesses, data: Data, problems: Array, t: Array) -> Array:
-    """From the mean over the problems, at the rows that most of them have in common."""
+    """The guess from the mean over the problems, at the rows that most of them have in common."""
     y = data.y[problems]
     if data.weights is None:
         return _asked(model, t, y.mean(axis=0), np.ones(len(t), dtype=bool))
@@ -80,9 +80,10 @@ def _guess_of_mean(model: Guesses, data: Data, problems: Array, t: Array) -> Arr
 
 
 def _together(used: Array, energy: Array) -> tuple[Array, Array]:
-    """Rows (N,) bool and which of M curves have them all; used (N, M), energy (M,).
+    """Rows (N,) bool, and which of M curves have all of them; used (N, M), energy (M,).
 
-    Curves are taken in the order of their rows, then of their energy, while half the rows of the first are left.
+    Curves are added in the order of their number of rows, then of their energy, while half the rows of the first
+    remain.
     """
     counts = used.sum(axis=0)
     order = np.lexsort([-energy, -counts])[:MOST_COMPARED]
@@ -96,7 +97,7 @@ def _together(used: Array, energy: Array) -> tuple[Array, Array]:
 
 
 def _asked(model: Guesses, t: Array, y: Array, rows: Array) -> Array:
-    """The model's guess from some rows of t and y (N, K); one that needs the whole grid gets NaN in the others."""
+    """The model's guess from some rows of t and y (N, K); a model that needs the whole grid gets NaN in the others."""
     flat = y[:, 0] if y.shape[1] == 1 else y
     if rows.all():
         return np.asarray(model.guess(t.copy(), flat))

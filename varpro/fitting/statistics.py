@@ -1,10 +1,10 @@
-"""Errors, degrees of freedom and covariances of fitted problems in the user's terms, for a batch; a fit is a row of it.
+"""Errors, degrees of freedom and covariances of a batch of fitted problems, in the user's terms; one fit is one row.
 
     sigma^2 = rss / dof,   dof = values - p,   p = tr of the influence matrix: see varpro.statistics
     cov = v (J^T J)^-1,    v = sigma^2, or 1 where the weights are known errors
 
-A robust loss has the variance of the M-estimator in place of sigma^2, see m_estimator, and sigma is 1.4826 times the
-median residual, sqrt(n / dof) for the parameters fitted.
+With a robust loss the variance of the M-estimator, see m_estimator, takes the place of sigma^2, and sigma is 1.4826
+times the median residual, times sqrt(n / dof) for the fitted parameters.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -24,21 +24,21 @@ class Statistics:
     """What is known of b problems besides their parameters; NaN for a problem that was not fitted."""
 
     dof: Array
-    """(b,) values less the parameters that they have fitted; integers where no ridge is"""
+    """The number of values less that of the parameters fitted to them, (b,); integers unless there is a ridge."""
     parameters: Array
-    """(b,) the latter"""
+    """The number of fitted parameters, (b,)."""
     sigma: Array
-    """(b,) standard deviation of a residual of weight 1; NaN where nothing is left to tell it from"""
+    """The standard deviation of a residual of weight 1, (b,); NaN where no degrees of freedom are left."""
     variance: Array
-    """(b,) v; infinite where every value is 0, which says nothing of the noise"""
+    """The factor v, (b,); infinite where every value is 0, which says nothing about the noise."""
     stderr_nonlinear: Array
-    """(b, P), complex where w is"""
+    """The standard errors of w, (b, P), complex where w is."""
     stderr_linear: Array
-    """(b, I, K), complex where the amplitudes are"""
+    """The standard errors of the amplitudes, (b, I, K), complex where they are."""
     uncertainty: Uncertainty
     names: Parameters
     mixing: Array
-    """(I, I') from the amplitudes that are solved for to the user's"""
+    """The map (I, I') from the amplitudes that are solved for to the user's."""
 
     def row(self, problem: int) -> "Statistics":
         """One problem, as a batch of one."""
@@ -48,7 +48,7 @@ class Statistics:
         return replace(self, **own, uncertainty=self.uncertainty.rows(one))
 
     def covariance(self, problem: int) -> Array:
-        """(P + I K,) squared; NaN for what is on a bound, infinite with NaN beside it for what is not determined."""
+        """(P + I K,) squared; NaN for what is on a bound, infinite with NaN beside it for what is undetermined."""
         u, t = self.uncertainty.rows(slice(problem, problem + 1)), self.names.matrix
         k, i, f = u.slopes.shape[1:]
         move = np.zeros((len(t) + len(self.mixing) * k, f + i * k))
@@ -67,7 +67,7 @@ class Statistics:
 
 
 def statistics_of(solution: Solution, problems: Array, *, absolute: bool) -> Statistics:
-    """Those of some problems of a Solution."""
+    """The statistics of some problems of a Solution."""
     good = np.isfinite(solution.squares[problems]) & np.isfinite(solution.u[problems]).all(axis=1)
     if good.all():
         return _fitted(solution, problems, absolute=absolute)
@@ -95,7 +95,7 @@ def _fitted(solution: Solution, problems: Array, *, absolute: bool) -> Statistic
     with np.errstate(all="ignore"):
         per_dof = np.where(dof > 0, 1.0 / dof, np.nan)
         if solution.robust_weights is None:
-            variance = np.maximum(solution.squares[problems], (EPS * y_size) ** 2) * per_dof  # rounding at least
+            variance = np.maximum(solution.squares[problems], (EPS * y_size) ** 2) * per_dof  # at least rounding
             sigma = np.sqrt(variance)
             known = np.full(len(problems), 1.0 / unit / unit)
             variance = known if absolute else np.where(variance == 0, np.inf, variance)
@@ -108,7 +108,7 @@ def _fitted(solution: Solution, problems: Array, *, absolute: bool) -> Statistic
 def _in_users_terms(
     solution: Solution, u: Uncertainty, dof: Array, p: Array, sigma: Array, variance: Array
 ) -> Statistics:
-    """Covariances of the free parameters and mixed amplitudes as errors of the user's own."""
+    """The covariances of free parameters and mixed amplitudes, turned into errors of the user's parameters."""
     names, mixing, scale = solution.spec.names, solution.spec.amplitude_map(), np.sqrt(variance)
     t = names.matrix
     with np.errstate(all="ignore"):
@@ -124,7 +124,7 @@ def _in_users_terms(
     linear = np.moveaxis(linear, 1, 2)
     linear[_lost_amplitudes(u, mixing)] = np.inf
     linear[_held_amplitudes(u, mixing)] = np.nan
-    linear[:, ~(mixing != 0).any(axis=1)] = 0.0  # given by the equations alone
+    linear[:, ~(mixing != 0).any(axis=1)] = 0.0  # determined by the equations alone
     return Statistics(
         dof=dof,
         parameters=p,
@@ -144,14 +144,14 @@ def _followers(which: Array, t: Array) -> Array:
 
 
 def _held_amplitudes(u: Uncertainty, mixing: Array) -> Array:
-    """(b, I, K) the user's amplitudes on a bound; mixed ones have none, and the pinned one is left out."""
+    """(b, I, K) the user's amplitudes on a bound; mixed ones have no bounds, and the pinned one is left out."""
     if not _plain(mixing):
         return np.zeros((len(u.held), len(mixing), u.held.shape[1]), dtype=bool)
     return np.moveaxis(u.held, 1, 2)[:, (mixing != 0).argmax(axis=1)]
 
 
 def _lost_amplitudes(u: Uncertainty, mixing: Array) -> Array:
-    """(b, I, K) the user's amplitudes with a part in what the data do not determine."""
+    """(b, I, K) the user's amplitudes that the data do not fully determine."""
     if _plain(mixing):
         return np.moveaxis(u.undetermined, 1, 2)[:, (mixing != 0).argmax(axis=1)]
     unit = mixing[None, None] / u.amplitude_size[:, :, None, :]
@@ -168,7 +168,7 @@ def _plain(mixing: Array) -> bool:
 
 
 def _spread_out(some: Statistics, good: Array, solution: Solution, problems: Array) -> Statistics:
-    """The statistics of `good` (b,) among all problems; the others have NaN, and count what they would have fitted."""
+    """The statistics of `good` (b,) among all problems; the others get NaN, and the counts they would have had."""
     values = solution.spec.data.valid[problems] * solution.spec.parts
     nominal = solution.spec.n_parameters[problems]
     wide = {f.name: _at(getattr(some, f.name), good) for f in fields(some) if f.name.startswith(("stderr", "sigma"))}
@@ -180,7 +180,7 @@ def _spread_out(some: Statistics, good: Array, solution: Solution, problems: Arr
 
 
 def _at(values: Array, good: Array) -> Array:
-    """Rows at the places of `good`, NaN or False elsewhere."""
+    """The values at the rows of `good`, NaN or False elsewhere."""
     missing = False if values.dtype == bool else complex(np.nan, np.nan) if np.iscomplexobj(values) else np.nan
     out: Array = np.full((len(good), *values.shape[1:]), missing, dtype=values.dtype)
     out[good] = values

@@ -1,11 +1,11 @@
-"""Difference formulas for the derivative of a model's columns, and the points where they want the model.
+"""Difference formulas for the derivative of a model's columns, and the points at which they need the model.
 
     central, 4th order    (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / (12 h)              error  h^4 f^(5) / 30
     sided, 4th order      (-25 f(0) + 48 f(h) - 36 f(2h) + 16 f(3h) - 3 f(4h)) / (12 h)      h^4 f^(5) / 5
     central, 2nd order    (f(h) - f(-h)) / (2 h)                                             h^2 f''' / 6
     sided, 2nd order      (-3 f(0) + 4 f(h) - f(2h)) / (2 h)                                 h^2 f''' / 3
 
-The sided ones serve where a bound, or the end of the model's domain, is near.  Fornberg, Math. Comp. 51 (1988) 699-706.
+The sided ones are for points near a bound or the end of the model's domain.  Fornberg, Math. Comp. 51 (1988) 699-706.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,20 +19,20 @@ Values = Callable[[Array, Array], Array]
 """(w (b, P), problems (b,)) -> columns (b, N, I)"""
 Index = slice | Array
 STACKED = 1 << 15
-"""Numbers up to which points are evaluated in one call: beyond them the call's own cost is lost in the arithmetic."""
+"""Most numbers for which points are evaluated in one call; beyond that the cost of a call is small beside its work."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A central formula and the sided one of the same order with as many points."""
+    """A central formula, and the sided one of the same order with as many points."""
 
     nodes: Array
-    """(2, K) in steps: central, sided"""
+    """The nodes in steps, (2, K): central, sided."""
     slope: Array
-    """(2, K) weights of the first derivative, of the points but f(0)"""
+    """The weights of the first derivative at the points other than w, (2, K)."""
     slope_base: tuple[float, float]
     third: Array
-    """(2, K) weights of h^3 f'''; zeros where the formula cannot tell"""
+    """The weights of h^3 f''', (2, K); zeros if the formula cannot tell."""
     third_base: tuple[float, float]
 
 
@@ -54,17 +54,17 @@ SECOND = Rule(
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that are displaced together, since no column depends on two of them."""
+    """Parameters that are displaced together, because no column depends on two of them."""
 
     parameters: Index
     places: Array
-    """of their pairs,"""
+    """The positions of their pairs."""
     pairs: Index
-    """as an index"""
+    """The same positions as an index."""
     columns: Index
-    """their columns"""
+    """The columns of the pairs."""
     of_pair: Array
-    """parameter of each"""
+    """The parameter of each pair."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Plan:
     pairs: Array
     groups: tuple[Group, ...]
     parameters: Array
-    """those that have a pair"""
+    """The parameters that have a pair."""
 
     @classmethod
     def of(cls, pairs: Array, *, together: bool = True) -> "Plan":
@@ -102,7 +102,7 @@ def _group(pairs: Array, members: list[int]) -> Group:
 
 
 def _as_slice(index: Array) -> Index:
-    """A slice where the places follow each other: it copies nothing."""
+    """A slice if the places are consecutive, since it copies nothing."""
     if len(index) and np.array_equal(index, np.arange(index[0], index[0] + len(index))):
         return slice(int(index[0]), int(index[0]) + len(index))
     return index
@@ -110,20 +110,20 @@ def _as_slice(index: Array) -> Index:
 
 @dataclass(frozen=True)
 class Slopes:
-    """What the points of a formula tell of the pairs, each relative to nothing: units of the columns."""
+    """What the points of a formula say about the pairs, in units of the columns."""
 
     d: Array
-    """(b, N, M)"""
+    """The first derivatives, (b, N, M)."""
     third: Array
-    """(b, N, M) h^3 f''' up to its sign"""
+    """h^3 f''' up to its sign, (b, N, M)."""
     size: Array
-    """(b, M) largest value of the pair's column among the points"""
+    """The largest value of each pair's column among the points, (b, M)."""
     gap: Array
-    """(b, M) largest difference of the column between a point and w; 0 where the column at w is not given"""
+    """The largest difference of the column between a point and w, (b, M); 0 if the column at w is not given."""
 
 
 def place(w: Array, h: Array, lower: Array, upper: Array, rule: Rule) -> tuple[Array, Array]:
-    """Steps that w + h represents, and the side (b, P) of the formula: 0 central, 1 above, -1 below; no point of it
+    """Steps that w + h can represent, and the side (b, P) of the formula: 0 central, 1 above, -1 below.  No point of it
     leaves the bounds.
 
     w, h (b, P), h > 0; lower, upper (P,).
@@ -138,12 +138,12 @@ def place(w: Array, h: Array, lower: Array, upper: Array, rule: Rule) -> tuple[A
 
 
 def representable(w: Array, h: Array, side: Array) -> Array:
-    """The steps that w + h, rounded, really takes."""
+    """The steps that w + h really takes after rounding."""
     return np.abs((w + np.where(side < 0, -h, h)) - w)
 
 
 def points(values: Values, moved: list[Array], problems: Array, *, stacked: bool) -> Iterator[Array]:
-    """The columns at each of the points (b, P), in one call or one after the other."""
+    """The columns at each of the points (b, P), in one call or one after another."""
     if not stacked or len(moved) == 1:
         for w in moved:
             yield values(w, problems)
@@ -202,7 +202,7 @@ def _combined(f: list[Array], base: Array | None, rule: Rule, sided: Array) -> t
 
 
 def largest(f: Array) -> Array:
-    """(b, J) largest finite absolute value over the rows of (b, N, J): no squares, so that no unit underflows."""
+    """(b, J) largest finite absolute value over the rows of (b, N, J); no squares, so that nothing underflows."""
     size: Array = np.abs(f)
     most: Array = size.max(axis=1, initial=0.0)
     if not np.isfinite(most).all():

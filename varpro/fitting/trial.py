@@ -13,21 +13,21 @@ from varpro.fitting.scales import BURIED, EPS, Scales
 from varpro.fitting.stencil import SECOND, STACKED, Plan, Values, largest, place
 
 BESIDE = ((0.3, 1), (-0.37, 2))
-"""Points beside the start: displacement over L, and a period of its signs."""
+"""Points beside the start: displacement over L, and the period of its signs."""
 NOISES = (EPS, float(np.finfo(np.float32).eps), 1e-5)
-"""Rounding that is assumed in turn, relative to the columns."""
+"""Levels of rounding that are assumed one after another, relative to the columns."""
 SEEN = 64.0
-"""Change of a value over eps of it from which a column is said to move."""
+"""Change of a value, in eps of the value, above which a column counts as moving."""
 
 
 class Guarded:
-    """Columns at points that only a trial visits: what the function raises there reads as NaN."""
+    """Columns at points that only a trial visits; where the function raises an exception they are NaN."""
 
     def __init__(self, values: Values, shape: tuple[int, int]) -> None:
         self.values, self.shape = values, shape
 
     def __call__(self, w: Array, problems: Array) -> Array:
-        """(b, N, I)"""
+        """The columns, (b, N, I), or NaN."""
         try:
             return self.values(w, problems)
         except Exception:  # a function may refuse values outside its domain in any way
@@ -39,11 +39,11 @@ def numeric_derivative(
     moving: Array, own_t: bool, together: bool, single: bool, real: bool,
     batch: bool,
 ) -> Numeric:  # fmt: skip
-    """How to differentiate a function, from what it does at w0 (B, P) and beside it.
+    """How to differentiate a function, from its behaviour at w0 (B, P) and nearby.
 
-    first (N, I) : what it returns there.  guess (P,) > 0 : scales to begin with.  moving (P,) bool : parameters that
-    are searched.  single : values are float32.  real : the function's values and w0 are.  batch : a parameter that
-    moves nothing gets all pairs.
+    first (N, I) : its result at the start.  guess (P,) > 0 : scales to begin with.  moving (P,) bool : the parameters
+    that are searched.  single : whether values are float32.  real : whether the function's values and w0 are real.
+    batch : a parameter that moves nothing gets all pairs.
     """
     start, one, shape = w0[:1], np.zeros(1, dtype=int), (len(first), first.shape[1])
     careful = Guarded(values, shape)
@@ -69,9 +69,9 @@ def numeric_derivative(
             if numeric.exact and wanted is None:
                 numeric.exact = _exact_along(numeric, values, beside, columns)
             asleep = _unmoved(moves, searched)
-            if len(asleep):  # at the start no step showed anything, so the scale is still a guess
+            if len(asleep):  # no step showed an effect at the start, so the scale is still a guess
                 moves |= _woken(numeric, careful, beside, asleep, shape[1])
-        if batch:  # the other problems may start where such a parameter has an effect
+        if batch:  # other problems may start where such a parameter has an effect
             moves[:, _unmoved(moves, searched)] = True
     numeric.plan = Plan.of(np.argwhere(moves).astype(np.int32))
     numeric.scales = _for_all(numeric.scales, len(w0), own_t)
@@ -79,13 +79,13 @@ def numeric_derivative(
 
 
 def _unmoved(moves: Array, searched: Array) -> Array:
-    """Those of the searched parameters that move no column; moves (I, P) bool."""
+    """The searched parameters that move no column; moves (I, P) bool."""
     still: Array = np.asarray(~moves.any(axis=0))
     return searched[still[searched]]
 
 
 def first_guess(w0: Array, lower: Array, upper: Array, scale: Array | None) -> Array:
-    """(P,) > 0: what the user says, else the size of the start or of the box; 1 where there is neither."""
+    """(P,) > 0: the user's scale, else the size of the start or of the box; 1 if there is neither."""
     width = np.where(np.isfinite(upper - lower), upper - lower, np.inf)
     size = np.abs(w0[0])
     found = np.where(size > 0, np.minimum(size, width), np.where(np.isfinite(width), width, 1.0))
@@ -95,10 +95,10 @@ def first_guess(w0: Array, lower: Array, upper: Array, scale: Array | None) -> A
 
 
 def _first_slopes(numeric: Numeric, values: Values, start: Array) -> tuple[Array, Array]:
-    """D (1, N, M) at the start (1, P) and its error (1, M), by steps that are looked for from the guess on.
+    """D (1, N, M) at the start (1, P) and its error (1, M), with steps found by searching from the guess.
 
-    A function that rounds more than double precision does, as solvers of differential equations do, looks the rougher
-    the shorter the step: where no step of small error is found, more noise is assumed, and the best kept.
+    A function less accurate than double precision, such as a solver of differential equations, looks rougher the
+    shorter the step: if no step has a small error, more noise is assumed, and the best result is kept.
     """
     guess, least, best = numeric.scales.length[0].copy(), numeric.noise, None
     for noise in (level for level in NOISES if level >= least):
@@ -115,7 +115,7 @@ def _first_slopes(numeric: Numeric, values: Values, start: Array) -> tuple[Array
 
 
 def _worst(plan: Plan, d: Array, error: Array) -> float:
-    """The largest relative error of a parameter's best column; infinite where one is not finite."""
+    """The largest relative error among the parameters, each with its best column; infinite if one is not finite."""
     slope, worst = largest(d)[0], 0.0
     for p in plan.parameters:
         mine = plan.pairs[:, 1] == p
@@ -125,9 +125,9 @@ def _worst(plan: Plan, d: Array, error: Array) -> float:
 
 
 def _seen(d: Array, base: Array, h: Array, plan: Plan, n_columns: int) -> Array:
-    """(I, P) bool: a value of the column changes by more than rounding, relative to itself.
+    """(I, P) bool: whether a value of the column changes by more than its rounding.
 
-    d (N, M), base (N, I) the columns, h (P,).
+    d (N, M); base (N, I), the columns; h (P,).
     """
     change = np.abs(d) * h[plan.pairs[:, 1]]
     seen = (change > SEEN * EPS * np.abs(base[:, plan.pairs[:, 0]])) & np.isfinite(change)
@@ -138,7 +138,7 @@ def _seen(d: Array, base: Array, h: Array, plan: Plan, n_columns: int) -> Array:
 
 
 def _moves(numeric: Numeric, values: Values, w: Array, base: Array) -> Array:
-    """(I, P) bool: which columns change at w (1, P), where they are base (1, N, I), with a short step."""
+    """(I, P) bool: which columns change for a short step from w (1, P), where they are base (1, N, I)."""
     plan, one = numeric.plan, np.zeros(1, dtype=int)
     h, side = place(w, 4e-3 * numeric.scales.length, numeric.lower, numeric.upper, SECOND)
     step, d = np.where(side < 0, -h, h), np.zeros((base.shape[1], len(plan.pairs)), dtype=base.dtype)
@@ -151,7 +151,7 @@ def _moves(numeric: Numeric, values: Values, w: Array, base: Array) -> Array:
 
 
 def _woken(numeric: Numeric, values: Values, w: Array, asleep: Array, n_columns: int) -> Array:
-    """(I, P) bool: which columns parameters `asleep` move at w (1, P), with steps looked for there; stores scales."""
+    """(I, P) bool: which columns the parameters `asleep` move at w (1, P), with steps found there; stores scales."""
     one = np.zeros(1, dtype=int)
     pairs = numeric.plan.pairs[np.isin(numeric.plan.pairs[:, 1], asleep)]
     part = replace(numeric, plan=Plan.of(pairs, together=False), scales=numeric.scales.of(slice(0, 1)))
@@ -161,10 +161,10 @@ def _woken(numeric: Numeric, values: Values, w: Array, asleep: Array, n_columns:
 
 
 def _beside(numeric: Numeric, start: Array, share: float, period: int) -> Array:
-    """(1, P) the start, displaced by a share of each scale, signs changing with the period, inside the bounds."""
+    """(1, P) the start displaced by a share of each scale, signs alternating with the period, inside the bounds."""
     signs = np.where(np.arange(start.shape[1]) // period % 2, -1.0, 1.0)
     moving = np.isin(np.arange(start.shape[1]), numeric.plan.pairs[:, 1])
-    # no further than a third of the start itself: beyond zero may be outside of the model's domain
+    # no further than a third of the start itself: the model may not be defined beyond zero
     length = np.where(start != 0, np.minimum(numeric.scales.length, np.abs(start)), numeric.scales.length)
     moved = start + share * signs * length * moving
     if np.iscomplexobj(moved):
@@ -173,7 +173,7 @@ def _beside(numeric: Numeric, start: Array, share: float, period: int) -> Array:
 
 
 def _is_exact(numeric: Numeric, values: Values, w: Array, d: Array, error: Array, limit: float) -> bool:
-    """Whether the complex step at w (1, P) is the derivative d (1, N, M) within its error (1, M)."""
+    """Whether the complex step at w (1, P) equals the derivative d (1, N, M) within its error (1, M)."""
     exact = numeric.complex_step_or_none(values, w, np.zeros(1, dtype=int))
     if exact is None:
         return False
@@ -182,7 +182,7 @@ def _is_exact(numeric: Numeric, values: Values, w: Array, d: Array, error: Array
 
 
 def _require_exact(numeric: Numeric, values: Values, w: Array, d: Array, error: Array, real: bool) -> None:
-    """Raise ConfigError where the user asks for a complex step that the function does not allow."""
+    """Raise ConfigError if the user asks for a complex step that the function does not allow."""
     cause: Exception | None = None
     why = "the model's values or parameters are complex"
     if real:
@@ -199,7 +199,7 @@ def _require_exact(numeric: Numeric, values: Values, w: Array, d: Array, error: 
 
 
 def _exact_along(numeric: Numeric, values: Values, w: Array, base: Array) -> bool:
-    """Roughly the same at w along one direction of all parameters, from the columns there, base (1, N, I)."""
+    """A rougher test at w, along one direction of all parameters; base (1, N, I) are the columns there."""
     along, one = Along(values, w, _displacement(numeric, w, 1e-6)), np.zeros(1, dtype=int)
     columns = np.unique(numeric.plan.pairs[:, 0])
     pairs, open_ = np.stack([columns, np.zeros_like(columns)], axis=1), np.full(1, np.inf)
@@ -209,30 +209,30 @@ def _exact_along(numeric: Numeric, values: Values, w: Array, base: Array) -> boo
         return False
     try:
         change = (along(np.ones((1, 1)), one) - base)[:, :, columns]
-    except Exception:  # outside of the function's domain, in its own way
+    except Exception:  # outside the function's domain, whatever it raises there
         return True
     off, size = disagreement(exact, change, numeric.noise * largest(base)[:, columns])
     return bool((off <= CLEARLY * size).all())
 
 
 def _displacement(numeric: Numeric, w: Array, share: float) -> Array:
-    """(P,) a share of each scale, but 16 units in the last place at least, away from the nearer bound."""
+    """(P,) a share of each scale, at least 16 units in the last place, away from the nearer bound."""
     above, below = numeric.upper - w[0].real, w[0].real - numeric.lower
     moving = np.isin(np.arange(w.shape[1]), numeric.plan.pairs[:, 1])
-    unlike = 1.0 - 0.2 * np.arange(w.shape[1]) % 0.7  # so that parameters do not undo each other
+    unlike = 1.0 - 0.2 * np.arange(w.shape[1]) % 0.7  # so that parameters do not cancel each other
     size = np.maximum(share * unlike * numeric.scales.length[0], 16.0 * np.spacing(np.abs(w[0])))
     step = np.where(moving, np.minimum(size, 0.4 * np.maximum(above, below)), 0.0)
     return ((w[0] + np.where(above >= below, step, -step)) - w[0]).real
 
 
 class Along:
-    """The columns along one direction (P,) from w, as a function of one parameter."""
+    """The columns along one direction (P,) from w, as a function of a single parameter."""
 
     def __init__(self, values: Values, w: Array, direction: Array) -> None:
         self.values, self.w, self.direction = values, w, direction
 
     def __call__(self, u: Array, problems: Array) -> Array:
-        """(b, N, I) at u (b, 1)"""
+        """The columns (b, N, I) at u (b, 1)."""
         return self.values(self.w + u * self.direction, problems)
 
 
@@ -240,7 +240,7 @@ def _noise(numeric: Numeric, values: Values, w: Array) -> float:
     """Rounding of the function relative to its columns, at least eps: second differences over steps too short to bend.
 
     Over 1e-8 of the scale a column bends by 1e-16; over 1e-6 by 1e-12, where a function that rounds to single precision
-    within shows what it does.
+    internally shows it.
     """
     one = np.zeros(1, dtype=int)
     base = values(w, one)
@@ -256,7 +256,7 @@ def _noise(numeric: Numeric, values: Values, w: Array) -> float:
 
 
 def _for_all(scales: Scales, count: int, own_t: bool) -> Scales:
-    """The first problem's scales for all; they hold wherever a problem with the same t starts near."""
+    """The first problem's scales for all; they hold for any problem with the same t that starts nearby."""
     table = np.repeat(scales.table[:1], count, axis=0)
     if own_t:
         table[1:, 0] = np.nan
