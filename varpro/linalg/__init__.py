@@ -1,1 +1,1 @@
-"""Dense linear algebra that knows no model: the projector, damped systems, sums over rows."""
+"""Dense linear algebra that knows nothing of models: the projector, damped systems, sums over rows."""

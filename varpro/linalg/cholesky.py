@@ -1,4 +1,4 @@
-"""One large positive definite system: factor, solve, and how ill-conditioned it is; on the host or on a device."""
+"""One large positive definite system, on the host or a device: factor it, solve it, and estimate its condition."""
 
 from typing import Protocol
 
@@ -14,23 +14,23 @@ class Factored(Protocol):
 
     @property
     def norm(self) -> float:
-        """kappa_1 = norm ||inverse||_1; NaN if it was not asked for."""
+        """kappa_1 / ||inverse||_1, the norm of the matrix; NaN if it was not requested."""
 
     @property
     def condition(self) -> float:
-        """Estimate of kappa_1; NaN if it was not asked for."""
+        """An estimate of kappa_1; NaN if it was not requested."""
 
     def solve(self, rhs: Array) -> Array:
-        """x (n, k) for rhs (n, k); x lies where rhs does."""
+        """x (n, k) for rhs (n, k); x is where rhs is."""
 
     def solve_rows(self, rhs: Array) -> Array:
-        """The same for rows: x (k, n) with x A = rhs (k, n), which lies where A does."""
+        """The same for rows: x (k, n) with x A = rhs (k, n), where A is."""
 
 
 def factor(lower: Array, ridge: float, *, overwrite: bool = False, conditioned: bool = True) -> Factored | None:
     """Cholesky of the symmetric matrix given by the lower triangle of `lower` (n, n) plus ridge I; None on breakdown.
 
-    overwrite : whether `lower`, C-contiguous, may be lost.  conditioned : whether the condition is wanted.
+    overwrite : `lower`, C-contiguous, may be overwritten.  conditioned : estimate the condition.
     """
     if is_device_array(lower):
         return _Device.make(lower, ridge, overwrite=overwrite, conditioned=conditioned)
@@ -38,14 +38,14 @@ def factor(lower: Array, ridge: float, *, overwrite: bool = False, conditioned: 
 
 
 class _Host:
-    """LAPACK."""
+    """A factorisation by LAPACK."""
 
     def __init__(self, factor: Array, norm: float, condition: float) -> None:
         self.factor, self.norm, self.condition = factor, norm, condition
 
     @classmethod
     def make(cls, lower: Array, ridge: float, *, overwrite: bool, conditioned: bool) -> "_Host | None":
-        # C-ordered lower triangle = Fortran-ordered upper triangle, which is what LAPACK is shown
+        # a C-ordered lower triangle is a Fortran-ordered upper triangle, which is how LAPACK gets it
         norm = _symmetric_norm(lower) + ridge if conditioned else np.nan
         work = (lower if overwrite else lower.copy()).T
         np.einsum("ii->i", work)[:] += ridge
@@ -66,7 +66,8 @@ class _Host:
 
 
 class _Device:
-    """cuSOLVER; the condition by Hager's estimate of the norm of the inverse, SIAM J. Sci. Stat. Comput. 5 (1984)."""
+    """A factorisation by cuSOLVER; its condition from Hager's estimate of the norm of the inverse, SIAM J. Sci. Stat.
+    Comput. 5 (1984)."""
 
     def __init__(self, factor: Array, norm: float) -> None:
         self.factor, self.norm = factor, norm
@@ -109,7 +110,7 @@ class _Device:
 
 
 def _symmetric_norm(lower: Array) -> float:
-    """1-norm of the symmetric matrix given by the lower triangle of a C-ordered array, without a copy of it."""
+    """1-norm of the symmetric matrix given by the lower triangle of a C-ordered array, without copying it."""
     sums = np.zeros(len(lower))
     for first in range(0, len(lower), 512):
         band = np.abs(np.tril(lower[first : first + 512], first))

@@ -1,4 +1,4 @@
-"""The damped Gauss-Newton step by preconditioned conjugate gradients, for matrices that are only ever applied.
+"""The damped Gauss-Newton step by preconditioned conjugate gradients, for matrices that are applied but never formed.
 
 (H + lambda diag(d)) s = -g, stopped at a relative residual (inexact Newton) or at the limit on products.
 Dembo, Eisenstat, Steihaug, SIAM J. Numer. Anal. 19 (1982) 400-408.
@@ -16,13 +16,13 @@ Operator = Callable[[Array], Array]
 
 @dataclass(frozen=True, slots=True)
 class ConjugateGradients:
-    """What the iteration ended with."""
+    """The state in which the iteration ended."""
 
     x: Array
-    """(P,)"""
+    """The solution, (P,)."""
     products: int
     relative_residual: float
-    """||b - A x||_M / ||b||_M in the norm of the preconditioner"""
+    """||b - A x||_M / ||b||_M, in the norm of the preconditioner."""
 
 
 def conjugate_gradients(
@@ -30,8 +30,8 @@ def conjugate_gradients(
 ) -> ConjugateGradients:
     """Solve A x = b from x = 0 with A symmetric positive definite.
 
-    apply(v) = A v, precondition(r) = M^-1 r, all (P,).  Every iterate from 0 satisfies x^T A x = x^T b, which is what
-    the predicted reduction of the search loop rests on.  A direction of no curvature ends the iteration.
+    apply(v) = A v, precondition(r) = M^-1 r, all (P,).  Every iterate from 0 satisfies x^T A x = x^T b, on which the
+    predicted reduction of the search loop relies.  A direction without curvature ends the iteration.
     """
     x, r = np.zeros_like(b), b.copy()
     z = precondition(r)

@@ -8,9 +8,9 @@ def damped_step(h: Array, diagonal: Array, damping: Array, rhs: Array, *, single
     """(H + lambda diag(d)) s = rhs for b problems by Cholesky.
 
     h : (b, P, P) float64, lower triangle; not modified.  diagonal, rhs : (b, P).  damping : (b,).
-    single : factor in float32, refine to 1e-10 in float64; worth it where h itself is only that good.
-    Arrays but damping on one side, host or device.  Returns s (b, P), zero where the factorisation broke down, and
-    solved (b,) bool on the host.
+    single : factor in float32 and refine to 1e-10 in float64; worthwhile if h itself is no more accurate.
+    All arrays except damping are on one side, host or device.  Returns s (b, P), zero where the factorisation broke
+    down, and solved (b,) bool on the host.
     """
     step, info = kernel.damped_solve(h, diagonal, damping, rhs, single=single)
     solved = to_host(info) == 0

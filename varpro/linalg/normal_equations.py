@@ -1,7 +1,7 @@
-"""The normal equations of a linear layer, Phi^T Phi and Phi^T Y, from blocks of rows that are made when needed.
+"""The normal equations of a linear layer, Phi^T Phi and Phi^T Y, from blocks of rows that are computed on demand.
 
-Rows are sharded over the ranks, a rank's blocks over its threads; Phi is never held as a whole.  The one place where
-gluing, the control and a refinement form them.
+Rows are sharded over the ranks, and a rank's blocks over its threads; Phi is never held as a whole.  Gluing, the
+control and refinement all form their normal equations here.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,10 +25,10 @@ def normal_equations(
     like: Array,
     largest: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[Array, Array]:
-    """Phi^T Phi (J, J), its lower triangle, beside `like`, and Phi^T Y (J, K) on the host; float64.  Collective.
+    """Phi^T Phi (J, J), its lower triangle, where `like` is, and Phi^T Y (J, K) on the host; float64.  Collective.
 
-    blocks : of this rank; make(block) gives its (Phi, Y), where `like` lies.  columns : J.  outputs : K.
-    largest : bounds on |Phi| and |Y|, from which reproducible sums take their grid.
+    blocks : those of this rank; make(block) gives its (Phi, Y), where `like` is.  columns : J.  outputs : K.
+    largest : bounds on |Phi| and |Y|, which set the grid of reproducible sums.
     """
     unit = grid_unit(rows.n_rows * largest[0] * max(largest)) if rows.reproducible else 0.0
 
@@ -46,7 +46,7 @@ def normal_equations(
 
 
 class _Sums:
-    """Sums over blocks, each block's part rounded to a grid if need be, so that their order does not show."""
+    """Sums over blocks; if need be, each block's part is rounded to a grid, so that the order makes no difference."""
 
     def __init__(self, columns: int, outputs: int, unit: float, xp: ModuleType) -> None:
         self.unit = unit
@@ -65,7 +65,7 @@ class _Sums:
 
 
 def _over_ranks(part: Array, rows: ShardedRows) -> Array:
-    """The sum over ranks, where the part lies; collectives go through the host."""
+    """The sum over ranks, where the part is; collectives go through the host."""
     if rows.comm.size == 1:
         return part
     total = to_host(part)

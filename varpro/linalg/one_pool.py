@@ -1,8 +1,9 @@
 """One pool of BLAS threads at a time.
 
-NumPy and SciPy, installed from wheels, bring a BLAS each, and the kernels call SciPy's.  Each has a pool of threads as
-large as the machine, and they spin for a while after their work: what goes back and forth between the two finds the
-cores taken by idle threads of the other.  Measured on two cores: fits 3 to 5 times slower, small losses 20 times.
+NumPy and SciPy, installed from wheels, each bring a BLAS of their own, and the kernels call SciPy's.  Each BLAS has a
+pool of threads as large as the machine, and its threads spin for a while after their work: code that alternates between
+the two finds the cores taken by idle threads of the other.  On two cores this made fits 3 to 5 times slower, small
+losses 20 times.
 """
 
 import threading
@@ -19,9 +20,9 @@ _before = 1
 
 @contextmanager
 def one_blas_pool() -> Iterator[None]:
-    """Hold SciPy's BLAS to one thread inside the block, or the function it decorates; NumPy's keeps its own.
+    """Limit SciPy's BLAS to one thread inside the block, or the function it decorates; NumPy's keeps its own.
 
-    The limit is one of the process: it ends with the last of the blocks that overlap, in whichever thread.
+    The limit applies to the whole process: it ends with the last of the overlapping blocks, in whichever thread.
     """
     global _depth, _before
     pool = _pool_of_scipy()
@@ -43,7 +44,7 @@ def one_blas_pool() -> Iterator[None]:
 
 
 def _set(pool: Any, n_threads: int) -> None:
-    """From any thread: threadpoolctl 3.8 listens to the first one only, until it is told to forget it."""
+    """Set the limit from any thread; threadpoolctl 3.8 obeys only the first one until it is told to forget it."""
     if _before == 1:
         return
     forget = getattr(pool, "clear_controlling_thread", lambda force: None)
@@ -54,7 +55,7 @@ def _set(pool: Any, n_threads: int) -> None:
 
 @cache
 def _pool_of_scipy() -> Any:
-    """SciPy's own OpenBLAS as threadpoolctl holds it; None where it has another BLAS, or shares one with NumPy."""
+    """SciPy's own OpenBLAS, held by threadpoolctl; None if SciPy has another BLAS or shares one with NumPy."""
     import scipy.linalg  # noqa: F401  (loads it)
     from threadpoolctl import ThreadpoolController
 

@@ -1,9 +1,9 @@
-"""The Jacobian of a separable model outside the range of its columns, for statistics: by orthogonal factors.
+"""The Jacobian of a separable model outside the range of its columns, for statistics, by orthogonal factorisation.
 
     J_k = sum of D_m a[j(m), k] over the pairs of a parameter,   P_perp J_k = Q R over all right-hand sides k
 
-Only R is kept, F x F at most, so that nothing has N K rows.  Columns of Phi are divided by their norms first: then no
-unit decides what the null space is.
+Only R is kept, at most F x F, so that nothing has N K rows.  Columns of Phi are first divided by their norms, so that
+no choice of units decides what the null space is.
 """
 
 from typing import NamedTuple
@@ -19,30 +19,30 @@ GATHERED = 64
 
 
 class ProjectedJacobian(NamedTuple):
-    """J_k outside the range of Phi, and what has been met on the way."""
+    """J_k outside the range of Phi, and what was computed on the way."""
 
     triangle: Array
-    """(b, <= F, F) R of the parts of all J_k outside the range of Phi"""
+    """R of the parts of all J_k outside the range of Phi, (b, <= F, F)."""
     share: Array
-    """(b, K, F) norm of J's columns before the projection, for each right-hand side"""
+    """The norms of J's columns before the projection, for each right-hand side, (b, K, F)."""
     scale: Array
-    """(b, F) the same for all right-hand sides together"""
+    """The same norms for all right-hand sides together, (b, F)."""
     slopes: Array
-    """(b, K, I, F)"""
+    """The change of the amplitudes with each parameter, Phi^+ J_k, (b, K, I, F)."""
     back: Array
-    """(b, 1 or K, I, I) of Phi's columns divided by `size`"""
+    """The way back to coefficients of Phi's columns divided by `size`, (b, 1 or K, I, I)."""
     size: Array
-    """(b, 1 or K, I)"""
+    """What Phi's columns were divided by, (b, 1 or K, I)."""
     norms: Array
-    """(b, 1 or K, I) of Phi's columns"""
+    """The norms of Phi's columns, (b, 1 or K, I)."""
     rank: Array
-    """(b, 1 or K) of Phi"""
+    """The rank of Phi, (b, 1 or K)."""
     null: Array
-    """(b, 1 or K, I, I) projector on the null space of Phi's columns divided by `size`"""
+    """The projector on the null space of Phi's columns divided by `size`, (b, 1 or K, I, I)."""
     ridge_phi: Array
-    """(b, 1 or K) squares of the ridge's rows in an orthonormal basis of Phi"""
+    """The squares of the ridge's rows in an orthonormal basis of Phi, (b, 1 or K)."""
     ridge_moments: Array
-    """(b, F, F) products of the ridge's rows of the projected J"""
+    """The products of the ridge's rows of the projected J, (b, F, F)."""
 
 
 def projected_jacobian(
@@ -59,7 +59,7 @@ def projected_jacobian(
     b, own, _, n_columns = phi.shape
     k, ridge = a.shape[2], slice(n_data, None) if n_data is not None else slice(0, 0)
     norms = np.linalg.norm(phi, axis=2)
-    size = np.where(np.isfinite(norms) & (norms > 0), norms, 1.0)  # unit columns: their units decide no rank
+    size = np.where(np.isfinite(norms) & (norms > 0), norms, 1.0)  # unit columns, so that units decide no rank
     if rank_tolerance is not None:
         size = np.ones_like(norms)
     u, back, rank, null = _orthonormal(phi / size[:, :, None, :], rank_tolerance)
@@ -72,7 +72,7 @@ def projected_jacobian(
         inside = u[:, place].mT @ jacobian
         slopes[:, q] = (back[:, place] @ inside) / size[:, place, :, None]
         outside = jacobian - u[:, place] @ inside
-        outside -= u[:, place] @ (u[:, place].mT @ outside)  # once more: what is left of a column that lies inside
+        outside -= u[:, place] @ (u[:, place].mT @ outside)  # again, for what is left of a column that lies inside
         moments += outside[:, ridge].mT @ outside[:, ridge]
         parts.append(outside)
         if len(parts) == GATHERED:
@@ -96,7 +96,7 @@ def _orthonormal(phi: Array, rank_tolerance: float | None) -> tuple[Array, Array
     if len(live):
         fac = factor(flat[:, :, live], rank_tolerance=rank_tolerance)
         u[:, :, live], back[:, live[:, None], live], rank = fac.u, fac.back, fac.rank
-        size = np.linalg.norm(fac.back, axis=1, keepdims=True)  # short of rank, back is V S^-1
+        size = np.linalg.norm(fac.back, axis=1, keepdims=True)  # if rank-deficient, back is V S^-1
         v = np.divide(fac.back, size, out=np.zeros_like(fac.back), where=size > 0)
         short = (rank < len(live))[:, None, None]
         null[:, live[:, None], live] = np.where(short, np.eye(len(live)) - v @ v.mT, 0.0)

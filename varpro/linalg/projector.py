@@ -4,7 +4,7 @@
 
 CholeskyQR2 with a Gram matrix in double precision where kappa_1(R) allows it, else Householder QR and an SVD of R,
 truncated at a tolerance relative to the largest singular value.  The same U serves the coefficients, the residual and
-both parts of the Gauss-Newton matrix: truncated everywhere or nowhere.
+both parts of the Gauss-Newton matrix, so they are truncated either all or not at all.
 
 Yamamoto et al., ETNA 44 (2015) 306-326 (CholeskyQR2); Golub and Pereyra, SIAM J. Numer. Anal. 10 (1973) 413-432.
 """
@@ -22,26 +22,26 @@ from varpro.kernels.projector.cuda import PROJECTOR_COLUMNS
 from varpro.kernels.projector.cuda import projector as projector_on_device
 
 CHOLESKY_QR2_LIMIT = 1e7
-"""kappa_1(R) up to which CholeskyQR2 is orthogonal to rounding: far inside 1/sqrt(eps) = 6.7e7."""
+"""Largest kappa_1(R) at which CholeskyQR2 is orthogonal to rounding: far below 1/sqrt(eps) = 6.7e7."""
 
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """Orthonormal basis of range(Phi) and the way back to coefficients; u and back lie where Phi does."""
+    """Orthonormal basis of range(Phi) and the way back to coefficients; u and back are where Phi is."""
 
     u: Array
-    """(B, N, I) float64; columns beyond the rank are zero.  With a ridge: the top block of Q."""
+    """The basis, (B, N, I) float64; columns beyond the rank are zero.  With a ridge, the top block of Q."""
     back: Array
-    """(B, I, I): A = back U^T Y.  R^-1, or V S^-1 with zero columns beyond the rank."""
+    """The map in A = back U^T Y, (B, I, I): R^-1, or V S^-1 with zero columns beyond the rank."""
     rank: Array
-    """(B,) int"""
+    """The numerical rank, (B,) int."""
     condition: Array
-    """(B,) kappa_1(R) where CholeskyQR2 served, else sigma_1 / sigma_rank"""
+    """kappa_1(R) if CholeskyQR2 was used, else sigma_1 / sigma_rank, (B,)."""
     finite: Array
-    """(B,) bool; where False the problem's arrays are NaN and its rank is 0."""
+    """Whether Phi is finite, (B,) bool; where False, the problem's arrays are NaN and its rank is 0."""
     left_out: Array
-    """(B,) largest singular value beyond the rank, relative to the least one kept; 0 where none is left out.  A CUDA
-    kernel that does not tell it gives 1 wherever the rank is short."""
+    """The largest singular value beyond the rank, relative to the least one kept, (B,); 0 if none is left out.  A CUDA
+    kernel that does not report it gives 1 wherever the rank is deficient."""
 
     @property
     def inverse_gram(self) -> Array:
@@ -58,8 +58,8 @@ def factor(phi: Array, *, ridge: float = 0.0, rank_tolerance: float | None = Non
 
     phi : (B, N, I) float32 or float64; not modified.
     ridge : mu >= 0 of the Tikhonov term mu ||A||^2.
-    rank_tolerance : relative to sigma_1; default max(N, I) eps of phi's dtype, of columns scaled to unit norm.
-    A problem with a value that is not finite is flagged, never handed to LAPACK.  Raises ShapeError.
+    rank_tolerance : relative to sigma_1; default max(N, I) eps of phi's dtype, for columns scaled to unit norm.
+    A problem with a value that is not finite is flagged and never passed to LAPACK.  Raises ShapeError.
     """
     if phi.ndim != 3:
         raise ShapeError(f"phi has {phi.ndim} dimensions; it needs 3: (problems, rows, basis functions)")
@@ -69,7 +69,7 @@ def factor(phi: Array, *, ridge: float = 0.0, rank_tolerance: float | None = Non
         return _on_device(phi, ridge, tolerance, rank_tolerance is None)
     phi = np.ascontiguousarray(phi, dtype=np.float64)
     finite = np.isfinite(phi.sum(axis=(1, 2))) if n_problems else np.zeros(0, dtype=bool)
-    # kappa_1 may be as little as 1 / I of kappa_2, which the tolerance is about
+    # kappa_1 may be as small as 1 / I of kappa_2, to which the tolerance refers
     limit = min(CHOLESKY_QR2_LIMIT, 1 / (max(10, n_columns) * tolerance)) if tolerance > 0 else CHOLESKY_QR2_LIMIT
     if n_rows >= n_columns or ridge > 0:
         u, _, back, condition, info = kernel.cholesky_qr2(phi, ridge)
@@ -89,7 +89,7 @@ def factor(phi: Array, *, ridge: float = 0.0, rank_tolerance: float | None = Non
 
 
 def _on_device(phi: Array, ridge: float, tolerance: float, rescale: bool) -> Factor:
-    """The CUDA kernel up to its width, beyond it the vendor's QR and SVD, problem after problem."""
+    """The factors by the CUDA kernel up to its width; beyond that by the vendor's QR and SVD, one problem at a time."""
     if phi.shape[2] <= PROJECTOR_COLUMNS:
         u, back, *small = projector_on_device(phi, ridge=ridge, tolerance=tolerance, rescale=rescale)
         rank, condition, finite = (to_host(a) for a in small)
@@ -107,7 +107,7 @@ def _on_device(phi: Array, ridge: float, tolerance: float, rescale: bool) -> Fac
 
 
 def _by_svd(phi: Any, ridge: float, tolerance: float, rescale: bool) -> tuple[Any, Any, int, float, float]:
-    """As _truncated, with an SVD of R in every case: the vendor has no triangular inverse that is worth a call."""
+    """As _truncated, but always with an SVD of R, since the vendor has no triangular inverse that is worth a call."""
     xp, (n_rows, n_columns) = namespace(phi), phi.shape
     rows = phi if ridge == 0 else xp.concatenate([phi, np.sqrt(ridge) * xp.eye(n_columns)])
     q, r = xp.linalg.qr(rows)
@@ -125,19 +125,19 @@ def _by_svd(phi: Any, ridge: float, tolerance: float, rescale: bool) -> tuple[An
 
 
 def _ratios(s: Any, rank: int) -> tuple[float, float]:
-    """sigma_1 / sigma_rank, and sigma_(rank+1) / sigma_rank where there is one."""
+    """sigma_1 / sigma_rank, and sigma_(rank+1) / sigma_rank if there is one."""
     if not rank:
         return np.inf, 0.0
     return float(s[0] / s[rank - 1]), float(s[rank] / s[rank - 1]) if rank < len(s) else 0.0
 
 
 def _truncated(phi: Array, ridge: float, tolerance: float, rescale: bool) -> tuple[Array, Array, int, float, float]:
-    """U, V S^-1, rank, sigma_1 / sigma_rank and sigma_(rank+1) / sigma_rank of one (augmented) Phi: Householder QR,
-    then an SVD of R.
+    """U, V S^-1, rank, sigma_1 / sigma_rank and sigma_(rank+1) / sigma_rank of one (augmented) Phi, by Householder QR
+    and then an SVD of R.
 
-    rescale : columns that are independent once they have unit norm are not truncated, however different their units;
-    where they are not, it is Phi as it stands that is truncated, with all its units: the cut and the coefficients of
-    least norm are then those of one matrix, and so is the gradient.
+    rescale : columns that are independent once they have unit norm are not truncated, however different their units.
+    If they are not independent, Phi itself is truncated, units and all: then the cut, the coefficients of least norm
+    and the gradient all belong to the same matrix.
     """
     n_rows, n_columns = phi.shape
     rows = phi if ridge == 0 else np.vstack([phi, np.sqrt(ridge) * np.eye(n_columns)])

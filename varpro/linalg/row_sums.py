@@ -1,9 +1,9 @@
-"""Sums over rows that live on several ranks, if need be bitwise the same for any number of ranks.
+"""Sums over rows that are spread over several ranks; if need be with the same bits for any number of ranks.
 
-Floating-point addition is not associative, so a sum depends on who added what first.  Reproducible sums round each
-block's part to a common grid so coarse that no further addition can round: then every order gives the same bits.  The
-grid is bound / 2^51, so what is lost is of the order of the rounding of an ordinary sum.  The blocks are fixed rows
-of the data, never of a rank.  Demmel and Nguyen, IEEE Trans. Comput. 64 (2015) 2060-2070.
+Floating-point addition is not associative, so a sum depends on the order of its additions.  Reproducible sums round
+each block's part to a common grid, so coarse that no further addition can round: then every order gives the same bits.
+The grid is bound / 2^51, so the loss is of the order of the rounding of an ordinary sum.  The blocks are fixed rows of
+the data, independent of the ranks.  Demmel and Nguyen, IEEE Trans. Comput. 64 (2015) 2060-2070.
 """
 
 import math
@@ -18,11 +18,11 @@ from varpro.arrays import Array
 
 T = TypeVar("T")
 BLOCK_ROWS = 1000
-"""Rows of Phi that are made at a time where nothing else is asked for."""
+"""Rows of Phi that are computed at a time by default."""
 
 
 class Communicator(Protocol):
-    """The part of a communicator that sums need; the serial one serves a single process."""
+    """The part of a communicator that sums need; the serial one is for a single process."""
 
     @property
     def rank(self) -> int: ...
@@ -50,7 +50,7 @@ def round_to_grid(a: Array, unit: float) -> Array:
 
 
 def row_blocks(n_rows: int, block_rows: int, comm: Communicator) -> list[slice]:
-    """The fixed blocks of rows that belong to this rank: contiguous, as even as whole blocks allow."""
+    """The fixed blocks of rows that belong to this rank: contiguous, and as even as whole blocks allow."""
     count = -(-n_rows // block_rows)
     first, last = count * comm.rank // comm.size, count * (comm.rank + 1) // comm.size
     return [slice(b * block_rows, min((b + 1) * block_rows, n_rows)) for b in range(first, last)]
@@ -65,11 +65,11 @@ def sum_blocks(
     n_blocks: int,
     bound: float | None = None,
 ) -> Array:
-    """Sum of float64 arrays, one a block, over the blocks of all ranks.  Collective.
+    """Sum of float64 arrays, one per block, over the blocks of all ranks.  Collective.
 
     parts : may be overwritten.  like : a zero array of their shape, which a rank without blocks contributes.
-    n_blocks : blocks of all ranks; with the largest entry it bounds every partial sum.
-    bound : a bound on every partial sum that is known beforehand: the parts are then taken one at a time, not held.
+    n_blocks : the blocks of all ranks; times the largest entry, this bounds every partial sum.
+    bound : a bound on every partial sum, if known beforehand: then the parts are taken one at a time, not held.
     """
     if not reproducible:
         return comm.allreduce(sum(parts, like))
@@ -85,19 +85,20 @@ def sum_blocks(
 
 @dataclass(frozen=True)
 class ShardedRows:
-    """Rows 0 to n_rows - 1 in fixed blocks: those of this rank, the threads that work on them, sums over all ranks."""
+    """Rows 0 to n_rows - 1 in fixed blocks: those of this rank, the threads that work on them, and sums over all
+    ranks."""
 
     n_rows: int
     comm: Communicator
     block_rows: int = BLOCK_ROWS
     threads: int = 1
-    """of this rank, in `map`"""
+    """The number of threads of this rank, in `map`."""
     reproducible: bool = True
-    """Whether sums have the same bits for any number of ranks"""
+    """Whether sums have the same bits for any number of ranks."""
 
     @property
     def n_blocks(self) -> int:
-        """Blocks of all ranks."""
+        """The number of blocks of all ranks."""
         return -(-self.n_rows // self.block_rows)
 
     def blocks(self) -> list[slice]:
@@ -105,18 +106,18 @@ class ShardedRows:
         return row_blocks(self.n_rows, self.block_rows, self.comm)
 
     def map(self, function: Callable[..., T], *lists: Sequence[object]) -> Iterator[T]:
-        """function over lists on this rank's threads, results in order; lazy where there is one thread."""
+        """The function over the lists on this rank's threads, results in order; lazy if there is only one thread."""
         if self.threads == 1:
             return map(function, *lists)
         with ThreadPoolExecutor(self.threads) as pool:
             return iter(list(pool.map(function, *lists)))
 
     def shares(self, items: Sequence[T]) -> list[Sequence[T]]:
-        """items dealt out to the threads, for sums that each thread makes on its own."""
+        """The items dealt out to the threads, for sums that each thread makes on its own."""
         return [items[thread :: self.threads] for thread in range(self.threads)]
 
     def total(self, parts: Iterable[Array], shape: tuple[int, ...], bound: float | None = None) -> Array:
-        """Sum of arrays, one a block, over the blocks of all ranks.  Collective; arguments as `sum_blocks`."""
+        """Sum of arrays, one per block, over the blocks of all ranks.  Collective; arguments as in `sum_blocks`."""
         return sum_blocks(
             parts, np.zeros(shape), self.comm, reproducible=self.reproducible, n_blocks=self.n_blocks, bound=bound
         )

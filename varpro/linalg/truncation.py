@@ -1,6 +1,6 @@
-"""Derivatives of a projection onto truncated singular vectors, where what is truncated is not zero.
+"""Derivatives of a projection onto truncated singular vectors, where the truncated singular values are not zero.
 
-Phi = U S V^T; i runs over the r triplets that are kept, l over those that are left out, c over what no column reaches:
+Phi = U S V^T; i runs over the r triplets kept, l over those left out, c over the complement of the columns' range:
 
     f      = 1/2 ||Y||^2 - 1/2 ||U_r^T Y||^2,    C = U_r^T Y,    B = U_l^T Y,    R_c = Y - U U^T Y (all of U)
     df     = -<dPhi, W>
@@ -12,8 +12,8 @@ from the first-order change of the spectral projector U_r U_r^T of Phi Phi^T,
     d(U_r U_r^T) = sum_il (u_i u_l^T + u_l u_i^T) u_i^T (dPhi Phi^T + Phi dPhi^T) u_l / (s_i^2 - s_l^2).
 
 With s_l = 0 this is Golub and Pereyra's gradient, W = R A^T.  A ridge is sqrt(mu) I below Phi and zeros below Y and
-dPhi, with the singular values of the whole.  Where the least s_i meets the largest s_l the cut moves from one vector to
-another: f jumps there, has no derivative, and both formulas grow without limit as the gap closes.
+dPhi, with the singular values of the whole.  Where the least s_i meets the largest s_l, the cut moves from one vector
+to another: f jumps there and has no derivative, and both formulas grow without limit as the gap closes.
 
 Kato, Perturbation Theory for Linear Operators (1966), II.2; Golub and Pereyra, SIAM J. Numer. Anal. 10 (1973) 413-432.
 """
@@ -26,7 +26,7 @@ import numpy as np
 from varpro.arrays import Array, namespace
 
 NEGLIGIBLE = 1e-10
-"""s_l / s_i up to which the part that Golub and Pereyra's gradient lacks, of this size relative to it, is rounding."""
+"""s_l / s_i up to which the part missing from Golub and Pereyra's gradient, of this relative size, is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,37 +34,37 @@ class Triplets:
     """Singular triplets of one Phi (N, I)."""
 
     kept: Array
-    """U_r (N, r)"""
+    """The left vectors kept, U_r (N, r)."""
     s: Array
-    """(r,)"""
+    """The singular values kept, (r,)."""
     v: Array
-    """V_r (I, r)"""
+    """The right vectors kept, V_r (I, r)."""
     left_out: Array
-    """U_l (N, t)"""
+    """The left vectors left out, U_l (N, t)."""
     s_out: Array
-    """(t,)"""
+    """The singular values left out, (t,)."""
     v_out: Array
-    """V_l (I, t)"""
+    """The right vectors left out, V_l (I, t)."""
 
     @classmethod
     def of(cls, phi: Any, rank: int) -> "Triplets":
-        """The `rank` largest of phi (N, I), and the others."""
+        """The `rank` largest triplets of phi (N, I), and the others."""
         u, s, vt = namespace(phi).linalg.svd(phi.astype(np.float64), full_matrices=False)
         return cls(u[:, :rank], s[:rank], vt[:rank].T, u[:, rank:], s[rank:], vt[rank:].T)
 
     @property
     def gap(self) -> Array:
-        """(r, t) s_i^2 - s_l^2"""
+        """s_i^2 - s_l^2, (r, t)."""
         s, out = self.s[:, None], self.s_out[None]
         return (s - out) * (s + out)
 
     def outside(self, y: Array) -> Array:
-        """What of y (N, K) no column reaches."""
+        """The part of y (N, K) outside the range of the columns."""
         return y - self.kept @ (self.kept.T @ y) - self.left_out @ (self.left_out.T @ y)
 
 
 def cotangent(parts: Triplets, y: Array) -> Array:
-    """W (N, I) of df = -<dPhi, W>, for y (N, K)."""
+    """W (N, I) in df = -<dPhi, W>, for y (N, K)."""
     inside, out = parts.kept.T @ y, parts.left_out.T @ y
     w = parts.outside(y) @ ((parts.v / parts.s) @ inside).T
     share = (inside @ out.T) / parts.gap
@@ -75,7 +75,7 @@ def cotangent(parts: Triplets, y: Array) -> Array:
 def residual_slopes(parts: Triplets, y: Array, d: Array, columns: Array) -> Array:
     """(N, K, M) derivative of the residual Y - U_r U_r^T Y by each pair; d (N, M) is that of column columns[m] of Phi.
 
-    The Jacobian that `cotangent` is the gradient of: J^T vec(R) = df.
+    `cotangent` is the gradient of this Jacobian: J^T vec(R) = df.
     """
     inside, out, rest = parts.kept.T @ y, parts.left_out.T @ y, parts.outside(y)
     v, v_out = parts.v[columns].T, parts.v_out[columns].T
@@ -91,7 +91,7 @@ def residual_slopes(parts: Triplets, y: Array, d: Array, columns: Array) -> Arra
 
 
 def with_ridge_rows(phi: Any, ridge: float, *others: Any) -> tuple[Any, ...]:
-    """[phi (N, I); sqrt(mu) I] and the others (N, ...) with zeros below; all as they are without a ridge."""
+    """[phi (N, I); sqrt(mu) I] and the others (N, ...) with zeros below; all unchanged without a ridge."""
     if not ridge:
         return phi, *others
     xp, count = namespace(phi), phi.shape[1]

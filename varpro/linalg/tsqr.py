@@ -29,7 +29,7 @@ class PointToPoint(Protocol):
 
 
 def triangle(rows: Array) -> Array:
-    """R (n, n) of the QR factorisation of rows (m, n), zero rows below if m < n; rows may be overwritten."""
+    """R (n, n) of the QR factorisation of rows (m, n), with zero rows below if m < n; rows may be overwritten."""
     n = rows.shape[1]
     if len(rows) < n:
         rows = np.concatenate([rows, np.zeros((n - len(rows), n))])
@@ -43,8 +43,8 @@ def tsqr(blocks: Iterable[Array], n_columns: int, comm: PointToPoint, *, chain: 
     """R (n, n), replicated, of all blocks of all ranks.  Collective.
 
     blocks : (m, n) float64 arrays of this rank, taken one at a time.
-    chain : hand R from rank to rank instead of up a binary tree: no speed-up, but the same bits for any number of
-    ranks, since the blocks are then met in one fixed order.
+    chain : pass R from rank to rank instead of up a binary tree, which is no faster but gives the same bits for any
+    number of ranks, since the blocks are then taken in one fixed order.
     """
     r = np.zeros((n_columns, n_columns))
     if chain and comm.rank > 0:

@@ -1,4 +1,4 @@
-"""Updates in place of large arrays, without a temporary of their size; on the host or on a device."""
+"""In-place updates of large arrays, without a temporary of their size; on the host or a device."""
 
 import scipy.linalg
 
@@ -7,7 +7,7 @@ from varpro.kernels import vendor
 
 
 def add_scaled(out: Array, factor: float, a: Array) -> Array:
-    """out + factor a, in place if out is C-contiguous float64, as a; one shape."""
+    """out + factor a, for arrays of one shape; in place if both are C-contiguous float64."""
     if is_device_array(out):
         out += factor * a
         return out

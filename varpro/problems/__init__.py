@@ -1,1 +1,1 @@
-"""Least-squares problems behind one interface: evaluate, linearise, renew, size; what a search sees."""
+"""Least-squares problems behind one interface, which is all that a search sees: evaluate, linearise, renew, size."""

@@ -1,4 +1,4 @@
-"""Linear problems with bounds on their coefficients: which are at a bound, and the projection onto the others."""
+"""Linear problems with bounds on their coefficients: which ones are at a bound, and the projection onto the others."""
 
 from typing import NamedTuple
 
@@ -13,26 +13,26 @@ Limits = tuple[Array, Array]
 
 
 class Projection(NamedTuple):
-    """Linear problems of one right-hand side each, c of them, solved."""
+    """The solutions of c linear problems with one right-hand side each."""
 
     a: Array
-    """(c, I)"""
+    """The coefficients, (c, I)."""
     passive: Array
-    """(c, I) bool"""
+    """Which coefficients are inside their bounds, (c, I) bool."""
     u: Array
-    """(c, N, I) bases of the passive columns; zero columns elsewhere"""
+    """Bases of the passive columns, (c, N, I); the other columns are zero."""
     inverse_gram: Array
-    """(c, I, I)"""
+    """The inverse Gram matrices, (c, I, I)."""
     rank: Array
-    """(c,)"""
+    """The ranks, (c,)."""
     left_out: Array
-    """(c,) as in linalg.projector.Factor"""
+    """The size of what truncation left out, (c,), as in linalg.projector.Factor."""
 
 
 def solve_within(phi: Array, right: Array, limits: Limits, *, pinned: bool, rank_tolerance: float | None) -> Projection:
-    """Every linear problem within its limits: phi (c, N, I) and right (c, N), the pinned column last.
+    """Solve each linear problem within its limits: phi (c, N, I) and right (c, N), the pinned column last.
 
-    A solution without bounds that lies inside them is the one within them; only the others look for active sets.
+    An unbounded solution that lies inside the bounds is also the bounded one; only the other problems need active sets.
     """
     count, n_rows, n_columns = phi.shape
     free = n_columns - pinned
@@ -59,9 +59,10 @@ def solve_within(phi: Array, right: Array, limits: Limits, *, pinned: bool, rank
 def _bring_inside(
     phi: Array, right: Array, rest: Array, out: Projection, rows: Array, limits: Limits, rank_tolerance: float | None
 ) -> None:
-    """Find the active sets of `rows` and project onto their passive columns, group by group of equal sets.
+    """Find the active sets of `rows` and project onto their passive columns, one group of equal sets at a time.
 
-    Where that leaves the bounds, by rounding or because rank_tolerance truncates it, the bounded solution stands.
+    Where the projection leaves the bounds, by rounding or because rank_tolerance truncates it, the bounded solution
+    stays.
     """
     lower, upper = limits
     free = len(lower)
@@ -88,7 +89,7 @@ def _bring_inside(
 
 
 def _compressed(u: Array, phi: Array, y: Array) -> tuple[Array, Array]:
-    """[U^T phi; 0] (b, I + 1, I) and [U^T y; ||y - U U^T y||], which have the inner products of phi and y."""
+    """[U^T phi; 0] (b, I + 1, I) and [U^T y; ||y - U U^T y||], which have the same inner products as phi and y."""
     inside = u.mT @ y[:, :, None]
     outside = np.linalg.norm(y[:, :, None] - u @ inside, axis=1, keepdims=True)
     below = np.zeros((len(phi), 1, phi.shape[2]))

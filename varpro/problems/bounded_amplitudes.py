@@ -2,8 +2,8 @@
 
     min_a ||y - Phi a||,  lower <= a <= upper
 
-solved in z_i = a_i ||phi_i|| / ||y||, so that nothing in it has a unit.  At the solution the gradient
-g = Phi^T (y - Phi a) is zero for coefficients inside, not above zero on a lower bound and not below it on an upper one.
+solved in z_i = a_i ||phi_i|| / ||y||, which has no units.  At the solution the gradient g = Phi^T (y - Phi a) is zero
+for coefficients inside, not above zero on a lower bound and not below it on an upper one.
 
 Lawson and Hanson, Solving Least Squares Problems (1974), ch. 23; Stark and Parker, Comput. Stat. 10 (1995) 129-141.
 """
@@ -15,9 +15,9 @@ from varpro.arrays import Array
 
 EPS = float(np.finfo(np.float64).eps)
 ROUNDING = 16.0
-"""Units of eps that a gradient is known to, relative to the largest term that it is a sum of, for each column."""
+"""Accuracy of a gradient in eps for each column, relative to the largest term of its sum."""
 MOST_EXCHANGES = 20
-"""Exchanges of a column, before the feasible point at hand is kept; Lawson and Hanson's method takes one or two."""
+"""Exchanges per column before the current feasible point is kept; Lawson and Hanson's method takes one or two."""
 
 
 def bounded_solutions(
@@ -25,9 +25,9 @@ def bounded_solutions(
 ) -> tuple[Array, Array]:
     """The solutions (b, I) within bounds (I,) and which of their entries are inside, for phi (b, N, I) and y (b, N).
 
-    Any matrices with the same inner products as [phi y] serve.  start (b, I) : where to begin, such as the solutions
-    without bounds.  Of columns that depend on each other some stay on their bounds; a column of zeros stays at the
-    coefficient nearest to zero.  Raises nothing; values must be finite.
+    Any matrices with the same inner products as [phi y] will do.  start (b, I) : where to begin, such as the unbounded
+    solutions.  If columns depend on each other, some stay on their bounds; a column of zeros keeps the coefficient
+    nearest to zero.  Raises nothing; values must be finite.
     """
     rest = np.clip(np.zeros(len(lower)), lower, upper)
     size = np.sqrt(np.einsum("bni,bni->bi", phi, phi))
@@ -51,7 +51,7 @@ def bounded_solutions(
 
 
 def _nonnegative(phi: Array, y: Array) -> tuple[Array, Array] | None:
-    """By SciPy's compiled solver; None where it gives up.  It may also end too early without saying so."""
+    """The solution by SciPy's compiled solver, which may also end too early without saying so; None if it gives up."""
     try:
         z = np.asarray(scipy.optimize.nnls(phi, y)[0])
     except RuntimeError:
@@ -60,19 +60,19 @@ def _nonnegative(phi: Array, y: Array) -> tuple[Array, Array] | None:
 
 
 def _worst(phi: Array, y: Array, z: Array, inside: Array) -> Array:
-    """(b,) largest wrong gradient of non-negative solutions, beyond rounding."""
+    """(b,) the largest wrong gradient of non-negative solutions, beyond rounding."""
     gradient = np.einsum("bni,bn->bi", phi, y - np.einsum("bni,bi->bn", phi, z))
     wrong = np.where(inside, np.abs(gradient), gradient).max(axis=1, initial=-np.inf)
     return wrong - _noise(phi.shape[2], y, z)
 
 
 def _noise(n_columns: int, y: Array, z: Array) -> Array:
-    """What rounding makes of a gradient: columns have unit norm, so the terms of y - Phi z are y and z."""
+    """The rounding error of a gradient: columns have unit norm, so the terms of y - Phi z are y and z."""
     return ROUNDING * EPS * n_columns * (np.linalg.norm(y, axis=-1) + np.abs(z).sum(axis=-1))
 
 
 def _bounded(phi: Array, y: Array, lower: Array, upper: Array, first: Array) -> tuple[Array, Array]:
-    """Active sets from `first`, which is within bounds: minimise over those inside, moving until one meets a bound,
+    """Active sets from `first`, which is within bounds: minimise over the inner coefficients until one meets a bound,
     then release the coefficient whose gradient is most wrong, and so on."""
     z = first
     inside = (z > lower) & (z < upper)
@@ -83,7 +83,7 @@ def _bounded(phi: Array, y: Array, lower: Array, upper: Array, first: Array) -> 
         wrong = np.where(z <= lower, gradient, -gradient)
         wrong[inside] = -np.inf
         if refused:
-            wrong[released] = -np.inf  # rounding moved it out again at once
+            wrong[released] = -np.inf  # rounding moved it straight out again
         released = int(np.argmax(wrong))
         if not wrong[released] > noise:
             break
@@ -94,9 +94,9 @@ def _bounded(phi: Array, y: Array, lower: Array, upper: Array, first: Array) -> 
 def _settle(
     phi: Array, y: Array, z: Array, inside: Array, lower: Array, upper: Array, released: int
 ) -> tuple[Array, Array, bool]:
-    """The minimum over the coefficients inside, those that meet a bound on the way held there.
+    """The minimum over the inner coefficients; those that meet a bound on the way are held there.
 
-    Returns z, inside and whether the coefficient just released went the wrong way, which only rounding explains.
+    Returns z, inside and whether the coefficient just released went the wrong way, which only rounding can cause.
     """
     z, inside = z.copy(), inside.copy()
     refused = False

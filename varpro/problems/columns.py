@@ -1,4 +1,4 @@
-"""Columns and derivative columns of a problem at its solution, as the statistics take them."""
+"""Columns and derivative columns of a problem at its solution, in the form that the statistics use."""
 
 from typing import TYPE_CHECKING
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from varpro.problems.curves import CurveBasis
 
 WeightedColumns = tuple[Array, Array, Array]
-"""phi (b, 1 or K, N', I') and d (b, 1 or K, N', M'), rows weighted, rows of a ridge below, columns that are pinned or
-on a bound for that right-hand side zero; free (b, K, I') bool, the amplitudes that are neither"""
+"""phi (b, 1 or K, N', I') and d (b, 1 or K, N', M') with weighted rows, the rows of a ridge below, and zeros for
+columns that are pinned or on a bound for that right-hand side; free (b, K, I') bool, the amplitudes that are neither"""
 
 
 def shared_columns(basis: "CurveBasis", ridge: float, u: Array, problems: Array, a: Array) -> WeightedColumns:
-    """Those of problems whose right-hand sides share them, every amplitude free."""
+    """The columns of problems whose right-hand sides share them, every amplitude free."""
     phi, d = basis.basis(u, problems)[:, None], basis.jacobian(u, problems, fine=True)[:, None]
     if ridge > 0:
         rows = np.sqrt(ridge) * np.eye(phi.shape[3])
@@ -25,11 +25,11 @@ def shared_columns(basis: "CurveBasis", ridge: float, u: Array, problems: Array,
 
 
 CACHED = 1 << 15
-"""Numbers of a block that a first or second level cache keeps."""
+"""Numbers of a block that fit a first or second level cache."""
 
 
 def sums_of_squares(y: Array, phi: Array, a: Array) -> float:
-    """||y - phi a||^2 of y (N, K), phi (N, I), a (I, K), a block of rows at a time; no difference of sums."""
+    """||y - phi a||^2 of y (N, K), phi (N, I), a (I, K), a block of rows at a time; sums are never subtracted."""
     total, rows = 0.0, max(1, CACHED // y.shape[1])
     for first in range(0, len(y), rows):
         rest = phi[first : first + rows] @ a

@@ -4,8 +4,8 @@
     f(w) = 1/2 ||P_perp(Phi_s) L||^2 + 1/2 (||Y||^2 - ||Q^T Y||^2)
 
 with Q^T Y = L V^T, L (s x s) triangular: all K columns enter through s numbers each, then through L alone.  Q holds the
-range of every Phi and D met so far and grows when a new one leaves it, so nothing is approximated: what lies outside Q
-is below rounding.  Smooth models need few columns, since neighbouring w span nearly the same space.
+range of every Phi and D met so far and grows whenever a new one leaves it, so the only error is what lies outside Q,
+which is below rounding.  Smooth models need few columns, since neighbouring w span nearly the same space.
 """
 
 from dataclasses import dataclass, field
@@ -22,24 +22,24 @@ from varpro.problems.curves import CurveBasis, SharedColumns, fit_problem
 from varpro.problems.separable import Evaluation, SeparableProblem
 
 LEAVES_RANGE = (1e-13, 1e-10)
-"""A column whose part outside Q is larger, relative to the column, extends Q: a thousandth of the tolerance on the
-cost, since that is what it changes in the cost at most, within these limits."""
+"""A column extends Q if its part outside Q, relative to the column, is larger: a thousandth of the tolerance on the
+cost, since it changes the cost by no more than that, within these limits."""
 
 
 @dataclass
 class Range:
-    """Q and what Y is in it.  y (N, K) is read only when Q grows."""
+    """Q and the part of Y that lies in it.  y (N, K) is read only when Q grows."""
 
     y: Array
     tolerance: float = LEAVES_RANGE[0]
     outside: float = 0.0
-    """||Y||^2 - ||Q^T Y||^2; its error, eps ||Y||^2, is the same for every w, so differences of costs do not see it"""
+    """||Y||^2 - ||Q^T Y||^2; its error, eps ||Y||^2, is the same for every w, so it cancels in differences of costs."""
     q: Array = field(default_factory=lambda: np.empty((0, 0)))
-    """Q^T (s, N): a basis vector a row"""
+    """Q^T (s, N), one basis vector per row."""
     projected: Array = field(default_factory=lambda: np.empty((0, 0)))
-    """Q^T Y (s, K)"""
+    """Q^T Y (s, K)."""
     triangle: Array = field(default_factory=lambda: np.empty((0, 0)))
-    """L (s, min(s, K))"""
+    """L (s, min(s, K))."""
 
     def __post_init__(self) -> None:
         self.outside = float(np.vdot(self.y, self.y))
@@ -57,7 +57,7 @@ class Range:
         self.triangle = np.asarray(np.linalg.qr(self.projected.T, mode="r")).T
 
     def _outside(self, columns: Array) -> Array:
-        """Orthonormal rows that span what columns (N, J) have outside Q."""
+        """Orthonormal rows that span the parts of columns (N, J) outside Q."""
         rest = np.ascontiguousarray(columns.T)
         size = np.sqrt(np.einsum("jn,jn->j", rest, rest))
         keep = np.isfinite(size) & (size > 0)
@@ -72,17 +72,17 @@ class Range:
         new = new.T[largest > self.tolerance]
         if largest.min() > 1e-4:
             return new
-        new -= (new @ self.q.T) @ self.q  # dividing small columns by their norm magnified what was left of Q in them
+        new -= (new @ self.q.T) @ self.q  # normalising small columns has magnified what was left of Q in them
         return np.asarray(np.linalg.qr(new.T)[0].T)
 
     def coefficients(self, fac: Factor) -> Array:
-        """A (1, I, K) of all right-hand sides for the factor of Phi in the coordinates of Q."""
+        """A (1, I, K) of all right-hand sides, for the factor of Phi in the coordinates of Q."""
         return fac.coefficients(self.projected[None])
 
 
 @dataclass
 class CompressedProblem(SharedColumns):
-    """One problem with y (1, N, K), K large; evaluations live in the coordinates of Q."""
+    """One problem with y (1, N, K), K large; its evaluations are in the coordinates of Q."""
 
     basis: CurveBasis
     y: Array
@@ -94,16 +94,16 @@ class CompressedProblem(SharedColumns):
     compiled = None
     range: Range = field(init=False)
     _small: tuple[Array, Array, SeparableProblem] | None = field(init=False, default=None)
-    """Phi, Q and the compressed problem made of them"""
+    """Phi, Q and the compressed problem made from them."""
     _last: tuple[Array, Array, Array] | None = field(init=False, default=None)
-    """w, Phi and D of the latest evaluation, which is the one that is linearised"""
+    """w, Phi and D of the latest evaluation, which is the one to be linearised."""
 
     def __post_init__(self) -> None:
         least, most = LEAVES_RANGE
         self.range = Range(np.ascontiguousarray(self.y[0]), min(most, max(least, 1e-3 * self.cost_tolerance)))
 
     def evaluate(self, w: Array, problems: Array) -> Evaluation:
-        """The evaluation of the compressed problem, its cost that of the whole one."""
+        """The evaluation of the compressed problem, with the cost of the whole one."""
         phi, d = self._columns(w, problems)
         self.range.include(np.concatenate([phi, d], axis=1))
         small = self._compressed(phi, d)
@@ -120,7 +120,7 @@ class CompressedProblem(SharedColumns):
         )
 
     def linearise(self, current: Evaluation) -> NormalEquations:
-        """H and g; an evaluation made before Q grew is made again, in its new coordinates."""
+        """H and g; an evaluation made before Q grew is repeated in the new coordinates."""
         phi, d = self._columns(current.w, current.problems)
         small = self._compressed(phi, d)
         if current.residual.shape[1] != len(self.range.q):
@@ -129,17 +129,17 @@ class CompressedProblem(SharedColumns):
 
     @property
     def numbers(self) -> int:
-        """Phi and D."""
+        """The size of Phi and D."""
         return self.y.shape[1] * (self.basis.n_columns + len(self.basis.columns))
 
     @property
     def weighted(self) -> Array:
-        """Y (1, N, K)"""
+        """Y (1, N, K)."""
         return self.y
 
     @one_blas_pool()
     def amplitudes(self, found: Array | None, u: Array) -> Array:
-        """A (1, I, K) of all right-hand sides at u (1, F): the search goes without them."""
+        """A (1, I, K) of all right-hand sides at u (1, F); the search does not compute them."""
         if not np.isfinite(u).all():
             return np.full((1, self.basis.n_columns, self.y.shape[2]), np.nan)
         phi, d = self._columns(u, np.zeros(1, dtype=int))
@@ -149,7 +149,7 @@ class CompressedProblem(SharedColumns):
 
     @one_blas_pool()
     def squares(self, cost: Array, u: Array, a: Array) -> Array:
-        """(1,) residual sum of squares; that of the search is a difference of sums, good to eps ||Y||^2 only."""
+        """(1,) residual sum of squares; the search's own is a difference of sums, accurate only to eps ||Y||^2."""
         if not np.isfinite(u).all():
             return np.full(1, np.nan)
         phi, _ = self._columns(u, np.zeros(1, dtype=int))

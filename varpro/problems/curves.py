@@ -1,4 +1,4 @@
-"""The problems of fits: what every kind of them answers, what they ask of a model, and what most have in common."""
+"""The problems of fits: their common interface, what they need from a model, and what most of them share."""
 
 import abc
 from collections.abc import Callable
@@ -24,18 +24,18 @@ DirectBasis = Callable[[Array, Array], tuple[Array, Array]]
 
 
 class CurveModel(Protocol):
-    """The caller's model with its data's t, as far as compiled and device searches look behind the basis."""
+    """The caller's model with its data's t, as much of it as compiled and device searches need besides the basis."""
 
     @property
     def t(self) -> Array: ...
 
     @property
     def own_t(self) -> bool:
-        """t has a row for each problem"""
+        """Whether t has a row for each problem."""
 
     @property
     def together(self) -> bool:
-        """many problems are evaluated in one call"""
+        """Whether many problems are evaluated in one call."""
 
     @property
     def function(self) -> Columns: ...
@@ -45,11 +45,11 @@ class CurveModel(Protocol):
 
     @property
     def pairs(self) -> Array:
-        """(M, 2)"""
+        """The column and parameter of each derivative, (M, 2)."""
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(N, I)"""
+        """The shape (N, I) of the columns."""
 
 
 class CurveBasis(Basis, Protocol):
@@ -57,11 +57,11 @@ class CurveBasis(Basis, Protocol):
 
     @property
     def weights(self) -> Array | None:
-        """(1 or B, N') of rows"""
+        """The row weights, (1 or B, N')."""
 
     @property
     def extra_rows(self) -> Array | None:
-        """(L, I') below Phi, of a ridge"""
+        """The rows (L, I') of a ridge, below Phi."""
 
     @property
     def model(self) -> CurveModel: ...
@@ -84,7 +84,7 @@ class CurveBasis(Basis, Protocol):
 
     @property
     def program(self) -> Array | None:
-        """Columns for the compiled kernel, as small_fits.encode makes them; None where the model must be called."""
+        """Columns for the compiled kernel, encoded by small_fits.encode; None if the model must be called."""
 
     @property
     def grid(self) -> Array:
@@ -94,47 +94,47 @@ class CurveBasis(Basis, Protocol):
         """The model's own parameters (b, P)."""
 
     def jacobian(self, w: Array, problems: Array, dtype: str = "float64", *, fine: bool = False) -> Array:
-        """D; fine: to the last digit, for statistics."""
+        """D; fine=True makes it as accurate as possible, for statistics."""
 
     def both(self, u: Array, problems: Array) -> tuple[Array, Array]:
         """Phi and D for a step of a search."""
 
     def direct(self, problem: int) -> DirectBasis | None:
-        """The caller's functions with nothing between, for one problem; None where something has to be done."""
+        """The caller's functions, called directly for one problem; None where their results need further work."""
 
 
 Kind = TypeVar("Kind", bound=Evaluated)
 
 
 class FoundCurves(Evaluated, Protocol):
-    """An evaluation that has linear parameters."""
+    """An evaluation with linear parameters."""
 
     @property
     def a(self) -> Array:
-        """(b, I', K)"""
+        """The amplitudes, (b, I', K)."""
 
 
 class CurveProblem(Protocol[Kind]):
-    """B problems of one shape, as the search and everything after it see them; u (b, F) are the free parameters."""
+    """B problems of one shape, as seen by the search and everything after it; u (b, F) are the free parameters."""
 
     @property
     def kind(self) -> str:
-        """A word for people; nothing is decided by it."""
+        """A word for the reader; no decision depends on it."""
 
     @property
     def basis(self) -> CurveBasis: ...
 
     @property
     def compiled(self) -> "SmallProblem | None":
-        """The problem in the form whose search may run in the kernel, or None."""
+        """The problem in a form whose search may run in the kernel, or None."""
 
     @property
     def ridge(self) -> float:
-        """mu of the projector; 0 where a ridge stands in rows below Phi."""
+        """mu of the projector; 0 if a ridge is in the rows below Phi."""
 
     @property
     def numbers(self) -> int:
-        """Numbers that an evaluation of one problem makes, which decides how many go side by side."""
+        """The size of an evaluation of one problem, which decides how many problems go side by side."""
 
     def evaluate(self, w: Array, problems: Array) -> Kind:
         """See Problem."""
@@ -149,23 +149,23 @@ class CurveProblem(Protocol[Kind]):
         """See Problem."""
 
     def amplitudes(self, found: Array | None, u: Array) -> Array:
-        """(B, I', K) at u (B, F), where the search found `found` (B, I', K), None if it goes without them."""
+        """(B, I', K) at u (B, F); `found` (B, I', K) is from the search, or None if it does without amplitudes."""
 
     def weighted_columns(self, u: Array, problems: Array, a: Array) -> WeightedColumns:
-        """Columns of problems at u (b, F) with the amplitudes a (b, I', K), see WeightedColumns."""
+        """Columns of problems at u (b, F) with the amplitudes a (b, I', K); see WeightedColumns."""
 
     def own_columns(self, columns: Array, problems: Array) -> Array:
-        """Columns (b, N', J) with the weights of each right-hand side, where they differ: (b K, N', J)."""
+        """Columns (b, N', J) with the weights of each right-hand side, (b K, N', J) where they differ."""
 
     def residual_slopes(self, current: Kind) -> Array:
-        """(N', K, M') derivative of the residual of one problem by each pair, rows of a ridge below."""
+        """(N', K, M') derivative of the residual of one problem by each pair, with the rows of a ridge below."""
 
     def squares(self, cost: Array, u: Array, a: Array) -> Array:
-        """(B,) residual sums of squares of a fit without a ridge, rows weighted, where its cost is (B,)."""
+        """(B,) weighted residual sums of squares of a fit without a ridge whose cost is (B,)."""
 
 
 AnyCurveProblem = CurveProblem[Any]
-"""One kind or another, whose evaluations go back to it unseen"""
+"""Any of the kinds, whose evaluations are passed back to it unexamined"""
 
 
 def half_square(y: Array) -> Array:
@@ -176,7 +176,7 @@ def half_square(y: Array) -> Array:
 def fit_problem(
     basis: Basis, y: Array, *, ridge: float, rank_tolerance: float | None, kaufman: bool
 ) -> SeparableProblem:
-    """The separable problem of a fit: no floor under the scaling, natural scales for the first steps."""
+    """The separable problem of a fit: the scaling has no floor, the first steps have natural scales."""
     return SeparableProblem(
         model=basis,
         y=y,
@@ -189,31 +189,31 @@ def fit_problem(
 
 
 class SharedColumns(abc.ABC):
-    """What the kinds of problem have in common in which every right-hand side has the same columns."""
+    """What is common to the kinds of problem in which all right-hand sides have the same columns."""
 
     basis: CurveBasis
 
     @property
     @abc.abstractmethod
     def ridge(self) -> float:
-        """mu"""
+        """The ridge mu."""
 
     @property
     @abc.abstractmethod
     def rank_tolerance(self) -> float | None:
-        """Relative to the largest singular value; None: rounding of unit columns."""
+        """The tolerance relative to the largest singular value; None truncates at the rounding of unit columns."""
 
     @property
     @abc.abstractmethod
     def weighted(self) -> Array:
-        """Y (B, N, K) with weights multiplied in"""
+        """Y (B, N, K) with weights multiplied in."""
 
     def renew(self, current: Kind) -> Kind:
-        """Fixed data."""
+        """The evaluation itself, since the data are fixed."""
         return current
 
     def amplitudes(self, found: Array | None, u: Array) -> Array:
-        """As found."""
+        """The amplitudes that the search found."""
         assert found is not None
         return found
 
@@ -222,7 +222,7 @@ class SharedColumns(abc.ABC):
         return shared_columns(self.basis, self.ridge, u, problems, a)
 
     def own_columns(self, columns: Array, problems: Array) -> Array:
-        """(b, N', J): all right-hand sides share them."""
+        """(b, N', J), unchanged, since all right-hand sides share them."""
         return columns
 
     def size(self, problems: Array) -> Array:
@@ -230,12 +230,12 @@ class SharedColumns(abc.ABC):
         return half_square(self.weighted[problems])
 
     def residual_slopes(self, current: FoundCurves) -> Array:
-        """(N, K, M) derivative of the residual of one problem by each pair, rows of a ridge below."""
+        """(N, K, M) derivative of the residual of one problem by each pair, with the rows of a ridge below."""
         phi, d = self.basis.basis(current.w, current.problems), self.basis.jacobian(current.w, current.problems)[0]
         rank = factor(phi, ridge=self.ridge, rank_tolerance=self.rank_tolerance).rank[0]
         whole, y, d = with_ridge_rows(phi[0], self.ridge, self.weighted[current.problems[0]], d)
         return residual_slopes(Triplets.of(whole, int(rank)), y, d, self.basis.columns)
 
     def squares(self, cost: Array, u: Array, a: Array) -> Array:
-        """(B,) residual sums of squares of a fit without a ridge, rows weighted."""
+        """(B,) weighted residual sums of squares of a fit without a ridge."""
         return 2.0 * cost

@@ -10,7 +10,7 @@ from varpro.problems.separable import Evaluation, SeparableProblem
 
 @dataclass(frozen=True)
 class GeneralProblem(SharedColumns):
-    """The plainest kind: what SeparableProblem says, with the basis of a fit."""
+    """The plainest kind: SeparableProblem with the basis of a fit."""
 
     basis: CurveBasis
     inner: SeparableProblem
@@ -19,22 +19,22 @@ class GeneralProblem(SharedColumns):
 
     @property
     def ridge(self) -> float:
-        """mu"""
+        """The ridge mu."""
         return self.inner.ridge
 
     @property
     def rank_tolerance(self) -> float | None:
-        """As the projector takes it"""
+        """The tolerance that the projector takes."""
         return self.inner.rank_tolerance
 
     @property
     def weighted(self) -> Array:
-        """Y (B, N, K)"""
+        """Y (B, N, K)."""
         return self.inner.y
 
     @property
     def numbers(self) -> int:
-        """Phi and D."""
+        """The size of Phi and D."""
         return self.inner.y.shape[1] * (self.basis.n_columns + len(self.basis.columns))
 
     def evaluate(self, w: Array, problems: Array) -> Evaluation:

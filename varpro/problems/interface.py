@@ -1,7 +1,7 @@
-"""What a search asks of a problem, whatever its kind: evaluate, linearise, renew, size.
+"""The interface between a search and any kind of problem: evaluate, linearise, renew, size.
 
-A network of thousands of parameters, a million small fits and a functional of another library's optimiser all answer
-it; the search knows nothing else of them.
+A network of thousands of parameters, a million small fits and a functional for another library's optimiser all
+implement it; the search knows nothing else about them.
 """
 
 from typing import Protocol, TypeVar
@@ -11,27 +11,27 @@ from varpro.gauss_newton import Step
 
 
 class Evaluated(Protocol):
-    """What is known of b problems at one w; a frozen dataclass whose arrays lead with the problem."""
+    """What is known of b problems at one w; a frozen dataclass whose arrays have the problem as first axis."""
 
     @property
     def problems(self) -> Array:
-        """(b,) numbers of the problems"""
+        """The numbers of the problems, (b,)."""
 
     @property
     def w(self) -> Array:
-        """(b, P)"""
+        """The parameters, (b, P)."""
 
     @property
     def cost(self) -> Array:
-        """(b,), infinite where the model is not finite"""
+        """The cost, (b,); infinite where the model is not finite."""
 
     @property
     def terms(self) -> Array:
-        """(b,) 1/2 (sum_j ||phi_j|| ||a_j||)^2, what the model is summed of; 0 where that is not known"""
+        """1/2 (sum_j ||phi_j|| ||a_j||)^2, (b,), the size of the terms that add up to the model; 0 where not known."""
 
     @property
     def rank(self) -> Array:
-        """(b,) numerical rank of Phi"""
+        """The numerical rank of Phi, (b,)."""
 
 
 class Linearisation(Protocol):
@@ -39,19 +39,19 @@ class Linearisation(Protocol):
 
     @property
     def gradient(self) -> Array:
-        """(b, P)"""
+        """The gradient of the cost, (b, P)."""
 
     @property
     def diagonal(self) -> Array:
-        """(b, P) scaling of the damping"""
+        """The scaling of the damping, (b, P)."""
 
     @property
     def natural(self) -> Array | None:
-        """(b, P) the change of each parameter that changes its columns by their own size; None where not known"""
+        """The change of each parameter that changes its columns by their own size, (b, P); None if not known."""
 
     @property
     def curvature(self) -> Array:
-        """(b, P) diag H; infinite where a bound holds a parameter"""
+        """diag H, (b, P); infinite where a bound holds a parameter."""
 
     def solve(self, damping: Array) -> Step:
         """The damped step for damping (b,)."""
@@ -64,13 +64,13 @@ class Problem(Protocol[Evaluation_]):
     """B least-squares problems of one shape, from which the linear parameters are eliminated."""
 
     def evaluate(self, w: Array, problems: Array) -> Evaluation_:
-        """Cost, and what it was made of, of problems (b,) at w (b, P)."""
+        """The cost of problems (b,) at w (b, P), and what it was computed from."""
 
     def linearise(self, current: Evaluation_) -> Linearisation:
         """Gradient and Gauss-Newton matrix at an evaluation."""
 
     def renew(self, current: Evaluation_) -> Evaluation_:
-        """The same iterate on the data of the next iteration; `current` itself where the data are fixed."""
+        """The same iterate on the data of the next iteration; `current` itself if the data are fixed."""
 
     def size(self, problems: Array) -> Array:
         """(b,) 1/2 ||Y||^2, in the units of the cost."""

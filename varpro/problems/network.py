@@ -7,10 +7,9 @@ With ridge mu, C = Phi^T Phi + mu I, A = C^-1 Phi^T Y and P u = u - Phi C^-1 Phi
 
     G = D^T R (by pairs),  s[j] = sum over the pairs m of column j of G[m] v[p(m)],  + sum_k G[m, k] (C^-1 s)[j(m), k]
 
-the last of which is the rest of Golub and Pereyra's matrix.  How D is contracted is the units' business
-(problems.scalarized).  Neither D nor J exists; a product costs two evaluations of Phi.  G takes K contractions
-for each column of a unit, once an iterate: Kaufman's matrix with a floor under the damping is the default, because it
-gets as far in less time.
+whose last term is the rest of Golub and Pereyra's matrix.  The units contract D (problems.scalarized).  Neither D nor J
+is ever formed; a product costs two evaluations of Phi.  G takes K contractions for each column of a unit, once per
+iterate.  Kaufman's matrix with a floor under the damping is the default, because it gets as far in less time.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,58 +29,58 @@ from varpro.problems.scalarized import Scalarized, ScalarizedUnits
 
 @dataclass(frozen=True, slots=True)
 class NetworkEvaluation:
-    """A network at w on the current rows; replicated but for the blocks of Phi and R."""
+    """A network at w on the current rows; replicated except for the blocks of Phi and R."""
 
     problems: Array
     w: Array
-    """(1, P)"""
+    """The nonlinear parameters, (1, P)."""
     cost: Array
-    """(1,): f / rows, so that costs of different samples compare"""
+    """The cost f / rows, (1,), so that costs of different samples can be compared."""
     rank: Array
     at: Scalarized
-    """The units at w"""
+    """The units at w."""
     a: Array
-    """(J + 1, K)"""
+    """The linear layer, (J + 1, K)."""
     solver: Any
-    """Cholesky factor of C as scipy.linalg.cho_solve takes it; None after a breakdown"""
+    """The Cholesky factor of C, as scipy.linalg.cho_solve takes it; None after a breakdown."""
     phi: list[Array]
-    """Phi of each block of this rank"""
+    """Phi of each block of this rank."""
     residual: list[Array]
-    """R of each block of this rank"""
+    """R of each block of this rank."""
 
     @property
     def terms(self) -> Array:
-        """Not known: the data's own size serves."""
+        """Not known; the search uses the size of the data instead."""
         return np.zeros(1)
 
 
 @dataclass
 class Counter:
-    """How often something was done."""
+    """A count of how often something was done."""
 
     value: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class WholeNetwork:
-    """The problem that the search loop sees; `renew` may take more rows between iterations."""
+    """The problem that the search loop sees; `renew` may add rows between iterations."""
 
     units: ScalarizedUnits
     sigma: str
     sample: Sample
     ridge: float
-    """mu for each row: the functional is 1/(2 n) (||R||^2 + n ridge ||A||^2)"""
+    """The ridge mu per row: the functional is 1/(2 n) (||R||^2 + n ridge ||A||^2)."""
     max_products: int = 10
     cg_tolerance: float = 0.1
     dtype: type[np.floating[Any]] = np.float32
     kaufman: bool = True
-    """Leave out the term in range(Phi)"""
+    """Whether the term in range(Phi) is left out."""
     products: Counter = field(default_factory=Counter)
-    """Products with J^T J so far"""
+    """The number of products with J^T J so far."""
     observe_iterate: Callable[["WholeNetwork", NetworkEvaluation], None] | None = None
 
     def evaluate(self, w: Array, problems: Array) -> NetworkEvaluation:
-        """Solve for the linear layer at w (1, P) on the present rows.  Collective."""
+        """Solve for the linear layer at w (1, P) on the current rows.  Collective."""
         images, y, rows, blocks = self.sample.images, self.sample.y, self.sample.sharded, self.sample.blocks()
         n = self.units.n_columns + 1
         at = self.units.at(w[0], self.sigma, self.dtype)
@@ -99,7 +98,7 @@ class WholeNetwork:
         gram[np.diag_indices(n)] += mu
         try:
             solver = scipy.linalg.cho_factor(gram, lower=True, check_finite=True)
-        except (scipy.linalg.LinAlgError, ValueError):  # breakdown or a value that is not finite: the trial is refused
+        except (scipy.linalg.LinAlgError, ValueError):  # breakdown or a value that is not finite: the trial is rejected
             return NetworkEvaluation(problems, w, np.array([np.inf]), np.zeros(1, dtype=int), at, cross, None, [], [])
         a = scipy.linalg.cho_solve(solver, cross)
         narrow = a.astype(self.dtype)
@@ -120,7 +119,7 @@ class WholeNetwork:
         return at.gradient(rows.total(list(parts), (at.contraction_size,)))
 
     def residual_products(self, evaluation: NetworkEvaluation) -> Array:
-        """G = D^T R as (P, c, K), c columns a unit: c K contractions, made once an iterate.  Collective."""
+        """G = D^T R as (P, c, K), c columns per unit: c K contractions, made once per iterate.  Collective."""
         at, rows, images = evaluation.at, self.sample.sharded, self.sample.images
         c, outputs, columns = self.units.columns_per_unit, self.sample.y.shape[1], self.units.n_columns
         largest = max((float(np.abs(r).max(initial=0.0)) for r in evaluation.residual), default=0.0)
@@ -145,7 +144,7 @@ class WholeNetwork:
         return np.stack([np.stack([at.gradient(t) for t in of_column], axis=1) for of_column in total], axis=1)
 
     def product(self, evaluation: NetworkEvaluation, v: Array) -> Array:
-        """Kaufman's part of J^T J v (P,), of the functional per row.  Collective."""
+        """Kaufman's part of J^T J v (P,), for the functional per row.  Collective."""
         rows, images = self.sample.sharded, self.sample.images
         direction, a = evaluation.at.direction(v), evaluation.a[:-1].astype(self.dtype)
 
@@ -165,11 +164,11 @@ class WholeNetwork:
         return linearise_network(self, current)
 
     def size(self, problems: Array) -> Array:
-        """1/2 ||Y||^2 / rows of the present sample, (1,)."""
+        """1/2 ||Y||^2 / rows of the current sample, (1,)."""
         return np.array([self.sample.size()])
 
     def renew(self, current: NetworkEvaluation) -> NetworkEvaluation:
-        """Report the iterate, then take more rows, if there are any, and evaluate it on them.  Collective."""
+        """Report the iterate, then add rows, if any are left, and evaluate it on them.  Collective."""
         if self.observe_iterate is not None:
             self.observe_iterate(self, current)
         return self.evaluate(current.w, current.problems) if self.sample.grow() else current

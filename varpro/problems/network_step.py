@@ -1,6 +1,6 @@
-"""Steps on a whole network: a damped Gauss-Newton system that is only ever applied, by conjugate gradients.
+"""Steps on a whole network: conjugate gradients on a damped Gauss-Newton system that is applied but never formed.
 
-The preconditioner is each unit's own block of J^T J, estimated on some rows and without the projection.
+The preconditioner is each unit's own block of J^T J, estimated on a few rows and without the projection.
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from varpro.problems.network import NetworkEvaluation, WholeNetwork
 
 SCALING_FLOOR = 1.0
-"""Floor under the damping's scale, relative to its mean.  A unit whose A is nearly zero has next to no curvature in
-Kaufman's matrix and would be sent far away.  Floors from 0.01 to 1 work alike; leaving it out loses two thirds of the
-progress."""
+"""Floor under the damping's scale, relative to its mean.  A unit whose A is nearly zero has almost no curvature in
+Kaufman's matrix, and the step would send it far away.  Floors from 0.01 to 1 work alike; leaving the floor out loses
+two thirds of the progress."""
 PRECONDITIONER_ROWS = 2000
-"""Rows that the block preconditioner is estimated on: its error costs products, not accuracy."""
+"""Rows on which the block preconditioner is estimated; its error costs products, not accuracy."""
 
 Blocks = list[tuple[Array, Array]]
-"""Indices (units, size) into w and symmetric blocks (units, size, size), units with equally many parameters stacked"""
+"""Indices (units, size) into w and symmetric blocks (units, size, size); units with equally many parameters are
+stacked"""
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,18 @@ class MatrixFree:
     problem: "WholeNetwork"
     evaluation: "NetworkEvaluation"
     gradient: Array
-    """(1, P)"""
+    """The gradient, (1, P)."""
     diagonal: Array
-    """(1, P)"""
+    """The scaling of the damping, (1, P)."""
     unit_blocks: Blocks
-    """of J^T J, without the projection"""
+    """The blocks of J^T J, without the projection."""
     products: Array | None
-    """G (P, c, K), or None for Kaufman's matrix"""
+    """G (P, c, K), or None for Kaufman's matrix."""
     natural: None = None
 
     @property
     def curvature(self) -> Array:
-        """(1, P)"""
+        """The diagonal, (1, P), which stands in for the curvature."""
         return self.diagonal
 
     def apply(self, v: Array) -> Array:
@@ -148,7 +149,8 @@ def _weighed(blocks: Array, weight: Array) -> Array:
 
 
 def _spread(problem: "WholeNetwork", current: "NetworkEvaluation", images: Array, w: Array) -> Array:
-    """D of some images with a column for each parameter and column of its unit, (n, P c); zeros without a pair."""
+    """D of some images with a column for each parameter and column of its unit, (n, P c); zero where there is no
+    pair."""
     bound = problem.units.bind(images, problem.sigma)
     d = bound.jacobian(bound.lower(w)[None], current.problems, np.dtype(problem.dtype).name)[0]
     c, searched = problem.units.columns_per_unit, bound.lower(np.arange(len(w)))
@@ -162,7 +164,7 @@ def _spread(problem: "WholeNetwork", current: "NetworkEvaluation", images: Array
 
 
 def _with_second_term(problem: "WholeNetwork", current: "NetworkEvaluation", products: Array, blocks: Blocks) -> Blocks:
-    """Add G_c (C^-1)[c, d] G_d^T of each unit's own columns c, d: the rest of Golub and Pereyra's matrix."""
+    """Add G_c (C^-1)[c, d] G_d^T for each unit's own columns c, d: the rest of Golub and Pereyra's matrix."""
     units, c = problem.units, problem.units.columns_per_unit
     inverse = scipy.linalg.cho_solve(current.solver, np.eye(len(current.a)))[:-1, :-1]
     own = np.einsum("icid->icd", inverse.reshape(units.count, c, units.count, c))

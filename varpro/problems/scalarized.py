@@ -1,4 +1,4 @@
-"""What the problem of a whole network asks of its units; `varpro.models.units` tells more of each method."""
+"""What the problem of a whole network requires of its units; `varpro.models.units` describes each method."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -29,7 +29,7 @@ class Scalarized(Protocol):
 
 
 class BoundToImages(Basis, Protocol):
-    """Units bound to images: the columns of D themselves, and the parameters that these images can move."""
+    """Units bound to images: the columns of D themselves, and the parameters that can change on these images."""
 
     def lower(self, w: Array) -> Array: ...
 

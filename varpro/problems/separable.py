@@ -39,15 +39,15 @@ class Basis(Protocol):
         """(M,) int32: the parameter p(m) of pair m; None where p(m) = m."""
 
     def basis(self, w: Array, problems: Array) -> Array:
-        """Phi (b, N, I) of the problems named, w (b, P)."""
+        """Phi (b, N, I) of the given problems, w (b, P)."""
 
     def jacobian(self, w: Array, problems: Array, dtype: str) -> Array:
         """D (b, N, M): column m is d phi_j(m) / d w_p(m)."""
 
 
 def size_of_terms(squares: Array, a: Array) -> Array:
-    """1/2 (sum_j ||phi_j|| ||a_j||)^2, (b,), from squared norms of columns (b, I) and a (b, I, K): the model has the
-    rounding of what it is summed of, however its terms cancel."""
+    """1/2 (sum_j ||phi_j|| ||a_j||)^2, (b,), from squared norms of columns (b, I) and a (b, I, K): the rounding error
+    of the model is that of its terms, however much they cancel."""
     with np.errstate(all="ignore"):
         total = np.sqrt(squares * np.einsum("bik,bik->bi", a, a)).sum(axis=1)
         return to_host(np.where(np.isfinite(total), 0.5 * total * total, 0.0))
@@ -55,23 +55,23 @@ def size_of_terms(squares: Array, a: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Everything the search needs to know at w, for b problems."""
+    """Everything the search needs to know about b problems at w."""
 
     problems: Array
-    """(b,) which of the B problems these are"""
+    """Which of the B problems these are, (b,)."""
     w: Array
-    """(b, P)"""
+    """The nonlinear parameters, (b, P)."""
     factor: Factor
     a: Array
-    """(b, I, K) linear parameters"""
+    """The linear parameters, (b, I, K)."""
     residual: Array
-    """(b, N, K) = Y - Phi A"""
+    """Y - Phi A, (b, N, K)."""
     cost: Array
-    """(b,), infinite where the model is not finite"""
+    """The cost, (b,); infinite where the model is not finite."""
     terms: Array
-    """(b,) 1/2 (sum_j ||phi_j|| ||a_j||)^2, what the model is summed of; 0 where it is not asked for"""
+    """1/2 (sum_j ||phi_j|| ||a_j||)^2, (b,), the size of the model's terms; 0 where not requested."""
     squares: Array | None = None
-    """(b, I) squared norms of the columns of Phi, where they are asked for"""
+    """The squared norms of the columns of Phi, (b, I), where requested."""
 
     @property
     def rank(self) -> Array:
@@ -81,22 +81,22 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class SeparableProblem:
-    """A bound basis with its right-hand sides; what the search loop sees."""
+    """A basis bound to its data, with its right-hand sides; this is what the search loop sees."""
 
     model: Basis
     y: Array
-    """(B, N, K) float64"""
+    """The right-hand sides, (B, N, K) float64."""
     ridge: float = 0.0
     rank_tolerance: float | None = None
     kaufman: bool = False
-    """Leave out the term in range(Phi): the gradient stays exact, the Gauss-Newton matrix does not."""
+    """Whether the term in range(Phi) is left out: the gradient stays exact, the Gauss-Newton matrix does not."""
     gn_precision: str = "float64"
-    """dtype of D and of D^T D; Phi, residual and acceptance test stay in float64.  On a device also "tf32": D in
-    float32, the factors of D^T D rounded to ten bits."""
+    """The dtype of D and of D^T D; Phi, residual and acceptance test stay in float64.  On a device also "tf32": D in
+    float32, and the factors of D^T D rounded to ten bits."""
     diagonal_floor: float = DIAGONAL_FLOOR
-    """Floor under the scaling of the damping, relative to its largest entry."""
+    """The floor under the scaling of the damping, relative to its largest entry."""
     column_scales: bool = False
-    """Whether the natural scales of the parameters are wanted: for bounds on the first steps."""
+    """Whether the natural scales of the parameters are needed, for bounds on the first steps."""
 
     def evaluate(self, w: Array, problems: Array) -> Evaluation:
         """Solve for the linear parameters at w (b, P); a model that is not finite gets an infinite cost."""
@@ -122,9 +122,9 @@ class SeparableProblem:
     def linearise(self, current: Evaluation) -> NormalEquations:
         """Assemble H and g of the problems of an evaluation from the compressed Jacobian of their bases.
 
-        With a ridge, factor, A and R are those of the augmented problem and the same formulas hold.  Where the factor
-        has left out singular values that are not zero the gradient is that of the truncated functional
-        (linalg.truncation), H the Gauss-Newton matrix as if they were zero.
+        With a ridge, factor, A and R are those of the augmented problem, and the same formulas hold.  Where the factor
+        has left out singular values that are not zero, the gradient is that of the truncated functional
+        (linalg.truncation), while H is the Gauss-Newton matrix as if they were zero.
         """
         model = self.model
         tf32 = self.gn_precision == "tf32"
@@ -150,7 +150,7 @@ class SeparableProblem:
         return NormalEquations(h, gradient, diagonal, natural, self.gn_precision != "float64")
 
     def _truncated_gradient(self, current: Evaluation, d: Array, cut: Array) -> Array:
-        """(len(cut), M) gradient by pairs of the problems numbered `cut` in an evaluation, whose Phi is truncated."""
+        """(len(cut), M) gradient by pairs of the problems `cut` of an evaluation, whose Phi is truncated."""
         problems = current.problems[cut]
         phi = self.model.basis(current.w[cut], problems)
         xp, rows = namespace(phi), []
@@ -162,5 +162,5 @@ class SeparableProblem:
         return stacked
 
     def renew(self, current: Evaluation) -> Evaluation:
-        """Fixed data: nothing to draw afresh between iterations."""
+        """The evaluation itself: the data are fixed, so nothing is drawn afresh between iterations."""
         return current

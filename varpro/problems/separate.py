@@ -1,13 +1,13 @@
-"""Every right-hand side with a linear problem of its own: bounds on amplitudes, pinned columns, weights of its own.
+"""A linear problem for each right-hand side: bounds on amplitudes, pinned columns, and its own weights.
 
 For right-hand side k the columns at a bound, and those pinned at 1, are taken out of the projection:
 
     r = P_perp (y - Phi_fixed a_fixed),   P_perp of the passive columns,   dr = -P_perp D_m a_j - (second term, passive)
 
 so the Hadamard form holds with the coefficients of all columns and a basis of the passive ones only.  H and g are sums
-over the right-hand sides.  The active set is found afresh at every evaluation.  Sima and Van Huffel, Comput. Optim.
-Appl. 38 (2007) 209-228, treat the constrained functional, which is smooth in pieces: H and g are those of the piece
-with the passive set at w, and where a column is about to change sides g is the slope on one of them.
+over the right-hand sides.  The active set is determined anew at every evaluation.  Sima and Van Huffel, Comput. Optim.
+Appl. 38 (2007) 209-228, treat the constrained functional, which is piecewise smooth: H and g are those of the piece
+with the passive set at w, and where a column is about to change sides, g is the slope on one of them.
 """
 
 from dataclasses import dataclass
@@ -33,26 +33,26 @@ class SeparateEvaluation:
     problems: Array
     w: Array
     a: Array
-    """(b, I, K)"""
+    """The coefficients, (b, I, K)."""
     cost: Array
     rank: Array
-    """(b,) least over the right-hand sides that hold a value"""
+    """The least rank over the right-hand sides that have any values, (b,)."""
     u: Array
-    """(b, K, N, I) bases of the passive columns; zero columns elsewhere"""
+    """Bases of the passive columns, (b, K, N, I); the other columns are zero."""
     inverse_gram: Array
-    """(b, K, I, I)"""
+    """The inverse Gram matrices, (b, K, I, I)."""
     residual: Array
-    """(b, N, K)"""
+    """The residuals, (b, N, K)."""
     terms: Array
-    """(b,) 1/2 (sum_j ||phi_j|| |a_j|)^2, all right-hand sides"""
+    """1/2 (sum_j ||phi_j|| |a_j|)^2, (b,), summed over all right-hand sides."""
     squares: Array
-    """(b, K, I) squared norms of the columns"""
+    """The squared norms of the columns, (b, K, I)."""
     passive: Array
-    """(b, K, I) bool"""
+    """Which coefficients are inside their bounds, (b, K, I) bool."""
     ranks: Array
-    """(b, K) of the passive columns"""
+    """The rank of the passive columns, (b, K)."""
     left_out: Array
-    """(b, K)"""
+    """The size of what truncation left out, (b, K)."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class SeparateProblem:
     y: Array
     weights: Array | None
     pinned: bool
-    """the last column has the coefficient 1"""
+    """Whether the last column has the coefficient 1."""
     lower: Array
-    """(I,) bounds of the coefficients"""
+    """The lower bounds of the coefficients, (I,); `upper` likewise."""
     upper: Array
     kaufman: bool = False
     rank_tolerance: float | None = None
@@ -75,7 +75,7 @@ class SeparateProblem:
 
     @property
     def limits(self) -> Limits:
-        """(I,) twice: the bounds of the coefficients"""
+        """The bounds of the coefficients, (I,) twice."""
         return self.lower, self.upper
 
     def evaluate(self, w: Array, problems: Array) -> SeparateEvaluation:
@@ -107,7 +107,7 @@ class SeparateProblem:
         )
 
     def _least_rank(self, ranks: Array, problems: Array) -> Array:
-        """(b,) over the right-hand sides that hold a value; ranks (b, K)."""
+        """(b,) the least rank over the right-hand sides that have any values; ranks (b, K)."""
         if self.weights is None:
             return ranks.min(axis=1)
         n_data = self.weights.shape[1] - len(self.basis.extra_rows if self.basis.extra_rows is not None else ())
@@ -144,12 +144,12 @@ class SeparateProblem:
         return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2), 0.0), natural)
 
     def renew(self, current: SeparateEvaluation) -> SeparateEvaluation:
-        """Fixed data."""
+        """The evaluation itself, since the data are fixed."""
         return current
 
     @property
     def numbers(self) -> int:
-        """Phi and D of every right-hand side."""
+        """The size of Phi and D for every right-hand side."""
         return self.y.shape[1] * self.y.shape[2] * (self.basis.n_columns + len(self.basis.columns))
 
     def size(self, problems: Array) -> Array:
@@ -157,12 +157,12 @@ class SeparateProblem:
         return half_square(self.y[problems])
 
     def amplitudes(self, found: Array | None, u: Array) -> Array:
-        """As found."""
+        """The amplitudes that the search found."""
         assert found is not None
         return found
 
     def weighted_columns(self, u: Array, problems: Array, a: Array) -> WeightedColumns:
-        """See columns.WeightedColumns; one set for all right-hand sides where nothing tells them apart."""
+        """See columns.WeightedColumns; a single set if nothing distinguishes the right-hand sides."""
         free: Array = np.ones((len(a), a.shape[2], a.shape[1]), dtype=bool)
         inner = np.moveaxis(a, 2, 1)[:, :, : len(self.lower)]
         free[:, :, : len(self.lower)] = (inner > self.lower) & (inner < self.upper)
@@ -177,11 +177,11 @@ class SeparateProblem:
         return own[0] * free[:, :, None, :], own[1], free
 
     def squares(self, cost: Array, u: Array, a: Array) -> Array:
-        """(B,) residual sums of squares of a fit without a ridge, rows weighted."""
+        """(B,) weighted residual sums of squares of a fit without a ridge."""
         return 2.0 * cost
 
     def own_columns(self, array: Array, problems: Array) -> Array:
-        """(b, N, J) repeated for each right-hand side with its weights: (b K, N, J)."""
+        """(b, N, J) repeated for each right-hand side, with its weights: (b K, N, J)."""
         k = self.y.shape[2]
         if self.weights is None:
             return np.repeat(array, k, axis=0)
@@ -192,7 +192,7 @@ class SeparateProblem:
         )
 
     def residual_slopes(self, current: SeparateEvaluation) -> Array:
-        """(N, K, M) derivative of the residual of one problem by each pair, with the passive sets as they are."""
+        """(N, K, M) derivative of the residual of one problem by each pair, with the passive sets held fixed."""
         assert len(current.w) == 1, "the Jacobian of one problem"
         d = self.own_columns(self.basis.jacobian(current.w, current.problems), current.problems)
         columns, out = self.basis.columns, np.empty((*current.residual.shape[1:], len(self.basis.columns)))
@@ -208,14 +208,14 @@ class SeparateProblem:
         return out
 
     def _cotangent(self, current: SeparateEvaluation, one: int, right: int) -> Array:
-        """W (N, I) of df = -<dPhi, W> for one right-hand side whose passive columns are truncated."""
+        """W (N, I) of df = -<dPhi, W> for a right-hand side whose passive columns are truncated."""
         on, parts, rest = self._passive_part(current, one, right)
         w = np.outer(current.residual[one, :, right], current.a[one, :, right])
         w[:, on] = cotangent(parts, rest[:, None])
         return w
 
     def _passive_part(self, current: SeparateEvaluation, one: int, right: int) -> tuple[Array, Triplets, Array]:
-        """The passive columns' numbers and triplets, and y less the other columns (N,)."""
+        """The indices of the passive columns, their triplets, and y less the other columns (N,)."""
         problems = current.problems[one : one + 1]
         phi = self.own_columns(self.basis.basis(current.w[one : one + 1], problems), problems)[right]
         passive, a = current.passive[one, right], current.a[one, :, right]

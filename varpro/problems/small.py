@@ -1,6 +1,6 @@
-"""Problems of few columns and right-hand sides, many at a time: the compiled one-pass kernel behind the search.
+"""Many problems with few columns and right-hand sides: the compiled one-pass kernel behind the search.
 
-A problem whose basis is not finite or not of full rank goes, for that evaluation, to the truncated factorisation.
+A problem whose basis is not finite or not of full rank is passed, for that evaluation, to the truncated factorisation.
 """
 
 from dataclasses import dataclass
@@ -22,38 +22,38 @@ class SmallEvaluation:
     problems: Array
     w: Array
     a: Array
-    """(b, I, K)"""
+    """The amplitudes, (b, I, K)."""
     cost: Array
     terms: Array
     rank: Array
-    """(b,)"""
+    """The rank of the basis, (b,)."""
     phi: Array
-    """(b, N, I) where the derivatives are still to be made, else (b, 0, 0)"""
+    """Phi (b, N, I) while its derivatives are still to be computed, else (b, 0, 0)."""
     h: Array
-    """(b, F, F), and (b, F) below, where they are made with the values, else (b, 0, 0)"""
+    """H (b, F, F), with `gradient` and `natural` (b, F), if computed with the values, else (b, 0, 0)."""
     gradient: Array
     natural: Array
 
 
 @dataclass(frozen=True)
 class SmallProblem(SharedColumns):
-    """B problems; y (B, N, K).  `general` is the same by orthogonal factorisation."""
+    """B problems; y (B, N, K).  `general` is the same problem by orthogonal factorisation."""
 
     basis: CurveBasis
     general: GeneralProblem
-    """with weights multiplied into y"""
+    """The same problem by orthogonal factorisation, with the weights multiplied into y."""
     y: Array
-    """(B, N, K) as the kernel gets it: not weighted where it makes the columns, and weights them, itself"""
+    """The data as the kernel gets them, (B, N, K): unweighted if it makes the columns and weights them itself."""
     program: Array | None
-    """columns of a compiled model; None where the model is called"""
+    """The columns of a compiled model; None if the model is called."""
     pairs: small_fits.Pairs
     weights: Array | None
-    """(1 or B, N) that the kernel multiplies in; None where they are in the columns, or there are none"""
+    """The weights that the kernel multiplies in, (1 or B, N); None if the columns have them or there are none."""
     kind = "small"
 
     @classmethod
     def of(cls, general: GeneralProblem, raw: Array) -> "SmallProblem":
-        """From the general form; compiled columns where the model has them and nothing changes them.
+        """The small form of a general problem; with compiled columns if the model has them and nothing alters them.
 
         raw : y before the weights.
         """
@@ -65,42 +65,42 @@ class SmallProblem(SharedColumns):
 
     @property
     def compiled(self) -> "SmallProblem | None":
-        """Itself, unless a step has bounds to keep, or the parameters are too many for the kernel."""
+        """The problem itself, unless its steps have bounds or the kernel cannot take so many parameters."""
         return None if self.basis.bounded or self.basis.n_free > small_fits.MOST_PARAMETERS else self
 
     @property
     def ridge(self) -> float:
-        """mu"""
+        """The ridge mu."""
         return self.general.ridge
 
     @property
     def kaufman(self) -> bool:
-        """The term in range(Phi) is left out of H"""
+        """Whether the term in range(Phi) is left out of H."""
         return self.general.inner.kaufman
 
     @property
     def rank_tolerance(self) -> float | None:
-        """As the projector takes it"""
+        """The tolerance that the projector takes."""
         return self.general.rank_tolerance
 
     @property
     def weighted(self) -> Array:
-        """Y (B, N, K)"""
+        """Y (B, N, K)."""
         return self.general.weighted
 
     @property
     def numbers(self) -> int:
-        """Of the kernel's scratch, where nothing is made outside it."""
+        """The size of the kernel's scratch, if everything is computed inside it."""
         return 256 if self.program is not None else self.general.numbers
 
     @property
     def ahead(self) -> bool:
-        """Derivatives are made with the values: compiled, they are nearly free, and for a batch the second pass over
-        the problems' arrays would cost more than the derivatives of steps that are rejected."""
+        """Whether derivatives are computed with the values: compiled, they are nearly free, and in a batch a second
+        pass over the problems' arrays would cost more than the derivatives of rejected steps."""
         return self.program is not None or self.basis.model.together
 
     def evaluate(self, w: Array, problems: Array) -> SmallEvaluation:
-        """Linear parameters and cost at w (b, F); with a compiled model H and g, too, in the same pass."""
+        """Linear parameters and cost at w (b, F); a compiled model also gets H and g in the same pass."""
         y, count = self.y, len(w)
         if self.program is not None:
             grid, own = self.basis.grid, self.basis.w(w, problems)
@@ -129,7 +129,7 @@ class SmallProblem(SharedColumns):
         return SmallEvaluation(problems, w, out.a, cost, out.terms, rank, phi, *made)
 
     def linearise(self, current: SmallEvaluation) -> NormalEquations:
-        """H and g, made now or with the values."""
+        """H and g, computed now or with the values."""
         h, gradient, natural = current.h, current.gradient, current.natural
         if not self.ahead:
             d = self.basis.jacobian(current.w, current.problems)
@@ -152,8 +152,8 @@ def _nothing(count: int) -> tuple[Array, Array, Array]:
 
 
 def _replace(out: small_fits.SmallFits, hard: Array, part: NormalEquations) -> None:
-    """H, g and natural scales of problems `hard` (b,) by the orthogonal route; those that are not finite get ones that
-    no step is made with."""
+    """Put in H, g and natural scales of the problems `hard` (b,) from the orthogonal route; those that are not finite
+    get values with which no step is made."""
     out.h[hard] = symmetric(part.h)
     out.gradient[hard] = part.gradient
     assert part.natural is not None

@@ -1,8 +1,8 @@
 """A damped step inside a box: the quadratic model is minimised over the free parameters of an active set.
 
-A parameter on its bound whose gradient points outwards stays; one whose step would leave the box is put on the bound,
-and the others are solved for again, given that.  So the step of the others knows of the bound; nothing is clipped
-afterwards.  Bertsekas, SIAM J. Control Optim. 20 (1982) 221-246.
+A parameter on its bound whose gradient points outwards stays there.  One whose step would leave the box is put on the
+bound, and the others are solved for again with that in place, so their step takes the bound into account and nothing is
+clipped afterwards.  Bertsekas, SIAM J. Control Optim. 20 (1982) 221-246.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class BoundedEquations:
     """Normal equations of b problems at w (b, P) with lower, upper (b, P)."""
 
     h: Array
-    """(b, P, P) symmetric"""
+    """The Gauss-Newton matrix, (b, P, P) symmetric."""
     full_gradient: Array
     diagonal: Array
     w: Array
@@ -32,12 +32,12 @@ class BoundedEquations:
 
     @property
     def curvature(self) -> Array:
-        """(b, P) diag H, infinite where a bound holds a parameter: that is what determines it."""
+        """(b, P) diag H; infinite where a bound holds a parameter, since the bound then determines it."""
         return np.where(self._held, np.inf, np.diagonal(self.h, axis1=1, axis2=2))
 
     @property
     def gradient(self) -> Array:
-        """(b, P) projected: zero where the bound holds the parameter back."""
+        """(b, P) the projected gradient: zero where a bound holds the parameter back."""
         return np.where(self._held, 0.0, self.full_gradient)
 
     @property
@@ -90,7 +90,7 @@ class InBox(Generic[Kind]):
     upper: Array
 
     def evaluate(self, w: Array, problems: Array) -> Kind:
-        """As without bounds."""
+        """The evaluation, which bounds do not affect."""
         return self.problem.evaluate(w, problems)
 
     def linearise(self, current: Kind) -> BoundedEquations:
@@ -98,11 +98,11 @@ class InBox(Generic[Kind]):
         return inside(self.problem.linearise(current), current.w, self.lower, self.upper)
 
     def renew(self, current: Kind) -> Kind:
-        """As without bounds."""
+        """The renewed evaluation, which bounds do not affect."""
         return self.problem.renew(current)
 
     def size(self, problems: Array) -> Array:
-        """As without bounds."""
+        """The size, which bounds do not affect."""
         return self.problem.size(problems)
 
 

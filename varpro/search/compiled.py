@@ -1,7 +1,7 @@
-"""The search of small problems in compiled code: to the end for a ready model, one step a call for the user's own.
+"""The search of small problems in compiled code: to the end for a ready model, one step per call for the user's own.
 
-The decisions are those of search.loop, by the same code; what this saves is the interpreter between evaluations, which
-costs more than the arithmetic of a curve.
+The decisions are those of search.loop, made by the same code.  What this saves is the interpreter's work between
+evaluations, which costs more than the arithmetic of a curve.
 """
 
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ RECORDED = ("status", "cost", "used_damping", "gain", "accepted", "iterations")
 
 @dataclass(frozen=True, slots=True)
 class CompiledEvaluation:
-    """What compiled code leaves of the evaluation of b problems at the end of their search."""
+    """What remains of the evaluation of b problems when their compiled search ends."""
 
     problems: Array
     a: Array
-    """(b, I, K)"""
+    """The amplitudes, (b, I, K)."""
     rank: Array
-    """(b,)"""
+    """The rank of the basis, (b,)."""
 
 
 CompiledResult = SearchResult[CompiledEvaluation]
@@ -44,8 +44,8 @@ def search_compiled(
 ) -> tuple[CompiledResult, Array]:
     """Search problems (b,) from u0 (b, F).
 
-    Returns what was found, and the problems that are not in it, for the basis was not of full rank somewhere: they are
-    left to the truncated factorisation.
+    Returns what was found, and the problems that are not in it because their basis was rank-deficient somewhere: they
+    are left to the truncated factorisation.
     """
     states = States(u0, small.basis.n_columns, small.y.shape[2])
     records = _run(small, problems, states, rules, observe, keep_history)
@@ -53,7 +53,7 @@ def search_compiled(
 
 
 def found_by(states: States, problems: Array, records: list[IterationRecord]) -> tuple[CompiledResult, Array]:
-    """What states (b,) say of problems (b,), and those left to the truncated factorisation, which leave no records."""
+    """What states (b,) hold of problems (b,), and those left to the truncated factorisation, which leave no records."""
     numbers, w, a, here, left = states.numbers, states.w, states.a, problems, problems[:0]
     effect = least_effect(np.diagonal(states.h, axis1=1, axis2=2), states.natural, numbers["terms"])
     done = numbers["status"] != small_fits.BEYOND
@@ -81,7 +81,8 @@ def _run(
     observe: Observer | None,
     keep_history: bool,
 ) -> list[IterationRecord]:
-    """Evaluate where the states ask for it until none runs; a ready model by itself, unless each trial is told."""
+    """Evaluate where the states ask for it until all have stopped; a ready model runs alone unless trials are
+    observed."""
     if small.program is not None and observe is None:
         most = 20 * int(rules.max_iterations) if keep_history and len(problems) == 1 else 0
         log = small_fits.search_program(
@@ -101,7 +102,7 @@ def _step_by_step(
     observe: Observer | None,
     keep_history: bool,
 ) -> list[IterationRecord]:
-    """The model evaluated by its own function; a step of all problems a call of the kernel."""
+    """Call the user's function for the model; each call of the kernel then steps all problems."""
     inner, tail = small.general.inner, states.tail
     direct = small.basis.direct(int(problems[0])) if len(problems) == 1 else None
     evaluate, rows, status = direct or small.basis.both, np.arange(len(problems)), states.status
@@ -130,13 +131,13 @@ def _step_by_step(
 
 
 def _records(numbers: Array, problems: Array, states: States) -> list[IterationRecord]:
-    """From what states (n,) hold after a trial of problems (n,), or of one, after each."""
+    """Records from the states (n,) after one trial each of problems (n,), or after every trial of one problem."""
     columns = [numbers[name].tolist() for name in RECORDED]
     names = problems.tolist() if len(problems) == len(numbers) else problems.tolist() * len(numbers)
     return [
         IterationRecord(
             problem=problem,
-            iteration=int(iterations) - (1 if accepted and status == 0 else 0),  # the next one has begun already
+            iteration=int(iterations) - (1 if accepted and status == 0 else 0),  # the next iteration has already begun
             cost=cost,
             damping=used,
             gain=gain,

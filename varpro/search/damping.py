@@ -1,6 +1,6 @@
-"""How far to trust the Gauss-Newton model: one damping parameter a problem, moved by the gain ratio.
+"""How far to trust the Gauss-Newton model: one damping parameter per problem, adjusted by the gain ratio.
 
-The rule itself stands in csrc/kernels/search.hpp, once for every carrier; these are its numbers.
+The rule itself is in csrc/kernels/search.hpp, once for all carriers; here are its numbers.
 """
 
 from dataclasses import dataclass
@@ -18,23 +18,26 @@ class DampingRule:
     """
 
     initial: float = 1e-2
-    """lambda of the first step, in units of the scaled diagonal of H."""
+    """The lambda of the first step, in units of the scaled diagonal of H."""
     smallest: float = 1e-12
-    """lambda never falls below; a search on sampled rows needs a real floor, or each step fits its own sample."""
+    """The least lambda; a search on sampled rows needs a real floor, or each step fits its own sample."""
     largest: float = 1e12
-    """lambda above this without a decrease: the problem has stalled."""
+    """The largest lambda; a problem that reaches it without a decrease has stalled."""
     sure_shrink: float = 1.0 / 3.0
-    """factor on lambda after a step whose gain is within `sure` of 1: the model is nearly exact, damping only delays"""
+    """The factor on lambda after a step whose gain is within `sure` of 1: the model is nearly exact, so damping only
+    delays."""
     sure: float = 0.05
     step_bound: float = np.inf
-    """||s||_d <= step_bound ||scale of w||_d: a longer first step is damped more before it is tried.  A model with few
-    parameters can run away in one step (More, LNM 630 (1978) 105-116); a network of thousands does not.  The bound
-    doubles whenever it has held back a step that then did what it promised, so that a parameter can change its sign."""
+    """The bound in ||s||_d <= step_bound ||scale of w||_d; a longer first step is damped more before it is tried.  A
+    model with few parameters can run away in one step (More, LNM 630 (1978) 105-116); a network of thousands does not.
+    The bound doubles whenever it has held back a step that then did what it promised, so that a parameter can change
+    its sign."""
     diagonal_memory: float = 0.0
-    """d = max(diag H, diagonal_memory times d before): 1 keeps the largest so far, as More does, so that the parameter
-    of a term that fades is not set free; 0 takes H as it is, for networks, whose parameters are alike."""
+    """The factor in d = max(diag H, diagonal_memory times the previous d).  1 keeps the largest so far, as More does,
+    so that the parameter of a fading term is not set free; 0 takes H as it is, for networks, whose parameters are
+    alike."""
     least_gain: float = 1e-4
-    """A step is accepted when actual / predicted reduction exceeds this."""
+    """The ratio of actual to predicted reduction above which a step is accepted."""
 
     def __post_init__(self) -> None:
         if not 0 < self.sure_shrink < 1:

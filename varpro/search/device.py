@@ -1,6 +1,6 @@
-"""Many small problems on a GPU: a ready model searched there to the end, or the user's function called with its arrays.
+"""Many small problems on a GPU: a ready model is searched there to the end, a user's function is called on its arrays.
 
-The states are those of kernels.small_fits, row by row; they travel to the device and back once.
+The states are those of kernels.small_fits, row by row; they travel to the device and back only once.
 """
 
 from dataclasses import dataclass
@@ -18,26 +18,26 @@ from varpro.search.damping import DampingRule
 from varpro.search.termination import Termination, rules_of
 
 SHARE_OF_FREE = 0.7
-"""Of the free memory: the user's function makes arrays of its own."""
+"""Share of the free memory to use, since the user's function makes arrays of its own."""
 
 
 @dataclass(frozen=True)
 class DeviceSearch:
-    """Where and how precisely problems are searched."""
+    """The device on which problems are searched, and the precision."""
 
     device: Device
     single: bool = False
-    """Sums in float32"""
+    """Whether sums are in float32."""
     polish: bool = False
-    """Then go on in float64"""
+    """Whether a search in float32 is continued in float64."""
 
     @property
     def arithmetic(self) -> str:
-        """As the kernel calls it."""
+        """The precision by the kernel's name for it."""
         return "double" if not self.single else "polished" if self.polish else "single"
 
     def chunk(self, small: SmallProblem, n_states: int) -> int:
-        """Problems at a time.  Raises BackendError where not one fits."""
+        """The number of problems searched at a time.  Raises BackendError if not even one fits."""
         n, k = small.y.shape[1:]
         item = 4 if self.single else 8
         own = 3 if small.basis.model.own_t or small.weights is not None else 1
@@ -55,7 +55,7 @@ class DeviceSearch:
     def search(
         self, small: SmallProblem, u0: Array, problems: Array, damping: DampingRule, termination: Termination
     ) -> tuple[CompiledResult, Array]:
-        """Search problems (b,) from u0 (b, F): what is found, and the problems left to the orthogonal route."""
+        """Search problems (b,) from u0 (b, F): what was found, and the problems left to the orthogonal route."""
         states = States(u0, small.basis.n_columns, small.y.shape[2])
         rows = self.device.put(states.rows)
         rules = rules_of(damping, termination, condition_limit=GRAM_LIMIT)
@@ -104,7 +104,7 @@ class DeviceSearch:
             )
             if weights is not None:
                 own = (weights if len(weights) == 1 else weights[here])[:, :, None]
-                phi, d = (xp.where(own > 0, a * own, 0.0) for a in (phi, d))  # left out: 0, whatever the column is
+                phi, d = (xp.where(own > 0, a * own, 0.0) for a in (phi, d))  # 0 for an excluded row, whatever it holds
             on_device.small_advance(
                 phi, d, y, here, columns, parameters, rows, rules.by_name(), n_parameters,
                 ridge=small.ridge, kaufman=small.kaufman,

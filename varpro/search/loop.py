@@ -1,8 +1,8 @@
 """Levenberg-Marquardt on the variable projection functional: one loop for every user of the engine.
 
-B problems of one shape advance together, each with its own damping, acceptance and status; a problem that has finished
-leaves the batch, so that the slowest one does not set the cost of all.  The step may come from a Cholesky factorisation
-of the Gauss-Newton matrix or from conjugate gradients on matrix-free products: the loop knows neither.  What is
+B problems of one shape advance together, each with its own damping, acceptance and status; a finished problem leaves
+the batch, so that the slowest one does not set the cost of all.  The step may come from a Cholesky factorisation of the
+Gauss-Newton matrix or from conjugate gradients on matrix-free products; the loop does not know which.  What is
 accepted, how a step is damped and when a search ends is decided by kernels.search, as in the compiled searches.
 """
 
@@ -37,12 +37,12 @@ def search(
     box: Box | None = None,
     decision: Decision | None = None,
 ) -> SearchResult[Found]:
-    """Minimise B costs from w0 (B, P) float64; the best iterate of each is kept.
+    """Minimise B costs from w0 (B, P) float64, keeping the best iterate of each.
 
     observe is called with every trial of every problem.
     keep_history : False leaves the records out of the result; one record per trial adds up for a million problems.
-    problems : their numbers (B,), ascending, in a problem that holds more; 0, 1, ..., B - 1 by default.
-    box : lower and upper (P,), which the steps respect but for their rounding.
+    problems : their numbers (B,), ascending, in a problem that has more; 0, 1, ..., B - 1 by default.
+    box : lower and upper (P,), which the steps respect up to rounding.
     decision : another carrier of the rules, for tests.
     """
     numbers = np.arange(len(w0)) if problems is None else problems
@@ -80,27 +80,28 @@ def search(
 
 @dataclass(frozen=True, slots=True)
 class _State(Generic[Found]):
-    """The problems still in the batch; both lead with their number b."""
+    """The problems still in the batch, b of them; the arrays have the problem as first axis."""
 
     current: Found
     numbers: Array
-    """(b,) of kernels.search.NUMBERS"""
+    """The numbers of each search, (b,) of kernels.search.NUMBERS."""
     effect: Array
-    """(b,) see gauss_newton.least_effect"""
+    """The least effect of a parameter, (b,); see gauss_newton.least_effect."""
 
     @property
     def fresh(self) -> Array:
-        """(b,) The iterate has moved and needs a new linearisation; after a rejected step the old one serves again."""
+        """(b,) whether the iterate has moved and needs a new linearisation; after a rejected step the old one is
+        reused."""
         return self.numbers["fresh"] != 0
 
     @property
     def running(self) -> Array:
-        """(b,)"""
+        """(b,) whether the search goes on."""
         return self.numbers["status"] == 0
 
 
 def _leave_finished(state: _State[Found], finished: list[_State[Found]]) -> Array:
-    """(b,) which problems still run; the others are put with those that have finished."""
+    """(b,) which problems still run; the others are added to those that have finished."""
     running = state.running
     if not running.all():
         finished.append(take(~running, state))
@@ -110,7 +111,7 @@ def _leave_finished(state: _State[Found], finished: list[_State[Found]]) -> Arra
 def _linearise(
     problem: Problem[Found], state: _State[Found], model: Linearisation | None, memory: float
 ) -> Linearisation:
-    """A new quadratic model for the problems that have moved; its scaling remembers the one before."""
+    """A new quadratic model for the problems that have moved; its scaling remembers the previous one."""
     fresh = state.fresh
     if model is not None and not fresh.any():
         return model
@@ -122,8 +123,8 @@ def _linearise(
 
 
 def _step(decide: Decision, rules: Rules, state: _State[Found], model: Linearisation) -> tuple[_State[Found], Step]:
-    """The steps to try (b, P), each solved for as often, and with the damping, that the decision asks for; and the
-    state, which knows the effect of the parameters now."""
+    """The steps to try (b, P), each solved as often, and with the damping, that the decision requires; and the state,
+    which now has the effect of the parameters."""
     numbers, diagonal = state.numbers, to_host(model.diagonal)
     w, natural = to_host(state.current.w), None if model.natural is None else to_host(model.natural)
     gradient, curvature = to_host(model.gradient), to_host(model.curvature)

@@ -1,6 +1,6 @@
-"""When to stop: tests with names.  A stall is said to be one, never convergence.
+"""When to stop: tests with names.  A stall is reported as a stall, never as convergence.
 
-The tests themselves stand in csrc/kernels/search.hpp, once for every carrier; these are their numbers.
+The tests themselves are in csrc/kernels/search.hpp, once for all carriers; here are their numbers.
 """
 
 from dataclasses import dataclass
@@ -13,23 +13,24 @@ from varpro.search.damping import DampingRule
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Termination:
-    """Limits of a search; each formula stands below its field.
+    """Limits of a search; each formula is below its field.
 
-    The step of the tests is the undamped one, s = -H^-1 g, which promises -g^T s / 2: damping makes steps short and
-    promises small, and that says nothing about the distance to the minimum.  When a test is met, that step is taken.
+    The step in the tests is the undamped one, s = -H^-1 g, which promises -g^T s / 2: damping makes steps short and
+    promises small, which says nothing about the distance to the minimum.  When a test is met, that step is taken.
     """
 
     max_iterations: int = 100
-    """Linearisations of a problem."""
+    """The most linearisations of a problem."""
     cost_tolerance: float = 1e-8
-    """-g^T s / 2 <= cost_tolerance f, or below what rounding shows of f: 64 eps ||y|| ||r||."""
+    """Stop when -g^T s / 2 <= cost_tolerance f, or when it is below the rounding of f: 64 eps ||y|| ||r||."""
     step_tolerance: float = 1e-10
-    """max_p |s_p| ||J_p|| <= step_tolerance sqrt(||y|| ||r||): no parameter's step changes the model by more."""
+    """Stop when max_p |s_p| ||J_p|| <= step_tolerance sqrt(||y|| ||r||): no parameter's step changes the model by
+    more."""
     gradient_tolerance: float = 1e-14
-    """max_p |g_p| / ||J_p|| <= gradient_tolerance ||r||: no column of J sees the residual."""
+    """Stop when max_p |g_p| / ||J_p|| <= gradient_tolerance ||r||: the residual is orthogonal to every column of J."""
     confirmed: bool = True
-    """Whether the undamped step has to confirm the end.  A training wants no minimum, only an end where progress is
-    slow: False stops after a step that gains no more than cost_tolerance f, and promised no more than twice that."""
+    """Whether the undamped step has to confirm the end.  Training does not need a minimum, only an end when progress is
+    slow: False stops after a step that gains no more than cost_tolerance f and promised no more than twice that."""
 
     def __post_init__(self) -> None:
         if self.max_iterations < 0:
@@ -41,7 +42,7 @@ class Termination:
 
 @lru_cache(maxsize=64)
 def rules_of(damping: DampingRule, termination: Termination, **more: float) -> Rules:
-    """The rules as the decision takes them; more : diagonal_floor, condition_limit, ... of kernels.search.Rules."""
+    """The rules in the decision's form; more : diagonal_floor, condition_limit, ... of kernels.search.Rules."""
     given = {"diagonal_floor": 0.0, "diagonal_memory": damping.diagonal_memory} | more
     return Rules(
         initial=damping.initial,
