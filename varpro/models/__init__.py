@@ -1,4 +1,4 @@
-"""Separable models: ready ones for curves, and the scalarized networks, whose units reduce an image to a number."""
+"""Separable models: ready ones for curves, and scalarized networks, whose units reduce an image to a number."""
 
 from varpro.models.exponentials import Exponentials
 from varpro.models.peaks import Gaussians, Lorentzians, Voigt

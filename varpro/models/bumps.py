@@ -1,4 +1,4 @@
-"""Where peaks are: the highest of what is left, its width at half height, then the fit of all found is taken away."""
+"""Finding peaks: take the highest of what is left and its width at half height, then subtract the fit of all found."""
 
 from collections.abc import Callable
 
@@ -11,19 +11,19 @@ from varpro.models.guesses import Signal, amplitudes
 Line = Callable[[Array, float, float], Array]
 """A peak (N,) from t (N,), its center and its half width at half height."""
 SMOOTHING = 0.005
-"""Standard deviation of the filter before a search, in ranges of t; two points at most."""
+"""Standard deviation of the filter before a search, in ranges of t; at most two points."""
 REACH = 1.5
-"""Half widths around its old center that a peak is sought again in."""
+"""Half widths around its old center within which a peak is searched for again."""
 REFINEMENTS = 3
-"""Rounds over all peaks; each narrows what neighbours hid from one another."""
+"""Rounds over all peaks; each reduces the effect of neighbours on one another."""
 
 
 def located(signal: Signal, profile: Array, line: Line, n: int, offset: bool, narrow: bool) -> Array:
-    """(n, 2) of a profile (N,): centers and half widths, the strongest first.
+    """Centers and half widths (n, 2) of the peaks of a profile (N,), the strongest first.
 
-    Where nothing stands out they are spread over the range of t.
+    Where nothing stands out, they are spread over the range of t.
 
-    narrow : the width of the steeper side, for peaks that lean on a neighbour; else the mean of both sides.
+    narrow : use the width of the steeper side, for peaks that overlap a neighbour; else the mean of both sides.
     """
     table = _spread(signal, n)
     if signal.size < 3:
@@ -37,7 +37,7 @@ def located(signal: Signal, profile: Array, line: Line, n: int, offset: bool, na
 
 
 def refined(signal: Signal, profile: Array, line: Line, table: Array, offset: bool, narrow: bool) -> Array:
-    """Each peak measured again on the profile less the fit of all others."""
+    """Measure each peak again on the profile less the fit of all others."""
     table = table.copy()
     for _ in range(REFINEMENTS if signal.size >= 3 else 0):
         for i, (center, half) in enumerate(table):
@@ -56,7 +56,7 @@ def _spread(signal: Signal, n: int) -> Array:
 
 
 def profiles(signal: Signal, offset: bool) -> list[Array]:
-    """Curves (N,) to look for peaks in: y itself, or of many channels the leading one and the root mean square."""
+    """Curves (N,) in which to look for peaks: y, or for many channels the leading one and the root mean square."""
     y = signal.y - np.median(signal.y, axis=0) if offset and signal.size else signal.y
     if y.shape[1] == 1 or not signal.size:
         return [y[:, 0]]
@@ -66,7 +66,7 @@ def profiles(signal: Signal, offset: bool) -> list[Array]:
 
 
 def _fitted(t: Array, profile: Array, line: Line, table: Array, offset: bool, keep: Array | None = None) -> Array:
-    """The part of `keep` (all peaks if None) in the fit of all peaks, with the offset; (N,), 0 without peaks."""
+    """The part of the peaks `keep` (None for all) in the fit of all peaks and the offset; (N,), 0 without peaks."""
     if not len(table):
         return np.zeros(len(t))
     columns = [line(t, center, half) for center, half in table]
@@ -80,7 +80,7 @@ def _fitted(t: Array, profile: Array, line: Line, table: Array, offset: bool, ke
 
 
 def _highest(t: Array, rest: Array, narrow: bool, within: slice) -> tuple[float, float] | None:
-    """Center and half width of the peak that stands out most, upwards or downwards; None where all is flat."""
+    """Center and half width of the peak that stands out most, upwards or downwards; None if everything is flat."""
     smooth = scipy.ndimage.gaussian_filter1d(rest, min(2.0, SMOOTHING * len(rest)))
     part = smooth[within]
     if not part.size or not np.any(part):
@@ -99,7 +99,7 @@ def _highest(t: Array, rest: Array, narrow: bool, within: slice) -> tuple[float,
 
 
 def _fall(t: Array, smooth: Array, top: int, way: int) -> float:
-    """Distance from the top to half its height, to the left (-1) or right; 0 if the data end before."""
+    """Distance from the top to half its height, to the left (-1) or right; 0 if the data end before that."""
     run, x = smooth[top::way], t[top::way]
     below = np.flatnonzero(run < 0.5 * run[0])
     if not below.size:

@@ -15,9 +15,10 @@ from varpro.models.repeated import Repeated
 from varpro.models.separable import Column, at_least
 
 STEP_TOLERANCE = 1e-3
-"""Relative difference of two steps of t up to which a convolution takes t for equidistant: rounded time stamps pass."""
+"""Relative difference of two steps of t up to which a convolution accepts t as equidistant, so that rounded time
+stamps pass."""
 IRF_MASS = 0.999
-"""Share of the instrument's response after which the data are taken for pure decay by `guess`."""
+"""Share of the instrument's response after which `guess` takes the data for pure decay."""
 
 
 @MODELS.register("exponentials")
@@ -26,11 +27,11 @@ class Exponentials(Repeated):
     """phi_i = exp(-t / tau_i), i = 1..n; w = (tau_1, ..., tau_n) in the unit of t.
 
     rates : phi_i = exp(-k_i t) instead; w = (k_1, ..., k_n) in 1 / unit of t.  Well defined at k = 0.
-    offset : a column of ones behind them.
+    offset : append a column of ones.
     convolve : irf (N,), an instrument response on the same equidistant t; then column i is
         sum_{m <= n} irf_m phi_i(t_{n-m}), n = 0..N-1, and the offset stays a column of ones.
-    Holomorphic in w (tau != 0).  `guess` by the matrix pencil and by search on a grid: positive, distinct, ascending.
-    Raises ConfigError for n < 1 or an irf that is no finite vector, ShapeError for t that does not fit the irf.
+    Holomorphic in w (tau != 0).  `guess` by the matrix pencil and a grid search: positive, distinct, ascending.
+    Raises ConfigError for n < 1 or an irf that is not a finite vector, ShapeError for t that does not fit the irf.
     """
 
     n: int
@@ -63,13 +64,13 @@ class Exponentials(Repeated):
         return (self._seen(t, -t * np.exp(-w * t) if self.rates else t / w**2 * np.exp(-t / w)),)
 
     def _seen(self, t: Array, decay: Array) -> Array:
-        """The decay as the instrument shows it."""
+        """The decay as seen through the instrument."""
         if self.convolve is None:
             return decay
         irf = self.convolve.astype(decay.real.dtype).reshape(*[1] * (decay.ndim - 1), -1)
         self._check(t, irf.shape[-1])
         parts = [decay.real, decay.imag] if np.iscomplexobj(decay) else [decay]
-        # apart: a complex FFT would round the small imaginary part of a complex step to the size of the real one
+        # separately, since a complex FFT would round a complex step's small imaginary part to the size of the real one
         seen = [scipy.signal.fftconvolve(part, irf, axes=-1)[..., : t.shape[-1]] for part in parts]
         return seen[0] if len(seen) == 1 else seen[0] + 1j * seen[1]
 
@@ -95,13 +96,13 @@ class Exponentials(Repeated):
         return best_start(self, x, y, [np.sort(k if self.rates else 1.0 / k) for k in found])
 
     def _dictionary(self, t: Array, k: Array) -> tuple[Array, Array]:
-        """The columns of many rates k, and those without a parameter."""
+        """The columns for many rates k, and those without a parameter."""
         many = Exponentials(len(k), offset=self.offset, rates=True, convolve=self.convolve)
         phi = many(t, k)
         return phi[:, : len(k)], phi[:, len(k) :]
 
     def _tails(self, signal: Signal, x: Array) -> list[Signal]:
-        """The data behind the instrument's response: all of them, their first quarter and their first sixteenth."""
+        """The data after the instrument's response: all of them, their first quarter and their first sixteenth."""
         first = 0
         if self.convolve is not None:
             mass = np.cumsum(np.abs(self.convolve))

@@ -1,6 +1,6 @@
-"""Starting values: what every guess shares.  Nothing here raises on bad data; the worst start is still finite.
+"""What all guesses of starting values share.  Nothing here raises on bad data; even the worst start is finite.
 
-Each model proposes a few starts, and the one whose columns leave the least of y is taken:
+Each model proposes a few starts, and the one whose columns leave the least of y is used:
 
     w_0 = argmin over starts of min_A ||Y - Phi(w) A||
 """
@@ -15,26 +15,26 @@ from varpro.arrays import Array
 from varpro.errors import ShapeError
 
 MOST_ROWS = 2000
-"""Rows that a search over many candidates looks at: a start needs no more, and a long record stays cheap."""
+"""Most rows used in a search over many candidates: a start needs no more, and a long record stays cheap."""
 EVEN = 1e-6
 """Relative spread of the steps up to which t counts as equidistant."""
 ROUNDING = float(np.finfo(float).eps)
 SWEEPS = 5
-"""Rounds of the exchange in `selected`; it ends earlier once nothing changes."""
+"""Most rounds of the exchange in `selected`, which ends as soon as nothing changes."""
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Data fit to be looked at: real, finite, in the order of t."""
+    """Data prepared for inspection: real, finite, in the order of t."""
 
     t: Array
-    """(N,) float, ascending, no two equal"""
+    """The points, (N,) float, strictly ascending."""
     y: Array
-    """(N, K) float; real and imaginary parts are columns of their own"""
+    """The values, (N, K) float; real and imaginary parts are separate columns."""
 
     @classmethod
     def of(cls, t: Array, y: Array) -> Self:
-        """t (N,), y (N,) or (N, K); rows that are not finite are left out, and all but one row of an equal t.
+        """t (N,), y (N,) or (N, K); rows that are not finite are dropped, and all but one of the rows with equal t.
 
         Raises ShapeError if they do not fit together.
         """
@@ -51,7 +51,7 @@ class Signal:
 
     @property
     def span(self) -> float:
-        """Length of the range of t; 1 where there is none."""
+        """The length of the range of t; 1 if there is none."""
         return float(self.t[-1] - self.t[0]) if self.size > 1 else 1.0
 
     @property
@@ -60,14 +60,14 @@ class Signal:
 
     @property
     def step(self) -> float:
-        """Median distance of two points."""
+        """The median distance of neighbouring points."""
         return float(np.median(np.diff(self.t))) if self.size > 1 else 1.0
 
     def rows(self, first: int, last: int | None = None) -> "Signal":
         return Signal(self.t[first:last], self.y[first:last])
 
     def uniform(self) -> "Signal":
-        """The same on an equidistant grid, by interpolation where it is none."""
+        """The signal on an equidistant grid, interpolated if it is not on one already."""
         steps = np.diff(self.t)
         if self.size < 3 or np.ptp(steps) <= EVEN * steps.max() + 4 * ROUNDING * np.abs(self.t).max():
             return self
@@ -75,7 +75,7 @@ class Signal:
         return Signal(grid, np.stack([np.interp(grid, self.t, column) for column in self.y.T], axis=1))
 
     def averaged(self, block: int) -> "Signal":
-        """Means of `block` rows; on an equidistant t exponentials stay exponentials, and noise is averaged."""
+        """Means of `block` rows: with equidistant t, exponentials stay exponentials while noise averages out."""
         if block <= 1:
             return self
         count = self.size // block
@@ -100,12 +100,12 @@ def checked_points(t: Array, y: Array) -> tuple[Array, Array]:
 
 
 def finite_rows(*tables: Array) -> Array:
-    """(N,) bool: rows in which every table, (N,) or (N, K), is finite."""
+    """(N,) bool: the rows in which every table, (N,) or (N, K), is finite."""
     return np.logical_and.reduce([np.isfinite(table.reshape(len(table), -1)).all(axis=1) for table in tables])
 
 
 def amplitudes(phi: Array, y: Array) -> Array:
-    """The best A for finite phi (N, I) and y (N,) or (N, K), minimum norm; columns are scaled to length 1 first."""
+    """The best A for finite phi (N, I) and y (N,) or (N, K), of minimum norm; columns are first scaled to length 1."""
     length = np.linalg.norm(phi, axis=0)
     scale = np.where((length > 0.0) & np.isfinite(length), length, 1.0)
     try:
@@ -130,7 +130,7 @@ def remainder_at(model: Callable[[Array, Array], Array], t: Array, y: Array, w: 
 
 
 def best_start(model: Callable[[Array, Array], Array], t: Array, y: Array, starts: Sequence[Array]) -> Array:
-    """Of the finite starts the one with the least remainder; the first of equals.  Ones if none is finite."""
+    """The finite start with the least remainder; the first among equals, and ones if none is finite."""
     t, y = np.asarray(t), np.asarray(y)
     usable = [w for w in starts if np.all(np.isfinite(w))] or [np.ones(len(starts[0]))]
     costs = [remainder_at(model, t, y, w) for w in usable]
@@ -138,9 +138,9 @@ def best_start(model: Callable[[Array, Array], Array], t: Array, y: Array, start
 
 
 def selected(dictionary: Array, fixed: Array, y: Array, n: int) -> list[int]:
-    """Which n columns of a dictionary (N, G), beside fixed (N, F), leave least of y (N, K): greedy, then by exchange.
+    """Which n columns of a dictionary (N, G), with fixed (N, F), leave the least of y (N, K): greedy, then by exchange.
 
-    All is finite, G >= n.  One QR compresses the rows; each trial is a least squares problem of that size.
+    All are finite, G >= n.  One QR compresses the rows; each trial is a least-squares problem of the compressed size.
     """
     rows = np.unique(np.linspace(0, len(y) - 1, min(len(y), MOST_ROWS)).astype(int))
     columns = np.concatenate([fixed, dictionary], axis=1)[rows]

@@ -1,4 +1,4 @@
-"""Lines of a spectrum: Gaussians, Lorentzians and their convolution, the Voigt profile; heights are linear."""
+"""Spectral lines: Gaussians, Lorentzians and their convolution, the Voigt profile; heights are linear."""
 
 import abc
 import itertools
@@ -18,18 +18,19 @@ from varpro.models.repeated import Repeated
 from varpro.models.separable import Column, at_least
 
 LEAST_SIGMA = 1e-5
-"""Steps of t: a line whose gamma is a step or more differs from the Lorentzian by the square of this.  The column is as
-small as sigma, so its derivative by sigma, without the part along the column, is known to eps / LEAST_SIGMA^2."""
+"""Least sigma in steps of t: a line whose gamma is at least a step differs from the Lorentzian by the square of this.
+The column changes with sigma so little that its derivative, less the part along the column, has error
+eps / LEAST_SIGMA^2."""
 FAR_OUT = 1e4
-"""|z|^2 from which on W' comes from its asymptotic series: -2 z W + 2 i / sqrt(pi) cancels to eps |z|^2."""
+"""|z|^2 above which W' comes from its asymptotic series, since -2 z W + 2 i / sqrt(pi) cancels to eps |z|^2."""
 
 
 @dataclass(frozen=True, eq=False)
 class Peaks(Repeated):
     """n lines at center_i; w = (center_1, width_1, center_2, ...), or (center_1, ..., center_n, width) if shared.
 
-    Everything is in the unit of t.  offset : a column of ones behind them.  shared_width : one width for all.
-    `guess` takes the highest peak of what is left, again and again, with its width at half height; ascending centers.
+    Everything is in the unit of t.  offset : append a column of ones.  shared_width : one width for all.
+    `guess` repeatedly takes the highest remaining peak and its width at half height; centers ascend.
     Raises ConfigError for n < 1.
     """
 
@@ -134,10 +135,10 @@ class Lorentzians(Peaks):
 class Voigt(Peaks):
     """phi_i = Re W(z_i), z_i = (t - c_i + i |gamma_i|) / (sqrt(2) |sigma_i|), W(z) = exp(-z^2) erfc(-i z).
 
-    sigma is the standard deviation of the Gaussian, gamma the half width at half height of the Lorentzian in it; the
-    column is even in both and has height W(i gamma / (sqrt(2) sigma)), not 1, at the center.  Real w only, sigma != 0.
-    At gamma = 0 an even function has a kink, and the minimum is often there: a fit keeps gamma >= 0, its derivative
-    there is that from above, and sigma >= 1e-5 steps of t, below which the line is a Lorentzian to ten digits.
+    sigma is the standard deviation of the Gaussian part, gamma the half width at half height of the Lorentzian part;
+    the column is even in both and has height W(i gamma / (sqrt(2) sigma)), not 1, at the center.  Real w only, sigma !=
+    0. At gamma = 0 an even function has a kink, and the minimum is often there.  So a fit keeps gamma >= 0, where its
+    derivative is the one from above, and sigma >= 1e-5 steps of t, below which the line is a Lorentzian to ten digits.
     w = (center_1, sigma_1, gamma_1, ...), or (center_1, ..., center_n, sigma, gamma) if shared.
     Derivatives by W' = -2 z W + 2 i / sqrt(pi)  (Abramowitz and Stegun 7.1.20).
     """
@@ -172,17 +173,17 @@ class Voigt(Peaks):
         return out
 
     def _rows(self, stem: str) -> list[int]:
-        """Where the parameters of a kind stand in w."""
+        """The positions in w of the parameters of one kind."""
         return [p for p, name in enumerate(self.parameter_names) if name.startswith(stem)]
 
     def widths(self, half: float) -> tuple[float, ...]:
-        """Both parts equally wide; the width of the whole by Olivero and Longbothum, JQSRT 17 (1977) 233-236."""
+        """Two equally wide parts; the width of the whole by Olivero and Longbothum, JQSRT 17 (1977) 233-236."""
         part = half / (0.5346 + math.sqrt(0.2166 + 1.0))
         return part / math.sqrt(2.0 * math.log(2.0)), part
 
 
 def _faddeeva_slope(z: Array) -> Array:
-    """W'(z) in the upper half plane: -2 z W + 2 i / sqrt(pi), far out -i / (sqrt(pi) z^2) (1 + 3 / (2 z^2) + ...)."""
+    """W'(z) in the upper half plane: -2 z W + 2 i / sqrt(pi); far out, -i / (sqrt(pi) z^2) (1 + 3 / (2 z^2) + ...)."""
     slope = -2.0 * z * scipy.special.wofz(z) + 2j / math.sqrt(math.pi)
     far = z.real**2 + z.imag**2 > FAR_OUT
     if np.any(far):

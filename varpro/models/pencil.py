@@ -2,7 +2,7 @@
 
     H = [y_{i+j}] (N - L, L + 1) = U S V^T,    poles = eigenvalues of V[:-1]^+ V[1:], V cut to its leading columns
 
-Channels share their poles, so their Hankel matrices stand below one another.  Hua and Sarkar, IEEE Trans. ASSP 38
+Channels share their poles, so their Hankel matrices are stacked.  Hua and Sarkar, IEEE Trans. ASSP 38
 (1990) 814-824.
 """
 
@@ -14,17 +14,17 @@ from varpro.arrays import Array
 from varpro.models.guesses import Signal, finite_rows, selected
 
 MOST_POINTS = 400
-"""Points of a pencil: its cost grows with their cube."""
+"""Most points of a pencil, whose cost grows with their cube."""
 LEAST_RATIO = 1.2
-"""Neighbouring rates of a start differ by at least this factor: equal ones make Phi rank deficient."""
+"""Least ratio of neighbouring rates of a start: equal ones would make Phi rank deficient."""
 RATES_PER_DECADE = 8
-"""Of the grid that rates are searched on: a step of 1.33, well inside the reach of the solver."""
+"""Density of the grid on which rates are searched: a ratio of 1.33, well inside the reach of the solver."""
 TINY_DAMPING = 1e-2
-"""Least damping of a start, over the range of t."""
+"""Least damping of a start, in reciprocal ranges of t."""
 
 
 def poles(y: Array, order: int) -> Array:
-    """At most `order` poles (complex) of y (N, K), the nonzero ones."""
+    """At most `order` nonzero poles (complex) of y (N, K)."""
     length = len(y) // 3
     if length < 1:
         return np.zeros(0, dtype=complex)
@@ -44,7 +44,7 @@ def exponents(signal: Signal, order: int) -> Array:
 
 
 def pencil_rates(signal: Signal, n: int, offset: bool) -> Array:
-    """Decay rates, of which an offset takes the one nearest to none."""
+    """Decay rates; with an offset, the one nearest to zero is left to it."""
     grid = signal.uniform()
     grid = grid.averaged(-(-grid.size // MOST_POINTS)).compressed(2 * n + 2)
     k = -exponents(grid, n + int(offset)).real
@@ -54,7 +54,8 @@ def pencil_rates(signal: Signal, n: int, offset: bool) -> Array:
 def selected_rates(
     dictionary: Callable[[Array, Array], tuple[Array, Array]], t: Array, y: Array, n: int, signal: Signal
 ) -> Array:
-    """Rates from a grid, a fifth of the range to one step; dictionary(t, k): columns of the rates k and fixed ones."""
+    """Rates from a grid, between a fifth of 1 / range and 1 / step; dictionary(t, k) gives their columns and fixed
+    ones."""
     lowest, highest = 0.2 / signal.span, 1.0 / signal.step
     count = max(n, 2 + int(RATES_PER_DECADE * np.log10(max(highest / lowest, 1.0))))
     grid = np.geomspace(lowest, max(highest, 2 * lowest), count)
@@ -68,7 +69,7 @@ def selected_rates(
 
 
 def distinct(k: Array, n: int, signal: Signal) -> Array:
-    """n positive rates, ascending and apart; those that are missing are spread over the range of t."""
+    """n positive rates, ascending and distinct; missing ones are spread over the range of t."""
     lowest, highest = 0.1 / signal.span, 3.0 / signal.step
     k = k[np.isfinite(k) & (k > 0)][:n]
     missing = n - len(k)
@@ -94,7 +95,7 @@ def ringing(signal: Signal, n: int, order: int) -> Array:
 
 
 def _block(signal: Signal) -> int:
-    """Rows that may be averaged: the highest frequency of any weight stays at half the new Nyquist frequency."""
+    """Rows that may be averaged: the highest frequency of any weight stays below half the new Nyquist frequency."""
     if signal.size <= MOST_POINTS:
         return 1
     power = np.abs(np.fft.rfft(signal.y - signal.y.mean(axis=0), axis=0)).max(axis=1)

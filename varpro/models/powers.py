@@ -1,4 +1,4 @@
-"""Powers of t, with exponents that are searched or fixed."""
+"""Powers of t with exponents that are searched or fixed."""
 
 from dataclasses import KW_ONLY, dataclass, field
 
@@ -12,7 +12,7 @@ from varpro.models.repeated import Repeated
 from varpro.models.separable import Column, Framed, at_least, stacked
 
 EXPONENTS = np.arange(-12, 21) / 4.0
-"""Exponents that a start is chosen from: -3 to 5 in quarters."""
+"""Exponents to choose a start from: -3 to 5 in quarters."""
 
 
 @MODELS.register("powers")
@@ -20,9 +20,9 @@ EXPONENTS = np.arange(-12, 21) / 4.0
 class Powers(Repeated):
     """phi_i = t^w_i for t >= 0, i = 1..n; w has no unit.
 
-    offset : a column of ones behind them.
-    Holomorphic in w.  At t = 0 the column is 0 for w > 0 and its derivative t^w log t too; negative t gives nan.
-    `guess` takes the best exponents out of quarters from -3 to 5, ascending.  Raises ConfigError for n < 1.
+    offset : append a column of ones.
+    Holomorphic in w.  At t = 0 the column and its derivative t^w log t are 0 for w > 0; negative t gives nan.
+    `guess` takes the best exponents from -3 to 5 in quarters, ascending.  Raises ConfigError for n < 1.
     """
 
     n: int
@@ -46,7 +46,7 @@ class Powers(Repeated):
     def propose(self, x: Array, y: Array) -> Array:
         spread = 0.5 * np.arange(1, self.n + 1)
         signal = Signal.of(x, y)
-        signal = signal.rows(int(np.searchsorted(signal.t, 0.0, side="right")))  # 0 has no negative powers
+        signal = signal.rows(int(np.searchsorted(signal.t, 0.0, side="right")))  # negative powers of 0 do not exist
         grid = EXPONENTS if not self.offset else EXPONENTS[EXPONENTS != 0]
         if not signal.size or self.n > len(grid):
             return spread
@@ -101,7 +101,7 @@ class Polynomial(Framed):
 @MODELS.register("constant")
 @dataclass(frozen=True, eq=False)
 class Constant(Polynomial):
-    """A column of ones: the offset of a sum."""
+    """A column of ones, used as the offset of a sum."""
 
     degree: int = field(default=0, init=False)
 

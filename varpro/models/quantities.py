@@ -1,4 +1,4 @@
-"""What a parameter of a curve is: how it changes with the unit and the zero of t, and where a start may lie.
+"""Kinds of curve parameters: how each changes with the unit and the zero of t, and where its starts may lie.
 
     t = origin + unit x:   a parameter v of dimension d at x is  v unit^d  at t, and a place  origin + v unit
 """
@@ -11,23 +11,23 @@ import numpy as np
 from varpro.arrays import Array
 
 MOST_SPANS = 10.0
-"""Times and the reciprocals of rates are drawn up to so many ranges of t: slower ones are straight lines."""
+"""Times and reciprocal rates are drawn up to this many ranges of t: slower curves are straight lines."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """t = origin + unit x and y = height z, so that x and z are of the size of 1."""
+    """t = origin + unit x and y = height z, so that x and z are of order 1."""
 
     origin: float
     unit: float
     height: float = 1.0
 
     def points(self, t: Array) -> Array:
-        """x from t"""
+        """x from t."""
         return (t - self.origin) / self.unit
 
     def values(self, y: Array) -> Array:
-        """z from y"""
+        """z from y."""
         return y / self.height
 
 
@@ -36,13 +36,13 @@ class Quantity:
     """A kind of parameter."""
 
     dimension: int = 0
-    """Power of the unit of t: 1, 0 or -1"""
+    """The power of the unit of t: 1, 0 or -1."""
     place: bool = False
-    """A point on the axis of t, which moves with its zero"""
+    """Whether this is a point on the axis of t, which moves with its zero."""
     span: tuple[float, float] | None = None
-    """Where starts are drawn for points of t in [0, 1] with the step 1 / N: factors of the range, or of its 1 / N"""
+    """The interval of starts for points of t in [0, 1] with the step 1 / N, as factors of the range or of the step."""
     by_step: tuple[bool, bool] = (False, False)
-    """Which end of `span` counts steps, not ranges"""
+    """Which ends of `span` are in steps instead of ranges."""
 
     def at(self, value: Array, frame: Frame) -> Array:
         """The parameter of t from that of x."""
@@ -50,7 +50,7 @@ class Quantity:
         return frame.origin + moved if self.place else moved
 
     def draws(self, n_points: int) -> tuple[float, float]:
-        """Between what starts are drawn for n points x in [0, 1]; NaN twice where nothing is known."""
+        """The interval from which starts are drawn for n points x in [0, 1]; NaN twice if it is unknown."""
         if self.span is None:
             return math.nan, math.nan
         shrunk = float(max(n_points, 2)) ** (-1 if self.dimension >= 0 else 1)
@@ -62,7 +62,7 @@ TIME = Quantity(1, span=(1.0, MOST_SPANS), by_step=(True, False))
 WIDTH = Quantity(1, span=(1.0, 0.5), by_step=(True, False))
 RATE = Quantity(-1, span=(1 / MOST_SPANS, 1.0), by_step=(False, True))
 FREQUENCY = Quantity(-1, span=(math.pi, math.pi), by_step=(False, True))
-"""In radians: from half a turn in the whole range to half a turn a step"""
+"""In radians: from half a turn over the whole range to half a turn per step."""
 PLACE = Quantity(1, place=True, span=(0.0, 1.0))
 EXPONENT = Quantity(0, span=(-3.0, 5.0))
 
@@ -70,7 +70,7 @@ EXPONENT = Quantity(0, span=(-3.0, 5.0))
 def frame_of(t: Array, y: Array, *, movable: bool) -> Frame:
     """The frame of the finite rows of t (N,) and y (N, ...).
 
-    movable : x begins at 0 and ends at 1; otherwise t keeps its zero, and the largest |x| is 1.
+    movable : x runs from 0 to 1; otherwise t keeps its zero, and the largest |x| is 1.
     """
     table = y.reshape(len(t), -1)
     rows = np.isfinite(t) & np.isfinite(table).all(axis=1)

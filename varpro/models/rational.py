@@ -13,16 +13,16 @@ from varpro.models.separable import Framed, at_least, stacked
 REWEIGHTINGS = 6
 """Rounds of the linearised fit; each divides its rows by the last denominator (Sanathanan and Koerner 1963)."""
 LEAST_DENOMINATOR = 1e-6
-"""Of the largest: a row nearer to a pole gets no more weight."""
+"""Least denominator, relative to the largest: a row still closer to a pole gets no more weight."""
 FAR = 2.0
-"""Half ranges of t that its middle is away from 0 before a start is sought about the middle."""
+"""Distance of the middle of t from 0, in half ranges, beyond which starts about the middle are tried as well."""
 POLE_GAINS = 0.1
-"""A start with a pole among the data is taken only where it leaves less than this of what one without leaves: noise is
-met by a pole between two points, too, and no search leads out of there."""
+"""A start with a pole among the data is accepted only if it leaves less than this share of what a start without one
+leaves: a pole between two points can also fit noise, and no search leads out of there."""
 REAL = 1e-9
-"""Imaginary part of a zero, relative to it, that is rounding."""
+"""Imaginary part of a zero, relative to it, that counts as rounding."""
 SMOOTH_DEGREE = 10
-"""Of the polynomial that takes the noise off y for a second set of starts."""
+"""Degree of the polynomial that smooths y for a second set of starts."""
 
 
 @MODELS.register("rational")
@@ -35,9 +35,9 @@ class Rational(Framed):
     """
 
     p: int
-    """Degree of the numerator"""
+    """Degree of the numerator."""
     q: int
-    """Degree of the denominator"""
+    """Degree of the denominator."""
     movable = False
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class Rational(Framed):
         starts = [np.zeros(self.q), *self._rounds(signal.t, signal.y)]
         low, high = (float(end) for end in (signal.t[[0, -1]] if signal.size else (0.0, 0.0)))
         middle, half = 0.5 * (low + high), 0.5 * (high - low)
-        if abs(middle) > FAR * half > 0:  # powers of x are nearly the same there, those of u are not
+        if abs(middle) > FAR * half > 0:  # powers of x are nearly equal there, those of u are not
             u = (signal.t - middle) / half
             starts += [_moved(w, -middle / half, 1.0 / half) for w in self._rounds(u, signal.y)]
         smooth = [w for w in starts if not self._has_pole(w, low, high)]
@@ -97,7 +97,7 @@ class Rational(Framed):
         return bool((real & (zeros.real > low) & (zeros.real < high)).any())
 
     def at(self, w: Array, frame: Frame) -> Array:
-        """w_k / unit^k; 0 where that is no number of double precision, as for t of 1e-300 squared."""
+        """w_k / unit^k; 0 where that is not representable in double precision, as for the square of t near 1e-300."""
         with np.errstate(all="ignore"):
             moved = w
             for k in range(self.q):
@@ -108,7 +108,7 @@ class Rational(Framed):
         return [*self._reweighted(x, y), *self._reweighted(x, _smooth(x, y))]
 
     def _reweighted(self, x: Array, y: Array) -> list[Array]:
-        """w of each round."""
+        """The w of each round."""
         weight, rounds = np.ones(len(x)), []
         for _ in range(REWEIGHTINGS):
             rounds.append(self._linearised(x, y, weight))
@@ -117,7 +117,7 @@ class Rational(Framed):
         return rounds
 
     def _linearised(self, x: Array, y: Array, weight: Array) -> Array:
-        """w of min ||weight (p(x) - y q(x))|| over the channels of y (N, K) together."""
+        """w that minimises ||weight (p(x) - y q(x))|| over all channels of y (N, K)."""
         powers = x[:, None] ** np.arange(max(self.p, self.q) + 1)
         basis = np.linalg.qr(weight[:, None] * powers[:, : self.p + 1])[0]
         b = weight[:, None] * y
@@ -133,7 +133,7 @@ class Rational(Framed):
 def _moved(w: Array, shift: float, stretch: float) -> Array:
     """The denominator 1 + sum w_k u^k at u = shift + stretch x, as one in x that is 1 at x = 0.
 
-    Not finite where it has a zero there: 0 is a pole then, which no w says.
+    Not finite if it is zero at x = 0: then 0 is a pole, which no w can express.
     """
     polynomial = np.polynomial.Polynomial([1.0, *w])(np.polynomial.Polynomial([shift, stretch]))
     with np.errstate(all="ignore"):
@@ -142,7 +142,7 @@ def _moved(w: Array, shift: float, stretch: float) -> Array:
 
 
 def _smooth(x: Array, y: Array) -> Array:
-    """y by a polynomial in x: noise in y q(t) pulls w towards zero, and this takes most of it out."""
+    """y smoothed by a polynomial in x: noise in y q(t) pulls w towards zero, and this removes most of it."""
     if len(x) <= 2 * SMOOTH_DEGREE:
         return y
     low, high = x.min(), x.max()

@@ -1,4 +1,4 @@
-"""The registry of ready models of curves, by the name that configs of varpro-fit give them."""
+"""The registry of ready curve models, by the names that configs of varpro-fit use."""
 
 from varpro.models.separable import Model
 from varpro.registry import Registry

@@ -1,4 +1,4 @@
-"""Models of several shapes of one kind, each with parameters of its own: exponentials, peaks, oscillations."""
+"""Models of several shapes of one kind, each with its own parameters: exponentials, peaks, oscillations."""
 
 import abc
 import re
@@ -13,16 +13,16 @@ from varpro.models.separable import Column, Framed, stacked
 
 
 class Repeated(Framed):
-    """n shapes of one kind with parameters of their own, then a column of ones if there is an offset."""
+    """n shapes of one kind, each with its own parameters, and a column of ones if there is an offset."""
 
     n: int
     offset: bool
     parameter_stems: ClassVar[tuple[str, ...]]
-    """Names of the parameters of one shape"""
+    """The names of the parameters of one shape."""
     column_stems: ClassVar[tuple[str, ...]]
-    """Names of the columns of one shape"""
+    """The names of the columns of one shape."""
     quantities: ClassVar[Mapping[str, Quantity]]
-    """What the parameters are, by their stems"""
+    """The kind of each parameter, by its stem."""
 
     @abc.abstractmethod
     def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
@@ -30,7 +30,7 @@ class Repeated(Framed):
 
     @abc.abstractmethod
     def slopes(self, t: Array, *v: Array) -> tuple[Array, ...]:
-        """Their derivatives: those of the first column by each parameter, then of the second, ..."""
+        """The derivatives of these columns: the first column by each parameter, then the second, ..."""
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ class Repeated(Framed):
 
     @property
     def indices(self) -> list[tuple[int, ...]]:
-        """Where the parameters of each shape stand in w."""
+        """The positions in w of the parameters of each shape."""
         size = len(self.parameter_stems)
         return [tuple(range(i * size, (i + 1) * size)) for i in range(self.n)]
 
@@ -55,7 +55,7 @@ class Repeated(Framed):
 
     def __call__(self, t: Array, w: Array) -> Array:
         t, w = np.asarray(t), np.asarray(w)
-        with np.errstate(all="ignore"):  # a trial step may overflow; the solvers look at what comes out
+        with np.errstate(all="ignore"):  # a trial step may overflow; the solvers check the result
             out = [column for own in self.indices for column in self.shape(t, *(w[p] for p in own))]
         return stacked(t, w, [*out, np.ones(1)] if self.offset else out)
 
@@ -67,7 +67,7 @@ class Repeated(Framed):
 
     @property
     def _kinds(self) -> list[Quantity]:
-        """(P,) what each parameter is."""
+        """The kind of each parameter, (P,)."""
         return [self.quantities[re.sub(r"_\d+$", "", name)] for name in self.parameter_names]
 
     def at(self, w: Array, frame: Frame) -> Array:

@@ -1,8 +1,8 @@
-"""Separable models: y(t) ~ sum_i a_i phi_i(t, w), each a matrix Phi (N, I) with its derivative in compressed storage.
+"""Separable models: y(t) ~ sum_i a_i phi_i(t, w), each a matrix Phi (N, I) with a compressed derivative.
 
-Of the I P columns dphi_j/dw_p only the M that are not identically zero are made: `pairs` says which, `columns` gives
-them.  One code serves one problem and a batch: w is indexed by parameter first, so w[p] is a number or (b, 1), and
-broadcasting against t (N,) or (b, N) does the rest.
+Of the I P columns dphi_j/dw_p only the M that are not identically zero are computed: `pairs` says which, `columns`
+gives them.  The same code serves one problem and a batch: w is indexed by parameter first, so w[p] is a number or
+(b, 1) and broadcasts against t (N,) or (b, N).
 """
 
 import abc
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 class Column(NamedTuple):
-    """How the compiled kernel makes one column; its derivatives follow the order of `parameters`."""
+    """How the compiled kernel computes one column; its derivatives follow the order of `parameters`."""
 
     kind: str
-    """power: t**constant; decay: exp(-t / w); rate: exp(-w t); gaussian, lorentzian: center and width"""
+    """power: t**constant; decay: exp(-t / w); rate: exp(-w t); gaussian, lorentzian: center and width."""
     parameters: tuple[int, ...]
-    """Indices into w"""
+    """The indices of its parameters in w."""
     constant: float
 
 
 class Model(abc.ABC):
-    """Phi(t, w) with its compressed derivative; a subclass is a model of its own, ready for every solver."""
+    """Phi(t, w) with its compressed derivative; a subclass is a new model that every solver can use."""
 
     @property
     @abc.abstractmethod
@@ -62,16 +62,16 @@ class Model(abc.ABC):
         """Starting values (P,) from t (N,) and y (N,) or (N, K); always finite, whatever y holds."""
 
     def program(self) -> tuple[Column, ...] | None:
-        """What the compiled kernel needs, a Column for each of the I columns; None where it has no such kind."""
+        """A Column for each of the I columns, for the compiled kernel; None if it cannot make them."""
         return None
 
     @property
     def needs_grid(self) -> bool:
-        """Whether rows of Phi depend on other rows of t, so that none may be left out: `guess` then gets NaN in y."""
+        """Whether rows of Phi depend on other rows of t, so that none may be left out; `guess` then gets NaN in y."""
         return False
 
     def natural_bounds(self, t: Array) -> tuple[Array, Array] | None:
-        """(P,) twice, within which w takes every shape once; a fit stays inside.  None where w is not limited."""
+        """(P,) twice, bounds in which w takes every shape once and inside which a fit stays; None if w is unlimited."""
         return None
 
     def folded(self, w: Array) -> Array:
@@ -79,14 +79,14 @@ class Model(abc.ABC):
         return w
 
     def draws(self, t: Array) -> tuple[Array, Array, Array] | None:
-        """(P,) three times: between what further starts are drawn, and whether evenly in the logarithm.
+        """(P,) three times: the interval from which further starts are drawn, and whether evenly in the logarithm.
 
-        NaN where the model does not know; None where it knows nothing.
+        NaN for parameters about which the model knows nothing; None if that is all of them.
         """
         return None
 
     def __add__(self, other: "Model") -> "Sum":
-        """Columns and parameters of both, one after another; names that clash are numbered on."""
+        """The columns and parameters of both, one after another; clashing names are numbered."""
         from varpro.models.sums import Sum
 
         if not isinstance(other, Model):
@@ -95,10 +95,11 @@ class Model(abc.ABC):
 
 
 class Framed(Model):
-    """A model that guesses in a frame of the data: no unit of t or y, and no zero of t, changes what it finds."""
+    """A model that guesses in a frame of the data, so that the units of t and y and the zero of t make no
+    difference."""
 
     movable: ClassVar[bool] = True
-    """Columns at t + c span what those at t do, for w moved along"""
+    """Whether columns at t + c span the same space as those at t for correspondingly shifted w."""
 
     def guess(self, t: Array, y: Array) -> Array:
         t, y = checked_points(t, y)
@@ -107,15 +108,15 @@ class Framed(Model):
 
     @abc.abstractmethod
     def propose(self, x: Array, y: Array) -> Array:
-        """Starting values (P,) for points x and values y of the size of 1; always finite."""
+        """Starting values (P,) for points x and values y of order 1; always finite."""
 
     @abc.abstractmethod
     def at(self, w: Array, frame: Frame) -> Array:
-        """The parameters of t = origin + unit x from those of x."""
+        """The parameters for t = origin + unit x from those for x."""
 
 
 def stacked(t: Array, w: Array, columns: Sequence[Array]) -> Array:
-    """Columns that broadcast to (N,) or (b, N) on a new last axis."""
+    """The columns, each of which broadcasts to (N,) or (b, N), on a new last axis."""
     shape = np.broadcast_shapes(t.shape, w.shape[1:])
     out = np.empty((*shape, len(columns)), dtype=np.result_type(t, w, 1.0))
     for j, column in enumerate(columns):
@@ -136,6 +137,6 @@ def unique_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def at_least(name: str, value: int, least: int) -> None:
-    """Raises ConfigError unless value is an integer of at least `least`."""
+    """Raise ConfigError unless value is an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ConfigError(f"{name} is {value!r}; it must be an integer of at least {least}")

@@ -19,7 +19,7 @@ class DampedSinusoids(Repeated):
     """Columns exp(-g_i t) cos(omega_i t) and exp(-g_i t) sin(omega_i t), i = 1..n; w = (g_1, omega_1, g_2, ...).
 
     g in 1 / unit of t, omega in radians / unit of t; amplitude and phase are the two linear coefficients.
-    offset : a column of ones behind them.
+    offset : append a column of ones.
     Holomorphic in w.  `guess` by the matrix pencil (Hua and Sarkar, IEEE Trans. ASSP 38 (1990) 814-824), ascending in
     omega, g positive.  Raises ConfigError for n < 1.
     """

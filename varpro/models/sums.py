@@ -1,4 +1,4 @@
-"""Sums of models: their columns and parameters side by side, and a guess that fits one part after another."""
+"""Sums of models: their columns and parameters side by side, and a guess that fits the parts one after another."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,7 +21,7 @@ class Sum(Model):
     """
 
     def __init__(self, parts: Sequence[Model]) -> None:
-        """parts : models, sums among them are taken apart.  Raises ConfigError if there is none."""
+        """parts : models; sums among them are flattened.  Raises ConfigError if there are none."""
         apart = [part.parts if isinstance(part, Sum) else (part,) for part in parts]
         self.parts: tuple[Model, ...] = tuple(part for group in apart for part in group)
         if not self.parts:
@@ -46,7 +46,7 @@ class Sum(Model):
         return np.concatenate([part.pairs + np.array(first) for part, first in zip(self.parts, firsts, strict=False)])
 
     def split(self, w: Array) -> list[Array]:
-        """w by parts."""
+        """w split into parts."""
         return [w[a:b] for a, b in zip(self._parameters[:-1], self._parameters[1:], strict=True)]
 
     def __call__(self, t: Array, w: Array) -> Array:
@@ -91,7 +91,7 @@ class Sum(Model):
         return np.concatenate(lower), np.concatenate(upper), np.concatenate(log)
 
     def guess(self, t: Array, y: Array) -> Array:
-        """Each part on y minus the fit of those before it, in both orders, then each on y minus all the others."""
+        """Guess each part on y minus the fit of those before it, in both orders, then on y minus all the others."""
         t, y = checked_points(t, y)
         framed = [part for part in self.parts if isinstance(part, Framed)]
         if len(framed) < len(self.parts):
@@ -130,7 +130,7 @@ def _starts(sizes: list[int]) -> list[int]:
 
 
 def _fit(phi: Array, y: Array, keep: Array | None = None) -> Array:
-    """Phi A of the best A; of its columns `keep` only, if given.  Zero where phi is not finite."""
+    """Phi A for the best A, or only the part of the columns `keep`; zero where phi is not finite."""
     rows = finite_rows(phi, y)
     a = amplitudes(phi[rows], y[rows])
     if keep is not None:

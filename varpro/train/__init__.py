@@ -1,1 +1,1 @@
-"""Training of scalarized networks: data, partition, sub-networks, glueing, refinement, bootstrapping."""
+"""Training of scalarized networks: data, partition, sub-networks, gluing, refinement, bootstrapping."""

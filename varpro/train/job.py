@@ -1,6 +1,6 @@
-"""The shell of every training: what is asked for before the data, and what is done with them.
+"""The frame of every training: what it needs before the data, and what it does with them.
 
-A sort of network is one subclass.  The programs know this interface only, and no framework is imported before
+Each kind of network is one subclass.  The programs know only this interface, and no framework is imported before
 `require_backend`.
 """
 
@@ -20,25 +20,25 @@ N = TypeVar("N")
 
 
 class Job(ABC, Generic[C, N]):
-    """The training of one config on some ranks.  Every method is collective but for `forecast` and `save`."""
+    """The training of one config on some ranks.  Every method is collective except `forecast` and `save`."""
 
     def __init__(self, config: C, comm: Communicator) -> None:
         self.config, self.comm = config, comm
 
     @property
     def threads(self) -> int:
-        """Threads of this rank."""
+        """The number of threads of this rank."""
         return threads_per_rank(self.comm)
 
     def choose_device(self) -> None:
-        """Find where to compute, before the data are loaded, also for a dry run.  Raises BackendError, ConfigError."""
+        """Decide where to compute, before data are loaded and even for a dry run.  Raises BackendError, ConfigError."""
 
     def require_backend(self) -> None:
-        """Import what the training needs.  Raises BackendError where it is not there."""
+        """Import what the training needs.  Raises BackendError if it is missing."""
 
     @abstractmethod
     def forecast(self, prepared: Prepared[C]) -> list[tuple[str, str]]:
-        """Names and words of what the training will take."""
+        """What the training will take, as names and words."""
 
     @abstractmethod
     def train(self, prepared: Prepared[C], display: Display) -> tuple[Record, N] | None:
@@ -50,5 +50,5 @@ class Job(ABC, Generic[C, N]):
 
 
 def rounded(gflop: float) -> str:
-    """A number of operations to show: whole, or two digits."""
+    """A number of operations for display: whole, or with two digits."""
     return f"{gflop:,.0f}" if gflop >= 100 else f"{gflop:.2g}"

@@ -1,4 +1,4 @@
-"""Where a network errs on the test images, for the report of any sort of network."""
+"""Where a network errs on the test images, for the report on any kind of network."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ SHOWN = 60
 
 
 def mistakes(scores: Array, labels: Array, images: Array) -> dict[str, Array]:
-    """The fields of a `Record` that tell of mistakes.  scores : (N, K); labels : (N,); images : (N, ...)."""
+    """The fields of a `Record` about mistakes.  scores : (N, K); labels : (N,); images : (N, ...)."""
     predicted, wrong = scores.argmax(axis=1), confident_mistakes(scores, labels)
     return {
         "confusion": confusion_matrix(labels, predicted, scores.shape[1]),
@@ -23,14 +23,15 @@ def mistakes(scores: Array, labels: Array, images: Array) -> dict[str, Array]:
 
 
 def confusion_matrix(labels: Array, predicted: Array, n_classes: int) -> Array:
-    """(K, K) counts, rows true."""
+    """(K, K) counts, with true classes in rows."""
     counts = np.zeros((n_classes, n_classes), dtype=np.int64)
     np.add.at(counts, (labels, predicted), 1)
     return counts
 
 
 def confident_mistakes(scores: Array, labels: Array) -> Array:
-    """Rows whose highest score is not at the label, at most SHOWN, the largest lead over the true class first."""
+    """At most SHOWN rows whose highest score is not at the label, those with the largest lead over the true class
+    first."""
     predicted = scores.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     lead = scores[wrong, predicted[wrong]] - scores[wrong, labels[wrong]]

@@ -1,4 +1,4 @@
-"""What every model file gives when it is read, and the error for a file that gives nothing."""
+"""What every model file offers once it is read, and the error for a file that holds no model."""
 
 from pathlib import Path
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""Reading a model file of any sort of network: its attributes tell which."""
+"""Reading the model file of any kind of network, which its attributes identify."""
 
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from varpro.train.model_file import TrainedModel, not_a_model
 
 
 def load_model(path: str | Path) -> TrainedModel:
-    """The model in a file of any kind.  Raises DataError; BackendError where it needs PyTorch, which is not there."""
+    """The model in a file of any kind.  Raises DataError; BackendError if it needs PyTorch and that is not
+    installed."""
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such model file; varpro-train writes model.h5 into its output folder")

@@ -1,4 +1,4 @@
-"""Kinds of units, one module each; a kind registers its name and owns everything that is particular to it."""
+"""Kinds of units, one module each; a kind registers its name and owns everything specific to it."""
 
 from varpro.models.units.interface import (
     UNITS,

@@ -1,4 +1,4 @@
-"""Bilinear units: q = u^T X v + b, dq/du = X v, dq/dv = X^T u.  Colour planes stand below one another in X."""
+"""Bilinear units: q = u^T X v + b, dq/du = X v, dq/dv = X^T u.  Colour planes are stacked vertically in X."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from varpro.models.units.table import BoundTable, TableUnits
 @unit_kind("bilinear")
 @dataclass(frozen=True)
 class BilinearUnits(TableUnits):
-    """The rows of the table are u (C L of them), v (R), then b."""
+    """The rows of the table are u (C L of them), v (R of them), then b."""
 
     no_device = None
 
@@ -34,7 +34,7 @@ class BilinearUnits(TableUnits):
         return self.height + self.shape[2] + 1
 
     def parts(self, w: Array) -> tuple[Array, Array, Array]:
-        """u (C L, I), v (R, I), b (I,)"""
+        """u (C L, I), v (R, I), b (I,)."""
         table = self.table(w)
         return table[: self.height], table[self.height : -1], table[-1]
 
@@ -47,7 +47,7 @@ class BilinearUnits(TableUnits):
         return table.ravel()
 
     def matrices(self, w: Array) -> Array:
-        """(C L R, I)"""
+        """u v^T of each unit, flattened, (C L R, I)."""
         u, v, _ = self.parts(w)
         return (u[:, None] * v).reshape(-1, self.count)
 

@@ -1,10 +1,10 @@
-"""Convolutional units: one form u^T X v at every place of the image, squashed, averaged over a grid of cells.
+"""Convolutional units: one form u^T X v at every place of the image, squashed and averaged over a grid of cells.
 
     q_i[s] = sum_t u_it^T X_t[s] v_it + b_i        column (i, cell) = mean over the places s of a cell of sigma(q_i[s])
 
-A unit tied to one place cannot see the same stroke a pixel further on; this one can.  It owns cells^2 columns, moves
-all of them with h + w + 1 parameters, and is what `model.unit: convolutional` names.  Colours are mixed by weights of
-the unit's own (section 6.2 of Pereyra's paper) before the form is taken, or every plane has a form of its own.
+A unit tied to one place cannot see the same stroke a pixel further on; this one can.  It owns cells^2 columns, all
+moved by its h + w + 1 parameters, and is selected by `model.unit: convolutional`.  Colours are mixed by the unit's own
+weights (section 6.2 of Pereyra's paper) before the form is taken, or every plane has its own form.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,9 +21,9 @@ from varpro.models.units.interface import BoundUnits, Scalarization, Shape, Unit
 from varpro.models.units.options import UnitOptions, option
 
 START_SAMPLE = 200
-"""Images whose patches the start is scaled by; an image has hundreds of patches."""
+"""Images whose patches set the scale of the start; an image has hundreds of patches."""
 START_BIAS = 0.5
-"""Standard deviation of the biases at the start, in deviations of q: units that bend at different places."""
+"""Standard deviation of the initial biases, in deviations of q, so that units bend at different places."""
 
 
 def _whole(value: Any, least: int) -> int:
@@ -62,7 +62,7 @@ def _positive(value: Any) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class ConvolutionOptions(UnitOptions):
-    """The filters of a bank and what becomes of them."""
+    """The filters of a bank and how their values are used."""
 
     filter: tuple[int, ...] = option((9,), check=_sides)
     """Side of the filters in pixels; of a list, each has an equal share of the units."""
@@ -80,7 +80,7 @@ class ConvolutionOptions(UnitOptions):
     """Of smooth_abs, sqrt(q^2 + smoothing); q^2 is 1 on average at the start."""
 
     def patches(self, side: int, planes: int, sigma: str) -> Patches:
-        """What the kernel takes for filters of one side."""
+        """The kernel's description of filters with one side."""
         mixed = planes > 1 and self.colour == "mix"
         return Patches(
             height=side,
@@ -98,11 +98,11 @@ class ConvolutionOptions(UnitOptions):
 @unit_kind("convolutional")
 @dataclass(frozen=True, eq=False)
 class ConvolutionalUnits(Units):
-    """w is bank after bank: the kernel's table (rows, F) of F filters of one side, row after row."""
+    """w is one bank after another: each the kernel's table (rows, F) of F filters of one side, row by row."""
 
     options: ConvolutionOptions = field(default_factory=ConvolutionOptions)
     banks: tuple[tuple[int, int], ...] = ()
-    """(side, F) of each bank, in the order of the units"""
+    """The (side, F) of each bank, in the order of the units."""
     Options = ConvolutionOptions
     sigmas = SQUASHES
     no_device = "has no CUDA kernel yet"
@@ -135,7 +135,7 @@ class ConvolutionalUnits(Units):
         return self.options.cells**2
 
     def rows(self, side: int) -> int:
-        """Parameters of a filter of this side."""
+        """The number of parameters of a filter with this side."""
         return self.options.patches(side, self.shape[0], SQUASHES[0]).rows(self.shape[0])
 
     @property
@@ -143,7 +143,7 @@ class ConvolutionalUnits(Units):
         return sum(self.rows(side) * filters for side, filters in self.banks)
 
     def parts(self) -> Iterator[tuple[int, slice, slice]]:
-        """For each bank: the side, its units and its parameters."""
+        """For each bank: its side, its units and its parameters."""
         unit = parameter = 0
         for side, filters in self.banks:
             size = self.rows(side) * filters
@@ -161,7 +161,8 @@ class ConvolutionalUnits(Units):
         ]
 
     def start(self, rng: np.random.Generator, images: Array) -> Array:
-        """Random forms whose q has unit deviation over the patches; biases keep q's mean away and are spread a little.
+        """Random forms whose q has unit deviation over the patches; biases remove the mean of q and are spread a
+        little.
 
         images : (N, C, L, R)
         """
@@ -176,7 +177,7 @@ class ConvolutionalUnits(Units):
             mean = 0.5 * (convolve.values(some, table, patches).mean(axis=(0, 2)) - squares - 1.0)
             deviation = np.sqrt(np.maximum(squares - mean**2, 0.0))
             deviation = np.maximum(deviation, 0.1 * (float(np.median(deviation)) or 1.0))
-            factors = 3 if patches.mixed else 2  # that a form is a product of
+            factors = 3 if patches.mixed else 2  # the number of factors in a form
             table[:-1] *= deviation ** (-1.0 / factors)
             table[-1] = START_BIAS * rng.standard_normal(table.shape[1])
         return w
@@ -205,7 +206,7 @@ class ConvolutionalUnits(Units):
         return np.concatenate(parts)
 
     def joined(self, others: list[tuple[Self, Array]], w: Array) -> tuple[Self, Array]:
-        """Neighbouring banks of one side become one: the kernel works on many filters at a time."""
+        """Merge neighbouring banks of the same side, since the kernel works on many filters at a time."""
         banks: list[tuple[int, list[Array]]] = []
         for units, v in [(self, w), *others]:
             for side, _, where in units.parts():
@@ -218,7 +219,7 @@ class ConvolutionalUnits(Units):
         return both, np.concatenate([table.ravel() for table in tables])
 
     def pictures(self, w: Array, which: Array) -> Array:
-        """The forms of the units named, in the middle of pictures as large as the largest filter."""
+        """The forms of the given units, centred in pictures as large as the largest filter."""
         largest, place = max(side for side, _ in self.banks), {int(i): k for k, i in enumerate(which)}
         out = np.zeros((len(which), largest, largest))
         for (side, units, _), (table, patches) in zip(self.parts(), self.tables(w, "tanh", np.float64), strict=True):
@@ -232,7 +233,7 @@ class ConvolutionalUnits(Units):
         return out
 
     def gallery(self, w: Array, which: Array, spread: Array) -> Array:
-        """The filters as they are: they meet all pixels alike."""
+        """The filters unscaled, since they meet all pixels alike."""
         return self.pictures(w, which)
 
     def stored(self) -> dict[str, Array]:
@@ -308,7 +309,7 @@ class _Convolved(Scalarization):
 
 
 def _bounds(tables: list[tuple[Array, Patches]], units: ConvolutionalUnits) -> tuple[float, float]:
-    """Of an entry of one row's contraction with weights of size 1, and of a column: pixels are at most 1."""
+    """Bounds on an entry of one row's contraction with weights of size 1, and on a column, for pixels of at most 1."""
     largest, column = 1.0, 1.0
     for table, patches in tables:
         size, side = np.abs(table.astype(np.float64)), patches.height
@@ -327,7 +328,7 @@ def _bounds(tables: list[tuple[Array, Patches]], units: ConvolutionalUnits) -> t
 
 
 class _BoundConvolution(BoundUnits):
-    """Pairs are parameter after parameter, the cells of its unit in order."""
+    """Pairs are ordered by parameter, then by the cells of its unit."""
 
     def __init__(self, units: ConvolutionalUnits, images: Array, sigma: str) -> None:
         self.units, self.images, self.sigma = units, images, sigma

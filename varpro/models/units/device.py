@@ -1,4 +1,4 @@
-"""Units of many sub-networks side by side on a device: a basis of B problems that read one set of images in place."""
+"""Units of many sub-networks side by side on a device: a basis of B problems that all read one set of images."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,17 @@ from varpro.models.units.interface import UNITS, Units
 
 @dataclass(frozen=True)
 class DeviceUnits:
-    """Sub-networks of equal shape.  Every parameter is searched; `lift` clears those of pixels that never light."""
+    """Sub-networks of equal shape.  Every parameter is searched; `lift` clears those of pixels that are never lit."""
 
     units: Units
-    """of one sub-network"""
+    """The units of one sub-network."""
     images: Array
-    """(rows, C, L, R) on the device, bytes or floats, shared by all"""
+    """The shared images, (rows, C, L, R) on the device, bytes or floats."""
     index: Array
-    """(B, n) int32 on the device: the images of each"""
+    """The images of each sub-network, (B, n) int32 on the device."""
     sigma: str
     columns: Array
-    """(P,) int32 on the device"""
+    """The column of each parameter, (P,) int32 on the device."""
     parameters: None = None
 
     @classmethod
@@ -47,7 +47,7 @@ class DeviceUnits:
         return self.units.gathered(self.images, index, w, sigma=self.sigma, jacobian=dtype)
 
     def lift(self, w: Array) -> Array:
-        """Parameters (B, P) on the host; weights of pixels that a sub-network's images never light are zero."""
+        """Parameters (B, P) on the host, with zero weights for pixels that are never lit in a sub-network's images."""
         lit = [to_host((self.images[rows] != 0).any(axis=0)) for rows in self.index]  # (C, L, R) each
         return np.stack([self.units.clear_unlit(v, seen) for v, seen in zip(to_host(w), lit, strict=True)])
 

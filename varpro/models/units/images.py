@@ -1,4 +1,4 @@
-"""Images as the units read them: (N, C, L, R), bytes or floats in [0, 1], never copied as a whole to float."""
+"""Images in the form that units read: (N, C, L, R), bytes or floats in [0, 1], never copied as a whole to float."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from varpro.errors import ShapeError
 
 
 def planes(images: Array) -> Array:
-    """images (N, L, R) or (N, C, L, R) as (N, C, L, R), without a copy."""
+    """Images (N, L, R) or (N, C, L, R) as (N, C, L, R), without a copy."""
     if images.ndim == 3:
         return images[:, None]
     if images.ndim != 4:
@@ -18,12 +18,12 @@ def planes(images: Array) -> Array:
 
 
 def unit_floats(images: Array, dtype: type[np.floating[Any]] = np.float64) -> Array:
-    """Pixels as floats in [0, 1]: bytes are divided by 255, floats are taken as they are."""
+    """Pixels as floats in [0, 1]: bytes are divided by 255, floats are unchanged."""
     if images.dtype == np.uint8:
         return np.multiply(images, dtype(1.0 / 255.0), dtype=dtype)
     return images.astype(dtype, copy=False) if is_device_array(images) else np.asarray(images, dtype=dtype)
 
 
 def flat_images(images: Array, dtype: np.dtype[Any]) -> Array:
-    """images (n, C, L, R) as floats (n, C * L * R)."""
+    """Images (n, C, L, R) as floats (n, C * L * R)."""
     return unit_floats(images, dtype.type).reshape(len(images), -1)

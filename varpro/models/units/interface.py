@@ -1,10 +1,10 @@
-"""What the engine asks of a kind of unit.  A unit scalarizes an image: it owns one or several columns of Phi.
+"""The interface of a kind of unit.  A unit scalarizes an image: it owns one or several columns of Phi.
 
     Phi = [columns of unit 1 | columns of unit 2 | ... | 1],    column i c + s: column s of unit i, c of them a unit
 
-A parameter belongs to one unit and may move every column of it.  A kind is a class in a module of its own that
-registers its name; it owns all that is particular to it: options, checks, sizes, derivatives, pictures, storage, device
-form.  Nothing outside this package asks which kind it has.
+A parameter belongs to one unit and may move every column of it.  A kind is a class in its own module that registers its
+name; it owns everything specific to it: options, checks, sizes, derivatives, pictures, storage, device form.  Nothing
+outside this package asks which kind it has.
 """
 
 import abc
@@ -28,9 +28,9 @@ class BoundUnits(abc.ABC):
     """Units bound to the images of one sub-network: a basis of B = 1 problems for the search."""
 
     columns: Array
-    """(M,) int32: the column of Phi that each pair (column, parameter) belongs to"""
+    """The column of Phi that each pair (column, parameter) belongs to, (M,) int32."""
     parameters: Array | None = None
-    """(M,) int32: the searched parameter of each pair; None where pairs and parameters are the same things"""
+    """The searched parameter of each pair, (M,) int32; None if there is one pair for each parameter."""
 
     @abc.abstractmethod
     def basis(self, w: Array, problems: Array) -> Array:
@@ -41,7 +41,7 @@ class BoundUnits(abc.ABC):
         """D (1, N, M): column m is the derivative of column columns[m] of Phi by parameter parameters[m]."""
 
     def lower(self, w: Array) -> Array:
-        """The parameters that these images can move, out of all (P,)."""
+        """The parameters, out of all (P,), that have an effect on these images."""
         return w
 
     def lift(self, w: Array) -> Array:
@@ -53,17 +53,17 @@ class Scalarization(abc.ABC):
     """Units at one w, in one precision: their columns, the columns' change along a direction, and its transpose."""
 
     largest_value: float = 1.0
-    """A bound on the entries of Phi, for sums that must be reproducible: 1 where sigma is a sigmoid"""
+    """A bound on the entries of Phi, for sums that must be reproducible: 1 if sigma is a sigmoid."""
     largest_slope: float = 1.0
-    """A bound on the entries of the `contraction` of one row with weights of size 1: 1 where pixels and sigma' are"""
+    """A bound on one row's `contraction` with weights of size 1: 1 if pixels and sigma' are at most 1."""
 
     @abc.abstractmethod
     def phi(self, images: Array) -> Array:
-        """Phi (n, J + 1) = [columns | 1] on images (n, C, L, R), in memory where these lie."""
+        """Phi (n, J + 1) = [columns | 1] on images (n, C, L, R), in the same memory as the images."""
 
     @abc.abstractmethod
     def direction(self, v: Array) -> Callable[[Array, Array], Array]:
-        """For v (P,): a function of images and their Phi that gives D v (n, J)."""
+        """For v (P,), a function of images and their Phi that gives D v (n, J)."""
 
     @property
     @abc.abstractmethod
@@ -72,45 +72,45 @@ class Scalarization(abc.ABC):
 
     @abc.abstractmethod
     def contraction(self, images: Array, phi: Array, weights: Array) -> Array:
-        """The part (S,) float64 of images in sum_nj weights[n, j] dPhi_nj/dw: the caller sums it over all rows.
+        """The images' part (S,) float64 of sum_nj weights[n, j] dPhi_nj/dw, which the caller sums over all rows.
 
-        weights : (n, J), or (n, 1) for all columns alike; may be overwritten.
+        weights : (n, J), or (n, 1) to weigh all columns alike; may be overwritten.
         """
 
     @abc.abstractmethod
     def gradient(self, total: Array) -> Array:
-        """The sum over the parameters (P,) from summed contractions (S,)."""
+        """The sum for each parameter (P,), from summed contractions (S,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnitSize:
-    """What one unit takes; a mean where it is drawn at random."""
+    """The size of one unit; a mean if it is random."""
 
     parameters: float
     multiplications: float
-    """For the values on one image: the entries of the unit's matrix, if it has one"""
+    """The number for the values on one image: the entries of the unit's matrix, if it has one."""
     columns: int = 1
 
 
 @dataclass(frozen=True)
 class Units(abc.ABC):
-    """I units of one kind on images of one shape; their parameters are a flat vector w (P,) kept apart."""
+    """I units of one kind on images of one shape; their parameters are kept separately in a flat vector w (P,)."""
 
     shape: Shape
     count: int
-    """I"""
+    """The number I of units."""
     kind: ClassVar[str]
     Options: ClassVar[type[UnitOptions]] = UnitOptions
     sigmas: ClassVar[tuple[str, ...]] = SIGMAS
-    """What a config may choose as sigma"""
+    """The choices of sigma in a config."""
     no_device: ClassVar[str | None] = "has no CUDA kernel"
-    """Why sub-networks of this kind cannot be trained on a device; None where `gathered` and `clear_unlit` are there"""
+    """Why sub-networks of this kind cannot be trained on a device; None if `gathered` and `clear_unlit` exist."""
 
     @classmethod
     @abc.abstractmethod
     def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: Any = None) -> Self:
-        """Units of this kind; rng draws what is fixed about them (places of windows).  options : of this kind, None =
-        its defaults."""
+        """Units of this kind; rng draws what is fixed about them, such as places of windows.  options : of this kind,
+        None for its defaults."""
 
     @classmethod
     @abc.abstractmethod
@@ -119,22 +119,22 @@ class Units(abc.ABC):
 
     @classmethod  # noqa: B027 (most kinds take any image)
     def check(cls, shape: Shape, options: Any) -> None:
-        """Raise ConfigError where units with these options cannot be made on images of this shape."""
+        """Raise ConfigError if units with these options cannot be made on images of this shape."""
 
     @property
     def columns_per_unit(self) -> int:
-        """c"""
+        """The number c of columns per unit."""
         return 1
 
     @property
     def n_columns(self) -> int:
-        """J = I c, the columns of Phi without the constant."""
+        """J = I c, the number of columns of Phi without the constant."""
         return self.count * self.columns_per_unit
 
     @property
     @abc.abstractmethod
     def n_parameters(self) -> int:
-        """P"""
+        """The number P of parameters."""
 
     @abc.abstractmethod
     def start(self, rng: np.random.Generator, images: Array) -> Array:
@@ -150,8 +150,8 @@ class Units(abc.ABC):
 
     @abc.abstractmethod
     def blocks(self) -> list[Array]:
-        """Each unit's own parameters as indices into w, units with equally many stacked: (units, size) int.  Blocks of
-        one size are in the order of the units."""
+        """Each unit's own parameters as indices into w, with units of equal size stacked: (units, size) int.  Within
+        one size, units keep their order."""
 
     @abc.abstractmethod
     def per_parameter(self, values: Array) -> Array:
@@ -167,12 +167,12 @@ class Units(abc.ABC):
 
     @abc.abstractmethod
     def pictures(self, w: Array, which: Array) -> Array:
-        """Images (g, rows, columns) of the units named: their matrices, in place on planes above one another."""
+        """Images (g, rows, columns) of the given units: their matrices, in place, with planes stacked vertically."""
 
     def gallery(self, w: Array, which: Array, spread: Array) -> Array:
-        """`pictures` as a report shows them: times the standard deviation (C, L, R) of the pixels they meet.
+        """`pictures` as a report shows them: multiplied by the standard deviation (C, L, R) of the pixels they meet.
 
-        A border pixel that is lit once in a thousand images takes a large weight, which alone would hide all others.
+        A border pixel that is lit once in a thousand images gets a large weight, which would hide all others.
         """
         matrices = self.pictures(w, which)
         if spread.size != matrices[0].size:  # one matrix for all colour planes
@@ -180,12 +180,12 @@ class Units(abc.ABC):
         return matrices * spread.reshape(matrices.shape[1:])  # type: ignore[no-any-return]
 
     def stored(self) -> dict[str, Array]:
-        """Arrays that a model file keeps beside w, by name."""
+        """Arrays, by name, that a model file stores beside w."""
         return {}
 
     @classmethod
     def restored(cls, shape: Shape, count: int, arrays: Mapping[str, Array]) -> Self:
-        """Units from what a model file holds.  Raises KeyError for an array that is missing."""
+        """Units from the contents of a model file.  Raises KeyError for a missing array."""
         return cls(shape, count)
 
     def gathered(
@@ -198,12 +198,12 @@ class Units(abc.ABC):
         raise BackendError(f"{self.kind} units: this kind {self.no_device}")
 
     def clear_unlit(self, w: Array, lit: Array) -> Array:
-        """w (P,) with zeros for weights of pixels that are never lit; lit (C, L, R) bool."""
+        """w (P,) with zero weights for pixels that are never lit; lit (C, L, R) bool."""
         return w
 
 
 UNITS: Registry[type[Units]] = Registry("model.unit", built_in=["varpro.models.units"])
-"""The kinds by the name that they have in configs and model files."""
+"""The kinds, by the names used in configs and model files."""
 
 U = TypeVar("U", bound=type[Units])
 
@@ -219,13 +219,13 @@ def unit_kind(name: str) -> Callable[[U], U]:
 
 
 def find_kind(name: str) -> type[Units]:
-    """The kind of a name in a config or a model file.  Raises ConfigError.
+    """The kind with this name in a config or a model file.  Raises ConfigError.
 
-    Every look-up comes through here: a kind named by its import path would be found here, too.
+    Every look-up goes through here, so a kind given by its import path would be found here, too.
     """
     return UNITS[name]
 
 
 def features(units: Units, w: Array, sigma: str, images: Array, *, dtype: Any = np.float64) -> Array:
-    """Phi (n, J + 1) of units at w on images (n, C, L, R), in memory where these lie; w on the host."""
+    """Phi (n, J + 1) of units at w on images (n, C, L, R), in the same memory as the images; w on the host."""
     return units.at(w, sigma, dtype).phi(images)

@@ -1,8 +1,8 @@
 """Units that are linear in the image: q_i(X) = <X, M_i(w)> + b_i, one column sigma(q_i) each.
 
-w^T X w = <X, w w^T>, u^T X v = <X, u v^T>.  So values, tangents and gradients of a whole network need two maps over the
-images only, `forward` and its adjoint; the kinds differ in how their few parameters span the matrices M_i.
-Sub-networks, which want the columns of D themselves, bind instead.
+w^T X w = <X, w w^T>, u^T X v = <X, u v^T>.  So values, tangents and gradients of a whole network need only two maps
+over the images, `forward` and its adjoint; the kinds differ in how their few parameters span the matrices M_i.
+Sub-networks, which need the columns of D themselves, use `bind` instead.
 """
 
 import abc
@@ -18,14 +18,14 @@ from varpro.models.units.activation import slope
 from varpro.models.units.interface import Scalarization, Units
 
 START_SAMPLE = 1000
-"""Images that the start scale is measured on."""
+"""Images on which the scale of the start is measured."""
 START_DEVIATION = 1.0
-"""Standard deviation of q over the sample at the start: inside sigma's bend, far from saturation."""
+"""Standard deviation of q over the sample at the start: in the bend of sigma, far from saturation."""
 
 
 @dataclass(frozen=True)
 class LinearUnits(Units):
-    """What such a kind has to give besides its parameters' layout."""
+    """What such a kind has to provide besides the layout of its parameters."""
 
     @abc.abstractmethod
     def draw(self, rng: np.random.Generator) -> Array:
@@ -33,11 +33,11 @@ class LinearUnits(Units):
 
     @abc.abstractmethod
     def rescale(self, w: Array, factor: Array, bias: Array) -> Array:
-        """Parameters whose q is factor (I,) times that of w, with biases (I,) put in."""
+        """Parameters whose q is factor (I,) times that of w, with the biases (I,) inserted."""
 
     @abc.abstractmethod
     def bias(self, w: Array) -> Array:
-        """b (I,)"""
+        """The biases b, (I,)."""
 
     @abc.abstractmethod
     def matrices(self, w: Array) -> Array:
@@ -49,7 +49,7 @@ class LinearUnits(Units):
 
     @abc.abstractmethod
     def cotangent(self, w: Array, gradient: Array, bias: Array) -> Array:
-        """The gradient (P,) with respect to w from those with respect to M and b (I,)."""
+        """The gradient (P,) with respect to w, from those with respect to M and to b (I,)."""
 
     @abc.abstractmethod
     def forward(self, images: Array, matrices: Array) -> Array:
@@ -65,7 +65,7 @@ class LinearUnits(Units):
     def start(self, rng: np.random.Generator, images: Array) -> Array:
         """Random parameters whose q has unit standard deviation and mean zero over the images.
 
-        images : (N, C, L, R).  Units that see almost nothing (a window in an empty corner) are not blown up.
+        images : (N, C, L, R).  Units that see almost nothing (a window in an empty corner) are not scaled up.
         """
         w = self.draw(rng)
         q = self.forward(images[:START_SAMPLE], self.matrices(w))

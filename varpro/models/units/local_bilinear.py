@@ -1,7 +1,7 @@
-"""Bilinear units on local windows: q = u^T X[window] v + b, u and v nonzero on a window of random place and size only.
+"""Bilinear units on local windows: q = u^T X[window] v + b, where u and v live on a window of random place and size.
 
-A unit has h + w + 1 parameters (about 20 on MNIST) instead of L + R + 1, and costs h w multiplications an image.
-The windows are fixed; what is searched is u, v and b.
+A unit has h + w + 1 parameters (about 20 on MNIST) instead of L + R + 1, and costs h w multiplications per image.
+The windows are fixed; u, v and b are searched.
 """
 
 from collections.abc import Mapping
@@ -39,10 +39,10 @@ class WindowOptions(UnitOptions):
 @unit_kind("local-bilinear")
 @dataclass(frozen=True, eq=False)
 class LocalBilinearUnits(LinearUnits):
-    """w is unit after unit: u (C h), v (w), b."""
+    """w is one unit after another: u (C h), v (w), b."""
 
     windows: Array = field(default_factory=lambda: np.zeros((0, 4), dtype=np.int32))
-    """(I, 4) int32: top, left, height, width"""
+    """The windows, (I, 4) int32: top, left, height, width."""
     Options = WindowOptions
 
     @classmethod
@@ -77,7 +77,7 @@ class LocalBilinearUnits(LinearUnits):
 
     @cached_property
     def _split(self) -> tuple[Array, Array, Array]:
-        """For each unit: where its u, its v and its b begin in w."""
+        """For each unit: the positions in w at which its u, v and b begin."""
         heights = self.shape[0] * self.windows[:, 2].astype(np.int64)
         widths = self.windows[:, 3].astype(np.int64)
         ends = np.cumsum(heights + widths + 1)
@@ -88,7 +88,7 @@ class LocalBilinearUnits(LinearUnits):
         return int(self._split[2][-1]) + 1
 
     def _indices(self) -> tuple[Array, Array, Array]:
-        """Indices into w of all u, all v (unit after unit) and all b."""
+        """Indices into w of all u, all v (unit by unit) and all b."""
         _, at_v, at_b = self._split
         owner = np.zeros(self.n_parameters, dtype=np.int8)
         owner[at_b] = 2
@@ -100,7 +100,7 @@ class LocalBilinearUnits(LinearUnits):
 
     @cached_property
     def _outer(self) -> tuple[Array, Array]:
-        """For every entry of the ragged matrices, the index in w of its u and of its v."""
+        """The index in w of the u and of the v of every entry of the ragged matrices."""
         at_u, at_v, _ = self._split
         heights, widths = self.shape[0] * self.windows[:, 2].astype(np.int64), self.windows[:, 3].astype(np.int64)
         sizes = heights * widths
@@ -122,7 +122,7 @@ class LocalBilinearUnits(LinearUnits):
         return out
 
     def matrices(self, w: Array) -> Array:
-        """Ragged: u v^T of each unit, (C h, w) row-major, unit after unit."""
+        """The ragged matrices: u v^T of each unit, (C h, w) row-major, one unit after another."""
         at_u, at_v = self._outer
         return w[at_u] * w[at_v]
 

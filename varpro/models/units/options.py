@@ -1,6 +1,6 @@
-"""Options of a kind of unit: the keys that a config may have beside `model.unit` and `model.sigma`.
+"""Options of a kind of unit: the keys that a config may have besides `model.unit` and `model.sigma`.
 
-Each option checks its own value, so a config, a model file and a call in Python complain alike:
+Each option checks its own value, so a config, a model file and a call from Python get the same complaints:
 
     @dataclass(frozen=True, kw_only=True)
     class WindowOptions(UnitOptions):
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class OptionError(ValueError):
-    """A value that an option does not take; `words` follow "it" in a sentence: "must be a whole number"."""
+    """A value that an option does not accept; `words` follow "it" in a sentence: "must be a whole number"."""
 
     def __init__(self, name: str, value: Any, words: str) -> None:
         super().__init__(f"{name} is {value!r}; it {words}")
@@ -28,7 +28,7 @@ def option(default: Any, *, check: Callable[[Any], Any]) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitOptions:
-    """No options; a kind of unit that has some derives from this.  Raises OptionError when built."""
+    """No options; a kind of unit that has options derives from this.  Raises OptionError when built."""
 
     def __post_init__(self) -> None:
         for name, check in ((f.name, f.metadata.get("check")) for f in fields(self)):
@@ -41,5 +41,5 @@ class UnitOptions:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """The keys that these options have in a config."""
+        """The keys of these options in a config."""
         return tuple(f.name for f in fields(cls))

@@ -2,7 +2,7 @@
 
     S = X + X^T,   q = 1/2 w^T S w + b,   dq/dw = S w,   dq/dg_c = 1/2 w^T S_c w
 
-Only the symmetric part of an image matters: an image and its transpose look the same.  Values alone need the
+Only the symmetric part of an image matters, so an image and its transpose look the same.  Values alone need only the
 L (L + 1) / 2 packed entries of S, half the arithmetic.  Pereyra's scalarization, sections 1 and 6.2 of his paper.
 """
 
@@ -21,7 +21,7 @@ from varpro.models.units.table import BoundTable, TableUnits
 @unit_kind("quadratic")
 @dataclass(frozen=True)
 class QuadraticUnits(TableUnits):
-    """The rows of the table are w_1..w_L, for colour g_1..g_C, then b."""
+    """The rows of the table are w_1..w_L, for colour also g_1..g_C, then b."""
 
     no_device = None
 
@@ -46,7 +46,7 @@ class QuadraticUnits(TableUnits):
 
     @property
     def n_colours(self) -> int:
-        """Rows of g: none for grey images, whose g would only rescale w."""
+        """The number of rows of g: none for grey images, where g would only rescale w."""
         return self.shape[0] if self.shape[0] > 1 else 0
 
     @property
@@ -70,14 +70,14 @@ class QuadraticUnits(TableUnits):
         return table.ravel()
 
     def matrices(self, w: Array) -> Array:
-        """(C L (L + 1) / 2, I): g_c w w^T by packed entries."""
+        """g_c w w^T in packed entries, (C L (L + 1) / 2, I)."""
         vectors, g, _ = self.parts(w)
         packed = scalarize.symmetric_pack_outer(vectors)
         return (g[:, None] * packed).reshape(-1, self.count)
 
     def tangent(self, w: Array, dw: Array) -> Array:
         (v, g, _), (dv, dg, _) = self.parts(w), self.parts(dw)
-        # w dw^T + dw w^T by polarisation, so that the packing has one home
+        # w dw^T + dw w^T by polarisation, so that packing is done in one place
         sides = scalarize.symmetric_pack_outer(v + dv) - scalarize.symmetric_pack_outer(v - dv)
         change = g[:, None] * (0.5 * sides)
         if self.n_colours:
@@ -131,7 +131,7 @@ class _BoundQuadratic(BoundTable):
         del self.pixels
 
     def basis(self, w: Array, problems: Array) -> Array:
-        """Values alone: a product with the packed entries, half the arithmetic of the pass that also makes D."""
+        """Values alone, from a product with the packed entries: half the arithmetic of the pass that also makes D."""
         table = w.reshape(-1, self.count)
         matrices = scalarize.symmetric_pack_outer(table[: self.side])
         if self.n_colours:

@@ -1,4 +1,4 @@
-"""Units whose parameters are a table (Q, I): row after row, a column for each unit, the biases in its last row."""
+"""Units whose parameters form a table (Q, I), row by row, with one column per unit and the biases in the last row."""
 
 import abc
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ class TableUnits(LinearUnits):
     @property
     @abc.abstractmethod
     def n_rows(self) -> int:
-        """Q"""
+        """The number Q of rows."""
 
     @abc.abstractmethod
     def seen_rows(self, lit: Array) -> Array:
-        """(Q,) bool: the rows that can move q; the others weigh pixels that are never lit.  lit : (C, L, R) bool."""
+        """(Q,) bool: the rows that can change q; the others weigh pixels that are never lit.  lit : (C, L, R) bool."""
 
     @property
     def n_parameters(self) -> int:
@@ -63,7 +63,7 @@ class TableUnits(LinearUnits):
 
 
 class BoundTable(BoundUnits):
-    """Columns of D for pixels that none of these images lights are zero, so they are left out of the search."""
+    """Columns of D for pixels that are never lit in these images are zero, so they are left out of the search."""
 
     def __init__(self, units: TableUnits, images: Array, sigma: str) -> None:
         self.count, self.n_rows, self.sigma = units.count, units.n_rows, sigma
@@ -72,14 +72,14 @@ class BoundTable(BoundUnits):
         if not lit.any():
             lit[0, 0, 0] = True
         self.rows = np.flatnonzero(units.seen_rows(lit))
-        """The rows of the table that are searched"""
+        """The rows of the table that are searched."""
         self.columns = np.tile(np.arange(units.count, dtype=np.int32), len(self.rows))
 
     def lower(self, w: Array) -> Array:
         return w.reshape(-1, self.count)[self.rows].ravel()
 
     def lift(self, w: Array) -> Array:
-        """Weights of unlit pixels are zero: nothing was learnt about them."""
+        """All parameters; the weights of unlit pixels are zero, since nothing was learnt about them."""
         table = np.zeros((self.n_rows, self.count))
         table[self.rows] = w.reshape(-1, self.count)
         return table.ravel()

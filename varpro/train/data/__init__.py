@@ -1,1 +1,1 @@
-"""Data sets by name and the user's own files: found, fetched, read and checked."""
+"""Data sets, by name or from the user's own files: found, fetched, read and checked."""

@@ -1,6 +1,6 @@
 """Data sets by name or by path, checked before anything is computed.
 
-Pixels stay bytes where the files hold bytes; floats must lie in [0, 1].  Nothing else is done to an image.
+Pixels stay bytes if the files hold bytes; floats must lie in [0, 1].  Images are not changed in any other way.
 """
 
 import difflib
@@ -19,7 +19,7 @@ from varpro.train.data.sources import require_file
 
 
 class Barrier(Protocol):
-    """What loading needs of a communicator."""
+    """What loading needs from a communicator."""
 
     @property
     def rank(self) -> int: ...
@@ -37,11 +37,11 @@ def load_dataset(
     comm: Barrier | None = None,
     classes: Sequence[str] | None = None,
 ) -> DataSet:
-    """A data set by name, or the user's own by the path of a .npz or .h5.  Collective where comm is given.
+    """A data set by name, or the user's own by the path of a .npz or .h5.  Collective if comm is given.
 
     classes : labels of the user's own data in the order of the classes; None = all that occur, sorted.
-    Rank 0 downloads what is missing, then the first rank of every machine that cannot see it; the others wait.
-    Raises DataError; ConfigError for classes of a set by name.
+    Rank 0 downloads what is missing, then so does the first rank of every machine that cannot see it; the others wait.
+    Raises DataError; ConfigError if classes are given for a set by name.
     """
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"--data {data_dir}: no such folder; name the one that holds mnist/, cifar10/, ...")
@@ -63,7 +63,7 @@ def load_dataset(
 
 
 def _aliases() -> dict[str, str]:
-    """The name of a data set by each of the others that it goes by."""
+    """The name of a data set by each of its aliases."""
     return {alias: name for name in DATASETS for alias in DATASETS[name].aliases}
 
 
@@ -79,7 +79,7 @@ def _files(name: str, data_dir: Path | None, comm: Barrier | None) -> list[Path]
 
     if comm is None or not published.downloads:
         return require()
-    for first in ("rank", "node_rank"):  # one rank of all, then one of each machine with a disk of its own
+    for first in ("rank", "node_rank"):  # one rank of all, then one on each machine that has its own disk
         if getattr(comm, first) == 0:
             require()
         comm.barrier()
@@ -87,9 +87,9 @@ def _files(name: str, data_dir: Path | None, comm: Barrier | None) -> list[Path]
 
 
 def label_values(class_names: Sequence[str], dataset: str, n_classes: int) -> Array:
-    """The label of each class as it stands in the files that a model was trained on, (K,) int64 or text.
+    """The label of each class as written in the files that a model was trained on, (K,) int64 or text.
 
-    The files of the public sets number their classes; a user's labels are numbers where all of them are.
+    The files of the public sets number their classes; a user's labels are numbers if all of them are.
     """
     published = DATASETS[dataset].class_names if dataset in DATASETS else None
     if not class_names or tuple(class_names) == published:

@@ -1,4 +1,4 @@
-"""Reading the published files byte by byte: IDX (MNIST), CIFAR-10 batches, optdigits text.  Plain, .gz or .xz."""
+"""Reading the published files byte by byte: IDX (MNIST), CIFAR-10 batches, optdigits text; plain, .gz or .xz."""
 
 import gzip
 import lzma
@@ -14,7 +14,7 @@ CIFAR_RECORD = 1 + 3 * 32 * 32
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file, decompressed by its ending.  Raises DataError if it is missing, cut short or damaged."""
+    """The content of a file, decompressed according to its ending.  Raises DataError if it is missing or damaged."""
     opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     try:
         with opener(path, "rb") as file:  # type: ignore[operator]
@@ -46,9 +46,9 @@ def read_idx(path: Path) -> Array:
 
 
 def read_cifar_batches(paths: list[Path]) -> tuple[Array, Array]:
-    """Images (N, 3, 32, 32) uint8 and labels (N,) of official binary batches: records of a label and three planes.
+    """Images (N, 3, 32, 32) uint8 and labels (N,) of the official binary batches: records of a label and three planes.
 
-    One batch is held beside the result at a time.  Raises DataError.
+    Only one batch at a time is held besides the result.  Raises DataError.
     """
     images, labels = np.empty((0, 3, 32, 32), np.uint8), []
     for path in paths:
@@ -68,7 +68,8 @@ def read_cifar_batches(paths: list[Path]) -> tuple[Array, Array]:
 
 
 def read_optdigits(path: Path) -> tuple[Array, Array]:
-    """Images (N, 8, 8) float32 in [0, 1] (the file holds 0..16) and labels (N,): text, 65 whole numbers a line."""
+    """Images (N, 8, 8) float32 in [0, 1] (the file holds 0..16) and labels (N,); text with 65 whole numbers per
+    line."""
     rows = []
     for number, line in enumerate(read_bytes(path).decode("ascii", errors="replace").splitlines(), 1):
         values = line.split(",")

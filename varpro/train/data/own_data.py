@@ -1,7 +1,7 @@
 """The user's own images: a .npz or .h5 with arrays images (N, L, R) or (N, C, L, R) and labels (N,).
 
-test_images and test_labels may be there too; without them a sixth of the images is the test part.  Training images are
-taken in an order drawn by a fixed seed, so that files sorted by class can be split.
+It may also hold test_images and test_labels; without them a sixth of the images becomes the test part.  Training images
+are taken in an order drawn from a fixed seed, so that files sorted by class can be split.
 """
 
 from collections.abc import Sequence
@@ -21,28 +21,28 @@ NAMES = ("images", "labels", "test_images", "test_labels")
 
 @dataclass(frozen=True, slots=True)
 class OwnData:
-    """(images, labels) of both parts."""
+    """The (images, labels) of both parts."""
 
     train: tuple[Array, Array]
     test: tuple[Array, Array]
     class_names: tuple[str, ...]
-    """The labels as they stand in the file, in the order of the classes."""
+    """The labels as written in the file, in the order of the classes."""
     numbers: Array
-    """Of the training images in the file, (N,) int64."""
+    """The numbers in the file of the training images, (N,) int64."""
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of a .npz or .h5 that are called images, labels, test_images, test_labels.  Raises DataError."""
+    """The arrays of a .npz or .h5 named images, labels, test_images, test_labels.  Raises DataError."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; data.source is a data set's name or the path of a .npz or .h5")
     return read_named_arrays(path, NAMES, as_stored=True).found
 
 
 def read_own(path: Path, classes: Sequence[str] | None = None) -> OwnData:
-    """The user's data set.  Pixels: uint8, truth values, or floats in [0, 1]; labels: text or whole numbers.
+    """The user's data set.  Pixels: uint8, booleans, or floats in [0, 1]; labels: text or whole numbers.
 
-    classes : the labels in the order of the classes; None = all that occur, numbers by size, text by the alphabet.
-    Raises DataError; images are called by their number in the file, from 0.
+    classes : the labels in the order of the classes; None = all that occur, numbers by size, text alphabetically.
+    Raises DataError, which identifies an image by its number in the file, from 0.
     """
     arrays = read_arrays(path)
     for name in ("images", "labels"):
@@ -70,7 +70,7 @@ def read_own(path: Path, classes: Sequence[str] | None = None) -> OwnData:
 
 
 def plain_labels(labels: Array) -> Array | None:
-    """Labels (N,) of any kind as text: 3, 3.0 and '3' alike; None where they are neither text nor numbers."""
+    """Labels (N,) of any kind as text, with 3, 3.0 and '3' alike; None if they are neither text nor numbers."""
     if labels.dtype.kind == "O":
         if not all(isinstance(v, str | bytes) for v in labels.ravel().tolist()):
             return None
@@ -124,7 +124,7 @@ def _pair(path: Path, images: Array, labels: Array, prefix: str) -> tuple[Array,
 
 
 def _class_names(path: Path, labels: Array, test_labels: Array, classes: Sequence[str] | None) -> tuple[str, ...]:
-    """The labels in the order of the classes.  Raises DataError where they look like none."""
+    """The labels in the order of the classes.  Raises DataError if they do not look like labels."""
     found = [str(name) for name in np.unique(np.concatenate([labels, test_labels]))]
     numbers = all(_is_whole(name) for name in found)
     if classes is not None:
@@ -161,7 +161,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _numbered(path: Path, labels: Array, names: tuple[str, ...], prefix: str) -> Array:
-    """Numbers of the classes, (N,) int64."""
+    """The number of each label's class, (N,) int64."""
     places = {name: k for k, name in enumerate(names)}
     return np.array([places[str(label)] for label in labels], dtype=np.int64)
 
@@ -169,7 +169,7 @@ def _numbered(path: Path, labels: Array, names: tuple[str, ...], prefix: str) ->
 def _require_examples(
     path: Path, labels: Array, kept: Array, held: Array, names: tuple[str, ...], tested: Array
 ) -> None:
-    """Raise DataError for a class without a training image, with the numbers of its images in the file."""
+    """Raise DataError for a class without a training image, giving the numbers of its images in the file."""
     missing = np.flatnonzero(np.bincount(labels[kept], minlength=len(names)) == 0)
     if not missing.size or not len(kept):
         return
@@ -191,7 +191,7 @@ def _require_examples(
 
 
 def _check_shapes(path: Path, images: tuple[int, ...], labels: tuple[int, ...], prefix: str) -> None:
-    """Raise DataError for shapes that are wrong, with the remedy for the usual ways to be so."""
+    """Raise DataError for wrong shapes, with the remedy for the usual mistakes."""
     if len(images) not in (3, 4):
         hint = "; reshape each row to its image" if len(images) == 2 else ""
         raise DataError(f"{path}: {prefix}images have shape {images}; (N, L, R) or (N, C, L, R) is needed{hint}")

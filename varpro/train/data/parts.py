@@ -1,4 +1,4 @@
-"""Images with their labels, in parts, checked before anything is computed."""
+"""Images and labels in parts, checked before anything is computed."""
 
 from dataclasses import dataclass, field, replace
 
@@ -22,7 +22,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Disjoint parts."""
+    """Disjoint parts of a data set."""
 
     train: Part
     validation: Part
@@ -38,28 +38,28 @@ class DataSet:
     test: Part
     class_names: tuple[str, ...]
     n_validation: int = field(default=0)
-    """Held out from the end of the training part unless a config says otherwise"""
+    """The number of images held out from the end of the training part, unless a config says otherwise."""
     numbers: Array | None = None
-    """Of the training images in the user's file, which are in another order here"""
+    """The numbers of the training images in the user's file, where their order is different."""
 
     @property
     def own(self) -> bool:
-        """Whether it is the user's file."""
+        """Whether it is the user's own file."""
         return self.numbers is not None
 
     @property
     def n_classes(self) -> int:
-        """K"""
+        """The number K of classes."""
         return len(self.class_names)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(planes, rows, columns) of an image"""
+        """The (planes, rows, columns) of an image."""
         shape = self.train.images.shape
         return (1, *shape[1:]) if len(shape) == 3 else shape[1:]
 
     def split(self, validation: int | None, train: int | None, test: int | None) -> Split:
-        """Training, validation and test parts.  validation : images from the end; train, test : limits."""
+        """Training, validation and test parts.  validation : images taken from the end; train, test : limits."""
         held = self.n_validation if validation is None else validation
         total = len(self.train)
         if held >= total:
@@ -78,7 +78,7 @@ class DataSet:
         return Split(trained, validated, Part(self.test.images[:tested], self.test.labels[:tested]))
 
     def _where_else(self, label: int, first_held: int) -> str:
-        """Where the images of a class are that the training lacks, for a message."""
+        """Where the images of a class missing from the training part are, for a message."""
         held = np.flatnonzero(self.train.labels[first_held:] == label) + first_held
         if not held.size or self.numbers is None:
             return ""
@@ -92,7 +92,7 @@ class DataSet:
 def check_dataset(dataset: DataSet) -> DataSet:
     """The data set with int64 labels, or DataError.
 
-    Refused: pixels that are not finite or outside [0, 1], labels out of range, a class without an example, images that
+    Rejected: pixels that are not finite or outside [0, 1], labels out of range, a class without an example, images that
     are all alike.
     """
     name, n_classes = dataset.name, dataset.n_classes

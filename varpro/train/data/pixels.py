@@ -1,4 +1,4 @@
-"""What images must hold: bytes, or finite floats in [0, 1]."""
+"""What images must contain: bytes, or finite floats in [0, 1]."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from varpro.models.units.images import planes
 
 
 def check_pixels(what: str, images: Array) -> None:
-    """Raise DataError unless images (N, ...) are bytes, or finite floats in [0, 1]; `what` heads the message."""
+    """Raise DataError unless images (N, ...) are bytes, or finite floats in [0, 1]; `what` begins the message."""
     if images.dtype == np.uint8 or not images.size:
         return
     low, high = float(images.min()), float(images.max())  # a NaN anywhere makes both NaN
@@ -29,7 +29,7 @@ def check_pixels(what: str, images: Array) -> None:
 
 
 def readable_images(images: Any, shape: tuple[int, ...]) -> Array:
-    """images (N, L, R) or (N, C, L, R) as (N, C, L, R) for a network that reads `shape`.
+    """Images (N, L, R) or (N, C, L, R) as (N, C, L, R), for a network that reads `shape`.
 
     Raises ShapeError for another shape, DataError if a pixel lies outside [0, 1] or is not finite.
     """

@@ -1,4 +1,4 @@
-"""Labels and scores of a prediction as a file: a table to look at, or arrays to go on with."""
+"""Labels and scores of a prediction as a file: a table to read, or arrays for further work."""
 
 import csv
 from collections.abc import Callable
@@ -34,5 +34,5 @@ WRITERS: dict[str, Callable[[Path, Array, Array, Array], None]] = {
     ".npz": _write_npz,
     ".h5": _write_h5,
 }
-"""By the ending of the file: write(path, labels (N,), scores (N, K), classes (K,)); labels as they stand in the user's
-files.  Raise OSError."""
+"""By the ending of the file: write(path, labels (N,), scores (N, K), classes (K,)), with labels as written in the
+user's files.  Raise OSError."""

@@ -1,4 +1,4 @@
-"""A config together with the data that it names: loaded, split and checked once, for every sort of network."""
+"""A config with its data: loaded, split and checked once, for any kind of network."""
 
 import time
 from dataclasses import dataclass
@@ -18,22 +18,23 @@ class Prepared(Generic[C]):
     """What a training begins with."""
 
     config: C
-    """With the labels that were found in the user's own data"""
+    """The config, with the labels found in the user's own data."""
     dataset: DataSet
     split: Split
     seconds: float = 0.0
-    """That loading took"""
+    """The time that loading took."""
 
     @classmethod
     def of(cls, config: C, dataset: DataSet, seconds: float = 0.0) -> "Prepared[C]":
-        """Split a data set as the config says.  Raises DataError, ConfigError where the data cannot carry the run."""
+        """Split a data set as the config says.  Raises DataError, ConfigError if the data do not suffice for the
+        run."""
         split = dataset.split(config.data.validation, config.data.train, config.data.test)
         config.check_with_data(len(split.train), dataset.n_classes, dataset.shape)
         return cls(config.with_classes(dataset.class_names) if dataset.own else config, dataset, split, seconds)
 
 
 def prepare(config: C, comm: Communicator, data_dir: Path | None) -> Prepared[C]:
-    """The data that a config names, found in data_dir or where data sets usually lie.  Collective.
+    """The data named by a config, found in data_dir or in the usual places.  Collective.
 
     Raises DataError and ConfigError.
     """

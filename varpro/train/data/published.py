@@ -1,6 +1,6 @@
-"""The public data sets: where each is published, how its files are read, what its classes are called.
+"""The public data sets: where each is published, how to read its files, and the names of its classes.
 
-A new one is a class here that registers its name.
+To add one, write a class here that registers its name.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from varpro.train.data.sources import Download, PublishedFiles
 
 DIGITS = tuple(str(d) for d in range(10))
 DIGITS_TEST = 360
-"""The last so many of the embedded digits are the test part."""
+"""The number of embedded digits, from the end, that form the test part."""
 MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist"
 FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases/optdigits"
@@ -33,18 +33,18 @@ class PublicSet(ABC):
     """A data set by name."""
 
     downloads: ClassVar[dict[str, Download]] = {}
-    """Its files by name, without the ending of a compression, in the order that `read` takes them"""
+    """Its files by name, without the ending of a compression, in the order that `read` expects."""
     habits: ClassVar[tuple[str, ...]] = ()
-    """Folders that other programs keep it in"""
+    """Folders in which other programs keep it."""
     aliases: ClassVar[tuple[str, ...]] = ()
-    """Other names that it goes by"""
+    """Other names for it."""
     class_names: ClassVar[tuple[str, ...]] = DIGITS
     labels_sha256: ClassVar[str | None] = None
-    """SHA-256 of the training labels, where another set has files of the same names"""
+    """The SHA-256 of the training labels, if another set has files of the same names."""
 
     @classmethod
     def files(cls, name: str) -> PublishedFiles:
-        """Where its files are to be found; name : the one that it is registered by."""
+        """Where to find its files; name : the one under which it is registered."""
         return PublishedFiles(name, cls.downloads, cls.habits)
 
     @classmethod
@@ -172,7 +172,7 @@ class EmbeddedDigits(PublicSet):
 
 
 def _usual_validation(train: Part) -> int:
-    """10,000 images of the published sets, a sixth of smaller files in their places."""
+    """10,000 images for the published sets, a sixth for smaller files in their place."""
     return 10_000 if len(train) >= 50_000 else len(train) // 6
 
 
@@ -188,7 +188,7 @@ def _idx_part(paths: list[Path]) -> Part:
 
 
 def _check_identity(name: str, labels: Array, path: Path) -> None:
-    """Raise DataError where one of the two sets lies in the place of the other."""
+    """Raise DataError if one of two sets is found in the place of the other."""
     digest = hashlib.sha256(labels.tobytes()).hexdigest()
     for other in DATASETS:
         if digest == DATASETS[other].labels_sha256 and other != name:

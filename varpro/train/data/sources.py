@@ -1,6 +1,6 @@
-"""How the files of public data sets are found, and fetched and verified when they are not there.
+"""How the files of public data sets are found, and fetched and verified if they are missing.
 
-A file that is found is taken as it is: only downloads are verified, for a user's own IDX files are as good as any.
+A file that is found is used as it is; only downloads are verified, since a user's own IDX files are just as good.
 """
 
 import logging
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from varpro.errors import DataError
 
 ENDINGS = ("", ".gz", ".xz")
-"""A file may lie here plain or compressed."""
+"""Endings of a file, which may be plain or compressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Download:
 
 
 def search_path(data_dir: Path | None) -> list[Path]:
-    """Folders that are searched, in order: --data, VARPRO_DATA, ./data, the user's cache."""
+    """Folders to search, in order: --data, VARPRO_DATA, ./data, the user's cache."""
     folders = [data_dir, os.environ.get("VARPRO_DATA"), Path("data"), cache_folder()]
     return [Path(folder) for folder in folders if folder]
 
@@ -51,9 +51,9 @@ class PublishedFiles:
 
     dataset: str
     downloads: dict[str, Download]
-    """By the name of the file, without the ending of a compression"""
+    """The downloads by file name, without the ending of a compression."""
     habits: tuple[str, ...] = ()
-    """Folders that other programs keep them in"""
+    """Folders in which other programs keep the files."""
 
 
 def find_file(files: PublishedFiles, stem: str, data_dir: Path | None) -> Path | None:
@@ -67,9 +67,9 @@ def find_file(files: PublishedFiles, stem: str, data_dir: Path | None) -> Path |
 
 
 def require_file(files: PublishedFiles, stem: str, data_dir: Path | None) -> Path:
-    """The file, downloaded and verified if it is nowhere here.  Raises DataError.
+    """The file, downloaded and verified if it cannot be found here.  Raises DataError.
 
-    Two ranks that share a disk must not download at a time: one calls first, the others find what it fetched.
+    Two ranks that share a disk must not download at the same time: one calls first, the others find what it fetched.
     """
     found = find_file(files, stem, data_dir)
     if found is not None:
@@ -88,7 +88,7 @@ def require_file(files: PublishedFiles, stem: str, data_dir: Path | None) -> Pat
             f"{missing}, and the download of {download.name} has a wrong SHA-256 (damaged on its way, or changed at "
             f"its source); try again, or {remedy}"
         ) from None
-    except Exception as error:  # whatever the network's libraries raise
+    except Exception as error:  # the network's libraries may raise anything
         raise DataError(f"{missing}, and it cannot be downloaded ({_reason(error, download)}); {remedy}") from None
     return saved if download.member is None else _unpacked(saved, files.downloads, stem)
 
@@ -97,7 +97,7 @@ def _retrieve(download: Download, folder: Path) -> Path:
     """The file of a download, verified.  Raises ValueError if its SHA-256 is wrong."""
     import pooch
 
-    pooch.get_logger().setLevel(logging.WARNING)  # its lines would stand between the user and the one that matters
+    pooch.get_logger().setLevel(logging.WARNING)  # its messages would hide the one that matters
     web = pooch.HTTPDownloader(progressbar=_Announced(download.name))
     return Path(
         pooch.retrieve(
@@ -107,26 +107,26 @@ def _retrieve(download: Download, folder: Path) -> Path:
 
 
 class _Announced:
-    """pooch's progress bar: one line when the first bytes have come, so that a long silence has a reason."""
+    """pooch's progress bar: one line when the first bytes arrive, to explain a long silence."""
 
     def __init__(self, name: str) -> None:
         self.name, self.total, self.told = name, 0, False
 
     def update(self, count: int) -> None:
-        """count more bytes are here"""
+        """count more bytes have arrived."""
         if not self.told:
             sys.stderr.write(f"fetching {self.name} ({self.total / 1e6:.1f} MB)\n")
             self.told = True
 
     def reset(self) -> None:
-        """pooch calls it before it fills the bar up."""
+        """Called by pooch before it fills up the bar."""
 
     def close(self) -> None:
-        """Nothing to tidy."""
+        """Nothing to tidy up."""
 
 
 def _unpacked(archive: Path, downloads: dict[str, Download], stem: str) -> Path:
-    """All the set's files from its archive, beside it, each whole or not there; the one asked for."""
+    """Unpack all files of the set beside the archive, each completely or not at all; returns the requested one."""
     try:
         with tarfile.open(archive) as tar:
             for name, download in downloads.items():

@@ -2,5 +2,5 @@
 
 
 def require_torch() -> None:
-    """Raise BackendError where PyTorch is not installed; to be called before a module here that imports it."""
+    """Raise BackendError if PyTorch is not installed; call this before importing a module here that needs it."""
     import varpro.adapters.torch  # noqa: F401

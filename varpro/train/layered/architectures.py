@@ -1,7 +1,7 @@
 """The networks of the discriminant papers as lists of layers: sizes, parameters and arithmetic without a framework.
 
-A body maps images (planes, rows, columns) to features (D,); a last linear layer, which may be eliminated, to scores.
-Widths that a paper leaves open are those of docs/networks.md.
+A body maps images (planes, rows, columns) to features (D,); a last linear layer, which may be eliminated, maps these to
+scores.  Widths that a paper leaves open are given in docs/networks.md.
 """
 
 from typing import ClassVar
@@ -26,11 +26,11 @@ from varpro.train.layered.plan import Architecture
 
 @NETWORKS.register("simplenet")
 class SimpleNet(Architecture):
-    """Neither ReLU nor normalisation between the convolutions: pooling is all that bends."""
+    """Neither ReLU nor normalisation between the convolutions: pooling is the only nonlinearity."""
 
     embedding = 64
     planes: ClassVar[int] = 32
-    """Of the first convolutions; each later pair has twice as many"""
+    """The planes of the first convolutions; each later pair has twice as many."""
 
     @classmethod
     def body(cls, shape: Shape, embedding: int) -> Body:
@@ -47,7 +47,7 @@ class SmallSimpleNet(SimpleNet):
 
 @NETWORKS.register("intraclass")
 class IntraClassNet(Architecture):
-    """Two normalised convolutions and a plane of features that can be drawn."""
+    """Two normalised convolutions and a plane of features that can be plotted."""
 
     embedding = 2
     kernel: ClassVar[int] = 5
@@ -66,7 +66,7 @@ class IntraClassNet(Architecture):
 
 @NETWORKS.register("intraclass_light")
 class LightIntraClassNet(IntraClassNet):
-    """The same with smaller kernels and half the planes."""
+    """IntraClassNet with smaller kernels and half the planes."""
 
     kernel, planes, width = 3, 16, 128
 
@@ -107,7 +107,7 @@ def _vgg16() -> Body:
 
 @NETWORKS.register("nullspacenet")
 class NullSpaceNet(Architecture):
-    """VGG16's trunk, then a convolution to the features, averaged over what is left of the image."""
+    """VGG16's trunk, then a convolution to the features, averaged over what remains of the image."""
 
     embedding, linear = 800, False
     kernel: ClassVar[int] = 3
@@ -123,7 +123,7 @@ class NullSpaceNet(Architecture):
 
 @NETWORKS.register("nullspacenet_1x1")
 class PointwiseNullSpaceNet(NullSpaceNet):
-    """The same with a 1 x 1 convolution to the features."""
+    """NullSpaceNet with a 1 x 1 convolution to the features."""
 
     kernel = 1
 

@@ -1,7 +1,7 @@
-"""What a network's features and scores are worth, against true labels.
+"""How good a network's features and scores are, measured against true labels.
 
 Accuracies, retrieval and scatter are those of `varpro.losses`; means and projections come from the training images,
-what is counted is counted on the test images.
+everything is counted on the test images.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,10 @@ from varpro.train.layered.pictures import spread_rows
 from varpro.train.layered.training import Images
 
 BLOCK = 125
-"""Images passed through a network at a time: above some 32 MB of activations each block is mapped anew."""
+"""Images passed through a network at a time: above some 32 MB of activations, each block is mapped anew."""
 NEIGHBOURS = (1, 5, 10)
 SPECTRUM_ROWS = 2000
-"""Test images that the eigenvalues of an epoch are of."""
+"""Test images from which the eigenvalues of an epoch are computed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +31,9 @@ class Passed:
     """Images passed through a network in eval mode."""
 
     features: Array
-    """(N, D) float32"""
+    """The features, (N, D) float32."""
     scores: Array | None
-    """(N, n_classes) float32"""
+    """The scores, (N, n_classes) float32."""
     labels: Array
 
 
@@ -53,20 +53,20 @@ def pass_through(network: LayeredNetwork, images: Images, comm: Communicator) ->
 
 
 def accuracy(scores: Array | None, labels: Array) -> float | None:
-    """Share whose highest score is the label; None without images or scores."""
+    """The share of images whose highest score is the label; None without images or scores."""
     if scores is None or not len(labels):
         return None
     return float(np.mean(scores.argmax(axis=1) == labels))
 
 
 def unit_rows(rows: Array) -> Array:
-    """Rows of norm 1; a zero row stays."""
+    """Rows scaled to norm 1; a zero row stays zero."""
     norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     return rows / np.where(norms > 0, norms, 1.0)
 
 
 def nearest_mean(train: Passed, test: Passed, change: Callable[[Array], Array] = np.asarray) -> float:
-    """Accuracy of the nearest class mean of the training features, both changed before."""
+    """Accuracy of the nearest class mean of the training features, with `change` applied to both sets first."""
     means = losses.NearestCentroid()
     for rows, labels in _blocks(train):
         means.partial_fit(change(rows), labels)
@@ -74,7 +74,7 @@ def nearest_mean(train: Passed, test: Passed, change: Callable[[Array], Array] =
 
 
 def of_features(train: Passed, test: Passed, learned: Array | None = None) -> dict[str, Any]:
-    """All that needs no scores: rules, retrieval, scatter.  learned : (n_classes, D) centroids that were trained."""
+    """Everything that needs no scores: rules, retrieval, scatter.  learned : (n_classes, D) trained centroids."""
     return {**_rules(train, test, learned), **_retrieval(test), **scatter(test.features, test.labels)}
 
 
@@ -90,7 +90,7 @@ def _rules(train: Passed, test: Passed, learned: Array | None) -> dict[str, floa
 
 
 def discriminant_accuracy(train: Passed, test: Passed) -> float | None:
-    """Of shrinkage discriminant analysis; None where the features do not vary."""
+    """The accuracy of shrinkage discriminant analysis; None if the features do not vary."""
     try:
         return _share(discriminant(train).predict(test.features), test.labels)
     except DegenerateBatchError:
@@ -106,9 +106,9 @@ def discriminant(train: Passed) -> losses.DiscriminantClassifier:
 
 
 def linear_rule(classifier: losses.DiscriminantClassifier, n_classes: int) -> Array:
-    """Its scores as a linear layer (D + 1, n_classes): [F 1] a, up to what all classes of a row share.
+    """Its scores as a linear layer (D + 1, n_classes): [F 1] a, up to a term common to all classes of a row.
 
-    A class that it has not seen is never the highest.
+    A class that it has not seen never gets the highest score.
     """
     moments = classifier.moments
     assert moments is not None
@@ -122,7 +122,7 @@ def linear_rule(classifier: losses.DiscriminantClassifier, n_classes: int) -> Ar
 
 
 def _retrieval(test: Passed) -> dict[str, float | None]:
-    """recall_at_k and true_positives_at_k as shares, each test image asked for among the others, in one search."""
+    """recall_at_k and true_positives_at_k as shares, from one search for each test image among the others."""
     ks = [k for k in NEIGHBOURS if k < len(test.labels)]
     found: dict[str, float | None] = {
         f"{name}_{k}": None for name in ("recall_at", "true_positives_at") for k in NEIGHBOURS
@@ -137,7 +137,7 @@ def _retrieval(test: Passed) -> dict[str, float | None]:
 
 
 def scatter(features: Array, labels: Array) -> dict[str, Any]:
-    """tr S_w / tr S_t, and the eigenvalues of the null-space objective over tr S_t, in ridge mode, rising."""
+    """tr S_w / tr S_t, and the eigenvalues of the null-space objective over tr S_t, in ridge mode, ascending."""
     some = spread_rows(len(labels), SPECTRUM_ROWS)
     try:
         info = losses.NullSpaceLoss()(features[some], labels[some]).info
@@ -145,13 +145,13 @@ def scatter(features: Array, labels: Array) -> dict[str, Any]:
         factors.require_spread()
     except DegenerateBatchError:
         return {"scatter_ratio": None, "eigenvalues": None}
-    count = min(len(info["E"]), features.shape[1])  # with fewer features than classes the rest is zero
+    count = min(len(info["E"]), features.shape[1])  # with fewer features than classes, the others are zero
     eigenvalues = (info["E"][-count:] / info["trSt"]).tolist()
     return {"scatter_ratio": factors.trSw / factors.trSt, "eigenvalues": eigenvalues}
 
 
 def last_layer(layer: torch.nn.Linear | None, test: Passed) -> dict[str, float | None]:
-    """e(W), e_norm(W), range of the columns' norms, mean cosine of a class's mean feature and column; None if none."""
+    """e(W), e_norm(W), range of the columns' norms, mean cosine between a class's mean feature and column; or None."""
     names = ("separability", "separability_normalised", "smallest_norm", "largest_norm", "cosine")
     if layer is None:
         return dict.fromkeys(names)

@@ -1,4 +1,4 @@
-"""The training of a network of layers as a job: its sizes without PyTorch, which only the training imports."""
+"""The training of a network of layers as a job: its sizes need no PyTorch, only the training imports it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from varpro.train.layered.network import LayeredNetwork
 
 BACKWARD = 3.0
-"""A step costs about this many forward passes."""
+"""Cost of a step in forward passes, approximately."""
 
 
 class LayeredJob(Job[LayeredConfig, "LayeredNetwork"]):
-    """Steps on batches by PyTorch."""
+    """Steps on batches with PyTorch."""
 
     @property
     def threads(self) -> int:

@@ -1,4 +1,4 @@
-"""Layers of a network: shapes, parameters and arithmetic without a framework."""
+"""Layers of a network: shapes, parameters and arithmetic, without a framework."""
 
 import math
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ Shape = tuple[int, ...]
 
 
 class Layer:
-    """One step of a body; by itself a map of each entry without parameters."""
+    """One step of a body; this base class acts on each entry and has no parameters."""
 
     def after(self, shape: Shape) -> Shape:
-        """Shape that comes out, without the batch; () where nothing would be left."""
+        """The output shape, without the batch; () if nothing would be left."""
         return shape
 
     def parameters(self, shape: Shape) -> int:
-        """Numbers to be learnt, for inputs of a shape."""
+        """The number of learnable parameters for inputs of a shape."""
         return 0
 
     def products(self, shape: Shape) -> int:
-        """Multiplications with a weight, an image."""
+        """The number of multiplications by a weight, per image."""
         return 0
 
 
@@ -52,12 +52,12 @@ class Norm(Layer):
 
 @dataclass(frozen=True, slots=True)
 class Relu(Layer):
-    """max(x, 0)"""
+    """max(x, 0)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PRelu(Layer):
-    """x, or a x where x < 0, with one a to be learnt."""
+    """x, or a x where x < 0, with one learnable a."""
 
     def parameters(self, shape: Shape) -> int:
         return 1
@@ -65,7 +65,7 @@ class PRelu(Layer):
 
 @dataclass(frozen=True, slots=True)
 class Pool(Layer):
-    """Largest of 2 x 2."""
+    """The largest of each 2 x 2 square."""
 
     def after(self, shape: Shape) -> Shape:
         rows, columns = (n // 2 for n in shape[1:])
@@ -74,7 +74,7 @@ class Pool(Layer):
 
 @dataclass(frozen=True, slots=True)
 class Average(Layer):
-    """Mean over the image in side x side parts, which overlap or repeat where the image is smaller."""
+    """The mean over side x side parts of the image, which overlap or repeat if the image is smaller."""
 
     side: int
 
@@ -84,7 +84,7 @@ class Average(Layer):
 
 @dataclass(frozen=True, slots=True)
 class Flatten(Layer):
-    """Rows of features."""
+    """One row of features per image."""
 
     def after(self, shape: Shape) -> Shape:
         return (math.prod(shape),)
@@ -92,7 +92,7 @@ class Flatten(Layer):
 
 @dataclass(frozen=True, slots=True)
 class Dense(Layer):
-    """Linear with a bias."""
+    """A linear map with a bias."""
 
     out: int
 
@@ -108,14 +108,14 @@ class Dense(Layer):
 
 @dataclass(frozen=True, slots=True)
 class Dropout(Layer):
-    """Zeros in training."""
+    """Random zeros during training."""
 
     share: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Inward(Layer):
-    """x / (xi |x|): the sphere of radius 1 / xi."""
+    """x / (xi |x|): a point on the sphere of radius 1 / xi."""
 
     xi: float
     learnable: bool = False
@@ -128,7 +128,7 @@ Body = tuple[Layer, ...]
 
 
 def after(body: Body, shape: Shape) -> Shape:
-    """Shape that comes out of a body; () where the images are too small for it."""
+    """The output shape of a body; () if the images are too small for it."""
     for layer in body:
         shape = layer.after(shape) if shape else ()
     return shape

@@ -1,4 +1,4 @@
-"""One network from its random start to its figures: trained, given a last layer if it has none, measured."""
+"""One network from its random start to its results: trained, given a last layer if it has none, measured."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +19,13 @@ from varpro.train.layered.plan import NetworkPlan
 from varpro.train.layered.training import Images, Loop, TrainingLog, settle_norms
 
 SETTLED = 4000
-"""Training images that batch normalisations take their means and variances from."""
+"""Training images from which batch normalisations take their means and variances."""
 EPOCH_MEANS = 2000
-"""Training images that an epoch's line takes class means, and discriminant analysis, from."""
+"""Training images from which an epoch's line takes its class means and discriminant analysis."""
 EPOCH_TEST = 4000
-"""Test images that the line is of; the figures at the end are of all."""
+"""Test images used for an epoch's line; the final results use all of them."""
 PANELS = 6
-"""Epochs that are drawn."""
+"""Epochs that are plotted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +42,16 @@ class LayeredRun:
     n_classes: int
 
     def start(self, plan: NetworkPlan) -> LayeredNetwork:
-        """A network at its random start, the same for a seed on every rank and device."""
+        """A network at its random start, the same for a given seed on every rank and device."""
         torch.manual_seed(self.config.seed)
         network = LayeredNetwork(plan).to(self.device)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         state = np.random.SeedSequence((self.config.seed, self.comm.rank)).generate_state(1)
-        torch.manual_seed(int(state[0]))  # of dropout
+        torch.manual_seed(int(state[0]))  # for dropout
         return network
 
     def settle(self, network: LayeredNetwork) -> None:
-        """Let batch normalisations know the parameters as they are.  Collective."""
+        """Fit the statistics of batch normalisations to the current parameters.  Collective."""
         settle_norms(network, self.train.some(SETTLED), self.config.batch, self.comm)
 
     def passed(self, network: LayeredNetwork, images: Images) -> Passed:
@@ -67,9 +67,9 @@ class Measured:
     trained: TrainingLog
     test: Passed
     measured: dict[str, Any]
-    """Its part of metrics.json"""
+    """The network's part of metrics.json."""
     panels: dict[int, tuple[Array, Array]]
-    """Points (n, 2) of test images after some epochs, and their labels"""
+    """The points (n, 2) of test images after some epochs, and their labels."""
 
 
 def train_and_measure(run: LayeredRun, plan: NetworkPlan, objective: Objective, name: str) -> Measured:
@@ -126,7 +126,7 @@ def _measure(
 
 
 def _line(run: LayeredRun, network: LayeredNetwork, test: Passed) -> dict[str, Any]:
-    """A line's worth of the network as it stands, on the test images; nothing is chosen by it."""
+    """The line of an epoch: the current network on the test images; no decision depends on it."""
     means = run.passed(network, run.train.some(EPOCH_MEANS))
     line = evaluation.last_layer(network.last, test)
     return {
@@ -155,7 +155,7 @@ def _finish(network: LayeredNetwork, terms: WeightedSum, train: Passed, n_classe
 
 
 def _scored(network: LayeredNetwork, passed: Passed) -> Passed:
-    """With the scores of the last layer as it is now."""
+    """The same images with the scores of the current last layer."""
     assert network.last is not None
     with torch.no_grad():
         scores: torch.Tensor = network.last(torch.from_numpy(passed.features).to(network.last.weight))
@@ -163,7 +163,7 @@ def _scored(network: LayeredNetwork, passed: Passed) -> Passed:
 
 
 def _learned(terms: WeightedSum) -> Array | None:
-    """Centroids that were carried along, not eliminated."""
+    """Centroids that were trained with the network, not eliminated."""
     if "intraclass_variance" not in terms.parts or terms.parts["intraclass_variance"].loss.mode == "eliminated":
         return None
     carried: Array = terms.parts["intraclass_variance"].C.detach().numpy(force=True)

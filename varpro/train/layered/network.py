@@ -1,4 +1,4 @@
-"""The planned networks of `varpro.train.layered.plan` as torch modules that give (features, scores)."""
+"""The planned networks of `varpro.train.layered.plan` as torch modules that return (features, scores)."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ from varpro.train.layered.plan import NetworkPlan, plan_network
 
 
 def _module(layer: Layer, shape: Shape) -> nn.Module:
-    """The torch form of a layer for inputs of a shape."""
+    """The torch module of a layer, for inputs of a shape."""
     match layer:
         case Conv():
             return nn.Conv2d(shape[0], layer.out, layer.kernel, padding=layer.pad)
@@ -54,7 +54,7 @@ class LayeredNetwork(nn.Module):  # type: ignore[misc]
     """network(images) -> (features (N, D), scores (N, n_classes)); scores is None until there is a last layer.
 
     images : (N, planes, rows, columns), floats in [0, 1].
-    `last` is a Linear that is trained, or None: then an objective solves for it and `set_last` puts it there.
+    `last` is a trained Linear, or None; in that case an objective solves for it and `set_last` puts it in place.
     """
 
     def __init__(self, plan: NetworkPlan) -> None:
@@ -69,12 +69,12 @@ class LayeredNetwork(nn.Module):  # type: ignore[misc]
 
     @property
     def xi(self) -> float | None:
-        """Inverse radius of the sphere that the features lie on, if they do."""
+        """The inverse radius of the sphere on which the features lie, or None."""
         layer = self.body[-1]
         return float(layer.xi.detach()) if isinstance(layer, InwardScale) else None
 
     def set_last(self, a: Any) -> None:
-        """Scores [F 1] a from now on, for a (D + 1, n_classes)."""
+        """Use the scores [F 1] a from now on, for a (D + 1, n_classes)."""
         a = torch.as_tensor(a)
         place = next(self.parameters())
         self.last = nn.Linear(self.plan.embedding, self.plan.n_classes).to(place)
@@ -84,5 +84,5 @@ class LayeredNetwork(nn.Module):  # type: ignore[misc]
 
 
 def build(name: str, shape: Shape, n_classes: int, **options: Any) -> LayeredNetwork:
-    """The network `name` for images (planes, rows, columns); the options are those of `plan_network`."""
+    """The network `name` for images (planes, rows, columns), with the options of `plan_network`."""
     return LayeredNetwork(plan_network(name, shape, n_classes, **options))

@@ -1,4 +1,4 @@
-"""The weighted sum that a network minimises, made from the `objective` of a config."""
+"""The weighted sum that a network minimises, built from the `objective` of a config."""
 
 import math
 from collections import Counter
@@ -25,13 +25,13 @@ from varpro.distributed import Communicator
 from varpro.train.layered.parallel import counted_once
 
 Term = Callable[[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor | None], torch.Tensor]
-"""term(features, scores, y, W) with W (D, n_classes), the last layer's columns."""
+"""term(features, scores, y, W) with W (D, n_classes), the columns of the last layer."""
 
 
 class WeightedSum(nn.Module):  # type: ignore[misc]
-    """objective(features, scores, y, weight) -> total; `.values` has each term of the last call, unweighted.
+    """objective(features, scores, y, weight) -> total; `.values` holds each term of the last call, unweighted.
 
-    weight : (n_classes, D) of the last layer, or None.  `.statuses` counts terms that were skipped or took a ridge.
+    weight : (n_classes, D) of the last layer, or None.  `.statuses` counts terms that were skipped or used a ridge.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class WeightedSum(nn.Module):  # type: ignore[misc]
 
     @property
     def head(self) -> VarproHead | None:
-        """The eliminated last layer, if that is what is minimised."""
+        """The eliminated last layer, if it is part of the objective."""
         return dict(self.parts.items()).get("varpro_head")
 
     def forward(
@@ -65,7 +65,7 @@ class WeightedSum(nn.Module):  # type: ignore[misc]
         return total
 
     def own_gradients_counted_once(self) -> None:
-        """Centroids see the whole batch on every rank: only those of rank 0 go into the sum."""
+        """Keep only rank 0's gradients of the centroids, since every rank sees the whole batch."""
         if self.comm.rank > 0:
             for parameter in self.parameters():
                 parameter.grad = None
@@ -80,7 +80,7 @@ class WeightedSum(nn.Module):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Setting:
-    """What a term has to know besides its own options."""
+    """What a term needs to know besides its own options."""
 
     config: LayeredConfig
     n_classes: int
@@ -88,23 +88,23 @@ class Setting:
 
     @property
     def policy(self) -> Any:
-        """What becomes of a batch without a value."""
+        """What to do with a batch on which a term has no value."""
         return self.config.on_degenerate
 
     @property
     def policy_without_ridge(self) -> Any:
-        """The same for a term that has no ridge mode to fall back on."""
+        """The same for a term without a ridge mode to fall back on."""
         return "raise" if self.policy == "ridge" else self.policy
 
     def or_of_sphere(self, given: float | None, on_sphere: Callable[[float], float]) -> float:
-        """An option, or what suits features on a sphere, or 1."""
+        """The given option, else the value that suits features on a sphere, else 1."""
         xi = self.config.network.xi
         return given or (on_sphere(xi) if xi else 1.0)
 
 
 @singledispatch
 def term_of(options: Any, setting: Setting) -> tuple[nn.Module, Term]:
-    """The module of a term, by the section that holds its options, and how it is called."""
+    """The module of a term, by the section that holds its options, and how to call it."""
     raise TypeError(f"{type(options).__name__} is no term of an objective")
 
 

@@ -1,10 +1,10 @@
-"""One network on several ranks: each takes a part of every batch, the objective sees all of it.
+"""One network on several ranks: each takes a part of every batch, while the objective sees all of it.
 
     features (whole batch) = gather of the parts;  dL/d(own features) = own rows of dL/d(features)
     parameter gradients = sum over ranks of what each part gives, one allreduce of a flat buffer
 
-Every rank evaluates the objective on the same whole batch, so that its gradient is exact for objectives that are no
-sums over samples.  Sums come out with the same bits everywhere, and so do the parameters after the step.
+Every rank evaluates the objective on the same whole batch, so its gradient is exact even for objectives that are not
+sums over samples.  Sums have the same bits everywhere, and so do the parameters after a step.
 """
 
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ class _Gather(torch.autograd.Function):  # type: ignore[misc]
 
 
 def gather_rows(part: torch.Tensor, comm: Communicator) -> torch.Tensor:
-    """Rows of all ranks in rank order, (N, ...), on every rank.  Collective."""
+    """The rows of all ranks in rank order, (N, ...), on every rank.  Collective."""
     return part if comm.size == 1 else _Gather.apply(part, comm)  # type: ignore[no-untyped-call]
 
 
@@ -47,12 +47,12 @@ class _OnFirst(torch.autograd.Function):  # type: ignore[misc]
 
 
 def counted_once(parameter: torch.Tensor, comm: Communicator) -> torch.Tensor:
-    """A parameter that the objective takes directly: every rank finds its whole gradient, rank 0's is summed."""
+    """A parameter that the objective uses directly: every rank computes its whole gradient, so only rank 0's counts."""
     return parameter if comm.size == 1 else _OnFirst.apply(parameter, comm)  # type: ignore[no-untyped-call]
 
 
 def sum_gradients(parameters: Iterable[torch.nn.Parameter], comm: Communicator) -> None:
-    """Each gradient becomes its sum over ranks; one that is missing counts as zero.  Collective."""
+    """Replace each gradient by its sum over ranks; a missing one counts as zero.  Collective."""
     if comm.size == 1:
         return
     given = list(parameters)
@@ -70,7 +70,7 @@ def _flat(parameter: torch.nn.Parameter) -> Array:
 
 
 def agree_on_buffers(module: torch.nn.Module, comm: Communicator) -> None:
-    """Running means and variances become their means over ranks, so that all ranks evaluate alike.  Collective."""
+    """Replace running means and variances by their means over ranks, so that all ranks evaluate alike.  Collective."""
     if comm.size == 1:
         return
     for buffer in module.buffers():

@@ -1,4 +1,4 @@
-"""Small arrays for a report of features: planes to look at, and neighbours."""
+"""Small arrays for a report on features: plane projections and neighbours."""
 
 import numpy as np
 
@@ -8,23 +8,23 @@ from varpro.report.record import Embedding, Retrieved
 from varpro.train.mistakes import shown
 
 POINTS = 2000
-"""Test images in a scatter plot, at most."""
+"""Most test images in a scatter plot."""
 TSNE_POINTS = 1000
-"""As long as t-SNE takes some seconds."""
+"""Points for which t-SNE takes only a few seconds."""
 NEIGHBOURS = 8
 QUERIES = 10
-"""Queries on the page: the first test image of each of so many classes."""
+"""Queries on the page: the first test image of each of this many classes."""
 
 
 def spread_rows(n: int, count: int) -> Array:
-    """At most `count` of n rows at even distances: files may be sorted by class."""
+    """At most `count` of n rows, evenly spaced, since files may be sorted by class."""
     return np.arange(n) if n <= count else np.linspace(0, n - 1, count).round().astype(np.int64)
 
 
 def principal_plane(features: Array) -> Array:
-    """(n, 2): features (n, D) as they are where D <= 2, else along the two axes of the largest variance.
+    """(n, 2): features (n, D) unchanged if D <= 2, else projected on the two axes of largest variance.
 
-    The sign of an axis is such that its largest weight is positive.
+    The sign of an axis makes its largest weight positive.
     """
     rows = np.asarray(features, dtype=np.float64)
     if rows.shape[1] <= 2:
@@ -36,9 +36,9 @@ def principal_plane(features: Array) -> Array:
 
 
 def neighbour_plane(features: Array, seed: int) -> tuple[Array, str]:
-    """(n, 2) and how it came about: features of at most two dimensions as they are, others by t-SNE.
+    """(n, 2) and how they were made: features of at most two dimensions unchanged, others by t-SNE.
 
-    Too few points for t-SNE, or no scikit-learn: the principal plane.
+    If there are too few points for t-SNE, or no scikit-learn, it is the principal plane.
     """
     rows = np.asarray(features, dtype=np.float64)
     if rows.shape[1] <= 2:
@@ -54,7 +54,7 @@ def neighbour_plane(features: Array, seed: int) -> tuple[Array, str]:
 
 
 def embedding(name: str, points: Array, labels: Array, n_classes: int) -> Embedding:
-    """Points with the mean of each class."""
+    """Points, with the mean of each class."""
     centroids = np.full((n_classes, 2), np.nan)
     for label in np.unique(labels):
         centroids[label] = points[labels == label].mean(axis=0)
@@ -62,7 +62,7 @@ def embedding(name: str, points: Array, labels: Array, n_classes: int) -> Embedd
 
 
 def retrieved(features: Array, labels: Array, images: Array) -> Retrieved | None:
-    """The nearest others of the first image of each class; None for fewer than two images."""
+    """The nearest neighbours of the first image of each class; None for fewer than two images."""
     k = min(NEIGHBOURS, len(labels) - 1)
     if k < 1:
         return None
@@ -72,6 +72,6 @@ def retrieved(features: Array, labels: Array, images: Array) -> Retrieved | None
 
 
 def _without_themselves(features: Array, queries: Array, k: int) -> Array:
-    """(q, k) nearest others of some rows."""
+    """(q, k) nearest neighbours of some rows."""
     rows = [nearest(features[[q]], k, gallery=np.delete(features, q, axis=0))[0] for q in queries]
     return np.array([np.where(row >= q, row + 1, row) for row, q in zip(rows, queries, strict=True)])

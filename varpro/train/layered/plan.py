@@ -1,4 +1,4 @@
-"""A network by name, and for images of one shape: its layers and its size."""
+"""The layers and the size of a network, by name and for images of one shape."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ class NetworkPlan:
 
     @property
     def embedding(self) -> int:
-        """D"""
+        """The number D of features."""
         return after(self.body, self.shape)[0]
 
     def walk(self) -> list[tuple[Layer, Shape]]:
-        """Every layer of the body with the shape that comes into it."""
+        """Every layer of the body, with the shape of its input."""
         steps, shape = [], self.shape
         for layer in self.body:
             steps.append((layer, shape))
@@ -34,13 +34,13 @@ class NetworkPlan:
 
     @property
     def parameters(self) -> int:
-        """Numbers to be learnt, with the last layer's if there is one."""
+        """The number of learnable parameters, including the last layer if there is one."""
         last = self.n_classes * (self.embedding + 1) if self.linear else 0
         return sum(layer.parameters(shape) for layer, shape in self.walk()) + last
 
     @property
     def gflop(self) -> float:
-        """Of one image from pixels to features, additions and multiplications in 10^9."""
+        """Additions and multiplications for one image, from pixels to features, in 10^9."""
         return 2e-9 * sum(layer.products(shape) for layer, shape in self.walk())
 
 
@@ -48,14 +48,14 @@ class Architecture(ABC):
     """A network by name: its body, and what a config may leave open."""
 
     embedding: ClassVar[int]
-    """D, unless a config says otherwise"""
+    """The number D of features, unless a config says otherwise."""
     linear: ClassVar[bool] = True
-    """Whether a last linear layer is part of the definition"""
+    """Whether a last linear layer is part of the definition."""
 
     @classmethod
     @abstractmethod
     def body(cls, shape: Shape, embedding: int) -> Body:
-        """Layers for images of a shape and D features."""
+        """The layers for images of a shape and D features."""
 
     @classmethod
     def plan(
@@ -69,7 +69,7 @@ class Architecture(ABC):
         learnable_xi: bool = False,
         linear: bool | None = None,
     ) -> NetworkPlan:
-        """As `plan_network`; name : the one that this class is registered by."""
+        """See `plan_network`; name : the one under which this class is registered."""
         body = cls.body(shape, embedding or cls.embedding)
         if xi is not None:
             body = (*body, Inward(xi, learnable_xi))
@@ -83,14 +83,14 @@ class Architecture(ABC):
 
     @classmethod
     def _smallest(cls) -> int:
-        """Rows of the smallest square images that leave something."""
+        """The rows of the smallest square images for which something is left."""
         return next(n for n in range(1, 1024) if after(cls.body((1, n, n), 2), (1, n, n)))
 
 
 def plan_network(name: str, shape: Shape, n_classes: int, **options: Any) -> NetworkPlan:
     """The network `name` for images (planes, rows, columns).
 
-    options : embedding, linear, of which None takes the definition's; xi for features on a sphere of radius 1 / xi, and
-    learnable_xi.  Raises ConfigError where the name is not known or the images are too small.
+    options : embedding and linear, where None means the definition's; xi for features on a sphere of radius 1 / xi, and
+    learnable_xi.  Raises ConfigError if the name is unknown or the images are too small.
     """
     return NETWORKS[name].plan(name, shape, n_classes, **options)

@@ -1,4 +1,4 @@
-"""A trained network as one HDF5 file, and read back: which network it is, its numbers, no times."""
+"""Writing a trained network to one HDF5 file and reading it back: its name and its numbers, no times."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ OPTIONS = ("embedding", "xi")
 
 
 class LayeredModel:
-    """What `varpro.load` gives for the model.h5 of a network: predict(X), scores(X), features(X), on the CPU.
+    """What `varpro.load` returns for a network's model.h5: predict(X), scores(X), features(X), on the CPU.
 
     X : (N, L, R) or (N, C, L, R), floats in [0, 1] or bytes.
     """
@@ -35,11 +35,11 @@ class LayeredModel:
         return self._passed(images)[1]
 
     def features(self, images: Array) -> Array:
-        """(N, D), what the last layer reads; as `scores`."""
+        """The input (N, D) of the last layer; errors as in `scores`."""
         return self._passed(images)[0]
 
     def predict(self, images: Array) -> Array:
-        """Labels (N,) int64: the largest score; as `scores`."""
+        """Labels (N,) int64 of the largest scores; errors as in `scores`."""
         return np.argmax(self.scores(images), axis=1)
 
     def _passed(self, images: Array) -> tuple[Array, Array]:
@@ -57,10 +57,10 @@ class LayeredModel:
 
 
 def save_layered(path: str | Path, network: LayeredNetwork, class_names: tuple[str, ...], dataset: str) -> None:
-    """Write a network that has its last layer.
+    """Write a network, which must have its last layer.
 
     Attributes: format, network, shape (C, L, R), embedding, xi (0 = none), class_names, dataset.  The group
-    `parameters` has an array for each name of PyTorch's state_dict.
+    `parameters` holds an array for each name of PyTorch's state_dict.
     """
     plan = network.plan
     with h5py.File(path, "w", track_order=True) as file:

@@ -1,6 +1,6 @@
 """A whole run: the network, its control and its untrained self on the same images, and the record of all three.
 
-Collective from beginning to end; rank 0 returns the record that the report is made from.
+Collective from beginning to end; rank 0 returns the record for the report.
 """
 
 import time
@@ -72,7 +72,7 @@ def train(
 
 
 def require_device(wanted: str) -> None:
-    """Raises BackendError for a device that is not there."""
+    """Raise BackendError for a device that is not available."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise BackendError("device is cuda, but PyTorch finds no GPU here; set device: auto or --backend cpu")
 
@@ -100,7 +100,7 @@ def _images(part: Part, device: torch.device) -> Images:
 
 
 def _untrained(run: LayeredRun, plan: NetworkPlan) -> tuple[Passed, dict[str, Any]]:
-    """What the features of the random start are worth to rules that need no training."""
+    """How good the features of the random start are for rules that need no training."""
     run.display.phase("untrained network", 1)
     network = run.start(plan)
     run.settle(network)
@@ -111,7 +111,7 @@ def _untrained(run: LayeredRun, plan: NetworkPlan) -> tuple[Passed, dict[str, An
 
 
 def _control(run: LayeredRun, plan: NetworkPlan) -> Measured | None:
-    """Cross-entropy alone on the same batches; None where that is what was trained, or it is switched off."""
+    """Cross-entropy alone on the same batches; None if that is what was trained, or if it is switched off."""
     config = run.config
     alone = config.objective.active().keys() == {"cross_entropy"}
     other = config.baseline.name

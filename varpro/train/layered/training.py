@@ -1,4 +1,4 @@
-"""The training loop: batches, steps, and what was seen of them, on one rank or several.
+"""The training loop: batches, steps and their records, on one rank or several.
 
 for each epoch:  for each batch:  features, scores = network(own images);  gathered;  objective;  step
 """
@@ -23,12 +23,12 @@ from varpro.train.layered.parallel import agree_on_buffers, gather_rows, sum_gra
 from varpro.train.layered.pictures import spread_rows
 
 AfterEpoch = Callable[[int], dict[str, Any]]
-"""What to add to the line of an epoch, 0 before the first step.  Collective."""
+"""What to add to the line of an epoch, where 0 is before the first step.  Collective."""
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images (N, C, L, R) as bytes or floats in [0, 1] on the device, and labels (N,) there."""
+    """Images (N, C, L, R), bytes or floats in [0, 1], and their labels (N,), both on the device."""
 
     pixels: torch.Tensor
     labels: torch.Tensor
@@ -37,12 +37,12 @@ class Images:
         return len(self.labels)
 
     def some(self, count: int) -> "Images":
-        """At most so many, from all over: files may be sorted by class."""
+        """At most this many, spread evenly, since files may be sorted by class."""
         rows = torch.from_numpy(spread_rows(len(self), count)).to(self.labels.device)
         return self if len(self) <= count else Images(self.pixels[rows], self.labels[rows])
 
     def batch(self, rows: torch.Tensor | slice) -> torch.Tensor:
-        """Floats in [0, 1], planes last in memory: convolutions on a CPU are up to twice as fast so."""
+        """Floats in [0, 1], planes last in memory, which makes convolutions on a CPU up to twice as fast."""
         chosen = self.pixels[rows]
         floats = chosen.float().div_(255.0) if chosen.dtype == torch.uint8 else chosen
         return floats.contiguous(memory_format=torch.channels_last)
@@ -50,17 +50,17 @@ class Images:
 
 @dataclass
 class TrainingLog:
-    """What a training left, but for the network itself."""
+    """What a training leaves behind, apart from the network itself."""
 
     history: list[dict[str, Any]] = field(default_factory=list)
-    """A line an epoch, the first before any step"""
+    """One line per epoch, the first before any step."""
     parameters: int = 0
-    """Numbers that were trained, centroids among them"""
+    """The number of trained parameters, including centroids."""
     batches: int = 0
     skipped: int = 0
     ridged: int = 0
     seconds: float = 0.0
-    """Of the steps alone"""
+    """The time of the steps alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class Loop:
     objective: WeightedSum
     images: Images
     name: str
-    """Of the phase, as history and screen call it"""
+    """The name of the phase in the history and on the screen."""
 
     def run(self, display: Display, after_epoch: AfterEpoch) -> TrainingLog:
         """Train for the epochs of the config.  Collective.  Raises NonFiniteError, DegenerateBatchError."""
@@ -98,7 +98,7 @@ class Loop:
         return found
 
     def parameters(self) -> list[torch.nn.Parameter]:
-        """All that is trained."""
+        """Everything that is trained."""
         return [*self.network.parameters(), *self.objective.parameters()]
 
     def _epoch(
@@ -119,7 +119,7 @@ class Loop:
         return line | {"skipped": changed["skipped"], "ridged": changed["ridge"]}
 
     def _step(self, rows: Array, optimiser: torch.optim.Optimizer, epoch: int) -> tuple[float, int]:
-        """Value of the objective on a batch, and how many of it had the highest score at their class."""
+        """The value of the objective on a batch, and how many of its images had the highest score at their class."""
         parts = [rows[rank :: self.comm.size] for rank in range(self.comm.size)]  # batches may be sorted by class
         place = self.images.labels.device
         own = torch.from_numpy(parts[self.comm.rank]).to(place)
@@ -132,7 +132,7 @@ class Loop:
         value = float(total.detach())
         if not np.isfinite(value):
             raise NonFiniteError(self._not_finite(f"the loss is {value}", epoch))
-        if self.objective.live:  # else there is nothing to follow, and momentum alone must not move on
+        if self.objective.live:  # else only momentum would move the parameters
             optimiser.zero_grad()
             total.backward()
             self.objective.own_gradients_counted_once()
@@ -151,9 +151,9 @@ class Loop:
 
 
 def settle_norms(network: LayeredNetwork, images: Images, batch: int, comm: Communicator) -> None:
-    """Give batch normalisations the means and variances of these images under the parameters as they are.  Collective.
+    """Give batch normalisations the means and variances of these images under the current parameters.  Collective.
 
-    The moving averages of the training begin at 0 and 1 and lag behind: after 30 steps they are worth nothing yet.
+    The moving averages of the training begin at 0 and 1 and lag behind: after 30 steps they are not yet usable.
     """
     norms = [module for module in network.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
     if not norms:
@@ -176,12 +176,12 @@ def settle_norms(network: LayeredNetwork, images: Images, batch: int, comm: Comm
 
 
 def n_batches(config: LayeredConfig, n_images: int) -> int:
-    """Batches an epoch."""
+    """The number of batches per epoch."""
     return max(1, n_images // config.batch)
 
 
 def batches(config: LayeredConfig, labels: Array, epoch: int) -> Iterator[Array]:
-    """Rows of each batch of an epoch, the same on every rank and at each repetition."""
+    """The rows of each batch of an epoch, the same on every rank and in every repetition."""
     if config.balanced:
         n_classes = len(np.unique(labels))
         sampler = ClassBalancedSampler(labels, n_classes, config.batch // n_classes, config.seed)
@@ -194,12 +194,12 @@ def batches(config: LayeredConfig, labels: Array, epoch: int) -> Iterator[Array]
 
 
 def rate_of(chosen: Optimiser, epoch: int) -> float:
-    """Learning rate in an epoch, 1 the first."""
+    """The learning rate in an epoch, counted from 1."""
     return chosen.rate * chosen.factor ** sum(epoch > milestone for milestone in chosen.milestones)
 
 
 def make_optimiser(chosen: Optimiser, loop: Loop) -> torch.optim.Optimizer:
-    """Body, last layer and the objective's own parameters, each with its weight decay."""
+    """An optimiser of body, last layer and the objective's own parameters, each with its own weight decay."""
     last = [] if loop.network.last is None else list(loop.network.last.parameters())
     kept = {id(p) for p in last}
     decays_last = chosen.decay_last_layer

@@ -1,4 +1,4 @@
-"""Where a run computes: the choice between CPU and GPU, told before anything long begins."""
+"""Where a run computes: the choice between CPU and GPU, announced before anything long begins."""
 
 from varpro.arrays import Device, cuda_available
 from varpro.config.scalarized import ScalarizedConfig
@@ -8,9 +8,9 @@ from varpro.models.units.device import has_kernel, require_kernel
 
 
 def choose_device(config: ScalarizedConfig, comm: Communicator) -> Device | None:
-    """The GPU of this rank, or None for the CPU.  Collective; every rank of a run computes on the same kind.
+    """The GPU of this rank, or None for the CPU.  Collective; all ranks of a run compute on the same kind.
 
-    Raises BackendError where CUDA was asked for and cannot be had, ConfigError where keys contradict the choice.
+    Raises BackendError if CUDA was requested and is not available, ConfigError if keys contradict the choice.
     """
     kind, device = config.model.kind, None
     if config.backend == "cuda":

@@ -1,6 +1,6 @@
 """Bootstrapping over the test set: guess its labels with the trained network, then train again on the guesses.
 
-Section 5 of Pereyra's paper.  What the refitted network reproduces are the guesses: agreement with them is no accuracy.
+Section 5 of Pereyra's paper.  The refitted network reproduces the guesses, so agreement with them is not accuracy.
 """
 
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ class Guesses:
     """Labels guessed for the test set."""
 
     labels: Array
-    """(N,) int64"""
+    """The guessed labels, (N,) int64."""
     ambiguous: Array
-    """(N,) bool"""
+    """Whether a guess is ambiguous, (N,) bool."""
     used: Array
-    """(N,) bool: the rows to train on"""
+    """Whether a row is used for training, (N,) bool."""
 
 
 def guess_labels(scores: Array, *, margin: float, variant: str, rng: np.random.Generator) -> Guesses:
     """Guess a label for each row of outputs.
 
-    With v the outputs normalised to sum 1 and v1, v2 its largest two: sure where v1 - v2 > margin v1.
-    variant : "paper" draws a label at random for the ambiguous, "argmax" takes the largest output for all,
-    "confident-only" does so too but trains on the sure ones alone.  scores : (N, K).
+    With v the outputs normalised to sum 1 and v1, v2 its two largest, a guess is sure if v1 - v2 > margin v1.
+    variant : "paper" draws a random label for ambiguous rows, "argmax" takes the largest output for all rows,
+    "confident-only" does the same but trains on the sure rows only.  scores : (N, K).
     """
     total = scores.sum(axis=1, keepdims=True)
     v = scores / np.where(total == 0, 1.0, total)

@@ -1,4 +1,4 @@
-"""How much arithmetic and memory a run takes, counted before it starts.
+"""The arithmetic and memory of a run, counted before it starts.
 
 For a sub-network of N images, I units of one column (and the constant), M searched parameters, K outputs, each
 linearisation costs
@@ -8,13 +8,13 @@ linearisation costs
     G G^T and the weights    (2 K + 4) M^2 / 2  scalarization with D           2 N M side
 
 and each evaluation 2 N M side for the values and 4 N (I + 1)^2 for CholeskyQR2.  For a whole network on N rows, whose
-units take E multiplications an image, the entries of w w^T or u v^T:
+units take E multiplications per image, the entries of w w^T or u v^T:
 
     Phi, or a contraction with D   2 N E I         a product with J^T J   4 N E I + 8 N I K
     Phi^T Phi, one triangle        N (I + 1)^2     its Cholesky           (I + 1)^3 / 3
 
-where a step contracts once for the gradient and, for the full Golub-Pereyra matrix, K times more.  Where a unit owns c
-columns there are I c columns and M c pairs, and K c contractions more.
+where a step contracts once for the gradient and, for the full Golub-Pereyra matrix, K more times.  If a unit owns c
+columns, there are I c columns and M c pairs, and K c more contractions.
 
 Additions and multiplications count alike.
 """
@@ -27,7 +27,7 @@ from varpro.models.units import UnitSize
 
 
 def subnetwork_gflop(*, n: int, m: int, i: int, k: int, iterations: int, evaluations: int, c: int = 1) -> float:
-    """GFLOP of one sub-network's search; i units of c columns, the constant not counted, m parameters searched."""
+    """GFLOP of one sub-network's search: i units of c columns, without the constant, m parameters searched."""
     columns, side, pairs = i * c + 1, m / i, m * c
     normal_matrix = n * pairs**2 + columns * pairs**2 + (k + 2) * pairs**2
     linearisation = normal_matrix + m**3 / 3 + 2 * n * pairs * (columns + k) + 2 * n * m * side
@@ -38,10 +38,10 @@ def subnetwork_gflop(*, n: int, m: int, i: int, k: int, iterations: int, evaluat
 def whole_network_gflop(
     *, n: int, i: int, k: int, entries: float, products: int, kaufman: bool = True, c: int = 1
 ) -> float:
-    """GFLOP of one evaluation on n rows, its gradient, and a step of so many products; a glueing has no gradient.
+    """GFLOP of one evaluation on n rows, its gradient, and a step of so many products.
 
-    i units of c columns and `entries` multiplications an image each; products = 0 counts the evaluation (a glueing)
-    alone.
+    i units of c columns, each with `entries` multiplications per image; products = 0 counts the evaluation alone, as in
+    gluing, which has no gradient.
     """
     columns = i * c
     evaluation = 2 * n * entries * i + n * (columns + 1) ** 2 + (columns + 1) ** 3 / 3
@@ -52,22 +52,22 @@ def whole_network_gflop(
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run will take; counts are exact where nothing stops early, the memory is an estimate."""
+    """What a run will take; the counts are exact if nothing stops early, the memory is an estimate."""
 
     parameters_per_unit: float
     columns_per_unit: int
     nonlinear: int
     linear: int
     subnetwork_gflop: float
-    """The sub-network phase, at the limit on iterations"""
+    """GFLOP of the sub-network phase, at the limit on iterations."""
     glue_gflop: float
-    """Glueing, and once more for the control"""
+    """GFLOP of gluing, and again for the control."""
     refine_gflop: float
-    """The refinement, without rejected steps"""
+    """GFLOP of the refinement, without rejected steps."""
     bootstrap_gflop: float
-    """The learning cycle on the test images"""
+    """GFLOP of the learning cycle on the test images."""
     rank_gigabytes: float
-    """Peak memory of a rank"""
+    """The peak memory of a rank, in GB."""
 
 
 def size_of_unit(config: ScalarizedConfig, shape: tuple[int, int, int]) -> UnitSize:
@@ -86,7 +86,7 @@ def plan(
     ranks: int,
     threads: int,
 ) -> Plan:
-    """Count a run on images of shape (planes, rows, columns); n_images of them are held by every rank."""
+    """Count a run on images of shape (planes, rows, columns), of which every rank holds n_images."""
     size, total = size_of_unit(config, shape), config.units * max(config.subnetworks, 1)
     searching, refining, gluing = _cycle_gflop(config, shape, n_train, n_classes)
     return Plan(
@@ -105,7 +105,7 @@ def plan(
 def _cycle_gflop(
     config: ScalarizedConfig, shape: tuple[int, int, int], n: int, n_classes: int
 ) -> tuple[float, float, float]:
-    """GFLOP of the sub-networks, the refinement and one glueing of a learning cycle on n rows."""
+    """GFLOP of the sub-networks, the refinement and one gluing of a learning cycle on n rows."""
     size = size_of_unit(config, shape)
     searching = config.subnetworks * subnetwork_gflop(
         n=min(config.samples, n),
@@ -140,7 +140,7 @@ def _rank_gigabytes(
     threads: int,
     size: UnitSize,
 ) -> float:
-    """Images as bytes, a quarter of a GB for the libraries, and the hungriest phase."""
+    """Images as bytes, a quarter of a GB for the libraries, and the phase that needs the most memory."""
     pixels = shape[0] * shape[1] * shape[2]
     columns = config.units * size.columns * max(config.subnetworks, 1) + 1
     m = round(size.parameters * config.units) * size.columns

@@ -1,4 +1,4 @@
-"""One full learning cycle: sub-networks, glueing, global refinement.
+"""One full learning cycle: sub-networks, gluing, global refinement.
 
 The training set and, in bootstrapping, the test set with guessed labels go through the same cycle.
 """
@@ -34,24 +34,24 @@ class Run:
     comm: Communicator
     display: Display
     threads: int
-    """cores of this rank"""
+    """The number of cores of this rank."""
     shape: tuple[int, int, int]
     n_classes: int
     class_names: tuple[str, ...]
     dataset: str
     device: Device | None = None
-    """The GPU of this rank; None computes on the CPU"""
+    """The GPU of this rank; None computes on the CPU."""
     _uploaded: dict[int, tuple[Array, Array]] = field(default_factory=dict)
-    """Images on the host and their copy on the device, by the identity of the first"""
+    """Images on the host and their copy on the device, by the identity of the former."""
 
     @property
     def design(self) -> Design:
-        """The units of one sub-network, or of the whole network where there are none."""
+        """The units of one sub-network, or of the whole network if there are no sub-networks."""
         model = self.config.model
         return Design(model.unit, self.shape, self.config.units, model.options, model.sigma)
 
     def streamed(self, units: Units, w: Array, rows: Rows) -> Streamed:
-        """Phi of units on rows, sharded over the ranks; computed on the device where there is one."""
+        """Phi of units on rows, sharded over the ranks; computed on the device if there is one."""
         config = self.config
         if self.device is not None:
             rows = Rows(self.on_device(rows.images), rows.labels)
@@ -60,33 +60,33 @@ class Run:
         )
 
     def on_device(self, images: Array) -> Array:
-        """Images (N, C, L, R) on the device, copied there once."""
+        """Images (N, C, L, R) on the device, copied there only once."""
         assert self.device is not None
         if id(images) not in self._uploaded:
             self._uploaded[id(images)] = (images, self.device.put(images))
         return self._uploaded[id(images)][1]
 
     def network(self, units: Units, w: Array, a: Array) -> Network:
-        """A network of this run's classes."""
+        """A network with this run's classes."""
         return Network(units, w, self.config.model.sigma, a, self.class_names, self.dataset)
 
     def sum_threads(self) -> int:
-        """BLAS threads of sums over rows: one where they must be reproducible."""
+        """The number of BLAS threads for sums over rows: one if they must be reproducible."""
         return 1 if self.config.reproducible else self.threads
 
 
 @dataclass
 class Cycle:
-    """What a learning cycle leaves behind; replicated, but for `trained`, which is complete on rank 0 only."""
+    """What a learning cycle leaves behind; replicated, except that `trained` is complete on rank 0 only."""
 
     network: Network
     glued: Glued
     trained: list[Trained] = field(default_factory=list)
     task_ranks: list[int] = field(default_factory=list)
-    """The rank that took each sub-network."""
+    """The rank that trained each sub-network."""
     refined: Refined | None = None
     start: tuple[Units, Array] | None = None
-    """The same units untrained, for the control"""
+    """The same units untrained, for the control."""
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -99,7 +99,7 @@ def learning_cycle(
 ) -> Cycle:
     """Train a network on rows.  Collective.
 
-    stream : of random numbers.  ridge : of the linear layer, None = chosen on the validation rows.
+    stream : of random numbers.  ridge : of the linear layer; None = chosen on the validation rows.
     """
     config, clock = run.config, time.perf_counter()
     seconds = {"subnetworks": 0.0, "glue": 0.0, "refine": 0.0}
@@ -107,7 +107,7 @@ def learning_cycle(
     ranks: list[int] = []
     if config.subnetworks:
         task = subnetwork_task(run, rows, stream)
-        if stream == TRAINING:  # guessed labels may lack a class, the user's may not
+        if stream == TRAINING:  # guessed labels may lack a class, the user's must not
             partition = {"count": config.subnetworks, "samples": config.samples, "seed": config.seed, "stream": stream}
             require_classes(rows.labels, run.class_names, **partition)
         trained, ranks = _train_on_device(run, task, name) if run.device else _train_subnetworks(run, task, name)
@@ -177,7 +177,7 @@ def subnetwork_task(run: Run, rows: Rows, stream: int) -> SubnetworkTask:
 
 
 def untrained(run: Run, rows: Rows, stream: int) -> tuple[Units, Array]:
-    """The units of a cycle before training, drawn again: the control."""
+    """The untrained units of a cycle, drawn again for the control."""
     if not run.config.subnetworks:
         return run.design.start(generator(run.config.seed, stream), rows.images)
     task = subnetwork_task(run, rows, stream)
@@ -186,7 +186,7 @@ def untrained(run: Run, rows: Rows, stream: int) -> tuple[Units, Array]:
 
 
 def _train_subnetworks(run: Run, task: SubnetworkTask, name: str) -> tuple[list[Trained], list[int]]:
-    """All sub-networks, complete on rank 0; each on one BLAS thread so that its bits depend on nothing else."""
+    """All sub-networks, complete on rank 0; each runs on one BLAS thread, so that its bits depend on nothing else."""
     count = run.config.subnetworks
     ranks = [0] * count
     run.display.phase(f"{name}: sub-networks", count)
@@ -201,7 +201,7 @@ def _train_subnetworks(run: Run, task: SubnetworkTask, name: str) -> tuple[list[
 
 
 def _train_on_device(run: Run, task: SubnetworkTask, name: str) -> tuple[list[Trained], list[int]]:
-    """As _train_subnetworks, each rank's equal share as batches on its device."""
+    """The same, with each rank's equal share trained in batches on its device."""
     assert run.device is not None
     count, comm = run.config.subnetworks, run.comm
     run.display.phase(f"{name}: sub-networks", count)

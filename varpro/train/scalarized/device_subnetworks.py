@@ -1,4 +1,4 @@
-"""Training the sub-networks of a rank on its GPU: as many side by side as memory holds, one search for all of them."""
+"""Training the sub-networks of a rank on its GPU: as many side by side as fit into memory, in a single search."""
 
 import time
 from collections.abc import Callable
@@ -16,21 +16,21 @@ from varpro.train.scalarized.partition import Draw
 from varpro.train.scalarized.subnetworks import SubnetworkTask, Trained
 
 SHARE_OF_FREE = 0.8
-"""Of the free memory: the rest is for the libraries' workspaces and for pieces that no longer fit together."""
+"""Share of the free memory to use; the rest is for the libraries' workspaces and for fragmentation."""
 
 
 def subnetwork_bytes(*, n: int, m: int, i: int, k: int, item: int) -> int:
-    """Device memory of one sub-network at its peak: n images, m pairs, i columns, k outputs, D of `item` bytes.
+    """Peak device memory of one sub-network: n images, m pairs, i columns, k outputs, D of `item` bytes.
 
-    D, and while it is projected a second array of its size where it is single; D^T D; H, its damped copy and one taken
-    out of a batch; Phi and U; residuals.
+    It holds D and, in single precision, a second array of its size while it is projected; D^T D; H, its damped copy and
+    one taken out of a batch; Phi and U; residuals.
     """
     d = n * m * item * (2 if item == 4 else 1)
     return d + m * m * (item + 3 * 8) + 8 * n * (4 * (i + 1) + 4 * k) + 8 * 8 * m * (i + k)
 
 
 def batch_size(count: int, one: int, free: int) -> int:
-    """Sub-networks side by side, as even batches as memory allows.  Raises BackendError where not even one fits."""
+    """Sub-networks side by side, in batches as even as memory allows.  Raises BackendError if not even one fits."""
     most = int(SHARE_OF_FREE * free) // one
     if most < 1:
         raise BackendError(
@@ -43,16 +43,16 @@ def batch_size(count: int, one: int, free: int) -> int:
 
 @dataclass(frozen=True)
 class DeviceTask:
-    """A rank's sub-networks on its device."""
+    """The sub-networks of a rank on its device."""
 
     task: SubnetworkTask
     device: Device
     images: Array
-    """the task's images on the device"""
+    """The task's images on the device."""
     threads: int
 
     def __call__(self, indices: list[int], arrived: Callable[[Trained], None]) -> list[Trained]:
-        """Train sub-networks by number; arrived is told of each."""
+        """Train sub-networks by number; `arrived` is called with each."""
         with ThreadPoolExecutor(self.threads) as pool:
             draws = list(pool.map(self.task.start, indices))
         if not draws:
@@ -89,9 +89,9 @@ class DeviceTask:
 
 
 def device_gemm_gflops(device: Device, dtype: str, *, size: int = 4096, repeats: int = 5) -> float:
-    """GFLOP/s of a square matrix product on the device: the best of `repeats`."""
+    """GFLOP/s of a square matrix product on the device, the best of `repeats`."""
     a, best = device.xp.ones((size, size), dtype=dtype), np.inf
-    for _ in range(repeats + 1):  # the first loads the library
+    for _ in range(repeats + 1):  # the first one loads the library
         clock = time.perf_counter()
         a @ a
         device.wait()

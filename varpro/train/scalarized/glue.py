@@ -1,10 +1,10 @@
-"""Glueing: one linear least-squares problem over the units of all sub-networks, its rows sharded over the ranks.
+"""Gluing: one linear least-squares problem over the units of all sub-networks, its rows sharded over the ranks.
 
     (Phi^T Phi + mu I) A = Phi^T Y
 
 Phi (N x J + 1) is streamed in blocks and never held.  `gram`: Gram matrix in double precision, all-reduce, Cholesky,
 one step of iterative refinement with the true residual.  `tsqr`: R of [Phi Y] by TSQR and a truncated SVD of R, for
-ill-conditioned or exactly truncated solutions.  The ridge mu is chosen on the validation split.
+ill-conditioned problems or exactly truncated solutions.  The ridge mu is chosen on the validation split.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from varpro.models.units import Scalarization, Units
 from varpro.train.scalarized.network import one_hot
 
 RELATIVE_RIDGES = (1e-11, 1e-9, 1e-7, 1e-5, 1e-3)
-"""Candidates for mu, times the mean diagonal of Phi^T Phi: from just above the rounding of the Gram matrix upwards."""
+"""Candidates for mu, relative to the mean diagonal of Phi^T Phi, from just above the Gram matrix's rounding upwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Streamed:
-    """Phi of a network on some rows, as the fixed blocks that this rank owns."""
+    """Phi of a network on some rows, in the fixed blocks that this rank owns."""
 
     units: Units
     w: Array
@@ -53,7 +53,7 @@ class Streamed:
 
     @cached_property
     def sharded(self) -> ShardedRows:
-        """The rows of this rank; BLAS has its threads within a block."""
+        """The rows of this rank; BLAS uses its threads within a block."""
         return ShardedRows(len(self.rows), self.comm, self.block_rows, reproducible=self.reproducible)
 
     @cached_property
@@ -63,11 +63,11 @@ class Streamed:
 
     @property
     def n_columns(self) -> int:
-        """Of Phi, the constant counted."""
+        """The number of columns of Phi, including the constant."""
         return self.units.n_columns + 1
 
     def block(self, block: slice) -> tuple[Array, Array]:
-        """(Phi, Y) of some rows, where the images lie."""
+        """(Phi, Y) of some rows, in the same memory as the images."""
         phi = self.at.phi(self.rows.images[block])
         y: Array = beside(one_hot(self.rows.labels[block], self.n_classes), phi)
         return phi, y
@@ -82,11 +82,11 @@ class Glued:
     """The linear layer of the whole network."""
 
     a: Array
-    """(J + 1, K)"""
+    """The linear layer, (J + 1, K)."""
     ridge: float
     rank: int
     condition: float
-    """Estimate of kappa_1 of Phi^T Phi + mu I, square-rooted; or sigma_1 / sigma_rank of Phi with tsqr"""
+    """The square root of an estimate of kappa_1(Phi^T Phi + mu I); with tsqr, sigma_1 / sigma_rank of Phi."""
 
 
 def glue(
@@ -99,7 +99,7 @@ def glue(
 ) -> Glued:
     """The linear layer from the training rows.  Collective; replicated result.
 
-    ridge : mu, or None to choose the candidate with the best validation accuracy (the larger of equals).
+    ridge : mu, or None to choose the candidate with the best validation accuracy (the largest if several are equal).
     """
     solver = _Gram(train) if method == "gram" else _Triangle(train, rank_tolerance)
     candidates = [ridge] if ridge is not None else [c * solver.scale for c in RELATIVE_RIDGES]
@@ -114,7 +114,7 @@ def glue(
 
 
 def count_correct(streamed: Streamed, layers: list[Array]) -> Array:
-    """Rows whose largest output is the true class, for each linear layer (J + 1, K).  Collective."""
+    """The number of rows whose largest output is the true class, for each linear layer (J + 1, K).  Collective."""
     correct = np.zeros(len(layers), dtype=np.int64)
     stacked = beside(np.concatenate(layers, axis=1), streamed.rows.images)
     for phi, y in streamed.blocks():
@@ -124,7 +124,7 @@ def count_correct(streamed: Streamed, layers: list[Array]) -> Array:
 
 
 class _Gram:
-    """Gram matrix and Cholesky; candidates for the ridge are factored by different ranks."""
+    """Gram matrix and Cholesky; different ranks factor different candidates for the ridge."""
 
     def __init__(self, streamed: Streamed) -> None:
         self.streamed = streamed
@@ -140,7 +140,7 @@ class _Gram:
         self.scale = float(namespace(self.gram).diagonal(self.gram).sum()) / streamed.n_columns
 
     def solutions(self, ridges: list[float]) -> list[Glued]:
-        """Replicated solutions for those ridges whose Cholesky factorisation exists, each made on one rank."""
+        """Replicated solutions for the ridges whose Cholesky factorisation exists, each computed on one rank."""
         comm = self.streamed.comm
         mine = []
         for place in range(comm.rank, len(ridges), comm.size):
@@ -179,7 +179,7 @@ class _Triangle:
         self.scale = float(np.sum(r[:, :n] ** 2)) / n
         tolerance = max(len(streamed.rows), n) * np.finfo(float).eps if rank_tolerance is None else rank_tolerance
         packed = (np.zeros((n, n)), np.zeros(n), np.zeros((n, n)))
-        if streamed.comm.rank == 0:  # one SVD, on one thread of one rank: every rank must hold the same bits
+        if streamed.comm.rank == 0:  # one SVD, on one thread of one rank, so that every rank has the same bits
             packed = scipy.linalg.svd(r[:n, :n], overwrite_a=False, check_finite=False)
         u, self.s, self.vt = (np.ascontiguousarray(part) for part in packed)
         for part in (u, self.s, self.vt):
@@ -194,5 +194,5 @@ class _Triangle:
         return [Glued(self.vt[:r].T @ (self.projected[:r] * (s / (s * s + mu))), mu, r, condition) for mu in ridges]
 
     def refined(self, solution: Glued) -> Glued:
-        """Orthogonal factorisations need no refinement."""
+        """The solution itself, since orthogonal factorisations need no refinement."""
         return solution

@@ -15,7 +15,7 @@ from varpro.train.scalarized.device_subnetworks import batch_size, subnetwork_by
 from varpro.train.scalarized.network import Network
 
 FULL = "lower glue.block_rows, units or samples, or use --backend cpu"
-"""What to do where the memory of a device does not suffice."""
+"""What to do if the memory of a device is not sufficient."""
 
 
 class ScalarizedJob(Job[ScalarizedConfig, Network]):
@@ -27,7 +27,7 @@ class ScalarizedJob(Job[ScalarizedConfig, Network]):
         self.device = choose_device(self.config, self.comm)
 
     def forecast(self, prepared: Prepared[ScalarizedConfig]) -> list[tuple[str, str]]:
-        """Partition, device, arithmetic and memory.  Raises BackendError where a sub-network does not fit."""
+        """Partition, device, arithmetic and memory.  Raises BackendError if a sub-network does not fit."""
         config, dataset, split, ranks = prepared.config, prepared.dataset, prepared.split, self.comm.size
         p = plan(
             config,

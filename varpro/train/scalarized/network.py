@@ -1,4 +1,4 @@
-"""A trained network: units, their parameters, and the linear layer that glues them."""
+"""A trained network: its units, their parameters, and the linear layer that glues them together."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from varpro.train.data.pixels import readable_images
 
 
 def one_hot(labels: Array, n_classes: int) -> Array:
-    """Y (N, K) float64: 1 in the column of the label."""
+    """Y (N, K) float64, with 1 in the column of the label."""
     y = np.zeros((len(labels), n_classes))
     y[np.arange(len(labels)), labels] = 1.0
     return y
@@ -24,17 +24,17 @@ class Network:
 
     units: Units
     w: Array
-    """(P,) float64"""
+    """The nonlinear parameters, (P,) float64."""
     sigma: str
     a: Array
-    """(J + 1, K) float64, the constant's row last"""
+    """The linear layer, (J + 1, K) float64, with the constant's row last."""
     class_names: tuple[str, ...] = ()
     dataset: str = ""
 
     def scores(self, images: Array) -> Array:
         """Outputs (N, K) for images (N, L, R) or (N, C, L, R): floats in [0, 1], or bytes, read as value / 255.
 
-        Raises ShapeError if the images are not of the shape that the network was trained on, DataError if a pixel lies
+        Raises ShapeError if the images do not have the shape that the network was trained on, DataError if a pixel lies
         outside [0, 1] or is not finite.
         """
         x = readable_images(images, self.units.shape)
@@ -44,11 +44,11 @@ class Network:
         return out
 
     def predict(self, images: Array) -> Array:
-        """Labels (N,) int64: the largest score.  As `scores`."""
+        """Labels (N,) int64 of the largest scores; errors as in `scores`."""
         return np.argmax(self.scores(images), axis=1)
 
     def blocks(self, images: Array) -> Iterator[tuple[slice, Array]]:
-        """Phi by blocks of rows: the memory of a prediction is a block's times the number of columns."""
+        """Phi by blocks of rows, so that a prediction needs memory for only one block."""
         at = self.units.at(self.w, self.sigma)
         for first in range(0, len(images), BLOCK_ROWS):
             rows = slice(first, first + BLOCK_ROWS)

@@ -1,7 +1,7 @@
-"""Which images and which random start each sub-network gets: drawn from (seed, stream, index) alone.
+"""Which images and which random start each sub-network gets, drawn from (seed, stream, index) alone.
 
-So the result depends neither on the number of ranks nor on which rank took which task, and the control can draw the
-very same untrained units again.
+So the result depends neither on the number of ranks nor on which rank took which task, and the control can draw exactly
+the same untrained units again.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from varpro.errors import DataError
 from varpro.models.units import UnitOptions, Units, find_kind
 
 TRAINING, BOOTSTRAP, GUESSES, REFINEMENT = range(4)
-"""Streams of random numbers that never meet."""
+"""Streams of random numbers that never overlap."""
 
 
 def generator(seed: int, stream: int, index: int = 0) -> np.random.Generator:
-    """The generator of one task of one stream."""
+    """The generator for one task of one stream."""
     return np.random.default_rng([seed, stream, index])
 
 
@@ -28,11 +28,11 @@ class Design:
 
     kind: str
     shape: tuple[int, int, int]
-    """(C, L, R)"""
+    """The shape (C, L, R) of an image."""
     count: int
-    """units in a sub-network"""
+    """The number of units in a sub-network."""
     options: UnitOptions
-    """of the kind of unit"""
+    """The options of the kind of unit."""
     sigma: str
 
     def start(self, rng: np.random.Generator, images: Array) -> tuple[Units, Array]:
@@ -46,19 +46,19 @@ class Draw:
     """What one sub-network begins with."""
 
     rows: Array
-    """(samples,) int64, ascending: its images"""
+    """Its images, (samples,) int64, ascending."""
     units: Units
     w: Array
-    """(P,)"""
+    """Its initial parameters, (P,)."""
 
 
 def drawn_rows(rng: np.random.Generator, n_images: int, samples: int) -> Array:
-    """The images of a sub-network, (samples,) int64, ascending: the first thing its generator draws."""
+    """The images of a sub-network, (samples,) int64, ascending; the first thing that its generator draws."""
     return np.sort(rng.choice(n_images, size=min(samples, n_images), replace=False))
 
 
 def draw(design: Design, images: Array, samples: int, seed: int, stream: int, index: int) -> Draw:
-    """The draw of sub-network `index`.  images : (N, C, L, R), all that may be drawn from."""
+    """The draw of sub-network `index`.  images : (N, C, L, R), all that may be drawn."""
     rng = generator(seed, stream, index)
     rows = drawn_rows(rng, len(images), samples)
     units, w = design.start(rng, images[rows])
@@ -71,7 +71,7 @@ def require_classes(
     """Raise DataError if a class is missing from the mini-batch of one of `count` sub-networks.
 
     labels : (N,), of all images; class_names : (K,).
-    Told before anything is trained: an output without an example could not be fitted.
+    Checked before anything is trained, because an output without an example could not be fitted.
     """
     for index in range(count):
         batch = labels[drawn_rows(generator(seed, stream, index), len(labels), samples)]
@@ -86,6 +86,6 @@ def require_classes(
 
 
 def join_units(parts: list[tuple[Units, Array]]) -> tuple[Units, Array]:
-    """All units behind one another, and all their parameters."""
+    """The units of all parts in sequence, and all their parameters."""
     (units, w), *others = parts
     return units.joined(others, w)

@@ -1,4 +1,4 @@
-"""From what a run found to the record that the report, the files and the screen show."""
+"""From the findings of a run to the record that the report, the files and the screen show."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,6 +1,6 @@
 """Global refinement: Gauss-Newton-CG on the variable projection functional of the whole network.
 
-It starts with few rows and takes more after every accepted step, until all are used: cheap steps while the network is
+It starts with few rows and takes more after every accepted step until all are in use: cheap steps while the network is
 far from good, exact ones at the end.  The damping has a floor, or each early step would fit its own sample.
 """
 
@@ -32,11 +32,11 @@ class RefineOptions:
     iterations: int
     first_rows: int
     growth: float
-    """factor on the rows after an accepted step"""
+    """The factor on the number of rows after an accepted step."""
     products: int
-    """conjugate-gradient products a step, at most"""
+    """The most conjugate-gradient products per step."""
     ridge: float
-    """mu per row"""
+    """The ridge mu per row."""
     dtype: type[np.floating[Any]]
     damping_floor: float
     kaufman: bool
@@ -46,7 +46,7 @@ class RefineOptions:
 
 @dataclass
 class Refined:
-    """The refined parameters and how they came about."""
+    """The refined parameters, and how they were found."""
 
     w: Array
     iterations: int

@@ -35,7 +35,7 @@ def save_network(path: str | Path, network: Network) -> None:
 
 
 def load_network(path: str | Path) -> Network:
-    """Read a network that `save_network` wrote.  Raises DataError for a file that is no such network."""
+    """Read a network that `save_network` wrote.  Raises DataError for any other file."""
     try:
         with h5py.File(path, "r") as file:
             kind, shape = str(file.attrs["unit"]), tuple(int(n) for n in file.attrs["shape"])

@@ -1,4 +1,4 @@
-"""Training the sub-networks: independent searches, taken by the ranks as they become free.
+"""Training the sub-networks: independent searches, picked up by the ranks as they become free.
 
 Each runs on one BLAS thread, so that its arithmetic is the same wherever it runs; a rank with several cores runs
 several side by side.
@@ -35,7 +35,7 @@ class SearchOptions:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One sub-network after its search; small enough to travel."""
+    """One sub-network after its search; small enough to send between ranks."""
 
     index: int
     units: Units
@@ -47,7 +47,7 @@ class Trained:
     history: list[IterationRecord]
     gflop: float
     started: float
-    """Wall-clock seconds, time.time()"""
+    """The wall-clock time of its start in seconds, from time.time()."""
     seconds: float
 
 
@@ -57,7 +57,7 @@ class SubnetworkTask:
 
     design: Design
     images: Array
-    """(N, C, L, R), all images that sub-networks draw from"""
+    """All images that sub-networks draw from, (N, C, L, R)."""
     labels: Array
     n_classes: int
     samples: int
@@ -70,7 +70,7 @@ class SubnetworkTask:
         return draw(self.design, self.images, self.samples, self.seed, self.stream, index)
 
     def problem(self, model: Basis, y: Array) -> SeparableProblem:
-        """The least-squares problems of sub-networks bound to their images; y (B, N, K) lies where the basis does."""
+        """The least-squares problems of sub-networks bound to their images; y (B, N, K) is where the basis is."""
         options = self.options
         return SeparableProblem(
             model=model,
@@ -128,7 +128,7 @@ class SubnetworkTask:
 
 
 def measured_gemm_gflops(dtype: str, *, size: int = 1000, repeats: int = 5) -> float:
-    """GFLOP/s of a square matrix product in dtype on this thread's BLAS: the best of `repeats`."""
+    """GFLOP/s of a square matrix product in dtype on this thread's BLAS, the best of `repeats`."""
     a = np.random.default_rng(0).standard_normal((size, size)).astype(dtype)
     out = np.empty_like(a)
     best = np.inf

@@ -1,6 +1,6 @@
-"""The whole job: train, glue, refine, compare with the control, bootstrap over the test set, and tell the truth.
+"""The whole job: train, glue, refine, compare with the control, bootstrap over the test set, and report it all.
 
-Collective from beginning to end; rank 0 returns the record that the report is made from.
+Collective from beginning to end; rank 0 returns the record for the report.
 """
 
 import time
@@ -31,15 +31,15 @@ from varpro.train.scalarized.subnetworks import measured_gemm_gflops
 
 @dataclass
 class Findings:
-    """Everything measured in a run; replicated, but for what `Cycle` says is on rank 0 only."""
+    """Everything measured in a run; replicated, except for what `Cycle` has on rank 0 only."""
 
     cycle: Cycle
     gemm_gflops: float
     accuracy: dict[str, float]
-    """train, validation, test, against true labels"""
+    """The accuracy on train, validation and test, against true labels."""
     control: dict[str, float] | None
     scores: Array
-    """(N, K) outputs on the test set"""
+    """The outputs on the test set, (N, K)."""
     bootstrap: dict[str, Any] = field(default_factory=dict)
     bootstrap_cycle: Cycle | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -101,7 +101,7 @@ def _ridge(config: ScalarizedConfig) -> float | None:
 
 
 def _gemm_rate(run: Run) -> float:
-    """GFLOP/s of matrix products of all threads of all ranks together, in the precision of the Gauss-Newton matrix."""
+    """GFLOP/s of matrix products on all threads of all ranks together, in the precision of the Gauss-Newton matrix."""
     dtype = "float64" if run.config.search.gn_precision == "fp64" else "float32"
     if run.device is not None:
         rate = device_gemm_gflops(run.device, dtype)
@@ -114,14 +114,14 @@ def _gemm_rate(run: Run) -> float:
 
 
 def _accuracy(run: Run, network: Network, rows: Rows) -> float:
-    """Share of rows whose largest output is the true label.  Collective."""
+    """The share of rows whose largest output is the true label.  Collective."""
     if not len(rows):
         return float("nan")
     return float(count_correct(run.streamed(network.units, network.w, rows), [network.a])[0]) / len(rows)
 
 
 def _score(run: Run, parts: dict[str, Rows]) -> Any:
-    """Accuracies along a refinement, with the linear layer as it stands: no extra solve for reporting."""
+    """Accuracies along a refinement with its current linear layer, so that reporting needs no extra solve."""
 
     def score(units: Units, w: Array, a: Array) -> dict[str, float]:
         network = run.network(units, w, a)
@@ -150,7 +150,7 @@ def _control(run: Run, cycle: Cycle, parts: dict[str, Rows]) -> dict[str, float]
 
 
 def _all_scores(run: Run, network: Network, rows: Rows) -> Array:
-    """Outputs (N, K), replicated; each block from the rank that owns it.  Collective."""
+    """Outputs (N, K), replicated; each block comes from the rank that owns it.  Collective."""
     streamed = run.streamed(network.units, network.w, rows)
     a = beside(network.a, streamed.rows.images)
     parts = [to_host(phi @ a) for phi, _ in streamed.blocks()]
@@ -158,7 +158,7 @@ def _all_scores(run: Run, network: Network, rows: Rows) -> Array:
 
 
 def _bootstrap(run: Run, found: Findings, test: Rows) -> None:
-    """Section 5 of the paper: guess, train a full cycle on the guesses, read the labels off."""
+    """Section 5 of the paper: guess, train a full cycle on the guesses, read off the labels."""
     settings, clock = run.config.bootstrap, time.perf_counter()
     rng = generator(run.config.seed, GUESSES)
     guesses = guess_labels(found.scores, margin=settings.margin, variant=settings.variant, rng=rng)
