@@ -1,4 +1,4 @@
-"""Variable projection for separable models: what is linear is eliminated, only the rest is searched."""
+"""Variable projection for separable models: linear parameters are eliminated, only the others are searched."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -41,8 +41,8 @@ __all__ = [
 ]
 __version__ = "0.2.0.dev0"
 
-# Loading scipy takes several times as long as everything else, and `varpro-train --help` needs none of it: these names
-# are imported when they are first asked for.  tests/test_import.py compares the table with the imports above.
+# Loading scipy takes several times as long as everything else, and `varpro-train --help` needs none of it, so these
+# names are imported on first use.  tests/test_import.py compares the table with the imports above.
 _HOMES = {
     "BatchResult": "varpro.fitting.batch",
     "DmdResult": "varpro.fitting.dmd",
@@ -58,7 +58,7 @@ _HOMES = {
 _SUBMODULES = ("losses", "models")
 
 
-if not TYPE_CHECKING:  # a checker would take it for a promise that any name exists
+if not TYPE_CHECKING:  # a type checker would conclude that every name exists
 
     def __getattr__(name: str) -> Any:
         if name in _SUBMODULES:
@@ -76,8 +76,8 @@ def __dir__() -> list[str]:
 def load(path: "str | Path") -> "TrainedModel":
     """The network of a model.h5: `.predict(images)` gives labels (N,), `.scores(images)` outputs (N, K).
 
-    images : (N, L, R) or (N, C, L, R), floats in [0, 1] or bytes.  Raises DataError.  Needs h5py,
-    and PyTorch for a network that was trained with it.
+    images : (N, L, R) or (N, C, L, R), floats in [0, 1] or bytes.  Raises DataError.  Needs h5py, and PyTorch for a
+    network that was trained with it.
     """
     from varpro.train.storage import load_model
 

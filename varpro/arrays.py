@@ -1,4 +1,4 @@
-"""Which array library a layer runs on.  The only module that knows of CuPy."""
+"""Which array library a layer runs on.  Only this module knows of CuPy."""
 
 import importlib
 from collections.abc import Callable, Iterator
@@ -15,35 +15,35 @@ from varpro.errors import BackendError
 Array = npt.NDArray[Any]
 """An array of any dtype; the docstrings give shape and dtype."""
 ArrayLike = npt.ArrayLike
-"""What a caller may give for an array: lists, numbers, arrays of other libraries."""
+"""What a caller may pass as an array: lists, numbers, arrays of other libraries."""
 Batch = TypeVar("Batch")
-"""A frozen dataclass whose arrays lead with the problem."""
+"""A frozen dataclass whose arrays have the problem as first axis."""
 
 
 def is_device_array(a: object) -> bool:
-    """Whether a lives on a CUDA device, told without importing CuPy."""
+    """Whether a is on a CUDA device, determined without importing CuPy."""
     return not isinstance(a, np.ndarray) and type(a).__module__.partition(".")[0] == "cupy"
 
 
 def namespace(a: object) -> ModuleType:
-    """numpy or cupy, whichever made a."""
+    """numpy or cupy, whichever a belongs to."""
     return importlib.import_module("cupy") if is_device_array(a) else np
 
 
 def to_host(a: object) -> Array:
-    """a as a NumPy array; a copy only if it lives on a device."""
+    """a as a NumPy array, copied only if it is on a device."""
     return a.get() if is_device_array(a) else np.asarray(a)  # type: ignore[attr-defined]
 
 
 def settled(a: object) -> Array:
-    """to_host(a), for a device after the work of all its streams: for where it is not known which of them made a."""
+    """to_host(a), after all streams of the device have finished, for an a from an unknown stream."""
     if is_device_array(a):
         a.device.synchronize()  # type: ignore[attr-defined]
     return to_host(a)
 
 
 def cuda_available() -> bool:
-    """Whether CuPy, its libraries, the kernels, a driver and at least one device are here."""
+    """Whether CuPy, its libraries, the kernels, a driver and at least one device are available."""
     try:
         device_namespace()
     except BackendError:
@@ -52,7 +52,7 @@ def cuda_available() -> bool:
 
 
 def device_namespace() -> Any:
-    """The module cupy, ready to be used.  Raises BackendError, which names what is missing and the remedy."""
+    """The module cupy, ready for use.  Raises BackendError, which names what is missing and the remedy."""
     try:
         cupy = importlib.import_module("cupy")
         importlib.import_module("cupy_backends.cuda.libs.cublas")
@@ -92,11 +92,11 @@ class Device:
 
     number: int
     xp: Any
-    """The module cupy"""
+    """The module cupy."""
 
     @classmethod
     def choose(cls, number: int | None = None, local_rank: int = 0) -> Self:
-        """Device `number`, or the one of this rank: ranks of a node take its devices in turn.  Raises BackendError."""
+        """Device `number`, or that of this rank: the ranks of a node take its devices in turn.  Raises BackendError."""
         xp = device_namespace()
         count = int(xp.cuda.runtime.getDeviceCount())
         if number is None:
@@ -107,57 +107,57 @@ class Device:
         return cls(number, xp)
 
     def put(self, a: Any) -> Any:
-        """a on this device, C-contiguous; no copy if it lies there already."""
+        """a on this device, C-contiguous; not copied if it is there already."""
         return self.xp.ascontiguousarray(self.xp.asarray(a))
 
     @property
     def free_bytes(self) -> int:
-        """Memory that is free now, with what the pool holds and does not use."""
+        """The memory that is free now, including what the pool holds but does not use."""
         free, _ = self.xp.cuda.runtime.memGetInfo()
         return int(free) + int(self.xp.get_default_memory_pool().free_bytes())
 
     @property
     def name(self) -> str:
-        """As the driver calls it."""
+        """The name that the driver reports."""
         name = self.xp.cuda.runtime.getDeviceProperties(self.number)["name"]
         return name.decode() if isinstance(name, bytes) else str(name)
 
     @contextmanager
     def told_when_full(self, remedy: str) -> Iterator[None]:
-        """Raises BackendError with the device's own words and the remedy where an allocation inside fails."""
+        """Raise BackendError with the device's own words and the remedy if an allocation inside fails."""
         try:
             yield
         except self.xp.cuda.memory.OutOfMemoryError as error:
             raise BackendError(f"device {self.number} has no memory left ({_first_line(error)}); {remedy}") from error
 
     def wait(self) -> None:
-        """Until everything asked of the device is done."""
+        """Wait until all work given to the device is done."""
         self.xp.cuda.Device(self.number).synchronize()
 
 
 def beside(a: Any, like: Any) -> Any:
-    """a where `like` lives, host or device; as it is if it lives there."""
+    """a where `like` is, on the host or a device; unchanged if it is there already."""
     if is_device_array(like):
         return namespace(like).asarray(a)
     return a.get() if is_device_array(a) else a
 
 
 def borrowed(a: Any) -> Any:
-    """The memory of another library's array on a CUDA device as a CuPy array (DLPack), no copy."""
+    """The memory of another library's array on a CUDA device as a CuPy array (DLPack), not copied."""
     return device_namespace().from_dlpack(a)
 
 
 @contextmanager
 def working_on(device: int, stream: int) -> Iterator[None]:
-    """Inside, CuPy allocates on this device and all that it and the kernels do is put on this cudaStream_t."""
+    """Inside, CuPy allocates on this device, and its work and that of the kernels goes to this cudaStream_t."""
     cuda = device_namespace().cuda
     with cuda.Device(device), cuda.ExternalStream(stream, device) if stream else cuda.Stream.null:
         yield
 
 
-# A batch is a frozen dataclass whose arrays all lead with the number of problems; what is no array is shared.  Masks
-# and orders live on the host, and so does every small array that a decision is taken on; large arrays may be on a
-# device.
+# A batch is a frozen dataclass whose arrays all have the problem as first axis; anything that is not an array is
+# shared. Masks and orders are on the host, and so is every small array that a decision depends on; large arrays may be
+# on a device.
 
 
 def _map(function: Callable[..., Any], first: Any, *others: Any) -> Any:
@@ -177,7 +177,7 @@ def take(mask: Array, batch: Batch) -> Batch:
 
 
 def choose(mask: Array, yes: Batch, no: Batch) -> Batch:
-    """`yes` where mask (b,) is True, else `no`; no copy where one side has it all."""
+    """`yes` where mask (b,) is True, else `no`; not copied if one of them supplies everything."""
     if mask.all():
         return yes
     if not mask.any():
@@ -204,7 +204,7 @@ def scatter(mask: Array, whole: Batch, part: Batch) -> Batch:
 
 
 def join(parts: list[Batch], order: Array) -> Batch:
-    """The parts behind one another, then reordered by `order` (B,)."""
+    """The parts one after another, then reordered by `order` (B,)."""
     if len(parts) == 1:
         return parts[0]
     whole: Batch = _map(lambda *a: namespace(a[0]).concatenate(a)[beside(order, a[0])], *parts)

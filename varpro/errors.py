@@ -1,11 +1,11 @@
-"""What a caller did wrong, each with the value, the limit and the remedy in one line.
+"""What a caller did wrong: each error gives the value, the limit and the remedy in one line.
 
 Numerical trouble is never an exception: it is a named status in the result.
 """
 
 
 class VarproError(Exception):
-    """Base of every error that a caller can mend; the programs print it as one line and exit with 2."""
+    """Base of every error that a caller can correct; the programs print it as one line and exit with 2."""
 
 
 class ShapeError(VarproError, ValueError):
@@ -17,7 +17,7 @@ class ConfigError(VarproError, ValueError):
 
 
 class DataError(VarproError, ValueError):
-    """A data file that is missing, damaged or holds values that cannot be trained on."""
+    """A data file that is missing, damaged or holds values that cannot be used for training."""
 
 
 class OutputError(VarproError, OSError):
@@ -25,7 +25,7 @@ class OutputError(VarproError, OSError):
 
 
 class BackendError(VarproError, RuntimeError):
-    """A device or library that was asked for and is not there."""
+    """A device or library that was requested and is not available."""
 
 
 class NonFiniteError(VarproError, ValueError):

@@ -5,7 +5,7 @@
 
 with j = j(m).  The first part is Kaufman's (BIT 15 (1975) 49-57); both together are Golub and Pereyra's (1973).  They
 lie in orthogonal subspaces, so the sum is exact and costs no more than the first part.  Its size does not depend on K.
-What is here knows no problem: sums over the pairs of a parameter, scales, and the damped step.
+Nothing here knows a problem: there are sums over the pairs of a parameter, scales, and the damped step.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from varpro.linalg.incidence import sum_pairs
 
 DIAGONAL_FLOOR = 1e-8
 """Floor under diag(H) of a network, relative to its maximum: pixels that hardly ever light up would be sent far away.
-The parameters of a fit differ in their units, so nothing can be said of one from another: it has none."""
+A fit has no floor: its parameters differ in their units, so one says nothing about another."""
 NO_COLUMN = float(np.finfo(np.float64).tiny)
-"""Scaling of a parameter whose column is zero: it stays where it is, whatever its damping."""
+"""Scaling of a parameter whose column is zero, so that it stays where it is, whatever its damping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +29,31 @@ class Step:
     """A trial step of b problems."""
 
     delta: Array
-    """(b, P)"""
+    """The change of the parameters, (b, P)."""
     predicted: Array
-    """(b,) reduction of f that the damped quadratic model promises"""
+    """The reduction of f that the damped quadratic model promises, (b,)."""
     solved: Array
-    """(b,) bool; False where the damped matrix was not positive definite"""
+    """Whether the damped matrix was positive definite, (b,) bool."""
 
 
 @dataclass(frozen=True, slots=True)
 class NormalEquations:
-    """H and g of b problems; kept over rejected steps, only a damped copy is factored."""
+    """H and g of b problems; kept across rejected steps, since only a damped copy is factored."""
 
     h: Array
-    """(b, P, P) float64, lower triangle"""
+    """The matrix H, (b, P, P) float64, lower triangle."""
     gradient: Array
-    """(b, P)"""
+    """The gradient g, (b, P)."""
     diagonal: Array
-    """(b, P) scaling of the damping: max(diag H, floor)"""
+    """The scaling of the damping, (b, P): max(diag H, floor)."""
     natural: Array | None = None
-    """(b, P) the change of each parameter that changes its columns by their own size; None where not asked for"""
+    """The change of each parameter that changes its columns by their own size, (b, P); None if not requested."""
     single: bool = False
-    """H was made in single precision, so its factor may be too"""
+    """Whether H was made in single precision, so that its factor may be, too."""
 
     @property
     def curvature(self) -> Array:
-        """(b, P) diag H"""
+        """diag H, (b, P)."""
         return np.diagonal(self.h, axis1=1, axis2=2)
 
     def solve(self, damping: Array) -> Step:
@@ -64,15 +64,15 @@ class NormalEquations:
 
 
 def keep_unseen(h: Array, squares: Array, parameters: Array) -> None:
-    """Leave diag(H) (b, P, P), in place, with the rounding of the projection where that is all there is, so that a
-    parameter without effect stays where it is.  squares : (b, M) ||D_m||^2 a_j(m)^2."""
+    """Raise diag(H) (b, P, P), in place, to at least the rounding error of the projection, so that a parameter without
+    effect stays where it is.  squares : (b, M) ||D_m||^2 a_j(m)^2."""
     diagonal = np.einsum("bpp->bp", h)
     np.maximum(diagonal, UNSEEN * sum_pairs(squares, parameters, h.shape[1]), out=diagonal)
 
 
 def scaling(diagonal: Array, floor: float = DIAGONAL_FLOOR) -> Array:
-    """max(diag H, floor of the largest), (b, P), above 0: search.hpp's measure_scaling for matrices that are large or
-    on a device."""
+    """max(diag H, floor times the largest), (b, P), above 0: search.hpp's measure_scaling for matrices that are large
+    or on a device."""
     if not diagonal.size:
         return np.ones_like(diagonal)
     wide = np.maximum(diagonal, floor * diagonal.max(axis=-1, keepdims=True))
@@ -80,12 +80,12 @@ def scaling(diagonal: Array, floor: float = DIAGONAL_FLOOR) -> Array:
 
 
 def least_effect(curvature: Array, natural: Array | None, terms: Array) -> Array:
-    """(b,) over the parameters: the change of the residual by a change of the parameter that changes its columns by
-    their own size, relative to what the model is summed of.
+    """(b,) the least effect of a parameter: how much the residual changes when the parameter changes its columns by
+    their own size, relative to the terms of the model.
 
         min_p sqrt(H_pp) natural_p / sum_j ||phi_j|| ||a_j||
 
-    curvature, natural (b, P), terms (b,) 1/2 (sum_j ||phi_j|| ||a_j||)^2.  Infinite where natural is not known.
+    curvature, natural (b, P), terms (b,) 1/2 (sum_j ||phi_j|| ||a_j||)^2.  Infinite if natural is not known.
     """
     if natural is None:
         return np.full(len(curvature), np.inf)
@@ -98,7 +98,7 @@ def natural_scales(phi_squares: Array, d_squares: Array, columns: Array, paramet
 
         1 / sqrt(sum over the pairs m of a parameter of ||D_m||^2 / ||phi_j(m)||^2)
 
-    phi_squares (b, I) and d_squares (b, M) are squared norms of columns.  Infinite where none of its columns changes.
+    phi_squares (b, I) and d_squares (b, M) are squared norms of columns.  Infinite if none of its columns changes.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         size = phi_squares[:, columns]

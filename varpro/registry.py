@@ -1,4 +1,4 @@
-"""Kinds by the name that they have in configs and files: a class registers itself, and nothing else has to know it.
+"""Kinds by their names in configs and files: a class registers itself, and nothing else has to know it.
 
 UNITS = Registry("model.unit", built_in=["varpro.models.units.quadratic"])
 
@@ -17,20 +17,20 @@ K = TypeVar("K", bound=type)
 
 
 class Registry(Generic[T]):
-    """The classes (or functions) of one sort, by name."""
+    """The classes (or functions) of one category, by name."""
 
     def __init__(self, option: str, built_in: Iterable[str] = ()) -> None:
         """option : the config key that chooses among them, for messages.
 
         built_in : modules that register the kinds which come with the package; they are imported at the first look-up,
-        so that a registry may stand below the modules that fill it.
+        so that a registry may be below the modules that fill it.
         """
         self.option = option
         self._built_in = tuple(built_in)
         self._kinds: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[K], K]:
-        """A decorator that puts a class under a name.  Raises ConfigError where another class has it."""
+        """A decorator that registers a class under a name.  Raises ConfigError if another class has it."""
 
         def put(kind: K) -> K:
             present = self._kinds.get(name)
@@ -44,7 +44,7 @@ class Registry(Generic[T]):
         return put
 
     def __getitem__(self, name: str) -> T:
-        """The kind of this name.  Raises ConfigError, which lists the names there are."""
+        """The kind with this name.  Raises ConfigError, which lists the existing names."""
         kinds = self._filled()
         if name not in kinds:
             raise ConfigError(f"{self.option} is {name!r}; choose one of {', '.join(kinds)}")

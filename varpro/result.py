@@ -8,9 +8,9 @@ from varpro.arrays import Array
 
 
 class Status(enum.IntEnum):
-    """Why a problem stopped; `.message` tells what it means and what to do.
+    """Why a problem stopped; `.message` says what it means and what to do.
 
-    NumPy takes 10 us to see that a member is a number: what works on arrays of them uses `.value`.
+    NumPy takes 10 us to recognise a member as a number, so code that works on arrays of them uses `.value`.
     """
 
     RUNNING = 0
@@ -27,7 +27,7 @@ class Status(enum.IntEnum):
 
     @property
     def label(self) -> str:
-        """The name in lower case, as it stands in files."""
+        """The name in lower case, as written in files."""
         return self.name.lower()
 
     @property
@@ -37,11 +37,11 @@ class Status(enum.IntEnum):
 
     @property
     def message(self) -> str:
-        """One sentence for a person."""
+        """One sentence for the reader."""
         return _MESSAGES[self]
 
     def message_after(self, n_starts: int) -> str:
-        """The sentence for a search from so many starts: the best of them need not be the lowest minimum."""
+        """The sentence for a search from so many starts, the best of which need not be the lowest minimum."""
         if not self.converged:
             return self.message
         return self.message + (ONE_START if n_starts == 1 else f" It is the best of {n_starts} starts.")
@@ -71,13 +71,13 @@ class IterationRecord(NamedTuple):
     problem: int
     iteration: int
     cost: float
-    """f = 1/2 ||R||^2 (+ ridge) at the best iterate after this trial."""
+    """The cost f = 1/2 ||R||^2 (+ ridge) at the best iterate after this trial."""
     damping: float
     gain: float
-    """Actual over predicted reduction; NaN when the trial was not finite."""
+    """The actual over the predicted reduction; NaN if the trial was not finite."""
     accepted: bool
     rank: int
-    """Numerical rank of Phi at the best iterate; 0 where the problem has none."""
+    """The numerical rank of Phi at the best iterate; 0 if the problem has none."""
 
 
 Evaluation = TypeVar("Evaluation", covariant=True)
@@ -85,20 +85,20 @@ Evaluation = TypeVar("Evaluation", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class SearchResult(Generic[Evaluation]):
-    """Best iterate of B problems."""
+    """The best iterates of B problems."""
 
     w: Array
-    """(B, P)"""
+    """The parameters, (B, P)."""
     cost: Array
-    """(B,)"""
+    """The cost, (B,)."""
     status: Array
-    """(B,) of Status"""
+    """Why each search stopped, (B,) values of Status."""
     iterations: Array
-    """(B,) linearisations"""
+    """The number of linearisations, (B,)."""
     evaluations: Array
-    """(B,) evaluations of the basis without derivatives"""
+    """The number of evaluations of the basis without derivatives, (B,)."""
     effect: Array
-    """(B,) the least effect of a parameter on the fit, relative to what the model is summed of; see least_effect"""
+    """The least effect of a parameter on the fit, (B,), relative to the terms of the model; see least_effect."""
     evaluation: Evaluation
-    """The evaluation at w, as the problem made it."""
+    """The problem's own evaluation at w."""
     history: list[IterationRecord] = field(default_factory=list)

@@ -1,19 +1,19 @@
-"""Uncertainties of both blocks from the full Jacobian of the separable model, for b problems at once.
+"""Uncertainties of linear and nonlinear parameters from the full Jacobian of the separable model, for b problems.
 
     residual   r_k = y_k - Phi(w) a_k,    J_k = sum of D_m a[j(m), k] over the pairs of a parameter
     cov(w)     = v (sum_k J_k^T P_perp J_k)^-1
     cov(a_k)   = v [(Phi^T Phi)^-1 + B_k cov' B_k^T],   cov(w, a_k) = -v cov' B_k^T,   B_k = Phi^+ J_k
 
-v is the variance of a residual of weight 1.  This is v (J^T J)^-1 of all parameters by blocks, so it costs no matrix of
+v is the variance of a residual of weight 1.  This is v (J^T J)^-1 of all parameters in blocks, which avoids a matrix of
 N K rows and I K columns.  O'Leary and Rust, Comput. Optim. Appl. 54 (2013) 579-593.
 
-Rows of a ridge stand below those of the data in Phi and in J, with zeros below y: v (J^T J)^-1 is then the covariance
-of the posterior for the prior that the ridge is, which also covers what the ridge draws the parameters aside.  The data
-have fitted p = tr J_data (J^T J)^-1 J_data^T parameters, the trace of the influence matrix; without a ridge that is the
-rank of J.  Wahba, J. R. Stat. Soc. B 45 (1983) 133-150.
+Rows of a ridge are below those of the data in Phi and in J, with zeros below y: v (J^T J)^-1 is then the covariance of
+the posterior, with the ridge as prior, which also covers the bias due to the ridge.  The data have fitted
+p = tr J_data (J^T J)^-1 J_data^T parameters, the trace of the influence matrix; without a ridge that is the rank of J.
+Wahba, J. R. Stat. Soc. B 45 (1983) 133-150.
 
 What the data do not determine has infinite variance: a parameter without effect, and every parameter or amplitude with
-a part in the null space of J.  Columns are judged at unit norm, so that units decide nothing.
+a component in the null space of J.  Columns are judged at unit norm, so that units decide nothing.
 """
 
 from dataclasses import dataclass, fields
@@ -26,51 +26,53 @@ from varpro.linalg.projected_jacobian import ProjectedJacobian, projected_jacobi
 
 EPS = float(np.finfo(float).eps)
 DIFFERENCES = 30 * EPS ** (2 / 3)
-"""Relative size below which the projected part of a derivative by central differences is its own error, which is
+"""Relative size below which the projected part of a derivative by central differences is only its own error, which is
 eps^(2/3) of the change that the step makes."""
 PART = (1e-8, 1e-3)
-"""Limits of the share in a null vector, of unit norm, from which on a parameter belongs to it."""
+"""Limits of the component in a unit null vector above which a parameter belongs to it."""
 NULL_PART = 1e-6
 """The same for amplitudes and for curves, relative to what the null vector moves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
-    """Covariances of b problems before the factor v, of what is determined; zero where a bound holds."""
+    """Covariances of b problems before the factor v, for what is determined; zero where a bound holds."""
 
     nonlinear: Array
-    """(b, F, F)"""
+    """The covariance of the nonlinear parameters, (b, F, F)."""
     base: Array
-    """(b, 1 or K, I, I) (Phi^T Phi)^+ of the columns that are free"""
+    """(Phi^T Phi)^+ of the free columns, (b, 1 or K, I, I)."""
     slopes: Array
-    """(b, K, I, F) B_k"""
+    """The slopes B_k, (b, K, I, F)."""
     cross: Array
-    """(b, K, I, F) cov(a_k, w) + B_k cov(w), which is 0 but for a robust loss"""
+    """cov(a_k, w) + B_k cov(w), (b, K, I, F), which is 0 except for a robust loss."""
     at_bound: Array
-    """(b, F) bool: held by a bound, so that nothing varies"""
+    """Whether a bound holds the parameter, so that it does not vary, (b, F) bool."""
     infinite: Array
-    """(b, F) bool: not on a bound, and not determined by the data"""
+    """Whether the parameter is not on a bound and not determined by the data, (b, F) bool."""
     scale: Array
-    """(b, F) norm of J's column before the projection; 1 where that is 0"""
+    """The norm of J's column before the projection, (b, F); 1 where that is 0."""
     null: Array
-    """(b, F, F) projector on the null space of the projected Jacobian of unit columns; 0 for what is determined"""
+    """The projector on the null space of the projected Jacobian of unit columns, (b, F, F); 0 for what is
+    determined."""
     amplitude_size: Array
-    """(b, 1 or K, I) norm of Phi's columns; 1 where that is 0"""
+    """The norm of Phi's columns, (b, 1 or K, I); 1 where that is 0."""
     amplitude_null: Array
-    """(b, 1 or K, I, I) projector on the null space of Phi's unit columns; pinned ones and those on bounds left out"""
+    """The projector on the null space of Phi's unit columns, (b, 1 or K, I, I), without pinned ones and those on
+    bounds."""
     undetermined: Array
-    """(b, K, I) bool: an amplitude that is free and that the data do not determine"""
+    """Whether an amplitude is free and not determined by the data, (b, K, I) bool."""
     held: Array
-    """(b, K, I) bool: an amplitude that is pinned or on its bound"""
+    """Whether an amplitude is pinned or on its bound, (b, K, I) bool."""
     influence: Array
-    """(b,) p, the parameters that the data have fitted"""
+    """The number p of parameters that the data have fitted, (b,)."""
 
     def rows(self, problems: slice | Array) -> "Uncertainty":
-        """Those of some problems, by index or slice."""
+        """The uncertainties of some problems, by index or slice."""
         return Uncertainty(*(getattr(self, f.name)[problems] for f in fields(self)))
 
     def full(self, problem: int) -> Array:
-        """(F + I K, F + I K) of one problem: nonlinear, then linear as (I, K) flattened."""
+        """(F + I K, F + I K) for one problem: nonlinear, then linear as (I, K) flattened."""
         k, i, f = self.slopes.shape[1:]
         nonlinear = self.nonlinear[problem]
         slopes, cross = (np.moveaxis(b[problem], 0, 1).reshape(i * k, f) for b in (self.slopes, self.cross))
@@ -88,7 +90,7 @@ class Uncertainty:
 
 
 def accuracy_of(derivative: str, n_rows: int) -> float:
-    """Relative error of derivative columns of `n_rows` rows, by where they come from: see FitResult.derivative."""
+    """Relative error of derivative columns with `n_rows` rows, by their source: see FitResult.derivative."""
     return DIFFERENCES if derivative == "differences" else n_rows * EPS
 
 
@@ -107,12 +109,12 @@ def uncertainty(
     accuracy: float | None = None,
     rank_tolerance: float | None = None,
 ) -> Uncertainty:
-    """Covariances at a solution; rows are weighted already.
+    """Covariances at a solution; rows are already weighted.
 
     phi : (b, 1 or K, N, I); columns without freedom are zero.  d : (b, 1 or K, N, M).  a : (b, I, K).
     columns, parameters : (M,).  free : (b, F) bool, False on a bound.  free_amplitudes : (b, K, I) bool; None: all.
-    y_size : (b,) norm of the weighted data, 0 if None.  n_data : rows of the data, those of a ridge follow; None: all.
-    accuracy : relative error of d; N eps if None.  rank_tolerance : of Phi as it stands; None: N eps of unit columns.
+    y_size : (b,) norm of the weighted data; None: 0.  n_data : rows of the data, which a ridge's follow; None: all.
+    accuracy : relative error of d; None: N eps.  rank_tolerance : of Phi as it is; None: N eps of unit columns.
     """
     n_rows = phi.shape[2]
     accuracy = n_rows * EPS if accuracy is None else accuracy
@@ -156,15 +158,17 @@ def undetermined(
     accuracy: float | None = None,
     rank_tolerance: float | None = None,
 ) -> Array:
-    """(b, F) bool: parameters whose effect on the fit is nil.
+    """(b, F) bool: parameters that have no effect on the fit.
 
-    The effect of a parameter is ||P_perp J_p||, what the fit changes by for a unit of it.  It is nil where
+    The effect of a parameter is ||P_perp J_p||, the change of the fit per unit of the parameter.  It counts as none
+    where
 
         ||P_perp J_p|| delta_p <= accuracy max(||y||, sum_j ||phi_j a_j||),   delta_p = min ||phi_j|| / ||D_m||
 
     that is, where a change that alters a column by its own size alters the fit by rounding only, or where the
-    amplitudes take up all of it, ||P_perp J_p|| <= accuracy ||J_p||.  An empty pixel, a column without amplitude and a
-    column that has underflowed are so, in any unit.  Arguments as in `uncertainty`; y_size (b,) is ||y|| weighted.
+    amplitudes absorb all of it, ||P_perp J_p|| <= accuracy ||J_p||.  An empty pixel, a column without amplitude and a
+    column that has underflowed have no effect, in any unit.  Arguments as in `uncertainty`; y_size (b,) is ||y||
+    weighted.
     """
     part = projected_jacobian(phi, d, a, columns, parameters, n_free, None, rank_tolerance)
     return _idle(part, phi, d, a, columns, parameters, y_size, phi.shape[2] * EPS if accuracy is None else accuracy)
@@ -197,10 +201,10 @@ def _idle(
 
 
 def _inverse(part: ProjectedJacobian, free: Array, live: Array, accuracy: float) -> tuple[Array, Array, Array]:
-    """(sum_k J_k^T P_perp J_k)^+ of the live ones of the free parameters (b, F), their influence, the null space.
+    """(sum_k J_k^T P_perp J_k)^+ of the live ones among the free parameters (b, F), their influence, the null space.
 
     The singular values of unit columns are sines of angles between a parameter's effect and what the others can do;
-    they are lost below the accuracy of the columns.
+    they are meaningless below the accuracy of the columns.
     """
     scale = np.where(part.scale > 0, part.scale, 1.0)
     unit = np.where(live[:, None, :], part.triangle / scale[:, None, :], 0.0)
@@ -222,13 +226,13 @@ def _inverse(part: ProjectedJacobian, free: Array, live: Array, accuracy: float)
 
 
 def _influence_of_columns(part: ProjectedJacobian, k: int) -> Array:
-    """(b,) squares of the data's rows in orthonormal bases of Phi, of all K right-hand sides."""
+    """(b,) squares of the data's rows in orthonormal bases of Phi, over all K right-hand sides."""
     repeated = k if part.rank.shape[1] == 1 else 1
     return repeated * (part.rank - part.ridge_phi).sum(axis=1)
 
 
 def _amplitude_null(part: ProjectedJacobian, free: Array) -> Array:
-    """(b, 1 or K, I, I) the null space of Phi in the amplitudes that are free (b, K, I)."""
+    """(b, 1 or K, I, I) the null space of Phi in the free amplitudes (b, K, I)."""
     each: Array = free if part.null.shape[1] > 1 else np.asarray(free.all(axis=1, keepdims=True))
     return np.where(each[..., None] & each[..., None, :], part.null, 0.0)
 

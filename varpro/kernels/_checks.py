@@ -1,4 +1,4 @@
-"""What every kernel asks of its arrays, said once."""
+"""Checks of arrays that all kernels share."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from varpro.errors import ShapeError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 PIXELS = (np.dtype(np.uint8), *FLOATS)
-"""Of images as they lie in memory; bytes are read as value / 255."""
+"""Dtypes of images in memory; bytes are read as value / 255."""
 
 
 def doubles(a: Array) -> Array:
-    """a as C-contiguous float64; no copy if it is one."""
+    """a as C-contiguous float64, not copied if it is already."""
     return np.ascontiguousarray(a, dtype=np.float64)
 
 

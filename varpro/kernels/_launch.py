@@ -1,7 +1,7 @@
-"""How an entry hands CuPy arrays to a CUDA kernel: what is checked, and what is allocated beside the results.
+"""How an entry passes CuPy arrays to a CUDA kernel: what is checked, and what is allocated besides the results.
 
-All arrays of a call must lie on one device.  Kernels run on CuPy's current stream, so CuPy's memory pool may reuse
-what a call has let go of.
+All arrays of a call must be on one device.  Kernels run on CuPy's current stream, so CuPy's memory pool may reuse
+what a call has released.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from varpro.kernels._checks import require
 
 
 def launch(kernel: str, like: Any, **arguments: Any) -> None:
-    """Hand addresses to a kernel of varpro._cuda on the device and stream of `like`; None becomes a null pointer."""
+    """Pass addresses to a kernel of varpro._cuda on the device and stream of `like`; None becomes a null pointer."""
     for name, a in arguments.items():
         if hasattr(a, "ndim"):
             require(is_device_array(a), f"{kernel}: {name} lies on the host, the other arrays on a device")
@@ -30,12 +30,12 @@ def launch(kernel: str, like: Any, **arguments: Any) -> None:
 
 
 def dense(a: Array | None, dtype: type) -> Array | None:
-    """a as a C-contiguous array of dtype on its device; None stays."""
+    """a as a C-contiguous array of dtype on its device; None stays None."""
     return None if a is None else namespace(a).ascontiguousarray(a, dtype=dtype)
 
 
 def workspace(kernel: str, like: Array, **sizes: int) -> Array | None:
-    """The bytes that a kernel needs beside its results, on the device of `like`; None where it needs none."""
+    """The bytes that a kernel needs besides its results, on the device of `like`; None if it needs none."""
     count = getattr(_kernels(), f"{kernel}_workspace")(**sizes)
     return namespace(like).empty(count, dtype=np.uint8) if count else None
 

@@ -1,4 +1,4 @@
-"""A kernel against its reference and the limits of the machine: a case, its seconds, and what they are held against."""
+"""A kernel compared with its reference and with the limits of the machine: cases, their times and their rates."""
 
 import statistics
 import time
@@ -23,21 +23,21 @@ class Case:
     name: str
     shape: dict[str, int]
     dtype: str
-    """Of the largest array: float32 or float64"""
+    """The dtype of the largest array: float32 or float64."""
     run: Callable[[], Result]
     reference: Callable[[], Result]
     tolerance: float
-    """Largest |run - reference| over the largest |reference|, for each array"""
+    """The largest |run - reference| allowed, over the largest |reference|, for each array."""
     gflop: float
     gigabytes: float
-    """Every array read or written once"""
+    """The memory traffic if every array is read or written once."""
     arithmetic_dtype: str = ""
-    """Precision of the arithmetic, which peak it is held against; `dtype` by default"""
+    """The precision of the arithmetic, which selects the peak to compare with; `dtype` by default."""
     valid: Callable[[Array], Array] = np.asarray
-    """What of an array is compared: np.tril where only a triangle is set"""
+    """The part of an array that is compared: np.tril if only a triangle is set."""
 
     def error(self) -> float:
-        """The largest relative difference from the reference; infinite where a shape differs or a value is NaN."""
+        """The largest relative difference from the reference; infinite if a shape differs or a value is NaN."""
         worst = 0.0
         for ours, theirs in zip(self.run(), self.reference(), strict=True):
             ours, theirs = self.valid(ours), self.valid(theirs)
@@ -49,7 +49,8 @@ class Case:
 
 
 def rounding(dtype: str, terms: int) -> float:
-    """Tolerance for sums of so many terms: eps times the number of terms, the worst that rounding can do, times 8."""
+    """Tolerance for sums of so many terms: 8 eps times the number of terms, eight times the worst that rounding can
+    do."""
     return 8 * float(np.finfo(dtype).eps) * max(terms, 8)
 
 
@@ -58,15 +59,15 @@ class Peaks:
     """What this machine does on one thread, measured in this process."""
 
     float64: float
-    """GFLOP/s of a square matrix product"""
+    """GFLOP/s of a square matrix product."""
     float32: float
     memory: float
-    """GB/s of copying arrays that fit in no cache, reads and writes counted"""
+    """GB/s of copying arrays that fit in no cache, counting reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A timed case.  share_of_peak is the least time the machine's limits allow over the median."""
+    """A timed case.  share_of_peak is the least time that the machine's limits allow, over the median."""
 
     kernel: str
     name: str
@@ -76,17 +77,17 @@ class Record:
     tolerance: float
     median_s: float
     spread_s: float
-    """Distance between the quartiles"""
+    """The distance between the quartiles."""
     fastest_s: float
     rate: float
     unit: str
-    """GFLOP/s where arithmetic is the bound, GB/s where memory is"""
+    """GFLOP/s if arithmetic is the bound, GB/s if memory is."""
     bound: str
-    """arithmetic or memory"""
+    """The bound: arithmetic or memory."""
     share_of_peak: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain numbers and strings."""
+        """The record in plain numbers and strings."""
         return asdict(self)
 
 
@@ -126,7 +127,7 @@ def measure(case: Case, peaks: Peaks, *, seconds: float) -> Record:
 
 
 def repeat(run: Callable[[], object], *, seconds: float, least: int = 5) -> list[float]:
-    """Times of run(), after one that is not counted: at least `least`, more while they fit into `seconds`."""
+    """Times of run() after one uncounted run: at least `least`, more while they fit into `seconds`."""
     run()
     times: list[float] = []
     until = time.perf_counter() + seconds
@@ -155,5 +156,5 @@ def _fastest(run: Callable[[], object], seconds: float) -> float:
 
 
 def select(cases: Iterable[Case], words: list[str]) -> list[Case]:
-    """Cases whose stem or name holds one of the words; all when there are none."""
+    """Cases whose stem or name contains one of the words; all if there are no words."""
     return [c for c in cases if not words or any(word in f"{c.kernel} {c.name}" for word in words)]

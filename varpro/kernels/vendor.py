@@ -1,6 +1,6 @@
 """Large products and Cholesky factorisations on a device: cuBLAS and cuSOLVER, through CuPy's thin bindings.
 
-Both libraries think in columns.  A row-major matrix is its own transpose to them, so nothing is transposed in memory
+Both libraries use column order.  A row-major matrix is its own transpose to them, so nothing is transposed in memory
 here: the lower triangle of a row-major matrix is the upper one of theirs.
 """
 
@@ -12,13 +12,13 @@ import numpy as np
 from varpro.arrays import Array, namespace
 
 BLOCK_COLUMNS = 280
-"""Columns of D^T D made in one batched product: five blocks of a sub-network of 1,450 do 60 % of the full product."""
+"""Columns of D^T D per batched product: five blocks of a sub-network of 1,450 do 60 % of the full product's work."""
 
 
 def gram_lower(d: Array, *, z: Array | None = None, tf32: bool = False) -> Array:
     """D^T D - z^T z (B, M, M) in the dtype of d (B, N, M); the lower triangle is valid.  z : (B, r, M), that dtype.
 
-    tf32 : factors of the products rounded to ten bits; d float32.
+    tf32 : round the factors of the products to ten bits; needs d in float32.
     """
     xp, (count, rows, m) = namespace(d), d.shape
     out = xp.empty((count, m, m), dtype=d.dtype)
@@ -56,9 +56,9 @@ def accumulate_gram(phi: Array, gram: Array) -> None:
 
 
 def cholesky(h: Any) -> Any:
-    """Factors the lower triangles of h (B, P, P) float64 in place, h = L L^T; info (B,) int32 on the device.
+    """Factor the lower triangles of h (B, P, P) float64 in place, h = L L^T; info (B,) int32 on the device.
 
-    info > 0: that leading minor is not positive definite, and the problem's factor is not to be used.
+    info > 0: that leading minor is not positive definite; do not use the problem's factor.
     """
     xp, (count, n, _) = namespace(h), h.shape
     info = xp.zeros(max(count, 1), dtype=np.int32)
@@ -89,7 +89,7 @@ def subtract_transposed(out: Array, a: Array, b: Array) -> None:
 
 
 def cholesky_large(h: Any) -> int:
-    """Factors the lower triangle of one h (n, n) float64 in place; the info of LAPACK, for which it waits."""
+    """Factor the lower triangle of one h (n, n) float64 in place; waits for LAPACK's info and returns it."""
     xp, n, upper = namespace(h), len(h), _cublas().CUBLAS_FILL_MODE_UPPER
     handle, info = _cusolver_handle(xp), xp.zeros(1, dtype=np.int32)
     length = _cusolver().dpotrf_bufferSize(handle, upper, n, _at(h), n)
@@ -99,7 +99,7 @@ def cholesky_large(h: Any) -> int:
 
 
 def cholesky_large_solve(factor: Any, rows: Any) -> None:
-    """rows (k, n) in place by the x with x L L^T = rows, for the factor of `cholesky_large`."""
+    """Replace rows (k, n) by the x with x L L^T = rows, for the factor of `cholesky_large`."""
     xp, (count, n), upper = namespace(rows), rows.shape, _cublas().CUBLAS_FILL_MODE_UPPER
     info = xp.zeros(1, dtype=np.int32)
     if rows.size:
@@ -107,7 +107,7 @@ def cholesky_large_solve(factor: Any, rows: Any) -> None:
 
 
 class _Blas:
-    """Batched products of one dtype on the current device; opened and closed around a mode of arithmetic."""
+    """Batched products of one dtype on the current device; close() restores the mode of arithmetic."""
 
     def __init__(self, dtype: Any, xp: Any, *, tf32: bool = False) -> None:
         self.lib, self.handle, self.tf32 = _cublas(), _cublas_handle(xp), tf32
@@ -134,12 +134,12 @@ class _Blas:
 
 
 def _at(a: Any, offset: int = 0) -> int:
-    """Address of an entry of a C-contiguous device array."""
+    """The address of an entry of a C-contiguous device array."""
     return int(a.data.ptr) + offset * int(a.itemsize)
 
 
 def _each(a: Any) -> Any:
-    """Addresses of a[0], a[1], ... (B,) uint64 on the device."""
+    """The addresses of a[0], a[1], ... (B,) uint64 on the device."""
     xp = namespace(a)
     step = int(np.prod(a.shape[1:])) * a.itemsize
     return xp.arange(len(a), dtype=np.uint64) * np.uint64(step) + np.uint64(_at(a))

@@ -1,7 +1,7 @@
 """Objectives that shape features or a last layer by class scatter, and the rules that classify and retrieve with them.
 
 A loss is called as `result = loss(F, y, ...)` and gives `.value`, `.gradient` and `.info`;
-F is a NumPy or a CuPy array, and the gradient lies where it does.
+F is a NumPy or a CuPy array, and the gradient is of the same kind.
 """
 
 from varpro.errors import DegenerateBatchError, NonFiniteError

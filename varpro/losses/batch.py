@@ -1,4 +1,4 @@
-"""What every objective takes and gives: checked features and labels, and one result."""
+"""What every objective takes and returns: checked features and labels, and one result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,25 +13,25 @@ from varpro.kernels.class_moments import class_moments
 
 @dataclass(frozen=True, slots=True)
 class LossResult:
-    """Value, gradient and what was found on the way."""
+    """Value and gradient of a loss, and what was computed on the way."""
 
     value: Any
-    """float, or (b,) for b batches"""
+    """The value: a float, or (b,) for b batches."""
     gradient: Any
-    """Shaped as F and where F lies, float32 for float32, else float64; a mapping from name to array where there is
-    more than F."""
+    """The gradient, with the shape and place of F: float32 for float32, else float64; a mapping from name to array if
+    there are other inputs than F."""
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
 def finite_matrix(a: Array, name: str) -> Array:
-    """a (rows, columns) in float64; no copy if it is.  Raises ShapeError, NonFiniteError."""
+    """a (rows, columns) in float64, not copied if it is already.  Raises ShapeError, NonFiniteError."""
     a = real_matrix(a, name).astype(np.float64, copy=False)
     require_finite(a, name)
     return a
 
 
 def real_matrix(a: Array, name: str) -> Array:
-    """a (rows, columns) in float32 or float64, whatever its values: the kernels tell.  Raises ShapeError."""
+    """a (rows, columns) in float32 or float64, with any values, since the kernels check them.  Raises ShapeError."""
     a = a if is_device_array(a) else np.asarray(a)
     if a.ndim != 2 or 0 in a.shape:
         raise ShapeError(f"{name} has the shape {a.shape}; it needs two dimensions, none of them 0")
@@ -41,12 +41,12 @@ def real_matrix(a: Array, name: str) -> Array:
 
 
 def dimensions(a: Array) -> int:
-    """Of an array on either side, or of nested lists."""
+    """The number of dimensions of an array on either side, or of nested lists."""
     return a.ndim if hasattr(a, "ndim") else np.ndim(a)
 
 
 def require_one_side(**inputs: Array | None) -> None:
-    """Raise BackendError where some inputs lie on a device and others do not; None is left out."""
+    """Raise BackendError if some inputs are on a device and others are not; None is ignored."""
     there = [is_device_array(a) for a in inputs.values() if a is not None]
     if any(there) and not all(there):
         given = {name: is_device_array(a) for name, a in inputs.items() if a is not None}
@@ -55,12 +55,12 @@ def require_one_side(**inputs: Array | None) -> None:
 
 
 def in_precision_of(source: object, a: Array) -> Array:
-    """a in float32 if source is, else as it is."""
+    """a in float32 if source is, else unchanged."""
     return a.astype(np.float32, copy=False) if getattr(source, "dtype", None) == np.float32 else a
 
 
 def require_finite(a: Array, name: str) -> None:
-    """Raise NonFiniteError with the place of the first value of a that is not finite."""
+    """Raise NonFiniteError with the position of the first value of a that is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(float(a.sum())):
             return
@@ -78,7 +78,7 @@ def require_no_overflow(value: float, name: str, shape: tuple[int, ...]) -> None
 
 
 def labels_of(y: Array, n_rows: int, name: str = "F") -> Array:
-    """y (n_rows,) of integers, on the host wherever they were.  Raises ShapeError."""
+    """y (n_rows,) of integers, on the host in any case.  Raises ShapeError."""
     y = to_host(y)
     if y.ndim != 1 or len(y) != n_rows:
         raise ShapeError(f"y has the shape {y.shape}; {name} has {n_rows} rows and needs one label each")
@@ -102,9 +102,9 @@ def class_sums(rows: Array, position: Array, n_classes: int) -> Array:
 
 
 def over_batches(loss: Callable[..., LossResult], features: Array, y: Array, **inputs: Array | None) -> LossResult:
-    """loss(F, y) for F (b, N, D), y (b, N), one batch after another: at these sizes one fills the cores.
+    """loss(F, y) for F (b, N, D), y (b, N), one batch after another, since one batch keeps all cores busy.
 
-    Inputs with three dimensions are taken batch by batch, others are shared.
+    Inputs with three dimensions are split by batch, others are shared.
     """
     if len(y) != len(features):
         raise ShapeError(f"F holds {len(features)} batches, y {len(y)}")

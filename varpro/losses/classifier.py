@@ -22,7 +22,7 @@ from varpro.losses.factors import ClassMoments
 
 
 class _Stream:
-    """Moments gathered by partial_fit; what follows from them is made on the first use, on the host."""
+    """Moments gathered by partial_fit; what follows from them is computed on first use, on the host."""
 
     def __init__(self) -> None:
         self.moments: ClassMoments | None = None
@@ -40,8 +40,8 @@ class _Stream:
 class DiscriminantClassifier(_Stream):
     """clf.partial_fit(F, y) over batches, then clf.predict(X) -> labels.
 
-    gamma_rel : gamma = gamma_rel tr(S_t) / D.  mode "exact" does without, where N - C < D; it then fits its own
-    samples perfectly whatever the features are, which says nothing about others.
+    gamma_rel : gamma = gamma_rel tr(S_t) / D.  mode "exact" needs no gamma, but N - C < D; it then fits its own
+    samples perfectly whatever the features are, which says nothing about other samples.
     priors : None for equal ones, "counts" for the shares of the data, or (C,) in the order of `labels`.
     """
 
@@ -61,7 +61,7 @@ class DiscriminantClassifier(_Stream):
         return self.merge(ClassMoments.of(features, y))
 
     def merge(self, moments: ClassMoments) -> "DiscriminantClassifier":
-        """Add the moments of another stream, of another rank for instance."""
+        """Add the moments of another stream, for instance from another rank."""
         self.moments = moments.beside(moments.counts) if self.moments is None else self.moments.merge(moments)
         self._projection = None
         return self
@@ -82,14 +82,14 @@ class DiscriminantClassifier(_Stream):
         return self._projection
 
     def transform(self, x: Array) -> Array:
-        """X P, (N, r), where X lies."""
+        """X P, (N, r), where X is."""
         rows = self._require(x)[1]
         return rows @ beside(self.projection, rows)
 
     def decision_function(self, x: Array) -> Array:
-        """Scores (N, C), columns in the order of `labels`, where X lies."""
+        """Scores (N, C), where X is, with columns in the order of `labels`."""
         moments = self._require()[0]
-        centre = moments.means.mean(axis=0)  # shifts all scores of a row alike and keeps their digits
+        centre = moments.means.mean(axis=0)  # shifts all scores of a row equally and preserves their digits
         means = (moments.means - centre) @ self.projection
         shift = self._log_priors(moments) - 0.5 * (means**2).sum(axis=1)
         rows = self._require(x)[1]
@@ -97,7 +97,7 @@ class DiscriminantClassifier(_Stream):
         return rows @ beside(means.T, rows) + beside(shift, rows)
 
     def predict(self, x: Array) -> Array:
-        """Labels (N,); of equal scores the first."""
+        """Labels (N,); the first of equal scores wins."""
         return self.labels[to_host(self.decision_function(x).argmax(axis=1))]
 
     def _log_priors(self, moments: ClassMoments) -> Array:
@@ -162,9 +162,9 @@ class NearestCentroid(_Stream):
 
 
 def nearest_centroid(x: Array, centroids: Array) -> Array:
-    """Row of centroids (C, D) nearest to each row of x (N, D); learned centroids serve as they are.
+    """The row of centroids (C, D) nearest to each row of x (N, D); learned centroids may be used directly.
 
-    Both on one side, host or device, as is the result.
+    Both are on one side, host or device, and so is the result.
     """
     require_one_side(x=x, centroids=centroids)
     rows, centres = finite_matrix(x, "X"), finite_matrix(centroids, "the centroids")

@@ -2,7 +2,7 @@
 
     L = mean over pairs i < j of  d^2 / 2  (same class)  and  max(0, margin - d)^2 / 2  (different),   d = ||f_i - f_j||
 
-Hadsell, Chopra and LeCun, CVPR 2006.  On a sphere of radius 1 / xi no distance exceeds 2 / xi: scale the margin too.
+Hadsell, Chopra and LeCun, CVPR 2006.  On a sphere of radius 1 / xi no distance exceeds 2 / xi: scale the margin, too.
 """
 
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ from varpro.losses.batch import (
 )
 
 NEAR = 1e-4
-"""Squared distances below this share of the norms are taken from differences: the matrix product has cancelled."""
+"""Share of the norms below which squared distances come from differences, as cancellation spoils the matrix product."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContrastiveLoss:
-    """loss(F, y) for F (N, D), N >= 2.  Two classes on one point push each other nowhere: a subgradient, zero.
+    """loss(F, y) for F (N, D), N >= 2.  Two classes at the same point do not push each other: a zero subgradient.
 
-    info: the numbers of pairs of either kind, and of those within the margin that still push.
+    info: the number of pairs of each kind, and of those within the margin, which still push.
     """
 
     margin: float = 1.0

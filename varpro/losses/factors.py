@@ -2,7 +2,7 @@
 
     H = F - mu_y,   B_c = sqrt(n_c / N) (mu_c - mu),   S_w = H^T H / N,   S_b = B^T B,   S_t = S_w + S_b
 
-B is kept in contrasts: V (C, C-1), orthonormal and orthogonal to v = sqrt(n / N), carries all of it, since v^T B = 0.
+B is kept in contrasts: V (C, C-1), orthonormal and orthogonal to v = sqrt(n / N), captures all of it, since v^T B = 0.
 With b = V^T B the two residuals of b on the rows of H are
 
     exact   Z = b H^+,                              R = b - Z H
@@ -10,7 +10,7 @@ With b = V^T B the two residuals of b on the rows of H are
 
 which is variable projection with Phi = H^T and b^T as data; a Cholesky factor on the smaller side serves both.
 
-What has rows of samples or columns of features lies where F does; counts, sums and V lie on the host.
+Anything with rows of samples or columns of features is where F is; counts, sums and V are on the host.
 """
 
 from dataclasses import dataclass, replace
@@ -27,12 +27,12 @@ from varpro.linalg import cholesky, projector, updates
 from varpro.losses.batch import labels_of, real_matrix, require_finite, require_no_overflow
 
 GRAM_CONDITION_LIMIT = 1e-13
-"""Reciprocal condition of the Gram matrix below which its corrected solutions are no longer trusted."""
+"""Reciprocal condition of the Gram matrix below which solutions from it are not trusted even after correction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ridge:
-    """gamma = abs if it is given, else rel tr(S_t) / D, which scales with the features and is differentiated."""
+    """gamma = abs if given, else rel tr(S_t) / D, which scales with the features and is differentiated."""
 
     abs: float | None = None
     rel: float = 1e-2
@@ -45,27 +45,27 @@ class Ridge:
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """b taken apart along the rows of H: b = Z H + R."""
+    """b split along the rows of H: b = Z H + R."""
 
     z: Array
-    """(C-1, N)"""
+    """The coefficients Z, (C-1, N)."""
     r: Array
-    """(C-1, D)"""
+    """The residual R, (C-1, D)."""
     rank: int
-    """w, the rank of H; min(N - C, D) with a ridge"""
+    """The rank w of H; min(N - C, D) with a ridge."""
 
 
 class DiscriminantFactors:
-    """Moments of one batch and, when asked for, its residuals.
+    """Moments of one batch and, on request, its residuals.
 
     features : (N, D); y : (N,) integers, gaps allowed; C counts the classes present.
     side : where the ridge is factored: n (N, N), d (D, D), auto the smaller.
-    centred : False leaves out H, and with it all but the moments.
+    centred : False leaves out H, and with it everything but the moments.
     Raises ShapeError, NonFiniteError.
     """
 
     H: Array
-    """F - mu_y, (N, D) float64"""
+    """F - mu_y, (N, D) float64."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class DiscriminantFactors:
 
     @property
     def weights(self) -> Array:
-        """n_c / N, (C,)"""
+        """n_c / N, (C,)."""
         return self.counts / self.n_samples
 
     @property
@@ -117,7 +117,7 @@ class DiscriminantFactors:
 
     @property
     def Ht(self) -> Array:
-        """F - mu, (N, D)"""
+        """F - mu, (N, D)."""
         return self.H + self.deviations[self.position]
 
     @property
@@ -126,14 +126,14 @@ class DiscriminantFactors:
 
     @property
     def size(self) -> str:
-        """N, D and C for a message."""
+        """N, D and C, for a message."""
         return f"N = {self.n_samples}, D = {self.n_features}, C = {self.n_classes}"
 
     @cached_property
     def rank_tolerance(self) -> float:
-        """Singular values of H up to this are rounding: of the features, of their means, of the factorisation.
+        """Largest singular value of H that is rounding: of the features, of their means, of the factorisation.
 
-        Relative to ||F - mu||, not to ||H||: what collapse leaves of H is noise and must not count.
+        Relative to ||F - mu||, not to ||H||: what remains of H after a collapse is noise and must not count.
         """
         eps = float(np.finfo(np.float64).eps)
         rounded = 0.5 * float(np.finfo(np.float32).eps) if self.single else 4 * eps
@@ -160,13 +160,13 @@ class DiscriminantFactors:
 
     @cached_property
     def b(self) -> Array:
-        """V^T B, (C-1, D)"""
+        """V^T B, (C-1, D)."""
         return beside(self.contrasts.T, self.B) @ self.B
 
     def spread(self, core: Array, z: Array, by_trace: float) -> Array:
         """(N^-1/2 Yn V - Z^T) core + by_trace (F - mu), (N, D), for core (C-1, D), in one array of that size.
 
-        The first factor is how b moves with each sample, less the tilt of the rows of H.
+        The first factor is the change of b with each sample, less the tilt of the rows of H.
         """
         scaled = beside(self.contrasts / np.sqrt(self.n_samples * self.counts)[:, None], core)
         out = namespace(core).take(scaled @ core + by_trace * self.deviations, self.position, axis=0)
@@ -175,13 +175,13 @@ class DiscriminantFactors:
         return updates.subtract_transposed(out, z, core)
 
     def ridge_residual(self) -> Residual:
-        """Z and R with the ridge delta = N gamma, on the chosen or the smaller side."""
+        """Z and R with the ridge delta = N gamma, factored on the chosen or the smaller side."""
         delta = self.n_samples * self.gamma
         rank = min(self.n_samples - self.n_classes, self.n_features)
         on_n = self.side == "n" or (self.side == "auto" and self.n_samples < self.n_features)
         gram = self.H @ self.H.T if on_n else self.H.T @ self.H
         factor = cholesky.factor(gram, delta, overwrite=True, conditioned=False)
-        if factor is None:  # delta below the rounding of the Gram matrix
+        if factor is None:  # delta is below the rounding of the Gram matrix
             basis = projector.factor(self.H[None], ridge=delta)
             half = self.b @ basis.back[0]
             return Residual(half @ basis.u[0].T, delta * half @ basis.back[0].T, rank)
@@ -194,8 +194,8 @@ class DiscriminantFactors:
     def exact_residual(self) -> Residual:
         """Z = b H^+ and R = b (I - P_w).
 
-        H H^T + tau Yn Yn^T is regular where H has the rank N - C, and b H^T is orthogonal to Yn, so that tau is free.
-        One correction brings the orthogonality of R from eps cond(H)^2 to eps cond(H).
+        H H^T + tau Yn Yn^T is regular if H has the rank N - C, and b H^T is orthogonal to Yn, so tau may be chosen
+        freely. One correction improves the orthogonality of R from eps cond(H)^2 to eps cond(H).
         """
         n_rows, within = self.n_samples, np.sqrt(self.n_samples * self.trSw)
         if within <= self.rank_tolerance:
@@ -214,7 +214,7 @@ class DiscriminantFactors:
         return self._truncated_residual()
 
     def _truncated_residual(self) -> Residual:
-        """As exact_residual by the projector, where H lost rank within its classes; ||H|| is found on the host."""
+        """exact_residual by the projector, for H that lost rank within its classes; ||H|| is computed on the host."""
         last, gram = self.n_samples - 1, to_host(self.H @ self.H.T)
         top = scipy.linalg.eigh(gram, eigvals_only=True, subset_by_index=[last, last], check_finite=False)
         largest = float(np.sqrt(top[0]))
@@ -225,25 +225,25 @@ class DiscriminantFactors:
         return Residual(z, r - (r @ u) @ u.T, int(basis.rank[0]))
 
     def moments(self) -> "ClassMoments":
-        """Counts, means and the scatter matrix, which merge with those of other batches."""
+        """Counts, means and the scatter matrix, to be merged with those of other batches."""
         return ClassMoments(self.labels, self.counts.astype(np.float64), self.means, self.H.T @ self.H)
 
 
 @dataclass(frozen=True, slots=True)
 class ClassMoments:
-    """Moments of a stream in float64; merging is exact up to rounding and any order gives the same.
+    """Moments of a stream in float64; merging is exact up to rounding and independent of the order.
 
-    Means and scatter lie where the features did, labels and counts on the host.
+    Means and scatter are where the features were, labels and counts on the host.
     """
 
     labels: Array
-    """(C,) sorted"""
+    """The labels, (C,) sorted."""
     counts: Array
-    """(C,) float64: forgetting makes them fractional"""
+    """The number of samples of each class, (C,) float64, since forgetting makes them fractional."""
     means: Array
-    """(C, D)"""
+    """The class means, (C, D)."""
     scatter: Array
-    """(D, D): N S_w"""
+    """The within-class scatter N S_w, (D, D)."""
 
     @classmethod
     def of(cls, features: Array, y: Array) -> "ClassMoments":
@@ -251,9 +251,9 @@ class ClassMoments:
         return DiscriminantFactors(features, y).moments()
 
     def merge(self, other: "ClassMoments") -> "ClassMoments":
-        """Moments of both: within-class scatter grows by n m / (n + m) of the squared distance of the means.
+        """The moments of both: within-class scatter grows by n m / (n + m) times the squared distance of the means.
 
-        They lie where these do; the others are moved.
+        The result is where these moments are; the others are moved there.
         """
         if self.means.shape[1] != other.means.shape[1]:
             raise ShapeError(f"features of {self.means.shape[1]} and of {other.means.shape[1]} columns do not merge")
@@ -267,11 +267,11 @@ class ClassMoments:
         return ClassMoments(labels, total, means, self.scatter + other.scatter + gap.T @ gap)
 
     def beside(self, like: Array) -> "ClassMoments":
-        """The same where `like` lies."""
+        """The same moments, where `like` is."""
         return replace(self, means=beside(self.means, like), scatter=beside(self.scatter, like))
 
     def forget(self, factor: float) -> "ClassMoments":
-        """All weights times `factor`, 0 < factor <= 1: a memory that fades."""
+        """The moments with all weights times `factor`, 0 < factor <= 1: a fading memory."""
         if not 0 < factor <= 1:
             raise ConfigError(f"the factor is {factor}; it lies in (0, 1]")
         return ClassMoments(self.labels, factor * self.counts, self.means, factor * self.scatter)
@@ -284,11 +284,11 @@ class ClassMoments:
 
     @property
     def B(self) -> Array:
-        """(C, D), rows sqrt(n_c / N) (mu_c - mu)"""
+        """The rows sqrt(n_c / N) (mu_c - mu), (C, D)."""
         weights = beside(self.counts / self.counts.sum(), self.means)
         return namespace(weights).sqrt(weights)[:, None] * (self.means - weights @ self.means)
 
     @property
     def Sw(self) -> Array:
-        """(D, D)"""
+        """The within-class scatter per sample, (D, D)."""
         return self.scatter / self.counts.sum()

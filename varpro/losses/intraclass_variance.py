@@ -6,7 +6,7 @@
                  L = (sum_j ||f_j - C_y||^2 + kappa sum_c ||C_c - C_c^old||^2) / N, present classes only
     ema          kappa_c = n_c (1 - alpha) / alpha: C_c = alpha mu_c + (1 - alpha) C_c^old
 
-At the minimising C the derivative through C vanishes, so all of them have dL/df_j = 2 (f_j - C_y) / N.
+At the minimising C the derivative through C vanishes, so all forms have dL/df_j = 2 (f_j - C_y) / N.
 """
 
 from dataclasses import dataclass
@@ -36,19 +36,20 @@ MODES = ("eliminated", "proximal", "learned", "ema")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IntraClassVariance:
-    """loss(F, y) for F (N, D); loss(F, y, C=centroids (n_classes, D)) in every mode but `eliminated`.
+    """loss(F, y) for F (N, D); loss(F, y, C=centroids (n_classes, D)) in every mode except `eliminated`.
 
-    `info` has trSw, trSt and, but for `learned`, the centroids C that were eliminated: hand them to the next batch.
-    Defined for every finite batch: a class of one sample, or features that do not vary, contribute 0.
+    `info` has trSw, trSt and, except in `learned`, the eliminated centroids C, to be passed on to the next batch.
+    Defined for every finite batch: a class with one sample, or features that do not vary, contribute 0.
     """
 
     mode: Literal["eliminated", "proximal", "learned", "ema"] = "eliminated"
     kappa: float = 1.0
-    """Samples that the old centroid counts for, in `proximal`; 1 is the centre loss with its rate at 1."""
+    """Number of samples that the old centroid counts as, in `proximal`; 1 is the centre loss with its rate at 1."""
     alpha: float = 0.5
     """Share of the batch in the new centroid, in `ema`; 0 < alpha <= 1."""
     unbiased: bool = False
-    """Class terms times n_c / (n_c - 1), in `eliminated`: the mean over batches is then the variance of the data."""
+    """Whether class terms are multiplied by n_c / (n_c - 1), in `eliminated`: the mean over batches is then the
+    variance of the data."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -60,7 +61,7 @@ class IntraClassVariance:
 
     @classmethod
     def paper(cls) -> "IntraClassVariance":
-        """The published form: learned centroids, which start at zero."""
+        """The published form: learned centroids that start at zero."""
         return cls(mode="learned")
 
     def __call__(self, features: Array, y: Array, *, C: Array | None = None) -> LossResult:
@@ -89,7 +90,7 @@ class IntraClassVariance:
         return LossResult(value, {"F": gradient, "C": in_precision_of(C, by_centroid)}, info)
 
     def of(self, factors: DiscriminantFactors) -> LossResult:
-        """The eliminated form from factors that are already there."""
+        """The eliminated form, from existing factors."""
         n_c = factors.counts
         weights = np.where(n_c > 1, n_c / np.maximum(n_c - 1, 1), 0.0) if self.unbiased else np.ones(len(n_c))
         value = float(weights @ factors.within) / factors.n_samples
@@ -98,7 +99,7 @@ class IntraClassVariance:
             slope = slope * beside(weights, factors.H)[factors.position][:, None]
         xp = namespace(factors.H)
         gradient = xp.empty(factors.H.shape, dtype=np.float32 if factors.single else np.float64)
-        xp.multiply(factors.H, slope, out=gradient)  # casts to single as the last step
+        xp.multiply(factors.H, slope, out=gradient)  # casts to single precision as the last step
         info = {"C": factors.means, "labels": factors.labels, "trSw": factors.trSw, "trSt": factors.trSt}
         return LossResult(value, gradient, info)
 

@@ -2,8 +2,8 @@
 
     s = sqrt(||x||^2 + eps),   xhat = x / (xi s),   (dxhat)^T g = (g - x (x.g) / s^2) / (xi s)
 
-Scores of a layer W on xhat are at most ||w|| / xi, which bounds how far the cross-entropy can fall: a large xi slows
-the last layer, it does not change the directions of the features.
+Scores of a layer W on xhat are at most ||w|| / xi, which limits how far the cross-entropy can fall: a large xi slows
+down the last layer but does not change the directions of the features.
 """
 
 import math
@@ -20,16 +20,16 @@ from varpro.losses.batch import in_precision_of, real_matrix, require_finite, re
 
 @dataclass(frozen=True, slots=True)
 class InwardScale:
-    """layer(x) -> xhat (N, D); layer.vjp(x, g) -> gradient for x, or {"x", "xi"} where xi is learnable.
+    """layer(x) -> xhat (N, D); layer.vjp(x, g) -> gradient for x, or {"x", "xi"} if xi is learnable.
 
-    A zero row maps to zero with the Jacobian I / (xi sqrt(eps)), so eps = 0 refuses it.
+    A zero row maps to zero with the Jacobian I / (xi sqrt(eps)), so eps = 0 rejects it.
     Raises ShapeError, NonFiniteError, DegenerateBatchError.
     """
 
     xi: float = 100.0
-    """Inverse radius; a negative one would turn the features round."""
+    """Inverse radius; it must be positive, since a negative one would invert the features."""
     eps: float = 1e-8
-    """Added to ||x||^2."""
+    """The number added to ||x||^2."""
     learnable: bool = False
 
     def __post_init__(self) -> None:
@@ -48,7 +48,7 @@ class InwardScale:
         return scaled
 
     def vjp(self, x: Array, g: Array) -> Array | Mapping[str, Array | float]:
-        """Gradient with respect to the inputs, given the gradient g (N, D) with respect to xhat."""
+        """The gradient with respect to the inputs, given the gradient g (N, D) with respect to xhat."""
         require_one_side(x=x, g=g)
         rows, given = real_matrix(x, "x"), real_matrix(g, "g")
         if given.shape != rows.shape:
@@ -63,7 +63,7 @@ class InwardScale:
         return {"x": gradient, "xi": -float(along.sum()) / self.xi**2} if self.learnable else gradient
 
     def _require(self, rows: Array, s: Array) -> None:
-        """What makes a root s useless: NaN and infinity, squares that overflow, a row of zeros without eps."""
+        """Raise for what makes a root s useless: NaN and infinity, squares that overflow, a zero row without eps."""
         largest = float(s.max())
         if not np.isfinite(largest):
             require_finite(rows, "x")
@@ -79,7 +79,7 @@ def cross_entropy_floor(n_classes: int, radius: float, xi: float = 1.0) -> float
 
 
 def largest_xi(n_classes: int, radius: float, probability: float) -> float:
-    """The xi beyond which no sample can be given `probability` of its class, for ||w_c|| = radius."""
+    """The xi beyond which no sample can reach `probability` for its class, for ||w_c|| = radius."""
     if not 1 / n_classes < probability < 1:
         raise ConfigError(f"the probability is {probability}; it lies between 1/{n_classes} (chance) and 1")
     needed = (n_classes - 1) / n_classes * math.log(probability * (n_classes - 1) / (1 - probability))

@@ -1,11 +1,12 @@
-"""The last linear layer eliminated: least squares on the targets of the classes, as a function of the features.
+"""The last linear layer eliminated: least squares on the class targets, as a function of the features.
 
     L(F) = min_A ||Y - [F 1] A||^2 / N + gamma ||A_1||^2,   A = [A_1; a_0],   the bias a_0 is not penalised
     A_1 = (S_t + gamma I)^-1 (F - mu)^T (Y - ybar) / N,     a_0 = ybar - mu^T A_1
-    dL/dF = (2/N) ([F 1] A - Y) A_1^T                       envelope theorem: no derivative of A
+        dL/dF = (2/N) ([F 1] A - Y) A_1^T                       envelope theorem: no derivative of A
 
-Past batches enter as moments, weights that fade and features that stay as they were: more rows of the same problem.
-With one-hot targets and classes of one size, C L = (C - 1) - tr(B (S_t + gamma I)^-1 B^T), the discriminant criterion.
+Past batches enter as moments, with fading weights and with their features held fixed: more rows of the same problem.
+With one-hot targets and classes of equal size, C L = (C - 1) - tr(B (S_t + gamma I)^-1 B^T), the discriminant
+criterion.
 """
 
 from dataclasses import dataclass, field
@@ -23,18 +24,18 @@ from varpro.losses.factors import GRAM_CONDITION_LIMIT, ClassMoments, Discrimina
 
 @dataclass(frozen=True, slots=True)
 class EliminatedLinear:
-    """loss(F, y) for F (N, D); loss(F, y, memory=moments) counts the past too.
+    """loss(F, y) for F (N, D); loss(F, y, memory=moments) also counts the past.
 
-    `info` has A (D + 1, n_classes), bias last, gamma, the moments that were used, trSt and the accuracy on the batch.
-    Raises DegenerateBatchError for one class, for features that do not vary, and where gamma is 0 or so small that
-    S_t + gamma I is singular: without a ridge N <= D samples are fitted perfectly whatever the features are.
+    `info` has A (D + 1, n_classes), bias last, gamma, the moments used, trSt and the accuracy on the batch.
+    Raises DegenerateBatchError for one class, for features that do not vary, and if gamma is 0 or so small that
+    S_t + gamma I is singular: without a ridge, N <= D samples are fitted perfectly whatever the features are.
     """
 
     n_classes: int
     ridge: Ridge | float = field(default_factory=Ridge)
-    """gamma, or Ridge(rel=): gamma = rel tr(S_t) / D, differentiated, so that L is the same for F and 2 F."""
+    """gamma, or Ridge(rel=): gamma = rel tr(S_t) / D, which is differentiated, so that L is the same for F and 2 F."""
     targets: Literal["onehot", "signed"] = "onehot"
-    """onehot: 1 for the class and 0 else; signed: 1 and -1."""
+    """onehot: 1 for the class, 0 for the others; signed: 1 and -1."""
 
     def __post_init__(self) -> None:
         if self.n_classes < 2:
@@ -77,7 +78,7 @@ class EliminatedLinear:
 
     @one_blas_pool()
     def solve(self, moments: ClassMoments) -> tuple[float, Array, float, Array, float]:
-        """L, A, gamma, mean and tr(S_t) of a stream, from S_t (D, D); A and mean lie where its means do."""
+        """L, A, gamma, mean and tr(S_t) of a stream, from S_t (D, D); A and mean are where its means are."""
         total = float(moments.counts.sum())
         xp, weights = namespace(moments.means), beside(moments.counts / total, moments.means)
         mean = weights @ moments.means
@@ -123,7 +124,7 @@ class EliminatedLinear:
         return self.ridge.rel * trace / n_features if self.ridge.abs is None else self.ridge.abs
 
     def coded(self, y: Array) -> Array:
-        """Targets (N, n_classes) of labels."""
+        """The targets (N, n_classes) for labels."""
         onehot = np.eye(self.n_classes)[y]
         return onehot if self.targets == "onehot" else 2.0 * onehot - 1.0
 
@@ -137,7 +138,7 @@ def _with_bias(a: Array, bias: Array) -> Array:
 
 
 def _solve(gram: Array, ridge: float, rows: Array, size: str) -> Array:
-    """rows (gram + ridge I)^-1 by Cholesky; gram is overwritten.  Raises DegenerateBatchError where it is singular."""
+    """rows (gram + ridge I)^-1 by Cholesky; gram is overwritten.  Raises DegenerateBatchError if it is singular."""
     factor = cholesky.factor(gram, ridge, overwrite=True)
     if factor is not None and factor.condition < 1 / GRAM_CONDITION_LIMIT:
         return factor.solve_rows(rows)

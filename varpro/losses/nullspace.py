@@ -4,9 +4,9 @@
     M = R R^T + delta Z Z^T,   E = eig(M)                 ridge: gamma eig(S_b, S_w + gamma I)
     L = phi(e),   e = E / tau,   dL/dF = 2 T Q diag(phi' / tau) Q^T R,   T = N^-1/2 Yn V - Z^T
 
-The gradient contains the tilt of the null space (-Z^T) and no derivative of an eigenvector: phi is symmetric, so its
-derivatives are equal within a multiplet and Q diag(phi') Q^T is the same for every basis Q of it.  As gamma falls to
-zero the ridge form tends to the exact one, where that exists: it needs more features than N - C.
+The gradient contains the tilt of the null space (-Z^T) but no derivative of an eigenvector: phi is symmetric, so its
+derivatives are equal within a multiplet, and Q diag(phi') Q^T is the same for every basis Q of it.  As gamma falls to
+zero, the ridge form tends to the exact one where that exists, which needs more features than N - C.
 """
 
 import warnings
@@ -24,9 +24,9 @@ from varpro.losses.batch import LossResult, dimensions, over_batches
 from varpro.losses.factors import DiscriminantFactors, Residual, Ridge
 
 KAPPA = 1e-8
-"""Added to e under the logarithm, so that a class pair that coincides costs much and not everything."""
+"""Number added to e under the logarithm, so that two coinciding classes cost much but not infinitely much."""
 TIE = 1e-10
-"""Eigenvalues nearer than this to the smallest, relative to the largest, share its derivative."""
+"""Eigenvalues closer than this to the smallest, relative to the largest, share its derivative."""
 
 Spectral = Callable[[Array, float], tuple[float, Array]]
 
@@ -51,7 +51,7 @@ def _mean(e: Array, eps: float) -> tuple[float, Array]:
 
 
 def _clip(e: Array, eps: float) -> tuple[float, Array]:
-    """Continuous; at a tied minimum the mean of the one-sided derivatives."""
+    """Continuous; at a tied minimum, the mean of the one-sided derivatives."""
     free, least = e < e.min() + eps, e <= e.min() + TIE * e.max()
     slope = -free.astype(np.float64)
     slope[least] -= np.count_nonzero(~free) / np.count_nonzero(least)
@@ -74,7 +74,7 @@ SPECTRAL: dict[str, Spectral] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NullSpaceLoss:
-    """loss(F, y) for F (N, D), or (b, N, D) with y (b, N); smaller is better separated.
+    """loss(F, y) for F (N, D), or (b, N, D) with y (b, N); a smaller value means better separation.
 
     Raises DegenerateBatchError, NonFiniteError, ShapeError.
     """
@@ -82,14 +82,15 @@ class NullSpaceLoss:
     mode: Literal["ridge", "exact"] = "ridge"
     """ridge: any N and D.  exact: N - C < D, and all C - 1 directions only for D >= N - 1."""
     spectral: Literal["below_sum", "below_mean", "sum", "mean", "clip", "logdet"] = "logdet"
-    """phi, minimised.  logdet: -mean log(e + 1e-8).  sum, mean: of all e, negative.  below_sum, below_mean: of those
-    within eps of the smallest, which jumps when one leaves.  clip: -sum min(e, e_min + eps), which does not."""
+    """phi, which is minimised.  logdet: -mean log(e + 1e-8).  sum, mean: of all e, negative.  below_sum, below_mean: of
+    those within eps of the smallest, which jump when one leaves.  clip: -sum min(e, e_min + eps), which does not
+    jump."""
     eps: float = 1.0
-    """Width of below_sum, below_mean and clip, in units of e."""
+    """The width of below_sum, below_mean and clip, in units of e."""
     scale: Literal["trace", "none", "gamma"] = "trace"
-    """tau = tr(S_t), 1 or gamma: with trace and a relative ridge L is the same for F and 2 F."""
+    """tau = tr(S_t), 1 or gamma: with trace and a relative ridge, L is the same for F and 2 F."""
     strict: bool = True
-    """In exact mode, an error when fewer than C - 1 directions remain."""
+    """Whether fewer than C - 1 remaining directions are an error in exact mode."""
     ridge: Ridge = field(default_factory=Ridge)
     side: Literal["auto", "n", "d"] = "auto"
 
@@ -118,7 +119,7 @@ class NullSpaceLoss:
 
     @one_blas_pool()
     def of(self, factors: DiscriminantFactors) -> LossResult:
-        """The same from factors that are already there."""
+        """The loss from existing factors."""
         factors.require_spread()
         exact = self.mode == "exact"
         if exact:
@@ -148,7 +149,7 @@ class NullSpaceLoss:
     def _gradient(
         self, factors: DiscriminantFactors, residual: Residual, eigenvalues: Array, basis: Array, slope: Array
     ) -> Array:
-        """2 T K R and what gamma and tau add; slope holds dL/dE at fixed gamma and tau."""
+        """2 T K R and the contributions of gamma and tau; slope holds dL/dE at fixed gamma and tau."""
         relative = self.ridge.rel / factors.n_features if self.mode == "ridge" and self.ridge.abs is None else 0.0
         by_trace = 0.0
         across = beside(basis.T, residual.z)
@@ -182,7 +183,7 @@ class NullSpaceLoss:
 
 
 def _square(rows: Array) -> Array:
-    """rows (C-1, n) of the host as they are; of a device rows U (C-1, C-1) on the host, U a basis of their range.
+    """rows (C-1, n) on the host unchanged; for device rows, rows U (C-1, C-1) on the host, U a basis of their range.
 
     Both have the same singular values and left vectors, and only the small one leaves the device.
     """
@@ -190,7 +191,7 @@ def _square(rows: Array) -> Array:
 
 
 def _exact_spectrum(factors: DiscriminantFactors, residual: Residual) -> tuple[Array, Array]:
-    """Nonzero eigenvalues (r,) of R R^T, rising, and their vectors (C-1, r)."""
+    """Nonzero eigenvalues (r,) of R R^T, ascending, and their vectors (C-1, r)."""
     q, s, _ = np.linalg.svd(_square(residual.r), full_matrices=False)
     if residual.rank == 0:
         warnings.warn(
@@ -202,10 +203,10 @@ def _exact_spectrum(factors: DiscriminantFactors, residual: Residual) -> tuple[A
 
 
 def _ridge_spectrum(residual: Residual, delta: float) -> tuple[Array, Array]:
-    """All C - 1 eigenvalues of M, rising, and their vectors.
+    """All C - 1 eigenvalues of M, ascending, and their vectors.
 
-    Where the smallest are lost in the rounding of M they come from the singular values of its square root, and those
-    that are zero are said to be zero, so that the logarithm does not amplify the rounding.
+    If the smallest are lost in the rounding of M, they come from the singular values of its square root, and those that
+    are zero are set to zero, so that the logarithm does not amplify the rounding.
     """
     eigenvalues, q = np.linalg.eigh(to_host(residual.r @ residual.r.T + delta * (residual.z @ residual.z.T)))
     if eigenvalues[0] > 1e-6 * eigenvalues[-1]:

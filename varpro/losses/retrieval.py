@@ -1,7 +1,7 @@
 """Retrieval among labelled points by Euclidean distance.
 
 Each query is left out of its own list.  Distances of a block of queries come from one matrix product; the few nearest
-are measured again by differences, so that ties are ties and go by index.
+are computed again from differences, so that equal distances come out equal and are ordered by index.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,16 +15,16 @@ from varpro.losses.batch import finite_matrix, labels_of, require_no_overflow
 BLOCK_ENTRIES = 4_000_000
 """Distances held at a time: 32 MB."""
 SPARE = 16
-"""Neighbours measured again beyond k, before a query with more ties is measured against all."""
+"""Neighbours computed again beyond k, before a query with more ties is compared with all points."""
 
 
 def recall_at_k(
     x: Array, y: Array, k: int | Sequence[int] | Array, *, gallery: tuple[Array, Array] | None = None
 ) -> float | Array:
-    """Per cent of the queries with an item of their class among the k nearest.
+    """Percentage of the queries that have an item of their class among the k nearest.
 
-    x : (N, D), y : (N,); the gallery is x itself, each query left out, or another (points, labels) in full.
-    k : an int, giving a float, or several, giving an array.  Raises ShapeError, NonFiniteError.
+    x : (N, D), y : (N,); the gallery is x itself without the query, or other (points, labels), used in full.
+    k : an int, for a float, or several, for an array.  Raises ShapeError, NonFiniteError.
     """
     return _reduce(x, y, k, gallery, lambda same, each: same[:, :each].any(axis=1).mean())
 
@@ -32,7 +32,7 @@ def recall_at_k(
 def true_positives_at_k(
     x: Array, y: Array, k: int | Sequence[int] | Array, *, gallery: tuple[Array, Array] | None = None
 ) -> float | Array:
-    """Mean per cent of items of the query's class among its k nearest; arguments as in recall_at_k, equal at k = 1."""
+    """Mean percentage of the query's class among its k nearest; arguments as in recall_at_k, the same at k = 1."""
     return _reduce(x, y, k, gallery, lambda same, each: same[:, :each].mean())
 
 
@@ -89,7 +89,7 @@ def _blocks(points: Array, others: Array, k: int, *, leave_out: bool) -> Iterato
 
 
 def _sorted(block: Array, others: Array, distance: Array, k: int, rounding: Array) -> Array:
-    """The k nearest of each row of `distance`, which is good to `rounding`."""
+    """The k nearest for each row of `distance`, which is accurate to `rounding`."""
     held = min(k + SPARE, distance.shape[1])
     some = np.argpartition(distance, held - 1, axis=1)[:, :held] if held < distance.shape[1] else None
     candidates = np.sort(some, axis=1) if some is not None else np.tile(np.arange(held), (len(block), 1))

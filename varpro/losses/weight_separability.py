@@ -3,7 +3,7 @@
     e(W) = ||W^T W - I||^2 / n,   W (m, n), columns = classes;   e_norm(W) = e of the columns over their norms
     L = (1/N) sum_i KL(p_i || q_y),   p = softmax(f / tau), q_c = softmax(w_c / tau)
 
-L vanishes wherever the features of a class equal its column up to a shift, so it draws classes together and does not
+L vanishes wherever the features of a class equal its column up to a shift, so it draws classes together but does not
 make columns orthogonal; the penalty and the semi-orthogonal form do.  W is the linear part: for given features the
 best q_c is the mean of the p_i of its class, and L becomes a generalised Jensen-Shannon divergence within the classes.
 """
@@ -37,9 +37,9 @@ from varpro.losses.batch import (
 
 
 def separability(w: Array, normalise: bool = False) -> float:
-    """e(W) for w (m, n), or e_norm(W); report both.  Columns of zeros stay zeros.
+    """e(W) for w (m, n), or e_norm(W); report both.  Zero columns stay zero.
 
-    0 for orthonormal columns, which need m >= n: otherwise e >= (n - m) / n and e_norm >= n / m - 1.
+    0 for orthonormal columns, which need m >= n; otherwise e >= (n - m) / n and e_norm >= n / m - 1.
     """
     columns = finite_matrix(w, "W")
     if normalise:
@@ -100,8 +100,8 @@ class SeparabilityPenalty:
 class SemiOrthogonal:
     """Q of V = Q R with a positive diagonal of R: a smooth map from V (m, n), m >= n, to orthonormal columns.
 
-    value : (m, n).  vjp(g) : the gradient with respect to V, given that with respect to Q.
-    Raises DegenerateBatchError where the columns of V are dependent.
+    value : (m, n).  vjp(g) : the gradient with respect to V, given the one with respect to Q.
+    Raises DegenerateBatchError if the columns of V are dependent.
     """
 
     @one_blas_pool()
@@ -114,7 +114,7 @@ class SemiOrthogonal:
         if basis.rank[0] < n:
             raise DegenerateBatchError(f"V (m = {m}, n = {n}) has rank {basis.rank[0]}: its columns are dependent")
         u, back = basis.u[0], to_host(basis.back[0])
-        if np.tril(back, -1).any():  # an SVD of R stood in for an ill-conditioned triangle: triangulate it again
+        if np.tril(back, -1).any():  # an SVD replaced an ill-conditioned R: make it triangular again
             q, r = np.linalg.qr(to_host(u.T @ columns))
             u, back = u @ beside(q, u), scipy.linalg.solve_triangular(r, np.eye(n))
         sign = np.where(np.diagonal(back) < 0, -1.0, 1.0)
@@ -143,9 +143,9 @@ Pull = Callable[[Array], Array]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeedBackward:
-    """loss(F, y, W=weights (m, n)), columns = classes; with eliminate=True loss(F, y), W found from F.
+    """loss(F, y, W=weights (m, n)), columns = classes; with eliminate=True loss(F, y), W computed from F.
 
-    Gradient {"F", "W"}, or an array where W is eliminated; info["W"] is then the best W, for info["labels"].
+    Gradient {"F", "W"}, or an array if W is eliminated; info["W"] is then the best W, for info["labels"].
     """
 
     dist: Literal["softmax", "l1", "l2"] = "softmax"
@@ -153,12 +153,12 @@ class FeedBackward:
     direction: Literal["pq", "qp"] = "pq"
     """pq: KL(p || q); qp: KL(q || p)."""
     stop: Literal["none", "F", "W"] = "none"
-    """The input that is taken as given: its gradient is zero."""
+    """The input that is held fixed: its gradient is zero."""
     tau: float = 1.0
-    """Temperature of the softmax; features of norm 1 / xi want 1 / xi."""
+    """Temperature of the softmax; 1 / xi suits features of norm 1 / xi."""
     eliminate: bool = False
     floor: float = 1e-6
-    """Added to every entry in l1."""
+    """The number added to every entry in l1."""
 
     def __post_init__(self) -> None:
         choices = {"dist": ("softmax", "l1", "l2"), "direction": ("pq", "qp"), "stop": ("none", "F", "W")}
@@ -172,7 +172,7 @@ class FeedBackward:
 
     @classmethod
     def paper(cls) -> "FeedBackward":
-        """The published form; add 1e-3 of it to the cross-entropy."""
+        """The published form; add 1e-3 times it to the cross-entropy."""
         return cls()
 
     def __call__(self, features: Array, y: Array, *, W: Array | None = None) -> LossResult:
@@ -231,7 +231,7 @@ class FeedBackward:
         return _mean(sums, len(rows)), by_rows[0], best[0]
 
     def _of_shares(self, rows: Array, position: Array, weights: Array) -> tuple[float, Array, Array]:
-        """_value of the l1 distributions."""
+        """_value for the l1 distributions."""
         xp, n_rows, n_classes = namespace(rows), len(rows), len(weights)
         log_p, pull_p = self._shares(rows)
         log_all, pull_q = self._shares(weights)
@@ -248,7 +248,7 @@ class FeedBackward:
         return _mean(weighted, n_rows), pull_p(by_log_p / n_rows), by_weights
 
     def _shares(self, rows: Array) -> tuple[Array, Pull]:
-        """Logarithms of max(f, 0) + floor over their sum, and the way back of a gradient with respect to them."""
+        """Logarithms of max(f, 0) + floor over their sum, and the function that maps a gradient back through them."""
         xp = namespace(rows)
         entries = xp.maximum(rows, 0.0) + self.floor
         sums = entries.sum(axis=1, keepdims=True)
@@ -268,5 +268,5 @@ class FeedBackward:
 
 
 def _mean(terms: Array, n_rows: int) -> float:
-    """Their sum over n_rows, never negative: rounding may make it so."""
+    """The sum over n_rows; never negative, which rounding might make it."""
     return max(float(terms.sum()) / n_rows, 0.0)

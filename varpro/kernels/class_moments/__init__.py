@@ -1,4 +1,4 @@
-"""Class sums of a batch of features: counts, means, what is left of the features, and its squares.
+"""Class sums of a batch of features: counts, means, centred features, and their squares.
 
 mu_c = (1 / n_c) sum f_j,   h_j = f_j - mu_y,   w_c = sum ||h_j||^2,   j over the samples of class c
 """
@@ -15,22 +15,22 @@ from varpro.kernels.class_moments import cuda
 
 
 class Moments(NamedTuple):
-    """Of B batches; what two batches have merges by `merge`."""
+    """The moments of B batches; those of two batches are combined by `merge`."""
 
     counts: Array
-    """(B, C) int64"""
+    """The number of samples, (B, C) int64."""
     means: Array
-    """(B, C, D) float64, zeros for a class without samples"""
+    """The class means, (B, C, D) float64; zeros for a class without samples."""
     within: Array
-    """(B, C) float64; not finite where a feature of the class is not, or where the squares overflow"""
+    """The sums w_c, (B, C) float64; not finite if a feature of the class is not, or if the squares overflow."""
     h: Array | None
-    """(B, N, D) float64"""
+    """The centred features, (B, N, D) float64, or None."""
 
 
 def class_moments(f: Array, position: Array, n_classes: int, *, centred: bool = True) -> Moments:
     """Moments of f (B, N, D) float32 or float64 with position (B, N), integers in 0 .. n_classes - 1.
 
-    centred : whether h is wanted.  For f on a device the moments lie there; position may be on either side.
+    centred : whether to compute h.  For f on a device the moments are there; position may be on either side.
     """
     check_batches(f, position, n_classes)
     if is_device_array(f):
@@ -44,7 +44,7 @@ def class_moments(f: Array, position: Array, n_classes: int, *, centred: bool = 
 
 
 def merge(one: Moments, other: Moments) -> Moments:
-    """Counts, means and squares of both batches together, for the same classes; without h."""
+    """Counts, means and squares of both batches together, for the same classes, without h."""
     total = one.counts + other.counts
     share = other.counts / np.maximum(total, 1)
     gap = other.means - one.means
@@ -67,5 +67,5 @@ def check_batches(f: Array, position: Array, n_classes: int) -> None:
 
 
 def positions(position: Array) -> Array:
-    """As the kernels read them; no copy if they are C-contiguous int64."""
+    """Positions in the form that kernels read, not copied if they are C-contiguous int64."""
     return np.ascontiguousarray(position, dtype=np.int64)

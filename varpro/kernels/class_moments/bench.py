@@ -10,7 +10,7 @@ from varpro.kernels.timing import Case, Result, rounding
 
 
 def cases(quick: bool) -> Iterator[Case]:
-    """The batches of bench/losses.py, and one that no cache holds."""
+    """The batches of bench/losses.py, and one that fits in no cache."""
     shapes = ((90, 37, 4),) if quick else ((400, 800, 10), (2000, 512, 100), (20_000, 512, 10))
     for shape in shapes:
         for dtype in ("float64", "float32"):

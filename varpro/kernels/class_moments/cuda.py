@@ -1,4 +1,4 @@
-"""Class sums of features that lie on a device."""
+"""Class sums of features on a device."""
 
 import numpy as np
 
@@ -9,9 +9,9 @@ from varpro.kernels._launch import launch, workspace
 def class_moments(
     f: Array, position: Array, n_classes: int, *, centred: bool
 ) -> tuple[Array, Array, Array, Array | None]:
-    """counts (B, C) int64, means (B, C, D), within (B, C) and h (B, N, D) or None, as kernels.class_moments.
+    """counts (B, C) int64, means (B, C, D), within (B, C) and h (B, N, D) or None, as in kernels.class_moments.
 
-    f : (B, N, D) float32 or float64.  position : (B, N) integers, there or on the host.
+    f : (B, N, D) float32 or float64.  position : (B, N) integers, on the device or the host.
     """
     xp, (count, n, d) = namespace(f), f.shape
     _, order, first = class_order(f, position, n_classes)
@@ -27,7 +27,7 @@ def class_moments(
 
 
 def class_order(f: Array, position: Array, n_classes: int) -> tuple[Array, Array, Array]:
-    """position (B, N), order (B, N) and first (B, C + 1), int32: the samples of each class, where f lies."""
+    """position (B, N), order (B, N) and first (B, C + 1), int32: the samples of each class, on the device of f."""
     xp, (count, n) = namespace(f), position.shape
     there = xp.ascontiguousarray(xp.asarray(position), dtype=np.int32)
     order, first = xp.empty((count, n), dtype=np.int32), xp.empty((count, n_classes + 1), dtype=np.int32)

@@ -7,7 +7,7 @@ from varpro.kernels.class_moments import Moments
 
 
 def class_moments_reference(f: Array, position: Array, n_classes: int, *, centred: bool = True) -> Moments:
-    """The formulas."""
+    """The moments, from their formulas."""
     member = position[:, None, :] == np.arange(n_classes)[:, None]
     counts = member.sum(axis=2)
     wide = f.astype(np.float64)

@@ -3,9 +3,9 @@
     q_f[s]          = sum_t u_ft^T X_t[s] v_ft + b_f        X_t[s]: the patch of a plane, or of a mix of planes, at s
     phi[n, f, cell] = mean over the places s of a cell of sigma(q_f[s])
 
-A table w (rows, F) holds the parameters of F filters, a column each: for every term t the h entries of u and the w
-entries of v, then the C weights of the mix where planes are mixed, then the bias.  Images (N, C, H, W) are bytes, read
-as value / 255, or floats.  Work is done in the dtype of w, float32 or float64.  A term's plane is the mix, or plane
+A table w (rows, F) holds the parameters of F filters, one column each: for every term t the h entries of u and the w
+entries of v, then the C weights of the mix if planes are mixed, then the bias.  Images (N, C, H, W) are bytes, read
+as value / 255, or floats.  Computation is in the dtype of w, float32 or float64.  A term's plane is the mix, or plane
 t mod C.  csrc/kernels/convolve.hpp is the contract.
 """
 
@@ -21,38 +21,39 @@ from varpro.kernels._checks import require
 
 SQUASHES = ("tanh", "logistic", "smooth_abs", "square", "softplus")
 LARGEST_PATCH = 64
-"""Side of a patch; the kernel keeps as many rows at hand."""
+"""Largest side of a patch, since the kernel holds that many rows."""
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Where a bank of filters looks, and what is made of it."""
+    """Where a bank of filters looks, and how its values are combined."""
 
     height: int
-    """h of a patch"""
+    """The height h of a patch."""
     width: int
-    """w of a patch"""
+    """The width w of a patch."""
     cells: int = 1
-    """G: the places are averaged over G x G cells"""
+    """The number G: places are averaged over G x G cells."""
     terms: int = 1
-    """Terms u v^T of a form: its rank, times the planes unless they are mixed"""
+    """The number of terms u v^T in a form: its rank, times the planes unless they are mixed."""
     mixed: bool = False
-    """Whether a filter looks at its own mix of the planes, or each term at one plane"""
+    """Whether each filter looks at its own mix of the planes; otherwise each term looks at one plane."""
     stride: int = 1
-    """Pixels between places"""
+    """The number of pixels between places."""
     padding: tuple[int, int] = (0, 0)
-    """Zeros above and below, left and right"""
+    """The zeros above and below, left and right."""
     sigma: str = "smooth_abs"
-    """One of SQUASHES; smooth_abs is sqrt(q^2 + smoothing)"""
+    """One of SQUASHES; smooth_abs is sqrt(q^2 + smoothing)."""
     smoothing: float = field(default=0.01)
-    """In units of q^2, whose mean over patches is 1 at the start"""
+    """The smoothing in units of q^2, whose mean over patches is 1 at the start."""
 
     def rows(self, planes: int) -> int:
-        """Parameters of a filter."""
+        """The number of parameters of a filter."""
         return self.terms * (self.height + self.width) + (planes if self.mixed else 0) + 1
 
     def places(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Numbers of places down and across images (..., H, W).  Raises ConfigError where the geometry fails."""
+        """The number of places down and across images (..., H, W).  Raises ConfigError if the geometry is
+        impossible."""
         down, across = (
             (side + 2 * pad - patch) // self.stride + 1
             for side, pad, patch in zip(shape[-2:], self.padding, (self.height, self.width), strict=True)
@@ -74,7 +75,7 @@ class Patches:
         return down, across
 
     def call(self) -> dict[str, Any]:
-        """As the kernel calls these things."""
+        """The geometry by the kernel's names."""
         numbers = {k: v for k, v in asdict(self).items() if k in ("cells", "terms", "mixed", "stride", "smoothing")}
         pads = {"pad_rows": self.padding[0], "pad_columns": self.padding[1]}
         squash = _cpu.Squash.__members__[self.sigma]
@@ -124,7 +125,7 @@ def multiply_adds(shape: tuple[int, ...], patches: Patches) -> int:
 
 
 def derivative_multiply_adds(shape: tuple[int, ...], patches: Patches) -> int:
-    """Multiply-adds that the derivatives of one filter on an image (C, H, W) take beyond its values."""
+    """Multiply-adds that the derivatives of one filter on an image (C, H, W) need beyond its values."""
     planes, height, width = shape
     down, across = patches.places(shape)
     padded, places = width + 2 * patches.padding[1], down * across

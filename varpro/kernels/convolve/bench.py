@@ -10,11 +10,11 @@ from varpro.kernels.convolve.reference import jacobian_reference, values_referen
 from varpro.kernels.timing import Case
 
 TOLERANCE = 5e-5
-"""Of sums over all places of an image in single precision"""
+"""Tolerance of sums over all places of an image in single precision."""
 
 
 def cases(quick: bool) -> Iterator[Case]:
-    """Filters of the sizes that the shipped configs have, on grey images and on colours that each filter mixes."""
+    """Filters of the sizes in the shipped configs, on grey images and on colours mixed by each filter."""
     if quick:
         yield from _both(4, (1, 12, 12), 20, Patches(5, 5, cells=4, padding=(2, 2)))
         return

@@ -8,13 +8,13 @@ from varpro.kernels.convolve import Patches
 
 
 def values_reference(images: Array, w: Array, patches: Patches) -> Array:
-    """phi as `values`, the formula written out in float64."""
+    """phi of `values`, from its formula in float64."""
     phi, _ = _squash(_forms(images, w, patches)[0], patches)
     return _pooled(phi, patches)
 
 
 def jacobian_reference(images: Array, w: Array, patches: Patches) -> Array:
-    """D as `jacobian`, in float64."""
+    """D of `jacobian`, in float64."""
     q, derivatives = _forms(images, w, patches)
     _, slope = _squash(q, patches)
     columns = [_pooled(slope * by, patches) for by in derivatives]

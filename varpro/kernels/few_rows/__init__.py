@@ -8,9 +8,9 @@ from varpro.kernels._checks import doubles, require
 
 
 def few_rows(left: Array, right: Array) -> Array:
-    """left (m, N) @ right (N, K), float64; a row of the result depends on its own row of left alone.
+    """left (m, N) @ right (N, K), float64; a row of the result depends only on its own row of left.
 
-    For m up to a dozen: a BLAS copies all of right into its own order first, which only many rows repay.
+    For m up to a dozen: a BLAS first copies all of right into its own order, which only pays off for many rows.
     """
     require(
         left.ndim == right.ndim == 2 and left.shape[1] == right.shape[0],

@@ -10,7 +10,7 @@ from varpro.kernels.timing import Case, rounding
 
 
 def cases(quick: bool) -> Iterator[Case]:
-    """Columns that a fit of 1,000 right-hand sides adds, and right-hand sides that no cache holds."""
+    """Columns that a fit of 1,000 right-hand sides adds, and right-hand sides that fit in no cache."""
     for m, n, k in ((3, 90, 70),) if quick else ((2, 1024, 1000), (5, 1024, 1000), (5, 1024, 20_000)):
         yield _few_rows(m, n, k)
 

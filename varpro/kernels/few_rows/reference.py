@@ -6,5 +6,5 @@ from varpro.arrays import Array
 
 
 def few_rows_reference(left: Array, right: Array) -> Array:
-    """The formula."""
+    """The product, from its formula."""
     return left.astype(np.float64) @ right.astype(np.float64)

@@ -18,11 +18,11 @@ def normal_matrix(
 ) -> Array:  # fmt: skip
     """h (B, M, M) float64; its lower triangle is valid, the upper one is not set.
 
-    d : (B, N, M) float32 or float64, C-contiguous; its dtype is that of D^T D.  z : (B, r, M) = U^T D.
+    d : (B, N, M) float32 or float64, C-contiguous; D^T D has its dtype.  z : (B, r, M) = U^T D.
     aat, gram_inverse : (B, I, I); None leaves the second term out (Kaufman).  g : (B, M, K) = D^T R.
     columns : (M,) int32.
-    On a device, where d is float32 and u (B, N, r) is given, d - u z takes the place of d and no difference of large
-    matrices is formed; tf32 rounds the factors of its product to ten bits.
+    On a device, if d is float32 and u (B, N, r) is given, d - u z takes the place of d and no large matrices are
+    subtracted from each other; tf32 rounds the factors of its product to ten bits.
     """
     _check(d, z, aat, gram_inverse, g, columns)
     if is_device_array(d):
@@ -51,7 +51,7 @@ def damped_solve(h: Array, diagonal: Array, lam: Array, rhs: Array, *, single: b
     """Solve (h + lam diag(diagonal)) step = rhs by Cholesky on a copy; returns step (B, P) and info (B,).
 
     h : (B, P, P) float64, lower triangle.  diagonal, rhs : (B, P).  lam : (B,).
-    single : factor in float32 and refine with float64 residuals to 1e-10, or in float64 where that does not converge.
+    single : factor in float32 and refine with float64 residuals to 1e-10, or in float64 if that does not converge.
     info > 0: that leading minor is not positive definite, and the problem's step is NaN.
     """
     require(
@@ -70,7 +70,7 @@ def damped_solve(h: Array, diagonal: Array, lam: Array, rhs: Array, *, single: b
 
 
 def _damped_on_device(h: Array, diagonal: Array, lam: Array, rhs: Array) -> tuple[Array, Array]:
-    """In double precision always: the factorisation is a small part of a device's iteration."""
+    """The solve in double precision, always: the factorisation is a small part of a device's iteration."""
     xp, (count, size) = namespace(h), rhs.shape
     one, first = xp.ones((count, 1, 1)), xp.zeros(size, dtype=np.int32)
     damped = cuda.assemble(h, None, one, None, None, first, xp.asarray(lam), diagonal)

@@ -1,4 +1,4 @@
-"""The Gauss-Newton matrix from products that lie on a device."""
+"""The Gauss-Newton matrix from products on a device."""
 
 import numpy as np
 

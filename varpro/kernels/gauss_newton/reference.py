@@ -18,7 +18,7 @@ def normal_matrix_reference(
 
 
 def damped_solve_reference(h: Array, diagonal: Array, lam: Array, rhs: Array) -> tuple[Array, Array]:
-    """As damped_solve, one problem after another with LAPACK's driver."""
+    """damped_solve, one problem after another with LAPACK's driver."""
     step, info = np.full(rhs.shape, np.nan), np.zeros(len(h), dtype=np.int64)
     for b in range(len(h)):
         damped = np.tril(h[b]) + np.tril(h[b], -1).T + np.diag(lam[b] * diagonal[b])

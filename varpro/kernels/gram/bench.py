@@ -1,4 +1,4 @@
-"""The Gram matrix of the global glueing, accumulated by blocks of rows."""
+"""The Gram matrix of the global gluing, accumulated by blocks of rows."""
 
 from collections.abc import Iterator
 

@@ -6,6 +6,6 @@ from varpro.arrays import Array
 
 
 def accumulate_reference(phi: Array, y: Array, gram: Array, cross: Array) -> None:
-    """The formulas."""
+    """The accumulation, from its formulas."""
     gram += np.tril(phi.T @ phi)
     cross += phi.T @ y

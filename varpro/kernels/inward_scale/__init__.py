@@ -1,4 +1,4 @@
-"""Rows on a sphere of radius 1 / xi, and the way back of a gradient.
+"""Rows on a sphere of radius 1 / xi, and gradients mapped back from it.
 
 s = sqrt(||x||^2 + eps),   xhat = x / (xi s),   u = x / s,   (dxhat)^T g = (g - u (u.g)) / (xi s)
 """
@@ -15,8 +15,8 @@ from varpro.kernels.inward_scale import cuda
 def inward_scale(x: Array, xi: float, eps: float) -> tuple[Array, Array]:
     """xhat (N, D) in the dtype of x, and s (N,) float64; arithmetic in float64.
 
-    x : (N, D) float32 or float64.  s is not finite where the row is not, or where its square overflows.  A row with
-    s = 0 is NaN.  Both lie where x does.
+    x : (N, D) float32 or float64.  s is not finite if the row is not, or if its square overflows.  A row with s = 0
+    is NaN.  Both results are where x is.
     """
     _check(x)
     if is_device_array(x):
@@ -28,9 +28,9 @@ def inward_scale(x: Array, xi: float, eps: float) -> tuple[Array, Array]:
 
 
 def inward_scale_vjp(x: Array, g: Array, xi: float, eps: float) -> tuple[Array, Array, Array]:
-    """The gradient (N, D) for x in its dtype, s (N,) and u.g (N,), both float64; g : as x, the gradient for xhat.
+    """The gradient (N, D) for x in its dtype, s (N,) and u.g (N,), both float64; g : like x, the gradient for xhat.
 
-    u.g is not finite where the row of g is not.
+    u.g is not finite if the row of g is not.
     """
     _check(x)
     if g.shape != x.shape or g.dtype != x.dtype:

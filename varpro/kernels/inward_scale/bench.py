@@ -1,4 +1,4 @@
-"""Rows on a sphere, and the way back."""
+"""Rows on a sphere, and gradients mapped back."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,7 +13,7 @@ XI, EPS = 10.0, 1e-8
 
 
 def cases(quick: bool) -> Iterator[Case]:
-    """The batch of bench/losses.py, and one that no cache holds."""
+    """The batch of bench/losses.py, and one that fits in no cache."""
     for n, d in ((90, 37),) if quick else ((2000, 512), (20_000, 512)):
         for dtype in ("float64", "float32"):
             rng = np.random.default_rng(0)

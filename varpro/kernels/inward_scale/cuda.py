@@ -7,7 +7,7 @@ from varpro.kernels._launch import dense, launch
 
 
 def inward_scale(x: Array, g: Array | None, xi: float, eps: float) -> tuple[Array, ...]:
-    """xhat and s of kernels.inward_scale, and for g the gradient, s and u.g."""
+    """xhat and s of kernels.inward_scale; if g is given, the gradient, s and u.g."""
     xp, (n, d) = namespace(x), x.shape
     out, s = xp.empty(x.shape, dtype=x.dtype), xp.empty(n)
     along = None if g is None else xp.empty(n)

@@ -6,14 +6,14 @@ from varpro.arrays import Array
 
 
 def inward_scale_reference(x: Array, xi: float, eps: float) -> tuple[Array, Array]:
-    """The formula."""
+    """xhat and s, from their formula."""
     wide = x.astype(np.float64)
     s = np.sqrt((wide**2).sum(axis=1) + eps)
     return (wide / (xi * s[:, None])).astype(x.dtype), s
 
 
 def inward_scale_vjp_reference(x: Array, g: Array, xi: float, eps: float) -> tuple[Array, Array, Array]:
-    """The formulas."""
+    """The gradient, s and u.g, from their formulas."""
     wide, given = x.astype(np.float64), g.astype(np.float64)
     s = np.sqrt((wide**2).sum(axis=1) + eps)
     unit = wide / s[:, None]

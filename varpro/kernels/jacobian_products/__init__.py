@@ -1,6 +1,6 @@
 """Products with the compressed Jacobian that never unpack it: z = U^T D and g = D^T R.
 
-D is stored with one column a pair, so these are plain matrix products: the vendor's on the CPU.  Where D is float32 the
+D is stored with one column per pair, so these are plain matrix products: the vendor's on the CPU.  If D is float32, the
 second product, which is the gradient, is still summed in float64, by blocks of rows.
 """
 

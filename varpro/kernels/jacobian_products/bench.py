@@ -25,7 +25,7 @@ def cases(quick: bool) -> Iterator[Case]:
             run=partial(kernel.products, d, u, r),
             reference=partial(products_reference, d, u, r),
             tolerance=rounding("float64", n),
-            # summed in float64 whatever D is kept in, so arithmetic is held against the float64 peak
+            # summed in float64 whatever the dtype of D, so arithmetic is compared with the float64 peak
             arithmetic_dtype="float64",
             gflop=1e-9 * 2 * n * m * (rank + k),
             gigabytes=1e-9 * (d.nbytes + u.nbytes + r.nbytes + 8 * m * (rank + k)),

@@ -1,4 +1,4 @@
-"""Products with a compressed Jacobian that lies on a device."""
+"""Products with a compressed Jacobian on a device."""
 
 import numpy as np
 

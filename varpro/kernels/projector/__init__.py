@@ -11,7 +11,7 @@ def cholesky_qr2(phi: Array, ridge: float = 0.0) -> tuple[Array, Array, Array, A
     """q (B, N, I), the top block of Q; r and its inverse (B, I, I) upper; condition (B,), kappa_1 of r; info (B,).
 
     phi : (B, N, I) float64, not modified.  ridge : mu >= 0.
-    info != 0: a Gram matrix was not positive definite; that problem's q, r and inverse are not to be used.
+    info != 0: a Gram matrix was not positive definite; do not use that problem's q, r and inverse.
     """
     require(phi.ndim == 3, f"phi has shape {phi.shape}; it needs (B, N, I)")
     require(ridge >= 0, f"ridge is {ridge}; it needs 0 or more")

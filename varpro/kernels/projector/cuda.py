@@ -6,11 +6,11 @@ from varpro.arrays import Array, namespace
 from varpro.kernels._launch import dense, launch, workspace
 
 PROJECTOR_COLUMNS = 64
-"""Columns that the projector's kernel holds in shared memory."""
+"""Most columns that the projector's kernel can hold in shared memory."""
 
 
 def projector(phi: Array, *, ridge: float, tolerance: float, rescale: bool) -> tuple[Array, ...]:
-    """u (B, N, I), back (B, I, I), rank (B,), condition (B,) and finite (B,), all on the device, as linalg.projector.
+    """u (B, N, I), back (B, I, I), rank (B,), condition (B,) and finite (B,), on the device, as in linalg.projector.
 
     phi : (B, N, I) float32 or float64; u and back are float64.  I at most PROJECTOR_COLUMNS.
     """

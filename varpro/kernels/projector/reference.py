@@ -6,7 +6,7 @@ from varpro.arrays import Array
 
 
 def cholesky_qr2_reference(phi: Array, ridge: float = 0.0) -> tuple[Array, Array, Array, Array, Array]:
-    """Householder QR with a positive diagonal of R: what CholeskyQR2 gives where it is valid."""
+    """Householder QR with a positive diagonal of R, which CholeskyQR2 reproduces where it is valid."""
     n_problems, rows, columns = phi.shape
     eye = np.broadcast_to(np.sqrt(ridge) * np.eye(columns), (n_problems, columns, columns))
     q, r = np.linalg.qr(np.concatenate([phi, eye], axis=1))

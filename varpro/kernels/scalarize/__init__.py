@@ -4,7 +4,7 @@
     window     q = <X on a window, M>
 
 Images are (rows, C, L, R): bytes, read as value / 255, float32 or float64.  An index (B, n) int32 says which rows each
-problem reads; without one they follow each other, problem after problem.
+problem reads; without one they are consecutive, problem after problem.
 Column order of D: m = row of w * I + unit, so that w (rows, I) flattened is the vector of parameters.
 """
 
@@ -22,10 +22,10 @@ from varpro.kernels.scalarize.windows import window_adjoint, window_forward, win
 def quadratic(
     images: Array, index: Array | None, w: Array, *, sigma: str, jacobian: str | None = None, symmetric: bool = False
 ) -> tuple[Array, Array | None]:
-    """Phi (B, n, I + 1) = [sigma(q) | 1] and D (B, n, Q I) of dtype `jacobian`, or None, where the images lie.
+    """Phi (B, n, I + 1) = [sigma(q) | 1] and D (B, n, Q I) of dtype `jacobian`, or None, where the images are.
 
     images : (rows, C, L, L).  w : (B, Q, I): L rows of w, C rows of g if C > 1, a row of b.
-    symmetric : the images are, as `symmetrised` makes them once for many calls; a CPU then forms no sums.
+    symmetric : the images are symmetric, made so by `symmetrised` once for many calls; a CPU then forms no sums.
     """
     _check_images(images, square=True)
     planes, side = images.shape[1:3]
@@ -34,7 +34,7 @@ def quadratic(
 
 
 def symmetrised(images: Array) -> Array:
-    """(X + X^T) / 2 of images (rows, C, L, L) with floats as pixels: the same units see no difference."""
+    """(X + X^T) / 2 of images (rows, C, L, L) with float pixels, which look the same to the units."""
     x: Array = 0.5 * (images + images.mT)
     return x
 
@@ -42,7 +42,7 @@ def symmetrised(images: Array) -> Array:
 def bilinear(
     images: Array, index: Array | None, w: Array, *, sigma: str, jacobian: str | None = None
 ) -> tuple[Array, Array | None]:
-    """As `quadratic`; D is (B, n, (C L + R + 1) I), for planes stand below one another in X.
+    """The same for bilinear units; D is (B, n, (C L + R + 1) I), since planes are stacked vertically in X.
 
     images : (rows, C, L, R).  w : (B, C L + R + 1, I): C L rows of u, R rows of v, a row of b.
     """
@@ -76,7 +76,7 @@ def _units(
 def activate(q: Array, bias: Array, *, sigma: str) -> None:
     """q[:, :I] = sigma(q[:, :I] + bias) in place; q : (N, stride >= I) C-contiguous float32 or float64, bias : (I,).
 
-    On a device q is (N, I + 1), and its last column becomes 1.
+    On a device q is (N, I + 1), and its last column is set to 1.
     """
     require(
         q.ndim == 2 and q.flags.c_contiguous and bias.ndim == 1 and len(bias) <= q.shape[1],
@@ -121,7 +121,7 @@ def _check_images(images: Array, *, square: bool) -> None:
 
 
 def _images_each(images: Array, index: Array | None, n_problems: int) -> int:
-    """Images of each problem."""
+    """The number of images of each problem."""
     if index is not None:
         require(
             index.ndim == 2 and len(index) == n_problems,
@@ -136,7 +136,7 @@ def _images_each(images: Array, index: Array | None, n_problems: int) -> int:
 
 
 def _narrow(index: Any, rows: int) -> Array | None:
-    """As the kernels read it.  Raises ShapeError for a row that is not there."""
+    """The index in the form that kernels read.  Raises ShapeError for a row that does not exist."""
     if index is None:
         return None
     require(

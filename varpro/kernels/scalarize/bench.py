@@ -122,7 +122,7 @@ def _activate(n: int, units: int) -> Case:
         run=run,
         reference=reference,
         tolerance=rounding("float64", 1),
-        gflop=1e-9 * 2 * n * units,  # an addition and a tanh, counted as one operation each: memory is the bound
+        gflop=1e-9 * 2 * n * units,  # an addition and a tanh, counted as one operation each, since memory is the bound
         gigabytes=1e-9 * 16 * n * units,
     )
 

@@ -1,4 +1,4 @@
-"""Units on images that lie on a device."""
+"""Units on images that are on a device."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from varpro.kernels._launch import dense, launch
 def units(
     kind: str, images: Array, index: Array | None, w: Array, n: int, *, logistic: bool, jacobian: str | None
 ) -> tuple[Array, Array | None]:
-    """Phi (B, n, I + 1) and D (B, n, Q I) or None of `kind` units: quadratic or bilinear; arguments as the entry's."""
+    """Phi (B, n, I + 1) and D (B, n, Q I) or None for quadratic or bilinear units; arguments as in the entry."""
     xp, (count, q, units) = namespace(w), w.shape
     _, planes, height, width = images.shape
     below = planes if kind == "bilinear" else 1

@@ -1,4 +1,4 @@
-"""Scalarization with its formulas written out: what the kernels must equal."""
+"""Scalarization from its formulas, which the kernels must reproduce."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from varpro.kernels.scalarize.windows import window_offsets
 
 
 def quadratic_reference(images: Array, index: Array | None, w: Array, *, sigma: str) -> tuple[Array, Array]:
-    """Phi and D as `quadratic`, the formula written out; D in float64."""
+    """Phi and D of `quadratic`, from the formula; D in float64."""
     x = _gathered(images, index, len(w))
     planes, side = x.shape[2], x.shape[3]
     vectors, bias = w[:, :side], w[:, -1:]
@@ -22,7 +22,7 @@ def quadratic_reference(images: Array, index: Array | None, w: Array, *, sigma: 
 
 
 def bilinear_reference(images: Array, index: Array | None, w: Array, *, sigma: str) -> tuple[Array, Array]:
-    """Phi and D as `bilinear`, the formula written out; D in float64."""
+    """Phi and D of `bilinear`, from the formula; D in float64."""
     x = _gathered(images, index, len(w))
     x = x.reshape(*x.shape[:2], x.shape[2] * x.shape[3], x.shape[4])
     height = x.shape[2]
@@ -33,13 +33,13 @@ def bilinear_reference(images: Array, index: Array | None, w: Array, *, sigma: s
 
 
 def activate_reference(q: Array, bias: Array, *, sigma: str) -> None:
-    """As `activate`, in float64 and rounded once."""
+    """`activate` in float64, rounded once."""
     units = len(bias)
     q[:, :units] = _sigmoid(q[None, :, :units].astype(np.float64) + bias, sigma)[0][0, :, :units]
 
 
 def symmetric_pack_reference(images: Array, index: Array | None = None, *, dtype: np.dtype | type) -> Array:
-    """As `symmetric_pack`, entry by entry."""
+    """`symmetric_pack`, entry by entry."""
     unit = _gathered(images, index, 1)
     row, column = np.triu_indices(images.shape[2])
     packed: Array = np.where(row == column, 0.5, 1.0) * (unit + unit.mT)[..., row, column]
@@ -47,7 +47,7 @@ def symmetric_pack_reference(images: Array, index: Array | None = None, *, dtype
 
 
 def window_forward_reference(x: Array, windows: Array, matrices: Array) -> Array:
-    """As `window_forward`, one unit after another in float64."""
+    """`window_forward`, one unit after another in float64."""
     offsets, q = window_offsets(windows, x.shape[1]), np.empty((len(x), len(windows)))
     for i, window in enumerate(windows):
         q[:, i] = _cut(x, window).reshape(len(x), -1) @ matrices[offsets[i] : offsets[i + 1]].astype(np.float64)
@@ -55,7 +55,7 @@ def window_forward_reference(x: Array, windows: Array, matrices: Array) -> Array
 
 
 def window_adjoint_reference(x: Array, windows: Array, b: Array) -> Array:
-    """As `window_adjoint`, one unit after another in float64."""
+    """`window_adjoint`, one unit after another in float64."""
     wide = b.astype(np.float64)
     return np.concatenate(
         [wide[:, i] @ _cut(x, window).reshape(len(x), -1) for i, window in enumerate(windows)] or [np.empty(0)]
@@ -63,7 +63,7 @@ def window_adjoint_reference(x: Array, windows: Array, b: Array) -> Array:
 
 
 def window_jacobian_reference(x: Array, windows: Array, u: Array, v: Array, slope: Array) -> Array:
-    """As `window_jacobian`, one unit after another in float64."""
+    """`window_jacobian`, one unit after another in float64."""
     columns, tall, wide = [np.empty((len(x), 0))], 0, 0
     for i, window in enumerate(windows):
         cut = _cut(x, window)  # (N, C, h, w)

@@ -8,7 +8,7 @@ from varpro.kernels._checks import PIXELS, doubles, require
 
 
 def window_offsets(windows: Array, planes: int) -> Array:
-    """Where each unit's matrix begins in the ragged array, (I + 1,) int64."""
+    """The position in the ragged array at which each unit's matrix begins, (I + 1,) int64."""
     sizes = planes * windows[:, 2].astype(np.int64) * windows[:, 3]
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
@@ -17,7 +17,7 @@ def window_forward(x: Array, windows: Array, matrices: Array) -> Array:
     """q (N, I) = <X_n on window i, M_i> in the dtype of matrices.
 
     x : (N, C, L, R) uint8 (read as value / 255), float32 or float64.  windows : (I, 4) int32: top, left, height, width.
-    matrices : ragged (C, h, w) row-major, unit after unit, flat, float32 or float64.
+    matrices : ragged, one unit after another, each (C, h, w) row-major, flat, float32 or float64.
     """
     offsets = _check_windows(x, windows)
     require(
@@ -30,7 +30,7 @@ def window_forward(x: Array, windows: Array, matrices: Array) -> Array:
 
 
 def window_adjoint(x: Array, windows: Array, b: Array) -> Array:
-    """Ragged matrices M_i = sum_n b[n, i] X_n on window i, in the dtype of b (N, I); arguments as window_forward."""
+    """Ragged matrices M_i = sum_n b[n, i] X_n on window i, in the dtype of b (N, I); arguments as in window_forward."""
     offsets = _check_windows(x, windows)
     require(b.shape == (len(x), len(windows)), f"b has shape {b.shape}; it needs ({len(x)}, {len(windows)})")
     entry = _cpu.window_adjoint_float if _is_single(b) else _cpu.window_adjoint_double
@@ -42,7 +42,7 @@ def window_adjoint(x: Array, windows: Array, b: Array) -> Array:
 def window_jacobian(x: Array, windows: Array, u: Array, v: Array, slope: Array, *, dtype: str) -> Array:
     """D (N, M) of bilinear units on windows: for unit i the columns slope_i [X v | X^T u | 1].
 
-    u : flat, C h entries a unit; v : flat, w entries a unit; slope : (N, I), sigma'(q).  M = sum of C h + w + 1.
+    u : flat, C h entries per unit; v : flat, w entries per unit; slope : (N, I), sigma'(q).  M = sum of C h + w + 1.
     """
     _check_windows(x, windows)
     tall, wide = int(x.shape[1] * windows[:, 2].sum()), int(windows[:, 3].sum())

@@ -1,4 +1,4 @@
-"""The decision of csrc/kernels/search.hpp in plain Python, one problem after another: what the kernel must equal."""
+"""The decision of csrc/kernels/search.hpp in plain Python, one problem at a time, which the kernel must reproduce."""
 
 import math
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ SCALE_OF_COLUMNS, RAISE, RELAX, TRUSTED, NEAR, FALLS = 4.0, 4.0, 1.0 / 64.0, 0.7
 
 
 class ReferenceDecision:
-    """As kernels.search.Decision."""
+    """The interface of kernels.search.Decision."""
 
     def begin(self, rules: Rules, cost: Array, terms: Array, size: Array) -> Array:
         numbers = np.zeros(len(cost), dtype=NUMBERS)
@@ -53,12 +53,12 @@ class ReferenceDecision:
 
 
 def _each(numbers: Array) -> Iterator[Any]:
-    """Each problem as an array of one, whose fields can be written."""
+    """Each problem as an array of length one, whose fields can be written."""
     return (numbers[b : b + 1] for b in range(len(numbers)))
 
 
 def _scale(w: Array, natural: Array | None) -> Array:
-    """|w|, or the change that changes the columns by so many times themselves where that is less, or w is 0."""
+    """|w|, or the change that changes the columns by so many times their size if that is less, or if w is 0."""
     own = np.abs(w)
     if natural is None:
         return own

@@ -2,7 +2,7 @@
 
 The columns of Phi come from a ready model compiled in (a program), or from arrays.  Everything is summed from scalar
 products of columns; the Gram matrix of unit columns is factored by Cholesky and its condition reported, so that the
-kernel can go on by orthogonal factorisation beyond a limit.
+caller can switch to orthogonal factorisation beyond a limit.
 """
 
 from dataclasses import dataclass
@@ -21,28 +21,28 @@ KINDS = ("power", "decay", "rate", "gaussian", "lorentzian")
 
 @dataclass(frozen=True, slots=True)
 class SmallFits:
-    """What the kernel returns for b problems."""
+    """The results of the kernel for b problems."""
 
     a: Array
-    """(b, I, K)"""
+    """The linear parameters, (b, I, K)."""
     cost: Array
-    """(b,)"""
+    """The cost, (b,)."""
     terms: Array
-    """(b,) 1/2 (sum_j ||phi_j|| ||a_j||)^2, what the model is summed of"""
+    """1/2 (sum_j ||phi_j|| ||a_j||)^2, (b,), the size of the model's terms."""
     condition: Array
-    """(b,) kappa_1 of the scaled Gram matrix, about the square of Phi's; infinite where Phi is not finite or not of
-    full rank to rounding, and nothing else of that problem is to be used"""
+    """kappa_1 of the scaled Gram matrix, (b,), about the square of Phi's; infinite if Phi is not finite or, to
+    rounding, not of full rank, and then no other result of that problem is valid."""
     h: Array
-    """(b, P, P), both triangles"""
+    """The Gauss-Newton matrix, (b, P, P), both triangles."""
     gradient: Array
-    """(b, P)"""
+    """The gradient, (b, P)."""
     natural: Array
-    """(b, P) change of a parameter that changes its columns by their own size; infinite where it changes none"""
+    """The change of a parameter that changes its columns by their own size, (b, P); infinite if it changes none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Column and parameter of each column of D, (M,) int32."""
+    """The column and the parameter of each column of D, (M,) int32."""
 
     columns: Array
     parameters: Array
@@ -70,9 +70,10 @@ def from_program(
     kaufman: bool = False,
     derivatives: bool = True,
 ) -> SmallFits:
-    """Problems `problems` (b,) of the data at w (b, P).
+    """The problems `problems` (b,) of the data, at w (b, P).
 
-    program : (I, 4) of `encode`.  t : (1 or B, N).  y : (B, N, K).  weights : (1 or B, N), times the residual, or None.
+    program : (I, 4) from `encode`.  t : (1 or B, N).  y : (B, N, K).  weights : (1 or B, N), factors on the residual,
+        or None.
     """
     _check_program(program, t, y, w.shape[1])
     out = _outputs(len(problems), len(program), y.shape[2], w.shape[1], derivatives)
@@ -92,7 +93,7 @@ def from_arrays(
     ridge: float = 0.0,
     kaufman: bool = False,
 ) -> SmallFits:
-    """As from_program for phi (b, N, I) and d (b, N, M), or None: then h and gradient are not made (shape (0, ...))."""
+    """The same for phi (b, N, I) and d (b, N, M); for d None, h and gradient are not computed (shape (0, ...))."""
     require(
         phi.ndim == 3 and phi.shape[:2] == (len(problems), y.shape[1]),
         f"phi has shape {phi.shape}; it needs ({len(problems)}, {y.shape[1]}, I)",
@@ -158,8 +159,8 @@ def search_program(
 ) -> Array:
     """The search of search.loop for problems of a program, from their states to the end, in place.
 
-    n_logged : of a single problem, how many trials to log; the log (n,) of search.NUMBERS is returned.
-    Other arguments as from_program.  The reference is the search loop itself.
+    n_logged : for a single problem, how many trials to log; the log (n,) of search.NUMBERS is returned.
+    Other arguments as in from_program.  The reference is the search loop itself.
     """
     _check_program(program, t, y, states.p)
     require(len(states.rows) == len(problems), f"{len(states.rows)} states for {len(problems)} problems")
@@ -187,7 +188,7 @@ def advance(
 ) -> None:
     """One trial step of search.loop for problems whose Phi (b, N, I) and D (b, N, M) at their trial w are given.
 
-    rows : (b,) int64, the states of the problems, which are moved in place.
+    rows : (b,) int64, the states of the problems, which are updated in place.
     """
     if phi.shape[:2] != (len(problems), y.shape[1]) or d.shape != (*phi.shape[:2], len(pairs.columns)):
         raise ShapeError(

@@ -13,7 +13,7 @@ PROGRAM = (("decay", (0,), 0.0), ("decay", (1,), 0.0), ("power", (), 0.0))
 
 
 def cases(quick: bool) -> Iterator[Case]:
-    """Two decays and an offset, 256 points: compiled columns on equidistant and other points, and columns given."""
+    """Two decays and an offset, 256 points: compiled columns on equidistant and other points, and given columns."""
     count, n = (50, 64) if quick else (2000, 256)
     rng = np.random.default_rng(0)
     even = np.linspace(0, 12.5, n)
@@ -39,7 +39,7 @@ def _case(name: str, count: int, t: Array, rng: np.random.Generator, *, given: b
             return results(kernel.from_arrays(phi, d, y, problems, pairs, 2))
         return results(kernel.from_program(program, t[None], w, y, problems, pairs))
 
-    columns = 3 + 2  # of Phi and D; the scalar products of all, and two passes for the residual
+    columns = 3 + 2  # of Phi and D; all their scalar products, and two passes for the residual
     products = columns * (columns + 1) // 2 + columns + 2 * 3
     exponentials = 0 if given else 2 * (1 if "equidistant" in name else 15)  # a recurrence, or a polynomial
     return Case(

@@ -1,4 +1,4 @@
-"""Searches of small problems whose data lie on a device."""
+"""Searches of small problems whose data are on a device."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def small_searches(
     """The searches of kernels.small_fits.search_program, in place in `states` (B, stride).
 
     t (1 or B, N) float64; y (B, N, K) and weights (1 or B, N) of one dtype; program (I, 4), columns and parameters (M,)
-    int32.  arithmetic : double, single, or polished: single and then double.
+    int32.  arithmetic : double, single, or polished, which is single and then double.
     """
     count, n, k = y.shape
     launch(
@@ -29,7 +29,7 @@ def small_advance(
     phi: Array, d: Array, y: Array, problems: Array, columns: Array, parameters: Array, states: Array,
     rules: dict[str, float], n_parameters: int, *, ridge: float, kaufman: bool,
 ) -> None:  # fmt: skip
-    """One trial step as kernels.small_fits.advance, in place; problems (b,) int64 are rows of y and of the states."""
+    """One trial step of kernels.small_fits.advance, in place; problems (b,) int64 are rows of y and of the states."""
     count, n, n_columns = phi.shape
     launch(
         "small_advance", phi, phi=phi, d=d, y=y, weights=None, problems=problems, columns=columns,

@@ -1,4 +1,4 @@
-"""The searches of many small problems between two evaluations, a row of numbers for each."""
+"""The searches of many small problems between two evaluations, one row of numbers each."""
 
 import numpy as np
 
@@ -8,18 +8,19 @@ from varpro.kernels._checks import require
 from varpro.kernels.search import N_NUMBERS, NUMBERS
 
 UNSEEN = 64 * float(np.finfo(np.float64).eps)
-"""Of ||J_p||^2 without the projection: less than this is the rounding of the projection; small_fits_algebra.hpp."""
+"""Share of ||J_p||^2 before the projection below which all is rounding of the projection; small_fits_algebra.hpp."""
 GRAM_LIMIT = _cpu.gram_limit
-"""kappa_1 of the scaled Gram matrix up to which scalar products of columns serve a search; small_fits.hpp."""
+"""Largest kappa_1 of the scaled Gram matrix at which scalar products of columns suffice for a search;
+small_fits.hpp."""
 MOST_PARAMETERS = 16
-"""Of a problem whose search is compiled."""
+"""Most parameters of a problem whose search is compiled."""
 BEYOND = -1
-"""Status of a problem whose basis was not of full rank somewhere, to rounding or, on a GPU, to what scalar products of
-columns show: it is left to the truncated factorisation, from its start."""
+"""Status of a problem whose basis was rank-deficient somewhere, up to rounding or, on a GPU, as far as scalar products
+of columns show it: it is left to the truncated factorisation, from its start."""
 
 
 class States:
-    """The searches of b problems between two evaluations, a row of numbers each; see small_fits.hpp."""
+    """The searches of b problems between two evaluations, one row of numbers each; see small_fits.hpp."""
 
     def __init__(self, w0: Array, n_columns: int, n_right: int) -> None:
         count, self.p = w0.shape
@@ -31,67 +32,67 @@ class States:
 
     @property
     def w(self) -> Array:
-        """(b, P) the best so far"""
+        """The best parameters so far, (b, P)."""
         return self.rows[:, : self.p]
 
     @property
     def trial(self) -> Array:
-        """(b, P) where the model is to be evaluated next"""
+        """Where the model is to be evaluated next, (b, P)."""
         return self.rows[:, self.p : 2 * self.p]
 
     @property
     def a(self) -> Array:
-        """(b, I, K)"""
+        """The linear parameters, (b, I, K)."""
         return self.rows[:, self._end - self._shape[0] * self._shape[1] : self._end].reshape(-1, *self._shape)
 
     @property
     def natural(self) -> Array:
-        """(b, P)"""
+        """The natural scales of the parameters, (b, P)."""
         return self.rows[:, 5 * self.p : 6 * self.p]
 
     @property
     def h(self) -> Array:
-        """(b, P, P)"""
+        """The Gauss-Newton matrix, (b, P, P)."""
         return self.rows[:, 6 * self.p : 6 * self.p + self.p**2].reshape(-1, self.p, self.p)
 
     @property
     def gradient(self) -> Array:
-        """(b, P)"""
+        """The gradient, (b, P)."""
         return self.rows[:, 3 * self.p : 4 * self.p]
 
     @property
     def numbers(self) -> Array:
-        """(b,) of search.NUMBERS, a view"""
+        """The numbers of the decision, (b,) of search.NUMBERS, a view."""
         offset, strides = self._end * self.rows.itemsize, self.rows.strides[:1]
         return np.ndarray(len(self.rows), NUMBERS, buffer=self.rows, offset=offset, strides=strides)
 
     @property
     def tail(self) -> Array:
-        """(b, numbers) the same as plain numbers, which NumPy copies far faster; `named` gives them their names"""
+        """The same as plain numbers, (b, numbers), which NumPy copies far faster; `named` restores their names."""
         return self.rows[:, self._end :]
 
     @property
     def status(self) -> Array:
-        """(b,) as result.Status, or BEYOND"""
+        """The status of each search, (b,), a result.Status or BEYOND."""
         return self.numbers["status"]  # type: ignore[no-any-return]
 
     @property
     def cost(self) -> Array:
-        """(b,)"""
+        """The cost, (b,)."""
         return self.numbers["cost"]  # type: ignore[no-any-return]
 
     @property
     def iterations(self) -> Array:
-        """(b,)"""
+        """The number of iterations, (b,)."""
         return self.numbers["iterations"]  # type: ignore[no-any-return]
 
     @property
     def evaluations(self) -> Array:
-        """(b,)"""
+        """The number of evaluations, (b,)."""
         return self.numbers["evaluations"]  # type: ignore[no-any-return]
 
 
 def named(tail: Array) -> Array:
-    """(n,) of search.NUMBERS for (n, numbers), contiguous."""
+    """Records (n,) of search.NUMBERS from (n, numbers), contiguous."""
     records: Array = tail.view(NUMBERS)[:, 0]
     return records

@@ -26,11 +26,11 @@ KINDS: tuple[Kind, ...] = ("pq", "qp", "squares")
 def softmax_divergence(
     f: Array, position: Array, weights: Array, kind: Kind, *, tau: float = 1.0, scale: float = 1.0
 ) -> tuple[Array, Array, Array]:
-    """value (B, C), sums over the samples of each class; `scale` times the gradients of the sum over all of them.
+    """value (B, C), summed over the samples of each class, and `scale` times the gradients of the total.
 
     f : (B, N, D) float32 or float64; position : (B, N) integers; weights : (B, C, D).  The gradients are (B, N, D) in
-    the dtype of f and (B, C, D) float64, as all arithmetic.  value[c] is not finite where a feature of the class or
-    its weights are not.  For f and weights on a device all three lie there; position may be on either side.
+    the dtype of f and (B, C, D) float64; all arithmetic is in float64.  value[c] is not finite if a feature of the
+    class or its weights are not.  If f and weights are on a device, so are the results; position may be on either side.
     """
     if weights.ndim != 3 or weights.shape != (len(f), weights.shape[1], f.shape[-1]):
         raise ShapeError(f"weights have shape {weights.shape}, f {f.shape}; they need (B, C, D)")
@@ -48,9 +48,9 @@ def softmax_divergence(
 def softmax_divergence_eliminated(
     f: Array, position: Array, n_classes: int, kind: Kind, *, tau: float = 1.0, scale: float = 1.0
 ) -> tuple[Array, Array, Array]:
-    """value (B, C), the gradient for f and the weights (B, C, D) that minimise the value.
+    """value (B, C), the gradient for f, and the weights (B, C, D) that minimise the value.
 
-    tau log of the mean p (pq), tau times the mean log p (qp), or the mean; zeros for a class without samples.
+    These are tau log of the mean p (pq), tau times the mean log p (qp), or the mean; zeros for a class without samples.
     """
     _check(f, position, n_classes, kind, tau)
     if is_device_array(f):

@@ -10,7 +10,7 @@ from varpro.kernels.softmax_divergence.reference import softmax_divergence_refer
 from varpro.kernels.timing import Case, rounding
 
 FLOPS = {"pq": 45, "qp": 45, "squares": 5}
-"""An entry: an exponential is a polynomial of degree 13 and some eight operations around it."""
+"""Operations per entry: an exponential is a polynomial of degree 13 and some eight operations around it."""
 
 
 def cases(quick: bool) -> Iterator[Case]:

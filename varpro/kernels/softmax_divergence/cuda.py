@@ -1,4 +1,4 @@
-"""Divergences of features that lie on a device."""
+"""Divergences of features on a device."""
 
 import numpy as np
 

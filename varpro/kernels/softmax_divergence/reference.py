@@ -9,7 +9,7 @@ from varpro.kernels.softmax_divergence import Kind
 def softmax_divergence_reference(
     f: Array, position: Array, weights: Array, kind: Kind, *, tau: float = 1.0, scale: float = 1.0
 ) -> tuple[Array, Array, Array]:
-    """The formulas."""
+    """The values and gradients, from their formulas."""
     member = (position[:, None, :] == np.arange(weights.shape[1])[:, None]).astype(np.float64)
     wide, of_class = f.astype(np.float64), np.take_along_axis(weights, position[:, :, None], axis=1)
     if kind == "squares":
