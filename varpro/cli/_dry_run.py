@@ -10,7 +10,7 @@ from varpro.train.job import Job
 
 
 def describe(job: Job[Any, Any], prepared: Prepared[Any]) -> str:
-    """The text, several lines.  Raises BackendError where the run does not fit on its device."""
+    """The text, several lines.  Raises BackendError if the run does not fit on its device."""
     config, dataset = prepared.config, prepared.dataset
     planes, rows, columns = dataset.shape
     sizes = ", ".join(f"{len(getattr(prepared.split, part))} {part}" for part in ("train", "validation", "test"))
@@ -26,7 +26,7 @@ def describe(job: Job[Any, Any], prepared: Prepared[Any]) -> str:
 
 
 def _output_line(folder: Path) -> str:
-    """The output folder and what stands in its way."""
+    """The output folder, and anything that prevents writing there."""
     if folder.exists() and not folder.is_dir():
         return f"{folder}, which is a file: choose another with --output"
     full = folder.is_dir() and any(folder.iterdir())

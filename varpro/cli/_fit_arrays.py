@@ -17,7 +17,7 @@ SHOWN_NAMES = 12
 
 
 def read_arrays(path: Path, config: FitConfig) -> Found:
-    """The arrays that the config names, t first brought to (N,) or (..., N).  Raises DataError."""
+    """The arrays that the config names, with t reshaped to (N,) or (..., N).  Raises DataError."""
     t, y, weights, notes = _named(path, config)
     t, told = _times(path, t)
     notes += told
@@ -58,12 +58,12 @@ def _named(path: Path, config: FitConfig) -> tuple[Array, Array, Array | None, l
 
 
 def _numbers(values: Array) -> Array:
-    """Whole numbers and truth values as float64, half precision as float64 too; a masked value as NaN."""
+    """Whole numbers, booleans and half precision as float64; others unchanged."""
     return values.astype(np.float64) if values.dtype.kind in "iub" or values.dtype.itemsize < 4 else values
 
 
 def _times(path: Path, t: Array) -> tuple[Array, list[str]]:
-    """datetime64, timedelta64 and text as seconds from the first, with a note."""
+    """datetime64, timedelta64 and text as seconds from the first value, with a note."""
     if t.dtype.kind in "mM":
         given = t[~np.isnat(t)]
         if not given.size:
@@ -88,7 +88,7 @@ def _times(path: Path, t: Array) -> tuple[Array, list[str]]:
 
 
 def _aligned(path: Path, t: Array, y: Array, config: FitConfig) -> tuple[Array, Array]:
-    """Without dimensions of one, as MATLAB saves vectors; DataError for axes in another order."""
+    """t and y without dimensions of one, which MATLAB adds to vectors; DataError if axes are in another order."""
     axis = -2 if config.shared else -1
     if t.ndim == 0:
         raise DataError(f"{path}: t is a single number, y has shape {y.shape}; t needs (N,)")
@@ -110,7 +110,7 @@ def _aligned(path: Path, t: Array, y: Array, config: FitConfig) -> tuple[Array, 
 
 
 def _with_t(path: Path, t: Array, y: Array, weights: Array | None, config: FitConfig, notes: list[str]) -> Found:
-    """Points without t left out where y has no value in any problem; an infinite y of a single fit refused."""
+    """Leave out points without t if y has no value there in any problem; reject an infinite y of a single fit."""
     axis = y.ndim - (2 if config.shared else 1)
     if t.ndim == 1 and not np.isfinite(t).all():
         others = tuple(i for i in range(y.ndim) if i != axis)

@@ -1,4 +1,4 @@
-"""What is asked of t and y whatever file they come from."""
+"""Requirements on t and y from any kind of file."""
 
 from collections.abc import Callable
 
@@ -9,9 +9,9 @@ from varpro.errors import DataError
 
 
 def check_t(t: Array, without_y: Array, where: Callable[[int], str]) -> tuple[Array, Array]:
-    """(N,) bool, the points to keep, and the numbers of those that are left out: without t, and without y too.
+    """(N,) bool, the points to keep, and the numbers of those left out because they have neither t nor y.
 
-    t : (N,).  without_y : (N,) bool.  where : of a point, for the message.  Raises DataError for y without t.
+    t : (N,).  without_y : (N,) bool.  where : the place of a point, for the message.  Raises DataError for y without t.
     """
     gone = ~np.isfinite(t)
     bad = np.flatnonzero(gone & ~without_y)

@@ -15,32 +15,32 @@ TEXT = (".csv", ".tsv", ".txt", ".dat", ".asc", ".prn", ".xy", ".tab", ".lvm", "
 ARRAYS = (".npz", ".h5", ".hdf5")
 TEXT_KEYS = ("skip_rows", "decimal", "delimiter", "comment", "encoding", "time_format")
 FAR = 100.0
-"""t that begins so many times its own span away from 0 is a clock: exp(-t / tau) would underflow there."""
+"""Distance from 0 in its own spans at which t is taken for a clock, as exp(-t / tau) would underflow there."""
 
 
 @dataclass(frozen=True)
 class FitData:
-    """What is fitted: one problem where `shape` is empty, else as many as its product, one after another."""
+    """The data to be fitted: one problem if `shape` is empty, else the product of its entries, one after another."""
 
     t: Array
-    """(N,), or (B, N)"""
+    """The points, (N,) or (B, N)."""
     y: Array
-    """(N,) or (N, K); of a batch (B, N) or (B, N, K)"""
+    """The values, (N,) or (N, K); for a batch (B, N) or (B, N, K)."""
     weights: Array | None
-    """(N,), or as y"""
+    """The weights, (N,) or with the shape of y."""
     shape: tuple[int, ...]
-    """Leading dimensions of y in the file: (), (B,), (H, W), ..."""
+    """The leading dimensions of y in the file: (), (B,), (H, W), ..."""
     notes: tuple[str, ...] = ()
-    """What was left out, converted or decided when the file was read, a sentence each"""
+    """What was left out, converted or decided on reading the file, one sentence each."""
 
     @property
     def single(self) -> bool:
-        """Whether it is one problem."""
+        """Whether there is only one problem."""
         return not self.shape
 
 
 def read_data(source: str, config: FitConfig) -> FitData:
-    """t, y and weights as the config names them.  Raises DataError: one line with the file and the remedy."""
+    """t, y and weights, as the config names them.  Raises DataError: one line with the file and the remedy."""
     path = Path(source)
     if not path.is_file():
         raise DataError(f"{source}: {'is a folder' if path.is_dir() else 'no such file'}; name a file of data")
@@ -68,9 +68,9 @@ def read_data(source: str, config: FitConfig) -> FitData:
 
 
 def _from_its_first(t: Array, config: FitConfig) -> tuple[Array, list[str]]:
-    """t counted from its first value where it is a clock far from 0 and no nonlinear parameter depends on its origin.
+    """t counted from its first value if it is a clock far from 0 and no nonlinear parameter depends on its origin.
 
-    Unix times and Julian dates: the decay times of exponentials stay as they are, amplitudes are those at the first t.
+    This is for Unix times and Julian dates: decay times stay the same, and amplitudes are those at the first t.
     """
     far = np.abs(t).min() > FAR * np.ptp(t) > 0 if t.size else False
     movable = all(part.kind in ("exponentials", "damped_sinusoids", "constant") for part in config.model)

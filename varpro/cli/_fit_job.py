@@ -41,7 +41,8 @@ def run_job(comm: Communicator, options: Namespace) -> int:
 
 
 def _start(config: FitConfig, model: Model, data: FitData) -> Array | None:
-    """Starting values: the config's, else a guess, of a batch from the mean of all problems whatever rank has them."""
+    """Starting values: the config's, else a guess; for a batch from the mean of all problems, whichever rank has
+    them."""
     names = model.parameter_names
     if not names:
         raise ConfigError("model: has only linear parameters; add a summand with nonlinear ones, such as exponentials")
@@ -56,7 +57,7 @@ def _start(config: FitConfig, model: Model, data: FitData) -> Array | None:
 
 
 def _mean(values: Array) -> Array:
-    """Over the first axis, of the finite values; NaN where there are none."""
+    """Mean of the finite values over the first axis; NaN where there are none."""
     with np.errstate(all="ignore"):
         finite = np.isfinite(values)
         mean: Array = np.where(finite, values, 0.0).sum(axis=0) / finite.sum(axis=0)
@@ -66,7 +67,7 @@ def _mean(values: Array) -> Array:
 def _guessed(model: Model, t: Array, y: Array) -> Array | None:
     """The model's guess from the points where all columns of y (N,) or (N, K) have a value, else from their mean.
 
-    None where t does not fit y or y has no value: `varpro.fit` has the words for both.
+    None if t does not fit y or y has no value; `varpro.fit` reports both.
     """
     if t.ndim != 1 or len(t) != len(y) or not len(y):
         return None
@@ -95,7 +96,7 @@ def _fit_single(config: FitConfig, model: Model, data: FitData, output: Path, op
 
 
 def _told(source: str, data: FitData) -> str:
-    """What was left out or converted on reading, a line each and an empty one."""
+    """What was left out or converted on reading, one line each, and an empty line."""
     return "".join(f"{source}: {note}\n" for note in data.notes) + ("\n" if data.notes else "")
 
 
@@ -135,7 +136,7 @@ def _fit_batch(
 
 
 def _scattered(comm: Communicator, data: FitData | None) -> FitData:
-    """The block of problems of this rank.  Rank 0 has the data."""
+    """The block of problems for this rank.  Rank 0 has the data."""
     header: Any = None
     if data is not None:
         b = len(data.y)
@@ -158,7 +159,7 @@ def _scattered(comm: Communicator, data: FitData | None) -> FitData:
 
 
 def _describe(config: FitConfig, model: Model, data: FitData, start: Array | None, ranks: int) -> str:
-    """What --dry-run prints."""
+    """The text that --dry-run prints."""
     if start is None and data.single:
         start = _guessed(model, data.t, data.y)
     count = 1 if data.single else len(data.y)

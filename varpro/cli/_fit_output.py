@@ -19,7 +19,7 @@ from varpro.report.fit_plot import draw_fit
 from varpro.result import Status
 
 ROWS = 4096
-"""Lines of table.csv that are made at a time"""
+"""Lines of table.csv that are written at a time."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,19 @@ class Rows:
     names: tuple[str, ...]
     linear_names: tuple[str, ...]
     nonlinear: Array
-    """(B, P)"""
+    """The nonlinear parameters, (B, P)."""
     linear: Array
-    """(B, I, K)"""
+    """The amplitudes, (B, I, K)."""
     stderr_nonlinear: Array
     stderr_linear: Array
-    """(B, I, K), complex as `linear`"""
+    """The standard errors of the amplitudes, (B, I, K), complex if `linear` is."""
     rss: Array
     status: Array
     nfev: Array
 
     @classmethod
     def of(cls, many: BatchResult) -> "Rows":
-        """Those of one rank."""
+        """The rows of one rank."""
         return cls(
             many.names, many.linear_names, many.nonlinear, many.linear, many.stderr_nonlinear, many.stderr_linear,
             many.rss, many.status, many.nfev,
@@ -49,7 +49,7 @@ class Rows:
 
     @classmethod
     def one(cls, fit: FitResult) -> "Rows":
-        """A single fit."""
+        """The row of a single fit."""
         linear, errors = (np.atleast_2d(a.T).T[None] for a in (fit.linear, fit.stderr_linear))
         return cls(
             fit.names, fit.linear_names, fit.nonlinear[None], linear, fit.stderr_nonlinear[None], errors,
@@ -58,18 +58,18 @@ class Rows:
 
     @classmethod
     def joined(cls, parts: list["Rows"]) -> "Rows":
-        """Blocks one after another."""
+        """Blocks of rows, one after another."""
         arrays = ("nonlinear", "linear", "stderr_nonlinear", "stderr_linear", "rss", "status", "nfev")
         first = parts[0]
         return cls(first.names, first.linear_names, *(np.concatenate([getattr(p, n) for p in parts]) for n in arrays))
 
     @property
     def converged(self) -> Array:
-        """(B,) bool."""
+        """Whether each fit converged, (B,) bool."""
         return np.isin(self.status, [status for status in Status if status.converged])
 
     def columns(self) -> dict[str, Array]:
-        """Name and (B,) numbers, each parameter and amplitude followed by its standard error."""
+        """Names and (B,) numbers; each parameter and amplitude is followed by its standard error."""
         out: dict[str, Array] = {}
         for p, name in enumerate(self.names):
             out[name], out[f"stderr {name}"] = self.nonlinear[:, p], self.stderr_nonlinear[:, p]
@@ -86,7 +86,7 @@ class Rows:
         return out | {"rss": self.rss}
 
     def counts(self) -> dict[str, int]:
-        """How many ended with each status."""
+        """How many fits ended with each status."""
         values, numbers = np.unique(self.status, return_counts=True)
         return {Status(int(v)).label: int(n) for v, n in zip(values, numbers, strict=True)}
 
@@ -94,7 +94,7 @@ class Rows:
 def write_single(
     fit: FitResult, config: FitConfig, model: str, data: str, output: Path, notes: Sequence[str] = ()
 ) -> None:
-    """The files of one fit; notes : what was left out or converted on reading.  Raises OSError."""
+    """Write the files of one fit; notes : what was left out or converted on reading.  Raises OSError."""
     extra = {"r_squared": fit.r_squared, "reduced_chi2": fit.reduced_chi2, "sigma": fit.sigma, "ridge": fit.ridge}
     _write_common({"problems": 1, **fit.to_dict(), **extra, "notes": list(notes)}, config, model, data, output)
     _write_table(Rows.one(fit), (), output / "table.csv")
@@ -104,7 +104,7 @@ def write_single(
 def write_batch(
     rows: Rows, shape: tuple[int, ...], config: FitConfig, model: str, data: str, output: Path, summary: dict[str, Any]
 ) -> None:
-    """The files of a batch; shape : leading dimensions of the data.  Raises OSError."""
+    """Write the files of a batch; shape : leading dimensions of the data.  Raises OSError."""
     good = rows.converged
     quartiles = {}
     for name, values in rows.columns().items():
@@ -137,7 +137,7 @@ def _write_common(result: dict[str, Any], config: FitConfig, model: str, data: s
 
 
 def _plain(value: Any) -> Any:
-    """For JSON, which has no NaN and no infinity: null."""
+    """The value for JSON, with null for NaN and infinity, which JSON lacks."""
     if isinstance(value, dict):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -150,7 +150,7 @@ def _plain(value: Any) -> Any:
 
 
 def _write_table(rows: Rows, shape: tuple[int, ...], path: Path) -> None:
-    """A line a problem: its place in the data, parameters, amplitudes, errors, rss, status."""
+    """Write one line per problem: its place in the data, parameters, amplitudes, errors, rss, status."""
     columns = rows.columns()
     places = ["problem"] if len(shape) < 2 else [f"index_{axis}" for axis in range(len(shape))]
     with path.open("w", encoding="utf-8", newline="\n") as file:

@@ -17,7 +17,7 @@ SHOWN = 6
 
 
 class Found(NamedTuple):
-    """t (N,), y (N,), (K, N) or with `shared` (N, K), weights as y or (N,), and what was left out or converted."""
+    """t (N,), y (N,), (K, N) or with `shared` (N, K), weights like y or (N,), and what was left out or converted."""
 
     t: Array
     y: Array
@@ -26,7 +26,7 @@ class Found(NamedTuple):
 
 
 class _Time(NamedTuple):
-    """The column of t: numbers or time stamps, with a column of times of day beside dates."""
+    """The column of t, with numbers or time stamps, and possibly a column of times of day beside dates."""
 
     column: int
     clock: int | None = None
@@ -87,7 +87,7 @@ def _time_column(table: Table, config: FitConfig, weights: list[int]) -> _Time:
 
 
 def _is_index(table: Table, column: int) -> bool:
-    """Whether a column without a name, in a table with names, counts 0, 1, 2 ... or 1, 2, 3 ..."""
+    """Whether the first column, without a name though others have one, counts 0, 1, 2 ... or 1, 2, 3 ..."""
     names = table.names
     if not names or names[column] or column or table.kind(column) != NUMBER or not all(names[1:2]):
         return False
@@ -96,7 +96,7 @@ def _is_index(table: Table, column: int) -> bool:
 
 
 def _refuse_narrow_header(table: Table) -> None:
-    """Raise DataError for rows with one cell more than there are names, as R writes names of rows."""
+    """Raise DataError for rows with one cell more than there are names, as R writes row names."""
     narrow = table.header.narrow
     if narrow is not None and table.body.delimiter is not None and len(narrow[1]) == table.width - 1:
         raise DataError(
@@ -106,7 +106,7 @@ def _refuse_narrow_header(table: Table) -> None:
 
 
 def _refuse_series_in_rows(table: Table) -> None:
-    """Raise DataError for a table that lies on its side: no names above, but a name at the head of each row."""
+    """Raise DataError for a transposed table, which has no names above but one at the beginning of each row."""
     heads = [cells[0] for _, cells in table.body.rows]
     if not table.names and table.kind(0) == TEXT and len(set(heads)) == len(heads) > 1 and all(heads):
         raise DataError(
@@ -145,7 +145,7 @@ def _y_columns(table: Table, config: FitConfig, time: _Time, weights: list[int])
 
 
 def _times(table: Table, time: _Time) -> tuple[Array, list[str]]:
-    """t, and a note where it was converted."""
+    """t, and a note if it was converted."""
     if time.clock is None and table.kind(time.column) != STAMP and table.options.time_format is None:
         _refuse_dates_as_numbers(table, time.column)
         return table.numbers(time.column, "columns.t"), []
@@ -155,7 +155,7 @@ def _times(table: Table, time: _Time) -> tuple[Array, list[str]]:
 
 
 def _refuse_dates_as_numbers(table: Table, column: int) -> None:
-    """Raise DataError for 20240301 and 20240301100000, which are no numbers of days or seconds."""
+    """Raise DataError for 20240301 and 20240301100000, which are not numbers of days or seconds."""
     cells = [cells[column] for _, cells in table.body.rows if cells[column]]
     for digits, time_format in ((8, "%Y%m%d"), (14, "%Y%m%d%H%M%S")):
         if len(cells) > 1 and all(
@@ -192,7 +192,7 @@ def _check_weights(table: Table, weights: list[int], spread: Array, values: Arra
 
 
 def _check_breaks(table: Table, t: Array, lines: Array) -> None:
-    """Raise DataError where t begins anew behind a repeated header or a blank line: that is a second table."""
+    """Raise DataError if t starts again after a repeated header or a blank line, since that is a second table."""
     for line in table.header.breaks:
         before, behind = t[lines < line], t[lines > line]
         if len(before) > 1 and behind.size and (np.diff(before) >= 0).all() and behind[0] < before[-1]:
@@ -213,7 +213,7 @@ def _second_table(table: Table, line: int, first: float) -> DataError:
 
 
 def _missing_words(table: Table) -> list[str]:
-    """How many cells were missing, by what stood there."""
+    """How many cells were missing, by their content."""
     if not table.missing:
         return []
     parts = [f"{n} {word if word else 'empty'}" for word, n in table.missing.items()]

@@ -1,4 +1,4 @@
-"""What stands around every program: one line for a user's mistake, a traceback for ours, and no rank left behind."""
+"""The frame of every program: one line for a user's mistake, a traceback for ours, and no rank left behind."""
 
 import argparse
 import time
@@ -14,11 +14,12 @@ USER_ERROR, PROGRAM_ERROR, INTERRUPTED = 2, 1, 130
 
 
 def run(program: str, main: Callable[[Communicator], int], comm: Communicator | None = None) -> int:
-    """Exit code of main(comm), with its errors told once and the other ranks taken along.
+    """Exit code of main(comm); errors are reported once, and the other ranks end as well.
 
-    comm : the ranks, world() when None.
+    comm : the ranks; None means world().
     VarproError: one line on stderr, exit code 2 on every rank.  Any other exception: a traceback headed by the rank,
-    and every rank is killed (exit code 1).  Interrupt: a line, every rank is killed (130).  SystemExit keeps its code.
+    and every rank is killed (exit code 1).  Interrupt: one line, every rank is killed (130).  SystemExit keeps its
+    code.
     """
     if comm is None:
         try:
@@ -37,7 +38,7 @@ def run(program: str, main: Callable[[Communicator], int], comm: Communicator | 
     except RunStopped as stopped:
         return comm.leave(_exit_code(stopped))
     except KeyboardInterrupt:
-        time.sleep(1.0 * min(comm.rank, 1))  # an interrupt reaches all ranks: rank 0 tells it and ends the others
+        time.sleep(1.0 * min(comm.rank, 1))  # all ranks get the interrupt: rank 0 reports it and ends the others
         comm.abort(INTERRUPTED, f"{program}: interrupted")
     except BaseException:
         where = f"{program}: rank {comm.rank} of {comm.size} failed:\n" if comm.size > 1 else ""
@@ -59,14 +60,14 @@ def _one_line(program: str, error: VarproError) -> str:
 
 
 def _exit_code(leaving: SystemExit) -> int:
-    """As the interpreter reads it: None is 0, a message is 1."""
+    """The exit code as the interpreter sees it: None is 0, a message is 1."""
     if leaving.code is None:
         return 0
     return leaving.code if isinstance(leaving.code, int) else 1
 
 
 class _Unconnected(SerialCommunicator):
-    """Stands in where MPI could not be reached: the launcher's rank decides who prints."""
+    """A stand-in if MPI could not be reached; the launcher's rank decides who prints."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +78,7 @@ class _Unconnected(SerialCommunicator):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse for several ranks: help and version are printed by rank 0 only, a mistake becomes a ConfigError."""
+    """argparse for several ranks: only rank 0 prints help and version, and a mistake becomes a ConfigError."""
 
     def __init__(self, comm: Communicator, **options: Any) -> None:
         super().__init__(**options)

@@ -1,4 +1,4 @@
-"""The output folder of a program: tried before anything long begins."""
+"""The output folder of a program, tested before anything long begins."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from varpro.errors import OutputError
 
 @contextmanager
 def output_folder(comm: Communicator, output: Path, *, overwrite: bool) -> Iterator[Path]:
-    """The folder, made and tried by rank 0, whose error is everybody's; taken away again if nothing came into it."""
+    """The folder, made and tested by rank 0, whose error every rank raises; removed again if it stays empty."""
     error, new = None, not output.exists()
     if comm.rank == 0:
         try:
@@ -30,7 +30,7 @@ def output_folder(comm: Communicator, output: Path, *, overwrite: bool) -> Itera
 
 
 def prepare_output(output: Path, *, overwrite: bool) -> None:
-    """Make the output folder, or raise OutputError: it holds something already, or cannot be written."""
+    """Make the output folder, or raise OutputError if it is not empty or cannot be written."""
     if output.exists() and not output.is_dir():
         raise OutputError(f"output {output} is a file, a folder is needed; choose another with --output")
     probe = output / f".varpro-{os.getpid()}"
@@ -47,6 +47,6 @@ def prepare_output(output: Path, *, overwrite: bool) -> None:
 
 
 def unwritable(output: Path, error: OSError) -> OutputError:
-    """The error to raise for one of the system's."""
+    """The error to raise for an error of the system."""
     reason = error.strerror or " ".join(str(error).split())
     return OutputError(f"output folder {output} cannot be written ({reason}); choose another with --output")

@@ -24,7 +24,7 @@ def run_job(comm: Communicator, options: Namespace) -> int:
 
 
 def predict_file(model: Path, source: str, output: str | None, data_dir: Path | None, *, overwrite: bool) -> str:
-    """Write labels and scores of the images in `source`; returns what to tell the user.  Raises VarproError.
+    """Write labels and scores of the images in `source`; returns the text for the user.  Raises VarproError.
 
     output : .csv, .npz or .h5; None = <source>.predictions.csv in the working folder.
     """
@@ -47,7 +47,7 @@ def predict_file(model: Path, source: str, output: str | None, data_dir: Path | 
 
 
 def _accuracy(source: str, predicted: Array, labels: Array, classes: Array) -> str:
-    """The share of right labels; labels that are no class of the model are told, and count as wrong."""
+    """The share of correct labels; labels that are not classes of the model are reported and count as wrong."""
     given = plain_labels(labels)
     if given is None:
         return f"the labels of {source} are {labels.dtype}; no accuracy"
@@ -60,7 +60,7 @@ def _accuracy(source: str, predicted: Array, labels: Array, classes: Array) -> s
 
 
 def read_images(source: str, data_dir: Path | None) -> tuple[Array, Array | None]:
-    """Images and labels (or None): from a file, or the test part of a named data set.  Raises DataError."""
+    """Images and labels (or None), from a file or from the test part of a named data set.  Raises DataError."""
     path = Path(source)
     if path.is_dir():
         raise DataError(f"{source}: is a folder; name a file of images, or a data set and its folder with --data")
@@ -98,7 +98,7 @@ def _read_file(path: Path) -> tuple[Array, Array | None]:
 
 
 def _writer(path: Path, *, overwrite: bool) -> Callable[[Path, Array, Array, Array], None]:
-    """How to write the output.  Raises OutputError for an ending that is not known, and for a file that is there."""
+    """The function that writes the output.  Raises OutputError for an unknown ending or an existing file."""
     if path.suffix not in WRITERS:
         ending = path.suffix or "(none)"
         raise OutputError(f"--output {path}: the ending {ending} is not known; use {', '.join(WRITERS)}")

@@ -1,4 +1,4 @@
-"""What all programs share: options, their guard, and imports that wait until the options are read."""
+"""What all programs share: options, their guard, and imports that wait until the options have been read."""
 
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -19,7 +19,8 @@ Add = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Program:
-    """A program by name: its options, the modules it needs, and the module whose `run_job(comm, options)` does it."""
+    """A program by name: its options, the modules it needs, and the module whose `run_job(comm, options)` does the
+    work."""
 
     name: str
     description: str
@@ -31,7 +32,7 @@ class Program:
     """Whether the other ranks have nothing to do."""
 
     def main(self, argv: Sequence[str] | None = None) -> int:
-        """Entry point; returns the exit code: 0, 2 for a mistake of the user's, 1 for one of ours."""
+        """Entry point; returns the exit code: 0, 2 for a mistake by the user, 1 for one of ours."""
         return run(self.name, lambda comm: self._main(comm, argv))
 
     def _main(self, comm: Communicator, argv: Sequence[str] | None) -> int:
@@ -47,14 +48,15 @@ class Program:
 
 
 def _require_modules(program: str, names: Sequence[str]) -> None:
-    """Raise BackendError where a module that a program needs is not installed: `import varpro` alone needs none."""
+    """Raise BackendError if a module that a program needs is not installed; `import varpro` alone needs none."""
     missing = [name for name in names if find_spec(name) is None]
     if missing:
         raise BackendError(f"{program} needs {', '.join(missing)}, not installed here; pip install 'varpro[train]'")
 
 
 def job_arguments(add: Add, *, shown: str) -> None:
-    """The options of every program that computes and writes a folder; shown : what --dry-run prints of the config."""
+    """The options of every program that computes and writes a folder; shown : what --dry-run prints besides the
+    config."""
     add("--output", metavar="DIR", help="folder for the results (default runs/<config>)")
     add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override a config key; repeatable")
     add("--dry-run", action="store_true", help=f"validate, print config, {shown}; write nothing")
@@ -63,5 +65,5 @@ def job_arguments(add: Add, *, shown: str) -> None:
 
 
 def data_argument(add: Add) -> None:
-    """Where data sets are looked for."""
+    """The option for where to look for data sets."""
     add("--data", type=Path, metavar="DIR", help="folder of the data sets (else $VARPRO_DATA, ./data, the cache)")

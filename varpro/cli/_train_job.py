@@ -1,4 +1,4 @@
-"""What varpro-train does, in the order that tells a mistake before anything long begins."""
+"""What varpro-train does, in an order that reports mistakes before anything long begins."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -41,7 +41,7 @@ def run_job(comm: Communicator, options: Namespace) -> int:
 
 
 def _train(job: Job[Any, Any], options: Namespace, output: Path) -> None:
-    """Load, train, write; rank 0 alone has something to write."""
+    """Load, train, write; only rank 0 has something to write."""
     prepared = prepare(job.config, job.comm, options.data)
     with make_display(quiet=options.quiet, first_rank=job.comm.rank == 0) as display:
         found = job.train(prepared, display)
@@ -54,7 +54,7 @@ def _train(job: Job[Any, Any], options: Namespace, output: Path) -> None:
         try:
             job.save(output / "model.h5", network, prepared)
             write_outputs(record, output)
-        except OSError as error:  # a full disk, a folder that went away
+        except OSError as error:  # a full disk, or a folder that has disappeared
             raise unwritable(output, error) from error
     if not options.quiet:
         print_summary(record, output)

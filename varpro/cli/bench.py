@@ -79,7 +79,7 @@ def _parse(comm: Communicator, argv: Sequence[str] | None) -> argparse.Namespace
 
 
 def _check_writable(path: Path | None) -> None:
-    """Before minutes of timing, not after."""
+    """Check before minutes of timing, not after."""
     if path is None:
         return
     try:

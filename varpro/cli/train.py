@@ -1,4 +1,4 @@
-"""varpro-train: run a config, alone or under mpirun, and leave a folder that tells what came of it."""
+"""varpro-train: run a config, alone or under mpirun, and write a folder that describes the outcome."""
 
 from varpro.cli._program import Add, Program, data_argument, job_arguments
 

@@ -1,4 +1,4 @@
-"""pydantic's findings in a user's words: one line with the key, the value, the limit and the remedy."""
+"""pydantic's findings in the user's words: one line with the key, the value, the limit and the remedy."""
 
 import difflib
 from typing import Any
@@ -29,16 +29,16 @@ EXAMPLES = {
 
 
 def shown(value: Any) -> str:
-    """A value as it would stand in YAML."""
+    """A value as it would be written in YAML."""
     if value is None:
         return "empty"
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def explain(error: ValidationError, tree: dict[str, Any], model: type[BaseModel]) -> tuple[str, str]:
-    """(key, complaint) of the first thing to mend; other keys at fault are named at the end.
+    """(key, complaint) for the first thing to mend; other wrong keys are named at the end.
 
-    Unknown keys come first: a missing or default value is often only a misspelt one.
+    Unknown keys come first, since a missing or default value is often just a misspelt one.
     """
     found = sorted(error.errors(include_url=False), key=lambda e: e["type"] not in ("extra_forbidden", "invalid_key"))
     keys = list(dict.fromkeys(_key(e["loc"]) for e in found))
@@ -98,7 +98,8 @@ def all_keys(model: type[BaseModel]) -> list[str]:
 
 
 def nearest(key: str, model: type[BaseModel]) -> str:
-    """Which key was meant: the right word at another place, else the nearest spelling of the path or of its end."""
+    """The key that was probably meant: the right word in another place, else the nearest spelling of path or last
+    word."""
     keys = all_keys(model)
     ends: dict[str, list[str]] = {}
     for candidate in keys:

@@ -14,7 +14,7 @@ SHIPPED = Path(__file__).parents[1] / "configs"
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, where YAML itself would silently take the last."""
+    """Safe YAML that rejects a key given twice, where YAML itself would silently use the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -27,7 +27,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def list_configs() -> list[str]:
-    """Names of the configs that come with the package."""
+    """The names of the configs that come with the package."""
     return sorted(path.name for path in SHIPPED.glob("*.yaml"))
 
 
@@ -51,12 +51,12 @@ def find_config(source: str | Path) -> Path:
 
 
 def shown_path(path: Path) -> str:
-    """How errors call a config: a shipped one by its name."""
+    """The name of a config in error messages: a shipped one without its folder."""
     return path.name if path.parent == SHIPPED else str(path)
 
 
 def read_tree(path: Path, *, example: str = "a data source, such as data: {source: mnist}") -> dict[str, Any]:
-    """The mapping in a YAML file; example : what an empty one lacks.  Raises ConfigError with the line."""
+    """The mapping in a YAML file; example : what an empty file lacks.  Raises ConfigError with the line."""
     where = shown_path(path)
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
@@ -77,7 +77,7 @@ def read_tree(path: Path, *, example: str = "a data source, such as data: {sourc
 
 
 def _words(error: yaml.MarkedYAMLError) -> str:
-    """What the parser says, without its own abbreviations."""
+    """The parser's message, without its own abbreviations."""
     problem = " ".join(str(error.problem).split())
     if "'\\t'" in problem:
         return "a tab stands where spaces are needed"
@@ -87,7 +87,7 @@ def _words(error: yaml.MarkedYAMLError) -> str:
 
 
 def apply_override(tree: dict[str, Any], override: str, model: type[BaseModel]) -> str:
-    """Set one key.path=value in a tree, the value read as YAML; returns the key.  Raises ConfigError."""
+    """Set one key.path=value in a tree, reading the value as YAML; returns the key.  Raises ConfigError."""
     path, equals, text = override.partition("=")
     path = path.strip()
     *above, last = keys = path.split(".")
@@ -115,7 +115,7 @@ def _is_section(annotation: Any) -> bool:
 
 
 def _expanded(key: str, value: Any) -> dict[str, Any]:
-    """The mapping that a shorthand stands for.  true and false go: a key set below a section turns it on."""
+    """The mapping that a shorthand stands for; true and false are dropped, since a key below a section turns it on."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return {"weight": value}
     return {"method": value} if key == "glue" and isinstance(value, str) else {}

@@ -1,4 +1,4 @@
-"""The config of varpro-fit: which model, which columns of the data, which options of `varpro.fit`."""
+"""The config of varpro-fit: the model, the columns of the data, and the options of `varpro.fit`."""
 
 import difflib
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ EXAMPLE = "model: [{kind: exponentials, n: 2}, {kind: constant}]"
 
 
 def _one_of(kinds: Any, words: str) -> Any:
-    """A type of several branches with one complaint for all of them."""
+    """A type with several branches and a single complaint for all of them."""
     adapter = TypeAdapter[Any](kinds)
 
     def check(value: Any) -> Any:
@@ -71,19 +71,19 @@ class Part(Section):
 
     kind: Annotated[str, name_in(MODELS)]
     n: Annotated[Int, Field(ge=1)] | None = None
-    """Shapes of this kind; null = 1."""
+    """The number of shapes of this kind; null = 1."""
     offset: Bool | None = None
-    """A column of ones behind them; null = false."""
+    """Whether to append a column of ones; null = false."""
     rates: Bool | None = None
-    """exp(-k t) instead of exp(-t / tau), for exponentials."""
+    """Whether exponentials are exp(-k t) instead of exp(-t / tau)."""
     shared_width: Bool | None = None
-    """One width for all peaks."""
+    """Whether all peaks share one width."""
     p: Annotated[Int, Field(ge=0)] | None = None
-    """Degree of a rational's numerator."""
+    """The degree of a rational's numerator."""
     q: Annotated[Int, Field(ge=1)] | None = None
-    """Degree of a rational's denominator."""
+    """The degree of a rational's denominator."""
     degree: Annotated[Int, Field(ge=0)] | None = None
-    """Of a polynomial."""
+    """The degree of a polynomial."""
 
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> "Part":
@@ -97,7 +97,7 @@ class Part(Section):
         return self
 
     def _keys(self) -> dict[str, Parameter]:
-        """The arguments of the kind's class that a config can give."""
+        """The arguments of the kind's class that a config can set."""
         arguments = signature(MODELS[self.kind]).parameters
         return {name: argument for name, argument in arguments.items() if name in Part.model_fields}
 
@@ -107,18 +107,19 @@ class Part(Section):
         return {name: value for name, value in self if name != "kind" and value is not None}
 
     def build(self) -> models.Model:
-        """The model of `varpro.models`."""
+        """The summand as a model of `varpro.models`."""
         defaults = {"n": 1} if "n" in self._keys() else {}
         return MODELS[self.kind](**defaults | self.given)
 
 
 class Columns(Section):
-    """Where t and y are: columns of a text file by name or number from 0, arrays of a .npz or .h5 by name."""
+    """Where t and y are: columns of a text file by name or by number from 0, arrays of a .npz or .h5 by name."""
 
     t: Column | Annotated[list[Column], Field(min_length=2, max_length=2)] | None = None
-    """null = the first column of numbers or time stamps, or the array t; two columns: a date and a time of day."""
+    """The column or array of t; two columns are a date and a time of day; null = the first column of numbers or time
+    stamps, or the array t."""
     y: list[Column] | None = None
-    """null = all columns but t and the weights', or the array y."""
+    """The columns or the array of y; null = all columns except t and the weights, or the array y."""
 
     @field_validator("y", mode="before")
     @classmethod
@@ -127,73 +128,75 @@ class Columns(Section):
 
 
 class FitConfig(Section):
-    """A whole fit: a model, data, and the options of `varpro.fit`, which tells more of each."""
+    """A whole fit: a model, data, and the options of `varpro.fit`, which describes each of them."""
 
     model: Annotated[list[Part], Field(min_length=1)]
-    """The summands."""
+    """The summands of the model."""
     start: list[Float] | None = None
-    """Nonlinear parameters to begin at, in the order --dry-run shows; null = guessed from the data."""
+    """The nonlinear parameters to begin with, in the order that --dry-run shows; null = guessed from the data."""
     bounds: dict[str, Ends] | None = None
-    """name: [lower, upper] of nonlinear parameters; null = none."""
+    """Bounds of nonlinear parameters, as name: [lower, upper]; null = none."""
     fixed: Fixed = None
-    """Names that stay at their start, or name: value."""
+    """Nonlinear parameters that stay at their start, by name, or at a value, as name: value."""
     tied: dict[str, Tie] | None = None
-    """name: other, [other, factor] or [other, factor, offset]."""
+    """Nonlinear parameters that follow another, as name: other, [other, factor] or [other, factor, offset]."""
     linear: Linear = "free"
-    """The amplitudes: free, nonnegative or [lower, upper], each a number for all, one for each amplitude, or null."""
+    """Limits on the amplitudes: free, nonnegative or [lower, upper], each a number for all, one for each, or null."""
     ridge: Ridge = 0.0
-    """mu of mu ||A||^2; gcv chooses it, for a single fit."""
+    """The mu of mu ||A||^2; gcv chooses it, for a single fit."""
     loss: Loss = "linear"
     """How large residuals count."""
     loss_scale: Annotated[Float, Field(gt=0)] | None = None
-    """From where on a residual is large; null = from the residuals' median."""
+    """The residual beyond which the loss differs from squares; null = from the median residual."""
     jacobian: Jacobian = "golub-pereyra"
-    """The full derivative of the projected residual, or without its part in range(Phi)."""
+    """Whether the Gauss-Newton matrix uses the full derivative of the projected residual or omits its part in
+    range(Phi)."""
     max_iterations: Annotated[Int, Field(ge=1)] | None = None
-    """At most so many linearisations; null = 200 for a single fit, 100 in a batch."""
+    """The most linearisations; null = 200 for a single fit, 100 in a batch."""
     multistart: Annotated[Int, Field(ge=0)] = 0
-    """Further starts to try, for a single fit."""
+    """The number of further starts to try, for a single fit."""
     seed: Annotated[Int, Field(ge=0, lt=2**63)] = 0
-    """Of the further starts."""
+    """The seed of the further starts."""
     columns: Columns = Columns()
     weights: Column | list[Column] | None = None
-    """Column or array that multiplies the residual (1 / error); several columns: one for each of y."""
+    """The column or array that multiplies the residual (1 / error); several columns are one for each of y."""
     absolute_sigma: Bool = False
-    """The weights are 1 / known errors: standard errors are not scaled with the residual."""
+    """Whether the weights are 1 / known errors, so that standard errors are not scaled with the residual."""
     shared: Bool = False
-    """Several y share the nonlinear parameters (one fit of y (N, K)); false = each is a fit of its own."""
+    """Whether several y share the nonlinear parameters (one fit of y (N, K)); false = each has a fit of its own."""
     skip_rows: SkipRows = 0
-    """Lines of a text file not to read: the first so many, or a list of numbers from 1 and ranges as 40-99, 40-."""
+    """The lines of a text file to skip: how many at the beginning, or a list of numbers from 1 and ranges like 40-99,
+    40-."""
     decimal: Literal[".", ","] | None = None
-    """Decimal sign of a text file; the other one then separates thousands; null = found in the file."""
+    """The decimal sign of a text file; the other sign then separates thousands; null = found in the file."""
     delimiter: Delimiter | None = None
-    """Between the columns: one character, or tab, semicolon, comma, bar, space; null = found in the file."""
+    """The separator of columns: one character, or tab, semicolon, comma, bar, space; null = found in the file."""
     comment: Texts | None = None
-    """How lines that are not read begin, beside # % // ! and ;."""
+    """The beginnings of lines to skip, besides # % // ! and ;."""
     encoding: Annotated[str, Field(min_length=1)] | None = None
-    """Of a text file, such as utf-8, latin-1, utf-16; null = found in the file."""
+    """The encoding of a text file, such as utf-8, latin-1, utf-16; null = found in the file."""
     missing: Missing = None
-    """Further cells or numbers that stand for no value, such as [-999, LOW]."""
+    """Further cells or numbers that mean a missing value, such as [-999, LOW]."""
     time_format: Annotated[str, Field(min_length=1)] | None = None
-    """How time stamps are written, in the letters of strftime; null = found where there is no doubt."""
+    """The format of time stamps, in the letters of strftime; null = found if there is no doubt."""
     output: str | None = None
-    """Output folder; null = runs/<name of the config>."""
+    """The output folder; null = runs/<name of the config>."""
 
     @field_validator("comment", "missing", mode="before")
     @classmethod
     def _several(cls, value: Any) -> Any:
-        """One may stand without the list."""
+        """Accept a single entry without the list."""
         return value if value is None or isinstance(value, list | tuple) else [value]
 
     @field_validator("model", mode="before")
     @classmethod
     def _summands(cls, value: Any) -> Any:
-        """A single summand may stand without the list, and a kind without keys as a word."""
+        """Accept a single summand without the list, and a kind without keys as a word."""
         listed = value if isinstance(value, list) else [value]
         return [{"kind": part} if isinstance(part, str) else part for part in listed]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for YAML; loads back to an equal config."""
+        """The config in plain values, ready for YAML; loads back to an equal config."""
         tree = self.model_dump(mode="json")
         tree["model"] = [{"kind": part.kind, **part.given} for part in self.model]
         return tree
@@ -206,7 +209,7 @@ class FitConfig(Section):
         return value
 
     def text_options(self) -> TextOptions:
-        """How a text file is to be read."""
+        """How to read a text file."""
         skip = tuple(self.skip_rows) if isinstance(self.skip_rows, list) else self.skip_rows
         return TextOptions(
             skip_rows=skip, decimal=self.decimal, encoding=self.encoding, missing=tuple(self.missing or ()),
@@ -214,12 +217,12 @@ class FitConfig(Section):
         )  # fmt: skip
 
     def build(self) -> models.Model:
-        """The model, a sum where there are several summands."""
+        """The model, which is a sum if there are several summands."""
         parts = [part.build() for part in self.model]
         return parts[0] if len(parts) == 1 else models.Sum(parts)
 
     def options(self) -> dict[str, Any]:
-        """Keyword arguments that `varpro.fit` and `varpro.fit_batch` share."""
+        """The keyword arguments common to `varpro.fit` and `varpro.fit_batch`."""
         options: dict[str, Any] = {name: getattr(self, name) for name in SHARED if name != "max_iterations"}
         if self.max_iterations is not None:
             options["max_iterations"] = self.max_iterations
@@ -232,7 +235,7 @@ class FitConfig(Section):
 
 
 SHARED = tuple(f.name for f in fields(CommonOptions) if f.name in FitConfig.model_fields and f.name != "weights")
-"""The options of `varpro.fit` that stand in a config as they are; its weights are named by their column."""
+"""The options of `varpro.fit` that a config has unchanged; weights are given by their column instead."""
 
 
 def load_fit_config(source: str | Path, overrides: Sequence[str] = (), output: str | None = None) -> FitConfig:
@@ -247,7 +250,7 @@ def load_fit_config(source: str | Path, overrides: Sequence[str] = (), output: s
 
 
 def _explain(error: ValidationError, tree: dict[str, Any], config: type[BaseModel]) -> tuple[str, str]:
-    """As `explain`, with the summands of the model, which are a list, in words of their own."""
+    """`explain`, with wording of its own for the summands of the model, which form a list."""
     found = error.errors(include_url=False)
     unknown = [e for e in found if e["type"] == "extra_forbidden"]
     first = unknown[0] if unknown else found[0]

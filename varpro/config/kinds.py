@@ -1,4 +1,4 @@
-"""The registries of kinds that configs choose from by name and that modules above this room fill."""
+"""The registries of kinds that configs choose by name and that modules above this package fill."""
 
 from typing import TYPE_CHECKING
 
@@ -8,4 +8,4 @@ if TYPE_CHECKING:
     from varpro.train.layered.plan import Architecture
 
 NETWORKS: Registry["type[Architecture]"] = Registry("network.name", built_in=["varpro.train.layered.architectures"])
-"""Networks of layers by name."""
+"""Networks of layers, by name."""

@@ -1,4 +1,4 @@
-"""The config of a run that trains a network of PyTorch layers: recognised by its key `network`."""
+"""The config of a run that trains a network of PyTorch layers, recognised by its key `network`."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -14,103 +14,103 @@ if TYPE_CHECKING:
     from varpro.train.layered.plan import NetworkPlan
 
 PER_CLASS = 2
-"""Samples of each class that a balanced batch has at least: one alone has no scatter."""
+"""Least number of samples per class in a balanced batch, since a single one has no scatter."""
 NetworkName = Annotated[str, name_in(NETWORKS)]
 
 
 class NetworkKind(Section):
-    """Which network."""
+    """The network to train."""
 
     name: NetworkName
-    """One of docs/networks.md."""
+    """The name of the network, one of docs/networks.md."""
     embedding: Annotated[Int, Field(ge=1)] | None = None
-    """Features D; null = those of the definition."""
+    """The number of features D; null = that of the definition."""
     xi: Annotated[Float, Field(gt=0)] | None = None
-    """Features scaled to the sphere of radius 1 / xi before the last layer; null = as they are."""
+    """The inverse radius of the sphere to which features are scaled before the last layer; null = no scaling."""
     learnable_xi: Bool = False
-    """Whether xi is trained too."""
+    """Whether xi is trained, too."""
 
 
 class Term(Section):
     """A part of the objective.  A plain number stands for {weight: number}."""
 
     weight: Annotated[Float, Field(ge=0)] = 1.0
-    """Factor in the sum; 0 = left out."""
+    """The factor in the sum; 0 = left out."""
 
 
 class NullSpace(Term):
-    """Scatter of the class means that the within-class scatter does not reach."""
+    """The scatter of the class means that the within-class scatter does not reach."""
 
     mode: Literal["ridge", "exact"] = "ridge"
-    """exact needs batch - classes < D, and D >= batch - 1 for all directions."""
+    """The form of the objective; exact needs batch - classes < D, and D >= batch - 1 for all directions."""
     spectral: Literal["below_sum", "below_mean", "sum", "mean", "clip", "logdet"] = "logdet"
-    """What is made of the eigenvalues."""
+    """The function of the eigenvalues that is minimised."""
     scale: Literal["trace", "none", "gamma"] = "trace"
-    """What they are divided by."""
+    """The number that the eigenvalues are divided by."""
     eps: Annotated[Float, Field(gt=0)] = 1.0
-    """Width of below_sum, below_mean and clip."""
+    """The width of below_sum, below_mean and clip."""
     ridge: Annotated[Float, Field(gt=0)] = 1e-2
-    """rho in gamma = rho tr(S_t) / D."""
+    """The rho in gamma = rho tr(S_t) / D."""
     strict: Bool = True
-    """In exact mode, no value where fewer than classes - 1 directions remain."""
+    """Whether, in exact mode, a batch with fewer than classes - 1 remaining directions has no value."""
 
 
 class IntraClass(Term):
-    """Squared distances to the centroids."""
+    """The squared distances to the centroids."""
 
     mode: Literal["eliminated", "proximal", "learned", "ema"] = "eliminated"
-    """How the centroids come about."""
+    """How the centroids are found."""
     kappa: Annotated[Float, Field(ge=0)] = 1.0
-    """Samples that the old centroid counts for, in proximal."""
+    """The number of samples that the old centroid counts as, in proximal."""
     alpha: Annotated[Float, Field(gt=0, le=1)] = 0.5
-    """Share of the batch in the new centroid, in ema."""
+    """The share of the batch in the new centroid, in ema."""
 
 
 class FeedBackwardTerm(Term):
-    """Divergence of the softmax of features from that of their class's column of the last layer."""
+    """The divergence between the softmax of the features and that of their class's column of the last layer."""
 
     eliminate: Bool = False
-    """The columns solved for, instead of those of the last layer."""
+    """Whether the columns are solved for instead of taken from the last layer."""
     dist: Literal["softmax", "l1", "l2"] = "softmax"
-    """What is compared."""
+    """The distributions or vectors that are compared."""
     direction: Literal["pq", "qp"] = "pq"
-    """KL(P || Q) or KL(Q || P)."""
+    """The direction of the divergence: KL(P || Q) or KL(Q || P)."""
     stop: Literal["none", "F", "W"] = "none"
-    """What gets no gradient."""
+    """The input that gets no gradient."""
     tau: Annotated[Float, Field(gt=0)] | None = None
-    """Temperature of the softmax; null = 1, or 1 / xi on a sphere."""
+    """The temperature of the softmax; null = 1, or 1 / xi on a sphere."""
 
 
 class SeparabilityTerm(Term):
-    """Squares of W^T W - I of the last layer, over the number of classes."""
+    """The squares of W^T W - I of the last layer, over the number of classes."""
 
     normalise: Bool = False
-    """Of the columns divided by their norms."""
+    """Whether the columns are first divided by their norms."""
 
 
 class Contrastive(Term):
-    """Distances in all pairs of a batch."""
+    """The distances in all pairs of a batch."""
 
     margin: Annotated[Float, Field(gt=0)] | None = None
-    """Beyond which classes no longer push; null = 1, or sqrt(2) / xi on a sphere."""
+    """The distance beyond which classes no longer push each other; null = 1, or sqrt(2) / xi on a sphere."""
 
 
 class Head(Term):
-    """The last layer eliminated by variable projection, instead of trained."""
+    """The last layer eliminated by variable projection instead of trained."""
 
     ridge: Annotated[Float, Field(gt=0)] = 1e-2
-    """rho in gamma = rho tr(S_t) / D."""
+    """The rho in gamma = rho tr(S_t) / D."""
     memory: Annotated[Float, Field(ge=0, le=1)] = 0.0
-    """What past batches weigh, times this at each step."""
+    """The factor on the weight of past batches at each step."""
     targets: Literal["onehot", "signed"] = "onehot"
-    """1 and 0, or 1 and -1."""
+    """The targets: 1 and 0, or 1 and -1."""
 
 
 class Objective(Section):
-    """What is minimised: a weighted sum."""
+    """The weighted sum that is minimised."""
 
     cross_entropy: Annotated[Float, Field(ge=0)] = 1.0
-    """Weight of the cross-entropy of the scores; 0 = no last layer is trained."""
+    """The weight of the cross-entropy of the scores; 0 = no last layer is trained."""
     nullspace: NullSpace = NullSpace(weight=0)
     intraclass_variance: IntraClass = IntraClass(weight=0)
     feed_backward: FeedBackwardTerm = FeedBackwardTerm(weight=0)
@@ -121,33 +121,34 @@ class Objective(Section):
     @field_validator("*", mode="before")
     @classmethod
     def _shorthand(cls, value: Any, info: ValidationInfo) -> Any:
-        """A plain number may stand for a term with that weight."""
+        """Accept a plain number for a term with that weight."""
         plain = isinstance(value, int | float) and not isinstance(value, bool)
         return {"weight": value} if plain and info.field_name != "cross_entropy" else value
 
     def active(self) -> dict[str, float]:
-        """Weights of the terms that count, by name."""
+        """The weights of the terms that count, by name."""
         weights = {name: part.weight if isinstance(part, Term) else part for name, part in self}
         return {name: weight for name, weight in weights.items() if weight}
 
 
 class Optimiser(Section):
-    """How the parameters move."""
+    """How the parameters are updated."""
 
     kind: Literal["adam", "sgd"] = "adam"
-    """Adam, or gradient descent with momentum."""
+    """The method: Adam, or gradient descent with momentum."""
     rate: Annotated[Float, Field(gt=0)] = 1e-3
-    """Learning rate."""
+    """The learning rate."""
     momentum: Annotated[Float, Field(ge=0, lt=1)] = 0.9
-    """Of sgd; beta1 of adam."""
+    """Momentum for SGD; beta1 for Adam."""
     weight_decay: Annotated[Float, Field(ge=0)] = 0.0
-    """L2 penalty, as both kinds in PyTorch understand it."""
+    """The L2 penalty, as PyTorch defines it for both methods."""
     decay_last_layer: Bool | None = None
-    """Whether it holds for the last layer too; null = unless network.xi throttles that layer already."""
+    """Whether the penalty also applies to the last layer; null = yes, unless network.xi already restrains that
+    layer."""
     milestones: tuple[Annotated[Int, Field(ge=1)], ...] = ()
-    """Epochs after which the rate is multiplied by `factor`; those beyond the last epoch are without effect."""
+    """The epochs after which the rate is multiplied by `factor`; those beyond the last epoch have no effect."""
     factor: Annotated[Float, Field(gt=0, le=1)] = 0.1
-    """At each milestone."""
+    """The factor on the rate at each milestone."""
 
     @field_validator("milestones")
     @classmethod
@@ -158,38 +159,39 @@ class Optimiser(Section):
 
 
 class Baseline(Section):
-    """Cross-entropy alone on the same batches.  true, false stand for {enabled: ...}."""
+    """Cross-entropy alone on the same batches.  true and false stand for {enabled: ...}."""
 
     enabled: Bool = True
     """Whether to train it, with the same optimiser, batches and epochs."""
     name: NetworkName | None = None
-    """Another network for it; null = the same one with a last layer, and without xi where xi is all that differs."""
+    """Another network for it; null = the same one with a last layer, and without xi if xi is the only difference."""
 
 
 class LayeredConfig(TrainingConfig):
-    """A whole run of a network."""
+    """The whole run of a network."""
 
     backend_key: ClassVar[str] = "device"
     network: NetworkKind
     objective: Objective = Objective()
     optimiser: Optimiser = Optimiser()
     batch: Annotated[Int, Field(ge=2)] = 128
-    """Images a step, of all ranks together; what is left at the end of an epoch waits for another one."""
+    """The number of images per step, over all ranks; what is left at the end of an epoch waits for another one."""
     epochs: Annotated[Int, Field(ge=1)] = 10
-    """Passes over the training images."""
+    """The number of passes over the training images."""
     balanced: Bool = False
-    """Every batch has equally many images of each class."""
+    """Whether every batch has equally many images of each class."""
     on_degenerate: Literal["raise", "skip", "ridge"] = "raise"
-    """A batch without a value: an error, left out, or solved in ridge mode; the last two are counted."""
+    """What to do with a batch that has no value: raise an error, skip it, or solve it in ridge mode; skipped and ridge
+    batches are counted."""
     baseline: Baseline = Baseline()
     seed: Annotated[Int, Field(ge=0, lt=2**63)] = 0
-    """Of the start, the batches and the dropout."""
+    """The seed of the start, the batches and the dropout."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto = cuda where PyTorch finds a GPU."""
+    """Where to compute; auto = cuda if PyTorch finds a GPU."""
     threads: Annotated[Int, Field(ge=1)] | None = None
-    """Of each rank; null = its share of the cores."""
+    """The number of threads of each rank; null = its share of the cores."""
     output: str | None = None
-    """Output folder; null = runs/<name of the config>."""
+    """The output folder; null = runs/<name of the config>."""
 
     @field_validator("baseline", mode="before")
     @classmethod
@@ -223,19 +225,19 @@ class LayeredConfig(TrainingConfig):
             raise ConfigError("network.learnable_xi is true, but network.xi is empty; set the xi to begin with")
 
     def check_effect(self, overridden: Mapping[str, str]) -> None:
-        """Raise ConfigError for a key that was overridden in a term whose weight is 0."""
+        """Raise ConfigError for an overridden key of a term whose weight is 0."""
         for key, origin in overridden.items():
             part, _, inner = key.removeprefix("objective.").partition(".")
             if key.startswith("objective.") and inner not in ("", "weight") and part not in self.objective.active():
                 raise ConfigError(f"{origin}: has no effect, as objective.{part}.weight is 0; set that too")
 
     def plan(self, shape: tuple[int, int, int], n_classes: int) -> "NetworkPlan":
-        """The network for images of a shape, with a last layer where cross-entropy trains one.  Raises ConfigError."""
+        """The network for images of a shape, with a last layer if cross-entropy trains one.  Raises ConfigError."""
         options, name = self.network.model_dump(exclude={"name"}), self.network.name
         return NETWORKS[name].plan(name, shape, n_classes, **options, linear=self.objective.cross_entropy > 0)
 
     def check_with_data(self, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> None:
-        """Raise ConfigError where the network cannot read these images or the batches cannot be made."""
+        """Raise ConfigError if the network cannot read these images or the batches cannot be made."""
         plan = self.plan(shape, n_classes)
         if self.baseline.enabled and self.baseline.name:
             NETWORKS[self.baseline.name].plan(self.baseline.name, shape, n_classes)

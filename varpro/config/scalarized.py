@@ -1,4 +1,4 @@
-"""The config of a scalarized run: what it may hold, and what contradicts itself."""
+"""The config of a scalarized run: its keys, and which of them contradict each other."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -15,20 +15,21 @@ class Search(Section):
     """Levenberg-Marquardt on each sub-network."""
 
     iterations: Annotated[Int, Field(ge=0)] = 15
-    """At most so many Gauss-Newton matrices a sub-network."""
+    """The most Gauss-Newton matrices per sub-network."""
     cost_tolerance: Annotated[Float, Field(ge=0)] = 3e-3
-    """Stop when (f_old - f_new) / f_old falls below."""
+    """The relative decrease (f_old - f_new) / f_old below which a search stops."""
     jacobian: Literal["golub-pereyra", "kaufman"] = "golub-pereyra"
-    """The full derivative of the projected residual, or without its part in range(Phi)."""
+    """Whether the Gauss-Newton matrix uses the full derivative of the projected residual or omits its part in
+    range(Phi)."""
     gn_precision: Literal["fp64", "fp32", "tf32"] = "fp64"
-    """Precision of D and D^T D; values, residual, gradient sums and the acceptance test are fp64 always.  tf32, factors
-    of D^T D rounded to ten bits, on a GPU only."""
+    """The precision of D and D^T D; values, residual, gradient sums and the acceptance test are always fp64.  tf32
+    rounds the factors of D^T D to ten bits, on a GPU only."""
     ridge: Annotated[Float, Field(ge=0)] = 0.0
-    """mu in 1/2 ||Y - Phi A||^2 + mu/2 ||A||^2."""
+    """The mu in 1/2 ||Y - Phi A||^2 + mu/2 ||A||^2."""
     rank_tolerance: Annotated[Float, Field(gt=0, lt=1)] | None = None
-    """Singular values of Phi below this times the largest count as zero; null = max(N, I) eps."""
+    """The size, relative to the largest, below which singular values of Phi count as zero; null = max(N, I) eps."""
     initial_damping: Annotated[Float, Field(gt=0)] = 0.1
-    """lambda of the first step, in units of diag(H)."""
+    """The lambda of the first step, in units of diag(H)."""
 
 
 def _auto_or_number(value: Any) -> Any:
@@ -46,43 +47,44 @@ class Glue(Section):
     method: Literal["gram", "tsqr"] = "gram"
     """Cholesky of Phi^T Phi, or orthogonal factorisation and a truncated SVD for ill-conditioned Phi."""
     ridge: Annotated[Literal["auto"] | float, BeforeValidator(_auto_or_number)] = "auto"
-    """mu in 1/2 ||Y - Phi A||^2 + mu/2 ||A||^2; auto = chosen on the validation images."""
+    """The mu in 1/2 ||Y - Phi A||^2 + mu/2 ||A||^2; auto = chosen on the validation images."""
     block_rows: Annotated[Int, Field(ge=1)] = 2000
-    """Images held as rows of Phi at a time: memory is this times all units times 8 bytes."""
+    """The number of images held as rows of Phi at a time: memory is this times all units times 8 bytes."""
 
 
 class Bootstrap(Section):
-    """Guessing the test labels and training on them, section 5 of the paper.  true, false stand for {enabled: ...}."""
+    """Guessing the test labels and training on them, section 5 of the paper.  true and false stand for {enabled:
+    ...}."""
 
     enabled: Bool = True
-    """Whether to do it."""
+    """Whether to bootstrap."""
     variant: Literal["paper", "argmax", "confident-only"] = "paper"
-    """Ambiguous images: a random label, the largest output, or left out of the training."""
+    """How ambiguous images are treated: a random label, the largest output, or left out of the training."""
     margin: Annotated[Float, Field(ge=0, lt=1)] = 0.2
-    """A guess is sure where v1 - v2 > margin v1, v1 and v2 the largest outputs."""
+    """The margin in v1 - v2 > margin v1, with v1 and v2 the largest outputs, above which a guess is sure."""
 
 
 class Refine(Section):
-    """Gauss-Newton-CG on the whole network.  true, false stand for {enabled: ...}; a key below it turns it on."""
+    """Gauss-Newton-CG on the whole network.  true and false stand for {enabled: ...}; a key below it turns it on."""
 
     enabled: Bool = True
-    """Whether to do it; a config without `refine` does not."""
+    """Whether to refine; a config without `refine` does not."""
     iterations: Annotated[Int, Field(ge=1)] = 10
-    """Accepted steps, at most."""
+    """The most accepted steps."""
     first_rows: Annotated[Int, Field(ge=1)] = 15000
-    """Images in the first step's sample."""
+    """The number of images in the first step's sample."""
     growth: Annotated[Float, Field(ge=1)] = 1.5
-    """Factor on the sample after each accepted step, until it holds every image."""
+    """The factor on the sample after each accepted step, until it has every image."""
     products: Annotated[Int, Field(ge=1)] = 10
-    """Conjugate-gradient products a step, at most."""
+    """The most conjugate-gradient products per step."""
     ridge: Annotated[Float, Field(gt=0)] = 1e-5
-    """mu for each image in the sample."""
+    """The ridge mu for each image in the sample."""
     jacobian: Literal["golub-pereyra", "kaufman"] = "kaufman"
-    """Kaufman's matrix costs K image passes a step less and gets as far."""
+    """The Gauss-Newton matrix; Kaufman's costs K image passes less per step and gets as far."""
     precision: Literal["fp32", "fp64"] = "fp32"
-    """Precision of the products; Gram matrix and sums are fp64 always."""
+    """The precision of the products; Gram matrix and sums are always fp64."""
     damping_floor: Annotated[Float, Field(gt=0)] = 1e-4
-    """lambda never falls below: without a floor each step on a sample fits that sample."""
+    """The least lambda: without a floor, each step on a sample would fit that sample."""
 
 
 class ScalarizedConfig(TrainingConfig):
@@ -90,32 +92,33 @@ class ScalarizedConfig(TrainingConfig):
 
     model: ModelSection = ModelSection()
     subnetworks: Annotated[Int, Field(ge=0)] = 104
-    """Independent networks, trained, then glued; 0 = one network of `units` random units, which needs `refine`."""
+    """The number of independent networks that are trained, then glued; 0 = one network of `units` random units, which
+    needs `refine`."""
     units: Annotated[Int, Field(ge=1)] = 50
-    """Units in each sub-network."""
+    """The number of units in each sub-network."""
     samples: Annotated[Int, Field(ge=2)] = 2000
-    """Images in each sub-network's mini-batch, drawn at random."""
+    """The number of images in each sub-network's mini-batch, drawn at random."""
     search: Search = Search()
     glue: Glue = Glue()
     bootstrap: Bootstrap = Bootstrap()
     refine: Refine = Refine(enabled=False)
     control: Bool = True
-    """Glue the same units untrained and report them beside the trained ones."""
+    """Whether to glue the same units untrained, too, and report them beside the trained ones."""
     reproducible: Bool = False
-    """Sums over rows are bitwise the same for any number of ranks."""
+    """Whether sums over rows have the same bits for any number of ranks."""
     seed: Annotated[Int, Field(ge=0, lt=2**63)] = 0
-    """Of every random draw: mini-batches, starts, windows, guesses."""
+    """The seed of every random draw: mini-batches, starts, windows, guesses."""
     backend: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto = on a GPU where one can be used and the units have a kernel there."""
+    """Where to compute; auto = on a GPU if one is available and has a kernel for the units."""
     device: Annotated[Int, Field(ge=0)] | None = None
-    """Number of the GPU; null = the ranks of a node take its GPUs in turn."""
+    """The number of the GPU; null = the ranks of a node take its GPUs in turn."""
     output: str | None = None
-    """Output folder; null = runs/<name of the config>."""
+    """The output folder; null = runs/<name of the config>."""
 
     @field_validator("glue", "bootstrap", "refine", mode="before")
     @classmethod
     def _shorthand(cls, value: Any, info: Any) -> Any:
-        """A plain word or boolean may stand for a section."""
+        """Accept a plain word or boolean for a section."""
         words = ("gram", "tsqr") if info.field_name == "glue" else (True, False)
         if isinstance(value, bool | str) and value in words:
             return {"method" if info.field_name == "glue" else "enabled": value}
@@ -132,14 +135,14 @@ class ScalarizedConfig(TrainingConfig):
         self._require_more_samples_than(self.units)
 
     def check_effect(self, overridden: Mapping[str, str]) -> None:
-        """Raise ConfigError for a key that was overridden in a section which is off."""
+        """Raise ConfigError for an overridden key of a section that is off."""
         for key, origin in overridden.items():
             section, _, inner = key.partition(".")
             if inner not in ("", "enabled") and getattr(getattr(self, section), "enabled", True) is False:
                 raise ConfigError(f"{origin}: has no effect, as {section}.enabled is false; set that to true too")
 
     def check_with_data(self, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> None:
-        """Raise ConfigError where the partition cannot be made on n_train images of shape (planes, rows, columns)."""
+        """Raise ConfigError if the partition is impossible for n_train images of shape (planes, rows, columns)."""
         if self.subnetworks and self.samples > n_train:
             remedy = (
                 f"set samples <= {n_train}"
@@ -163,5 +166,5 @@ class ScalarizedConfig(TrainingConfig):
 
 
 def parse_config(tree: dict[str, Any], where: str) -> ScalarizedConfig:
-    """Validate a plain mapping; `where` heads an error.  Raises ConfigError."""
+    """Validate a plain mapping; `where` begins an error.  Raises ConfigError."""
     return validated(ScalarizedConfig, tree, where)

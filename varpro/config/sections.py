@@ -1,4 +1,4 @@
-"""What every config is made of: frozen sections, strict scalar types, and choices that come from a registry."""
+"""What every config is made of: frozen sections, strict scalar types, and choices from a registry."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
@@ -10,13 +10,13 @@ from varpro.registry import Registry
 
 
 class Section(BaseModel):
-    """A part of a config: frozen, no unknown keys, docstrings below the fields."""
+    """A part of a config: frozen, without unknown keys, described by the docstrings below its fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     @classmethod
     def further_keys(cls) -> list[str]:
-        """Keys that the section takes beside its fields."""
+        """Keys that the section accepts besides its fields."""
         return []
 
 
@@ -33,7 +33,7 @@ def _strict_int(value: Any) -> Any:
 
 
 def strict_float(value: Any) -> Any:
-    """A number as it is, or written as text: YAML 1.1 reads 1e-3 as text."""
+    """A number unchanged, or from text, since YAML 1.1 reads 1e-3 as text."""
     if isinstance(value, str):
         try:
             return float(value)
@@ -58,9 +58,9 @@ Label = Annotated[str, BeforeValidator(_label), Field(min_length=1)]
 
 
 def name_in(kinds: Registry[Any]) -> BeforeValidator:
-    """Validates a key whose value is the name of a kind: `Annotated[str, name_in(NETWORKS)]`.
+    """Validate a key whose value is the name of a kind: `Annotated[str, name_in(NETWORKS)]`.
 
-    The registry is asked when a config is read, so the modules that fill it may stand above this one.
+    The registry is asked when a config is read, so the modules that fill it may be above this one.
     """
 
     def check(value: Any) -> Any:
@@ -73,18 +73,19 @@ def name_in(kinds: Registry[Any]) -> BeforeValidator:
 
 
 class Data(Section):
-    """Which images."""
+    """The images to use."""
 
     source: Annotated[str, Field(min_length=1)]
-    """A data set's name, or the path of a .npz or .h5 with arrays images and labels."""
+    """The name of a data set, or the path of a .npz or .h5 with arrays images and labels."""
     validation: Annotated[Int, Field(ge=0)] | None = None
-    """Images held out from the end of the training part; null = 10,000 of MNIST, Fashion-MNIST, CIFAR-10, else 1/6."""
+    """The number of images held out from the end of the training part; null = 10,000 of MNIST, Fashion-MNIST and
+    CIFAR-10, else 1/6."""
     train: Annotated[Int, Field(ge=1)] | None = None
-    """At most so many training images, from the beginning; null = all."""
+    """The most training images to use, from the beginning; null = all."""
     test: Annotated[Int, Field(ge=1)] | None = None
-    """At most so many test images, from the beginning; null = all."""
+    """The most test images to use, from the beginning; null = all."""
     classes: Annotated[list[Label], Field(min_length=2)] | None = None
-    """Labels of your own data in the order of the classes; null = all that occur, sorted."""
+    """The labels of your own data in the order of the classes; null = all that occur, sorted."""
 
 
 class TrainingConfig(Section):
@@ -95,11 +96,11 @@ class TrainingConfig(Section):
     """The key that --backend sets."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for YAML; loads back to an equal config."""
+        """The config in plain values, ready for YAML; loads back to an equal config."""
         return self.model_dump(mode="json")
 
     def with_classes(self, class_names: Sequence[str]) -> Self:
-        """The config with the labels that were found in the user's own data; unchanged where they are 0..K-1."""
+        """The config with the labels found in the user's own data; unchanged if they are 0..K-1."""
         if list(class_names) == [str(k) for k in range(len(class_names))]:
             return self
         return self.model_copy(update={"data": self.data.model_copy(update={"classes": list(class_names)})})
@@ -108,7 +109,7 @@ class TrainingConfig(Section):
         """Raise ConfigError for contradictions that show before any data are read."""
 
     def check_effect(self, overridden: Mapping[str, str]) -> None:
-        """Raise ConfigError for an overridden key (with where it came from) that changes nothing."""
+        """Raise ConfigError for an overridden key (with its origin) that changes nothing."""
 
     def check_with_data(self, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> None:
-        """Raise ConfigError for what n_train images of shape (planes, rows, columns) cannot carry."""
+        """Raise ConfigError for anything that n_train images of shape (planes, rows, columns) do not allow."""

@@ -1,4 +1,4 @@
-"""A config on its way from a file to validated sections: read once, overridden, validated."""
+"""The way of a config from a file to validated sections: read once, overridden, validated."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ Explain = Callable[[ValidationError, dict[str, Any], type[BaseModel]], tuple[str
 
 @dataclass(frozen=True)
 class ConfigSource:
-    """The tree of a config file, and where the keys that were overridden came from."""
+    """The tree of a config file, and the origin of each overridden key."""
 
     path: Path
     tree: dict[str, Any]
@@ -25,12 +25,12 @@ class ConfigSource:
 
     @classmethod
     def read(cls, source: str | Path) -> "ConfigSource":
-        """The file at a path or the shipped config of a name.  Raises ConfigError."""
+        """The file at a path, or the shipped config with this name.  Raises ConfigError."""
         path = find_config(source)
         return cls(path, read_tree(path))
 
     def override(self, overrides: Sequence[str], fixed: Mapping[str, Any], model: type[BaseModel]) -> None:
-        """Put `key.path=value` overrides, then top-level values, into the tree; a value None is left out."""
+        """Put `key.path=value` overrides, then top-level values, into the tree; a value of None is left out."""
         for override in overrides:
             self.origins[apply_override(self.tree, override, model)] = f"--set {override}"
         for key, value in fixed.items():
@@ -38,7 +38,7 @@ class ConfigSource:
                 self.tree[key], self.origins[key] = value, f"--{key} {value}"
 
     def validated(self, model: type[M], explain: Explain = explain) -> M:
-        """The tree as a config.  Raises ConfigError, headed by the override at fault, else by the file."""
+        """The tree as a config.  Raises ConfigError that begins with the override at fault, else with the file."""
         return validated(model, self.tree, shown_path(self.path), self.origins, explain)
 
 
@@ -49,7 +49,7 @@ def validated(
     origins: Mapping[str, str] | None = None,
     explain: Explain = explain,
 ) -> M:
-    """A plain mapping as a config of one sort; `where` heads an error, or the origin of the key it is about.
+    """A plain mapping as a config of one kind; `where`, or the origin of the key at fault, begins an error.
 
     Raises ConfigError: one line with the key, the value and the remedy.
     """

@@ -1,4 +1,4 @@
-"""Configs of trainings: the file is read once, and its keys tell which sort of run it is."""
+"""Configs of trainings: the file is read once, and its keys say which kind of run it is."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,15 +10,15 @@ from varpro.config.source import ConfigSource
 
 
 def sort_of_run(tree: Mapping[str, Any]) -> type[ScalarizedConfig] | type[LayeredConfig]:
-    """The sort of config that a tree is: of a layered network where it has the key `network`."""
+    """The kind of config that a tree is: of a layered network if it has the key `network`."""
     return LayeredConfig if "network" in tree else ScalarizedConfig
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = (), **fixed: Any) -> ScalarizedConfig | LayeredConfig:
     """A config from a path or a shipped name, with `key.path=value` overrides and fixed top-level values.
 
-    fixed : seed, backend, output; those that are None are left out, and backend sets the key that chooses it.
-    Raises ConfigError: one line with the key, the value and the remedy, headed by where the value came from.
+    fixed : seed, backend, output; None is left out, and backend sets the key that chooses it.
+    Raises ConfigError: one line with the key, the value and the remedy, which begins with the origin of the value.
     """
     given = ConfigSource.read(source)
     sort = sort_of_run(given.tree)

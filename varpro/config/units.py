@@ -1,4 +1,4 @@
-"""The section `model` of a scalarized run: which kind of unit, and that kind's own options beside it."""
+"""The section `model` of a scalarized run: the kind of unit, together with that kind's own options."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -17,17 +17,17 @@ class ModelSection(Section):
     model_config = ConfigDict(extra="allow")
 
     unit: Annotated[str, name_in(UNITS)] = "quadratic"
-    """The kind of unit: how an image becomes a number."""
+    """The kind of unit, which turns an image into a number."""
     sigma: Annotated[str, Field(min_length=1)] = "tanh"
-    """tanh(q), or 1 / (1 + exp(-q))."""
+    """The activation; tanh is tanh(q), logistic is 1 / (1 + exp(-q))."""
 
     @model_validator(mode="before")
     @classmethod
     def _as_the_kind_says(cls, given: Any) -> Any:
-        """Leave to the kind of unit what it has a say in; its options join the section, with their defaults."""
+        """Let the kind of unit decide what concerns it; its options join the section, with their defaults."""
         unit = given.get("unit", cls.model_fields["unit"].default) if isinstance(given, dict) else None
         if not isinstance(unit, str) or unit not in UNITS:
-            return given  # which pydantic complains of
+            return given  # pydantic will complain about it
         kind, options, complaints = find_kind(unit), {}, list(_misplaced(given, find_kind(unit)))
         if "sigma" in given and given["sigma"] not in kind.sigmas:
             expected = ", ".join(repr(sigma) for sigma in kind.sigmas)
@@ -57,7 +57,7 @@ class ModelSection(Section):
 
 
 def _misplaced(given: dict[str, Any], kind: type[Units]) -> Iterator[InitErrorDetails]:
-    """Complaints of keys that are options of other kinds only, or of none."""
+    """Complaints about keys that are options of other kinds only, or of none."""
     for key in given:
         if key in ModelSection.model_fields or key in kind.Options.names():
             continue
@@ -67,5 +67,5 @@ def _misplaced(given: dict[str, Any], kind: type[Units]) -> Iterator[InitErrorDe
 
 
 def _complaint(sort: Any, key: str, value: Any, **context: str) -> InitErrorDetails:
-    """What pydantic would say of a key of the section."""
+    """What pydantic would say about a key of the section."""
     return InitErrorDetails(type=PydanticCustomError(sort, "refused", context), loc=(key,), input=value)

@@ -56,7 +56,7 @@ def rounding(dtype: str, terms: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """What this machine does on one thread, measured in this process."""
+    """The peaks of this machine on one thread, measured in this process."""
 
     float64: float
     """GFLOP/s of a square matrix product."""

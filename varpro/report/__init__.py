@@ -1,1 +1,1 @@
-"""What a person sees of a run: progress, a table on the screen, plots, a page, and files for programs."""
+"""What people see of a run: progress, a table on the screen, plots, a page, and files for programs."""

@@ -1,4 +1,4 @@
-"""The plot of many fits: histograms of what was fitted, and maps where the problems are pixels."""
+"""The plot of many fits: histograms of the results, and maps if the problems are pixels."""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,13 +15,13 @@ from varpro.report.fit_plot import save
 from varpro.result import Status
 
 PANELS = 12
-"""Parameters and amplitudes of a batch that are drawn."""
+"""Most parameters and amplitudes of a batch that are plotted."""
 TAILS = (1.0, 99.0)
-"""Percentiles that the ranges of histograms and maps are taken from."""
+"""Percentiles that set the ranges of histograms and maps."""
 
 
 class Fits(Protocol):
-    """What is drawn of a batch."""
+    """The parts of a batch that are plotted."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
@@ -42,7 +42,7 @@ class Fits(Protocol):
 def draw_batch(many: "Fits", shape: tuple[int, int] | None = None, path: str | Path | None = None) -> Figure:
     """Histograms of the parameters and amplitudes of the problems that converged; saved to `path` if given.
 
-    many : a BatchResult, or what has its names, linear_names, nonlinear, linear and status.
+    many : a BatchResult, or anything with its names, linear_names, nonlinear, linear and status.
     shape : (H, W) with H W problems; then each has a map as well, blank where a problem did not converge.
     """
     good = np.isin(many.status, [status for status in Status if status.converged])
@@ -54,7 +54,7 @@ def draw_batch(many: "Fits", shape: tuple[int, int] | None = None, path: str | P
         width, height = (3.0, 4.6) if maps else (3.0, 2.3)
         figure = Figure(figsize=(max(4.5, width * columns), height * rows + 0.5))
         layout: Any = figure.get_layout_engine()
-        layout.set(w_pad=0.12)  # labels beside an image of fixed aspect would be cut
+        layout.set(w_pad=0.12)  # otherwise labels beside an image of fixed aspect would be cut off
         axes = figure.subplots(rows * (2 if maps else 1), columns, squeeze=False)
         for place in range(rows * columns):
             row, column = divmod(place, columns)
@@ -76,7 +76,7 @@ def draw_batch(many: "Fits", shape: tuple[int, int] | None = None, path: str | P
 
 
 def _panels(many: "Fits") -> list[tuple[str, Array]]:
-    """Name and (B,) values of each parameter, then each amplitude; complex amplitudes by modulus."""
+    """Name and (B,) values of each parameter, then of each amplitude; complex amplitudes by modulus."""
     w = many.nonlinear
     w = np.concatenate([w.real, w.imag], axis=1) if np.iscomplexobj(w) else w
     out = [(name, w[:, p]) for p, name in enumerate(many.names)]

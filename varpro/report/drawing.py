@@ -1,6 +1,6 @@
-"""What all plots share: colours, style, grids of images, PNG bytes; and the plots that every training has.
+"""What all plots share: colours, style, grids of images, PNG bytes; and the plots common to all trainings.
 
-Colours are those of Okabe and Ito, which colour-blind people tell apart.
+The colours are those of Okabe and Ito, which colour-blind people can tell apart.
 """
 
 import io
@@ -32,13 +32,13 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 NUMBERED_CLASSES = 20
-"""With more classes the confusion matrix shows colours only."""
+"""With more classes, the confusion matrix shows colours only."""
 TITLE_INCHES = 4.0
-"""No grid of images is narrower than its title."""
+"""Least width of a grid of images, so that its title fits."""
 
 
 def as_png(draws: Mapping[str, Callable[[R], Figure | None]], record: R) -> dict[str, bytes]:
-    """Every plot that a run has something to show for, by name."""
+    """Every plot for which the run has data, by name."""
     plots = {}
     with matplotlib.rc_context(STYLE):
         for name, draw in draws.items():
@@ -77,7 +77,7 @@ def image_grid(
 
 
 def draw_confusion(record: Record) -> Figure | None:
-    """Counts, coloured by the share of the true class."""
+    """Counts, coloured by their share of the true class."""
     matrix = record.confusion
     count = len(matrix)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)

@@ -1,4 +1,4 @@
-"""The plot of one fit: data, model with its confidence band, residuals below."""
+"""The plot of one fit: data, model with confidence band, and the residuals below."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9")
 CURVES = len(COLOURS)
-"""Right-hand sides that are drawn, evenly spread over all."""
+"""Most right-hand sides that are plotted, evenly spread over all."""
 FINE_POINTS = 400
-"""The curve is drawn at so many points where the data have fewer."""
+"""Points at which the curve is drawn if the data have fewer."""
 MARKS = 20_000
-"""More points than these are thinned out: they would only cover one another."""
+"""Most points that are drawn; more would only cover one another, so they are thinned out."""
 NAMED_PARAMETERS = 5
 
 
 class Curve(NamedTuple):
-    """Where the model is drawn: x ascending, the rest (N', K)."""
+    """Where the model is drawn: x ascending, the others (N', K)."""
 
     x: Array
     values: Array
@@ -39,7 +39,7 @@ def draw_fit(fit: "FitResult", path: str | Path | None = None) -> Figure:
     """Data, fit and 95 % confidence band of a FitResult above its residuals; saved to `path` if given.
 
     Of K right-hand sides at most 6 are drawn; complex data have real and imaginary part side by side.
-    Raises ConfigError where the result has lost its model by pickling.
+    Raises ConfigError if the result has lost its model through pickling.
     """
     fit._model()
     data = fit._solution.spec.data
@@ -70,7 +70,7 @@ def draw_fit(fit: "FitResult", path: str | Path | None = None) -> Figure:
 
 
 def _curve(fit: "FitResult", x: Array, t: Array, shown: Array) -> Curve:
-    """The model between the data where it can be had there, else at the data."""
+    """The model between the data points where it can be evaluated there, else at the data."""
     order = np.argsort(x, kind="stable")
     if t.ndim == 1 and len(t) < FINE_POINTS and np.isrealobj(t) and t.dtype.kind == "f":
         fine = np.linspace(t.min(), t.max(), FINE_POINTS)
@@ -125,7 +125,7 @@ def _draw_curves(axes: Axes, x: Array, seen: Array, curve: Curve, shown: Array, 
 
 
 def _zoom(axes: Axes, seen: Array, values: Array) -> None:
-    """Limits from data and fit: a band that is wide where there are no data does not hide them."""
+    """Set the limits from data and fit, so that a band that is wide between the data does not hide them."""
     both = np.concatenate([seen.ravel(), values.ravel()])
     both = both[np.isfinite(both)]
     if both.size:
@@ -147,7 +147,7 @@ def _draw_residuals(axes: Axes, x: Array, residual: Array) -> None:
 
 
 def _headline(fit: "FitResult") -> str:
-    """Status, rss and the first parameters with one standard error."""
+    """Status, rss and the first parameters with one standard error each."""
     values = fit.nonlinear
     if np.iscomplexobj(values):
         errors = np.concatenate([fit.stderr_nonlinear.real, fit.stderr_nonlinear.imag])
@@ -163,7 +163,7 @@ def _headline(fit: "FitResult") -> str:
 
 
 def _with_error(name: str, value: float, error: float) -> str:
-    """Both to the second digit of the error."""
+    """Value and error, both to the second digit of the error."""
     if not np.isfinite(error) or error <= 0:
         return f"{name} = {value:.6g}"
     decimals = 1 - int(np.floor(np.log10(error)))
@@ -173,6 +173,6 @@ def _with_error(name: str, value: float, error: float) -> str:
 
 
 def save(figure: Figure, path: str | Path | None) -> None:
-    """Write the figure to `path`, if there is one."""
+    """Write the figure to `path`, if given."""
     if path is not None:
         figure.savefig(path, dpi=130, facecolor="white")

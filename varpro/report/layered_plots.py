@@ -26,11 +26,11 @@ from varpro.report.record import Embedding, LayeredRecord
 NAMES = {"training": "trained", "control": "control (cross-entropy)", "untrained": "untrained"}
 PHASES = (("training", BLUE, "-"), ("control", ORANGE, "--"))
 NAMED_CLASSES = 20
-"""With more classes no legend names them."""
+"""With more classes, no legend names them."""
 
 
 def draw_layered(record: LayeredRecord) -> dict[str, bytes]:
-    """Every plot that this run has something to show for, by file stem."""
+    """Every plot for which this run has data, by file stem."""
     drawn: dict[str, Callable[[Any], Figure | None]] = {
         "learning": draw_learning,
         "embedding": draw_embedding,
@@ -46,7 +46,7 @@ def draw_layered(record: LayeredRecord) -> dict[str, bytes]:
 
 
 def curve(record: LayeredRecord, phase: str, key: str) -> tuple[Array, Array]:
-    """Epochs and values of a key in the history of a phase; NaN where it is not there."""
+    """Epochs and values of a key in the history of a phase; NaN where it is missing."""
     lines = [line for line in record.history if line["phase"] == phase]
     values = [line.get(key) for line in lines]
     return np.array([line["epoch"] for line in lines]), np.array([np.nan if v is None else v for v in values], float)
@@ -55,7 +55,7 @@ def curve(record: LayeredRecord, phase: str, key: str) -> tuple[Array, Array]:
 def _draw_curves(
     axes: Any, record: LayeredRecord, key: str, label: str, *, scale: float = 1.0, marker: str = ""
 ) -> int:
-    """Lines of a key for training and control; how many there are."""
+    """Draw a key for training and control; returns the number of lines."""
     count = 0
     for phase, colour, dashes in PHASES:
         epochs, values = curve(record, phase, key)
@@ -97,7 +97,7 @@ def draw_learning(record: LayeredRecord) -> Figure | None:
 
 
 def class_colours(count: int) -> list[Any]:
-    """A colour for each class."""
+    """One colour for each class."""
     name = "tab10" if count <= 10 else "tab20" if count <= 20 else "gist_rainbow"
     shades = matplotlib.colormaps[name]
     return [shades(k) if count <= 20 else shades(k / (count - 1)) for k in range(count)]
@@ -112,7 +112,7 @@ def _scatter(axes: Any, shown: Embedding, colours: Sequence[Any], title: str, si
         if np.isfinite(x):
             axes.plot(x, y, "o", color=colour, markersize=7, markeredgecolor="black", markeredgewidth=1.2)
     axes.set_title(title)
-    axes.set_aspect("equal", adjustable="datalim")  # angles and distances are what there is to see
+    axes.set_aspect("equal", adjustable="datalim")  # angles and distances are what matters here
     axes.tick_params(labelsize=8)
 
 
@@ -129,7 +129,7 @@ def _class_legend(figure: Figure, record: LayeredRecord, colours: Sequence[Any])
 
 
 def draw_embedding(record: LayeredRecord) -> Figure | None:
-    """Test images as points: trained, control, untrained; rings are class means."""
+    """Test images as points: trained, control, untrained; rings mark class means."""
     shown = [part for part in record.embeddings if len(part.points)]
     if not shown:
         return None
@@ -170,7 +170,7 @@ def _spectra(record: LayeredRecord) -> dict[str, Array]:
 
 
 def draw_spectrum(record: LayeredRecord) -> Figure | None:
-    """Eigenvalues of the null-space objective at the end, and as they grew."""
+    """Eigenvalues of the null-space objective at the end and during training."""
     spectra = _spectra(record)
     if not spectra:
         return None
@@ -231,7 +231,7 @@ def draw_separability(record: LayeredRecord) -> Figure | None:
 
 
 def draw_retrieval(record: LayeredRecord) -> Figure | None:
-    """Rows of a query and its nearest test images; a red frame has another class."""
+    """Rows with a query and its nearest test images; a red frame marks another class."""
     found = record.retrieved
     if found is None or not len(found.queries):
         return None

@@ -1,4 +1,4 @@
-"""The tables of a layered network's run for the screen and the page: trained, control, untrained side by side."""
+"""The tables of a layered network's run for the screen and the page: trained, control and untrained side by side."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ LAST_LAYERS = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A quantity of the three networks, in words."""
+    """One quantity of the three networks, in words."""
 
     name: str
     trained: str
@@ -47,7 +47,7 @@ def _lines(record: LayeredRecord, part: str, names: Any, said: Callable[[Any], s
 
 
 def accuracy_lines(record: LayeredRecord) -> list[Line]:
-    """Accuracies on the test images, true labels."""
+    """Accuracies on the test images, against true labels."""
     return _lines(record, "test", ACCURACIES, percent)
 
 

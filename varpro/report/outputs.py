@@ -16,7 +16,7 @@ from varpro.report.scalarized_plots import draw_scalarized
 
 
 def write_outputs(record: Record, directory: Path) -> None:
-    """Write every file of a run but model.h5; the page holds the same plots as the PNG files.  Raises OSError."""
+    """Write every file of a run except model.h5; the page has the same plots as the PNG files.  Raises OSError."""
     write_numbers(record.metrics, record.history, record.config, directory)
     match record:
         case ScalarizedRecord():
@@ -31,7 +31,7 @@ def write_outputs(record: Record, directory: Path) -> None:
 
 
 def _write_page(page: str, plots: dict[str, bytes], directory: Path) -> None:
-    """report.html and the plots; those of an earlier run of any kind that this one lacks go."""
+    """Write report.html and the plots; delete plots of an earlier run, of any kind, that this one does not have."""
     for name in (ALTERNATIVES.keys() | LAYERED_ALTERNATIVES.keys()) - plots.keys():
         (directory / f"{name}.png").unlink(missing_ok=True)
     for name, png in plots.items():
@@ -42,7 +42,7 @@ def _write_page(page: str, plots: dict[str, bytes], directory: Path) -> None:
 def write_numbers(
     metrics: dict[str, Any], history: list[dict[str, Any]], config: dict[str, Any], directory: Path
 ) -> None:
-    """metrics.json, history.jsonl and config.resolved.yaml."""
+    """Write metrics.json, history.jsonl and config.resolved.yaml."""
     (directory / "metrics.json").write_text(json.dumps(plain(metrics), indent=2) + "\n", encoding="utf-8")
     with (directory / "history.jsonl").open("w", encoding="utf-8") as file:
         for line in history:
@@ -52,7 +52,7 @@ def write_numbers(
 
 
 def plain(value: Any) -> Any:
-    """value with plain Python numbers; what is not finite becomes None, which JSON can say."""
+    """The value in plain Python numbers; anything that is not finite becomes None, which JSON can express."""
     if isinstance(value, dict):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""report.html: one page that needs nothing but itself."""
+"""report.html: one self-contained page."""
 
 import base64
 from importlib import resources
@@ -16,7 +16,7 @@ TEMPLATES = resources.files("varpro.report").joinpath("templates")
 def render(name: str, record: Record, plots: dict[str, bytes], alternatives: dict[str, str], **values: Any) -> str:
     """The page of a template as a string.
 
-    plots : PNG bytes by name; alternatives : what each shows, in words; values : what this sort of page has besides.
+    plots : PNG bytes by name; alternatives : what each shows, in words; values : what else this kind of page has.
     """
     return _template(name).render(
         version=__version__,
@@ -29,7 +29,7 @@ def render(name: str, record: Record, plots: dict[str, bytes], alternatives: dic
 
 
 def _template(name: str) -> jinja2.Template:
-    """A page without its values; what is missing among them is an error."""
+    """A page without its values; a missing value is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda file: TEMPLATES.joinpath(file).read_text("utf-8")),
         autoescape=True,
@@ -41,5 +41,5 @@ def _template(name: str) -> jinja2.Template:
 
 
 def _embedded(plots: dict[str, bytes]) -> dict[str, str]:
-    """Addresses that are the images themselves."""
+    """Addresses that contain the images themselves."""
     return {name: "data:image/png;base64," + base64.b64encode(png).decode("ascii") for name, png in plots.items()}

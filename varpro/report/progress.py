@@ -1,4 +1,4 @@
-"""One progress display on rank 0: a live bar on a terminal, sparse plain lines in a log file, nothing when quiet."""
+"""One progress display on rank 0: a live bar on a terminal, a few plain lines in a log file, nothing when quiet."""
 
 import sys
 import time
@@ -6,11 +6,11 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 LINE_SECONDS = 10.0
-"""Plain lines come at most this often, and at the end of each phase."""
+"""Least time between plain lines, apart from the end of a phase."""
 
 
 class Display:
-    """Phases that advance.  This base class shows nothing: it serves the other ranks and --quiet."""
+    """Phases that advance.  This base class shows nothing; it is for the other ranks and --quiet."""
 
     def __enter__(self) -> Self:
         return self
@@ -18,16 +18,16 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
     def phase(self, name: str, total: int) -> None:
-        """Begin a phase of `total` parts; the one before has ended."""
+        """Begin a phase of `total` parts; the previous one has ended."""
 
     def advance(self, cost: float | None = None, n: int = 1) -> None:
-        """n more parts are done; cost : of the latest."""
+        """n more parts are done; cost : that of the latest."""
 
     def message(self, text: str) -> None:
-        """A line that stays."""
+        """Show a line that stays."""
 
 
 def make_display(*, quiet: bool, first_rank: bool, stream: TextIO | None = None) -> Display:
@@ -39,7 +39,7 @@ def make_display(*, quiet: bool, first_rank: bool, stream: TextIO | None = None)
 
 
 class LineDisplay(Display):
-    """Plain lines with the time, the phase, what is done, the latest cost and an ETA."""
+    """Plain lines with the time, the phase, the parts done, the latest cost and an ETA."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -78,7 +78,7 @@ class LineDisplay(Display):
 
 
 class LiveDisplay(Display):
-    """rich's bars: one a phase, the finished ones stay."""
+    """rich's bars, one per phase; the finished ones stay."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console

@@ -1,4 +1,4 @@
-"""What a run hands to its report: numbers and small arrays, nothing that needs a plotting library or PyTorch."""
+"""What a run passes to its report: numbers and small arrays, nothing that needs a plotting library or PyTorch."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,33 +11,33 @@ class Record:
     """What the files, the page and the screen show of any run."""
 
     metrics: dict[str, Any]
-    """As it stands in metrics.json"""
+    """The content of metrics.json."""
     config: dict[str, Any]
-    """The resolved config"""
+    """The resolved config."""
     history: list[dict[str, Any]]
-    """The lines of history.jsonl"""
+    """The lines of history.jsonl."""
     class_names: list[str]
     confusion: Array
-    """(K, K) int: rows true, columns predicted; test set"""
+    """The confusion matrix of the test set, (K, K) int: true classes in rows, predicted ones in columns."""
     misclassified_images: Array
-    """(n, L, R) or (n, C, L, R) in [0, 1], the most confident mistakes first"""
+    """The most confident mistakes first, (n, L, R) or (n, C, L, R) in [0, 1]."""
     misclassified_true: Array
     misclassified_predicted: Array
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScalarizedRecord(Record):
-    """A run of sub-networks: history has a line for each of their trial steps and each step of a refinement.
+    """A run of sub-networks; history has one line for each of their trial steps and for each step of a refinement.
 
-    The confusion and the mistakes are those before bootstrapping.
+    The confusion matrix and the mistakes are those before bootstrapping.
     """
 
     unit_matrices: Array
-    """(g, rows, columns): pictures of some units, as their kind draws them"""
+    """Pictures of some units, as their kind draws them, (g, rows, columns)."""
     partition: list[dict[str, Any]]
-    """For each sub-network: index, rank, units, samples, iterations, cost, status, start, seconds"""
+    """For each sub-network: index, rank, units, samples, iterations, cost, status, start, seconds."""
     rank_seconds: Array
-    """(ranks,) seconds that each rank's threads computed on sub-networks"""
+    """The seconds that each rank's threads computed on sub-networks, (ranks,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,36 +45,36 @@ class Embedding:
     """Features of some test images as points of a plane."""
 
     name: str
-    """Which network: training, control or untrained; or which epoch"""
+    """The network (training, control or untrained) or the epoch."""
     points: Array
-    """(n, 2)"""
+    """The points, (n, 2)."""
     labels: Array
-    """(n,)"""
+    """Their labels, (n,)."""
     centroids: Array
-    """(K, 2) class means of these points, NaN for a class without any"""
+    """The class means of these points, (K, 2); NaN for a class without points."""
 
 
 @dataclass(frozen=True, eq=False)
 class Retrieved:
-    """Queries among the test images, each with its nearest others."""
+    """Queries among the test images, each with its nearest neighbours."""
 
     queries: Array
-    """(q, L, R) or (q, C, L, R) in [0, 1]"""
+    """The queries, (q, L, R) or (q, C, L, R) in [0, 1]."""
     query_labels: Array
     found: Array
-    """(q, k, ...) the nearest images, nearest first"""
+    """The nearest images, nearest first, (q, k, ...)."""
     found_labels: Array
-    """(q, k)"""
+    """The labels of the nearest images, (q, k)."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LayeredRecord(Record):
-    """A run of a network of layers: history has a line for each epoch of the training, then of the control."""
+    """A run of a network of layers; history has one line for each epoch of the training, then of the control."""
 
     projection: str
-    """How features became points: features, or t-SNE"""
+    """How features became points: features, or t-SNE."""
     embeddings: list[Embedding]
-    """Of the trained network, its control and its start"""
+    """The points of the trained network, its control and its start."""
     epochs: list[Embedding]
-    """Of the trained network after some epochs: the features, or their two principal components"""
+    """The points of the trained network after some epochs: the features, or their two principal components."""
     retrieved: Retrieved | None

@@ -22,11 +22,11 @@ from varpro.report.record import ScalarizedRecord
 from varpro.report.table import percent
 
 NAMED_RANKS = 30
-"""With more ranks only some are named."""
+"""With more ranks, only some are named."""
 
 
 def draw_scalarized(record: ScalarizedRecord) -> dict[str, bytes]:
-    """Every plot that this run has something to show for, by file stem."""
+    """Every plot for which this run has data, by file stem."""
     drawn = {
         "accuracy": draw_accuracy,
         "convergence": draw_convergence,
@@ -41,7 +41,7 @@ def draw_scalarized(record: ScalarizedRecord) -> dict[str, bytes]:
 
 
 def draw_accuracy(record: ScalarizedRecord) -> Figure | None:
-    """Accuracies against true labels; agreement is no accuracy and is not drawn among them."""
+    """Accuracies against true labels; agreement is not accuracy, so it is not shown among them."""
     m = record.metrics
     bars = [
         ("training", m["train"]["accuracy"], GREY),
@@ -132,8 +132,8 @@ def draw_refinement(record: ScalarizedRecord) -> Figure | None:
 
 
 def draw_units(record: ScalarizedRecord) -> Figure | None:
-    """Learnt matrices as images, each centred at zero; the scale ends where 2 % of the entries that are not zero lie
-    beyond it, or a few pixels that are hardly ever lit would leave the rest white."""
+    """Learnt matrices as images, each centred at zero; the scale is such that 2 % of the nonzero entries exceed it,
+    since otherwise a few pixels that are hardly ever lit would leave the rest white."""
     matrices = record.unit_matrices
     if not len(matrices):
         return None

@@ -1,11 +1,11 @@
-"""The tables of a scalarized network's run: one list of rows for the screen and for the page."""
+"""The tables of a scalarized network's run: one list of rows for the screen and the page."""
 
 from varpro.report.record import ScalarizedRecord
 from varpro.report.table import Row, percent
 
 
 def _validation_note(record: ScalarizedRecord) -> str:
-    """What the validation images served for: they chose the ridge only if it was not given and there were any."""
+    """What the validation images were used for: they chose the ridge only if it was not given and there were any."""
     accuracy = record.metrics["validation"]["accuracy"]
     if accuracy is None or accuracy != accuracy:
         return "no validation images"
@@ -13,7 +13,7 @@ def _validation_note(record: ScalarizedRecord) -> str:
 
 
 def gain(record: ScalarizedRecord) -> float | None:
-    """Test accuracy above the control, as a share; None without a control."""
+    """Test accuracy above that of the control, as a share; None without a control."""
     control = record.metrics["control"]["test_accuracy"]
     return None if control is None else record.metrics["test"]["accuracy"] - control
 
@@ -40,7 +40,7 @@ def accuracy_rows(record: ScalarizedRecord) -> list[Row]:
 
 
 def bootstrap_rows(record: ScalarizedRecord) -> list[Row]:
-    """Bootstrapping: what is agreement and what is accuracy, said on every line; empty if it did not run."""
+    """Bootstrapping, with agreement and accuracy told apart on every line; empty if it did not run."""
     b = record.metrics["bootstrap"]
     if b["test_accuracy"] is None:
         return []
@@ -57,7 +57,7 @@ def bootstrap_rows(record: ScalarizedRecord) -> list[Row]:
 
 
 def cost_rows(record: ScalarizedRecord) -> list[Row]:
-    """Time and work."""
+    """Time and work of the run."""
     m, s, w = record.metrics, record.metrics["seconds"], record.metrics["work"]
     phases = ", ".join(
         f"{name} {s[name]:.1f}"

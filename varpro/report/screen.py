@@ -11,7 +11,7 @@ from varpro.report.table import Row
 
 
 def print_summary(record: Record, directory: Path, stream: TextIO | None = None) -> None:
-    """What came of a run, as aligned text, the headline first, and where its files are."""
+    """Print the outcome of a run as aligned text, the headline first, and where its files are."""
     stream = sys.stdout if stream is None else stream
     match record:
         case ScalarizedRecord():

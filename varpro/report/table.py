@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line: what it is, its value in words, and what to know about it."""
+    """One line: what it is, its value in words, and a note about it."""
 
     name: str
     value: str
@@ -15,10 +15,10 @@ class Row:
 
 
 def percent(value: Any) -> str:
-    """A share as per cent with two digits; a dash where there is none."""
+    """A share in per cent with two digits; a dash if there is none."""
     return "-" if value is None or value != value else f"{100 * value:.2f} %"
 
 
 def number(value: Any) -> str:
-    """Three significant digits; a dash where there is none."""
+    """Three significant digits; a dash if there is none."""
     return "-" if value is None or value != value else f"{value:.3g}"

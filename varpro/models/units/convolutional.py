@@ -65,19 +65,19 @@ class ConvolutionOptions(UnitOptions):
     """The filters of a bank and how their values are used."""
 
     filter: tuple[int, ...] = option((9,), check=_sides)
-    """Side of the filters in pixels; of a list, each has an equal share of the units."""
+    """The side of the filters in pixels; each side in a list gets an equal share of the units."""
     cells: int = option(4, check=lambda value: _whole(value, 1))
-    """The places are averaged over cells x cells parts of the image: a unit has cells^2 columns."""
+    """The number of parts per direction over which places are averaged: a unit has cells^2 columns."""
     padding: str = option("same", check=_one_of("same", "valid"))
-    """Zeros around the image, so that a filter can be centred on every pixel; or none."""
+    """The padding: same puts zeros around the image, so that a filter can be centred on every pixel; valid puts none."""
     stride: int = option(1, check=lambda value: _whole(value, 1))
-    """Pixels between places."""
+    """The number of pixels between places."""
     rank: int = option(1, check=_rank)
-    """Terms u v^T of a form."""
+    """The number of terms u v^T in a form."""
     colour: str = option("mix", check=_one_of("mix", "planes"))
-    """Planes are mixed by weights of the unit's own, or each has a form of its own."""
+    """Whether planes are mixed by the unit's own weights (mix) or each has its own form (planes)."""
     smoothing: float = option(0.01, check=_positive)
-    """Of smooth_abs, sqrt(q^2 + smoothing); q^2 is 1 on average at the start."""
+    """The smoothing in smooth_abs, sqrt(q^2 + smoothing); q^2 is 1 on average at the start."""
 
     def patches(self, side: int, planes: int, sigma: str) -> Patches:
         """The kernel's description of filters with one side."""

@@ -33,7 +33,7 @@ class WindowOptions(UnitOptions):
     """Where units may look."""
 
     window: tuple[int, int] = option((6, 14), check=_two_sides)
-    """Smallest and largest side of a window, pixels."""
+    """The smallest and largest side of a window, in pixels."""
 
 
 @unit_kind("local-bilinear")
