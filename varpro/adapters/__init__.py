@@ -1,1 +1,1 @@
-"""Fits in the shapes of other libraries; each module needs its library, and nothing else imports them."""
+"""Fits in the form of other libraries; each module needs its library, and nothing else imports them."""

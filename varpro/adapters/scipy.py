@@ -1,4 +1,5 @@
-"""Fits as scipy.optimize returns them: curve_fit and least_squares, with starting values of the nonlinear part only."""
+"""Fits in the form of scipy.optimize: curve_fit and least_squares, but starting values for nonlinear parameters
+only."""
 
 import warnings
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ STATUS = {
     varpro.Status.STEP_TOLERANCE: 3,
     varpro.Status.ITERATIONS: 0,
 }
-"""SciPy's numbers; what has none there is -1."""
+"""SciPy's status numbers; any other status is -1."""
 
 
 def curve_fit(
@@ -32,13 +33,13 @@ def curve_fit(
     absolute_sigma: bool = False,
     **options: Any,
 ) -> tuple[Array, Array]:
-    """(popt, pcov) as of scipy.optimize.curve_fit, the nonlinear parameters first, then the amplitudes.
+    """(popt, pcov) as in scipy.optimize.curve_fit, nonlinear parameters first, then amplitudes.
 
     model : (t, w) -> (N, I), or a ready model of `varpro.models`.  xdata (N,) or (N, p), ydata (N,) or (N, K).
     w0 : (P,) start of the nonlinear parameters.  sigma : errors of ydata, a number, (N,) or ydata's shape.
     options : those of `varpro.fit`.
-    Complex parameters stand in pcov as real, then imaginary parts.
-    Raises RuntimeError where the search did not converge, VarproError (a ValueError) for what cannot be fitted.
+    Complex parameters appear in pcov as real, then imaginary parts.
+    Raises RuntimeError if the search did not converge, VarproError (a ValueError) for input that cannot be fitted.
     """
     fit = varpro.fit(
         model, xdata, ydata, w0, weights=_weights(sigma, ydata, options), absolute_sigma=absolute_sigma, **options
@@ -56,11 +57,11 @@ def curve_fit(
 def least_squares(
     model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None = None, **options: Any
 ) -> OptimizeResult:
-    """An OptimizeResult as of scipy.optimize.least_squares on the projected problem: x (P,) is nonlinear only.
+    """An OptimizeResult as in scipy.optimize.least_squares, for the projected problem: x (P,) is nonlinear only.
 
-    fun : (N,) or (N, K) y - model, weighted.  cost : 1/2 ||fun||^2, or what a ridge or loss made of it.
+    fun : (N,) or (N, K) y - model, weighted.  cost : 1/2 ||fun||^2, as modified by a ridge or a loss.
     active_mask : (P,) -1 on a lower bound, 1 on an upper one, 0 elsewhere.  status : SciPy's 0 to 3, else -1.
-    Further: linear, the amplitudes; fit, the whole FitResult.  options : those of `varpro.fit`.
+    Also: linear, the amplitudes; fit, the whole FitResult.  options : those of `varpro.fit`.
     """
     fit = varpro.fit(model, t, y, w0, **options)
     weights = options.get("weights")

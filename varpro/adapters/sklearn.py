@@ -1,6 +1,6 @@
 """A separable model as a scikit-learn regressor.
 
-scikit-learn reads the names of the parameters from the signature of __init__, which is made from FitOptions here.
+scikit-learn reads the parameter names from the signature of __init__, which is made from FitOptions here.
 """
 
 import inspect
@@ -19,17 +19,18 @@ from varpro.fitting.options import FitOptions
 from varpro.fitting.solve import fit_one
 
 OF_DATA = ("weights", "mask", "callback", "dtype", "backend")
-"""Options of `varpro.fit` that scikit-learn has its own ways for, or that go with one set of data."""
+"""Options of `varpro.fit` that scikit-learn handles in its own way, or that belong to one set of data."""
 OPTIONS = {f.name: f.default for f in fields(FitOptions) if f.name not in OF_DATA}
-"""The others and their defaults: the parameters of the regressor."""
+"""The other options and their defaults, which are the parameters of the regressor."""
 
 
 class VarproRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """y ~ Phi(X, w) A; the options are those of `varpro.fit`.
 
-    model : (t, w) -> (N, I), or a ready model of `varpro.models`; X (n, 1) reaches it as t (n,), X (n, p) as it is.
+    model : (t, w) -> (N, I), or a ready model of `varpro.models`; X (n, 1) is passed to it as t (n,), X (n, p)
+    unchanged.
     w0 : (P,) start; None for a ready model.  ridge, max_iterations, ... are parameters for a grid search;
-    fitting.options says what each means.
+    fitting.options describes each of them.
 
     After fit: nonlinear_ (P,), linear_ (I,) or (I, K), stderr_nonlinear_, stderr_linear_, n_iter_, n_features_in_, and
     result_, the whole FitResult.
@@ -49,9 +50,9 @@ class VarproRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """X (n, p), y (n,) or (n, K); sample_weight (n,) multiplies the squared residuals.
+        """Fit X (n, p), y (n,) or (n, K); sample_weight (n,) multiplies the squared residuals.
 
-        Raises VarproError, a ValueError, for what cannot be fitted.
+        Raises VarproError, a ValueError, for input that cannot be fitted.
         """
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         weights = None
@@ -67,13 +68,13 @@ class VarproRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def stderr_nonlinear_(self) -> Array:
-        """(P,) standard errors."""
+        """The standard errors of the nonlinear parameters, (P,)."""
         check_is_fitted(self)
         return self.result_.stderr_nonlinear
 
     @property
     def stderr_linear_(self) -> Array:
-        """(I,) or (I, K) standard errors."""
+        """The standard errors of the amplitudes, (I,) or (I, K)."""
         check_is_fitted(self)
         return self.result_.stderr_linear
 

@@ -24,7 +24,7 @@ ROWS = 4096
 
 @dataclass(frozen=True)
 class Rows:
-    """The numbers of B fits, as they travel between ranks and stand in table.csv."""
+    """The numbers of B fits, in the form in which ranks exchange them and table.csv lists them."""
 
     names: tuple[str, ...]
     linear_names: tuple[str, ...]

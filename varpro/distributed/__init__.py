@@ -1,6 +1,6 @@
-"""Ranks and what they say to each other: the communicator, the task queue, the threads of a rank.
+"""Ranks and how they talk to each other: the communicator, the task queue, the threads of a rank.
 
-The only package that imports mpi4py, and only when a launcher has started more than one process.
+Only this package imports mpi4py, and only if a launcher has started more than one process.
 """
 
 from varpro.distributed.communicator import Communicator, RunStopped, SerialCommunicator, world

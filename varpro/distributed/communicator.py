@@ -1,8 +1,8 @@
-"""What a rank may ask of the others, and the form it takes when there are none.
+"""What a rank may ask of the others, and the form this takes if there are none.
 
-Every collective begins with a short agreement in which each rank names the call it is in.  A rank that has
-failed joins the agreement with its exit code instead, so the others leave with it (`RunStopped`) and nobody hangs;
-two ranks in different calls both raise instead of waiting for ever.
+Every collective begins with a short agreement in which each rank names the call it is in.  A rank that has failed joins
+the agreement with its exit code instead, so the others leave with it (`RunStopped`) and nobody hangs; two ranks in
+different calls both raise instead of waiting for ever.
 """
 
 import atexit
@@ -26,23 +26,24 @@ REDUCED_DTYPES = tuple(np.dtype(name) for name in ("float64", "float32", "int64"
 
 
 class RunStopped(SystemExit):
-    """Another rank has failed and says why; this one leaves with the same exit code."""
+    """Raised if another rank has failed and says why; this one leaves with the same exit code."""
 
 
 class Communicator(ABC):
-    """The ranks of a run.  All methods but send, recv, post, poll, flush and abort are collective.
+    """The ranks of a run.  All methods except send, recv, post, poll, flush and abort are collective.
 
-    Only the thread that made the communicator may call it: MPI is initialised for one talking thread, so that
-    the worker threads of a rank (see `run_tasks`) can compute while it waits.
+    Only the thread that made the communicator may call it: MPI is initialised for a single communicating thread, so
+    that the worker threads of a rank (see `run_tasks`) can compute while it waits.
     """
 
     rank: int
     size: int
     node_rank: int
-    """Rank among those of the same machine."""
+    """This rank's number among those on the same machine."""
     node_size: int
     core_share: float
-    """Processor cores of this rank: those it may run on, each divided by the ranks of this machine that may use it."""
+    """The processor cores of this rank: those it may run on, each divided by the ranks on this machine that may use
+    it."""
 
     @abstractmethod
     def allreduce_(self, array: Array, op: Operation = "sum") -> Array:
@@ -53,7 +54,7 @@ class Communicator(ABC):
 
     @abstractmethod
     def bcast(self, obj: T, root: int = 0) -> T:
-        """The root's object on every rank.  Pickled; large arrays inside travel without a copy."""
+        """The root's object on every rank.  Pickled; large arrays inside are sent without a copy."""
 
     @abstractmethod
     def bcast_(self, array: Array, root: int = 0) -> Array:
@@ -61,11 +62,11 @@ class Communicator(ABC):
 
     @abstractmethod
     def gather(self, obj: T, root: int = 0) -> list[T] | None:
-        """Objects of all ranks in rank order on the root, None elsewhere."""
+        """The objects of all ranks in rank order on the root, None elsewhere."""
 
     @abstractmethod
     def allgather(self, obj: T) -> list[T]:
-        """Objects of all ranks in rank order, on every rank."""
+        """The objects of all ranks in rank order, on every rank."""
 
     @abstractmethod
     def barrier(self) -> None:
@@ -73,11 +74,11 @@ class Communicator(ABC):
 
     @abstractmethod
     def send(self, array: Array, dest: int) -> None:
-        """Hand an array to rank `dest`, which must call recv; returns when it has arrived."""
+        """Send an array to rank `dest`, which must call recv; returns when it has arrived."""
 
     @abstractmethod
     def recv(self, source: int) -> Array:
-        """The array that rank `source` sends: its shape and dtype, C-contiguous, writable."""
+        """The array sent by rank `source`, with its shape and dtype, C-contiguous, writable."""
 
     @abstractmethod
     def post(self, message: object, dest: int) -> None:
@@ -85,23 +86,24 @@ class Communicator(ABC):
 
     @abstractmethod
     def poll(self) -> tuple[int, Any] | None:
-        """(source, message) of the next message posted to this rank, or None; never waits."""
+        """(source, message) for the next message posted to this rank, or None; never waits."""
 
     @abstractmethod
     def flush(self) -> bool:
-        """Move posted messages along without waiting; True when none is left."""
+        """Move posted messages along without waiting; True once none is left."""
 
     @abstractmethod
     def stop(self, code: int, message: str | None) -> int:
-        """End the run because of an error here: the lowest failing rank prints `message`, all leave with `code`.
+        """End the run because of an error here: the lowest failing rank prints `message`, and all leave with `code`.
 
-        Ranks in a collective, or failing too, leave in good order.  If one does not turn up within a few seconds
-        the message is printed and the run is aborted.  Returns the exit code, with which every rank must end at once.
+        Ranks that are in a collective, or fail as well, leave in an orderly way.  If one does not appear within a few
+        seconds, the message is printed and the run is aborted.  Returns the exit code, with which every rank must end
+        at once.
         """
 
     @abstractmethod
     def leave(self, code: int) -> int:
-        """Last call of a rank that ends early in agreement with the others, after RunStopped.
+        """The last call of a rank that ends early in agreement with the others, after RunStopped.
 
         Returns `code`, with which every rank must end at once.
         """
@@ -111,7 +113,7 @@ class Communicator(ABC):
         """Print `message` to stderr and kill every rank at once; the run's exit code is `code`."""
 
     def allreduce(self, array: Any, op: Operation = "sum") -> Array:
-        """As allreduce_, on a copy: a new array with the shape and dtype of `array` (a number gives shape ())."""
+        """allreduce_ on a copy: a new array with the shape and dtype of `array` (a number gives shape ())."""
         return self.allreduce_(np.array(array, order="C"), op)
 
     def any(self, flag: bool) -> bool:
@@ -120,7 +122,7 @@ class Communicator(ABC):
 
 
 class SerialCommunicator(Communicator):
-    """The one rank of a run without a launcher; needs no MPI."""
+    """The only rank of a run without a launcher; needs no MPI."""
 
     def __init__(self) -> None:
         self.rank, self.size, self.node_rank, self.node_size = 0, 1, 0, 1
@@ -175,10 +177,10 @@ class SerialCommunicator(Communicator):
 
 @functools.cache
 def world() -> Communicator:
-    """The ranks that the launcher started, or a SerialCommunicator when it started one or there was none.
+    """The ranks that the launcher started, or a SerialCommunicator if it started only one or there was none.
 
-    Raises BackendError if several processes were started but MPI cannot join them: N copies of the same serial run
-    would be a silent waste.
+    Raises BackendError if several processes were started but MPI cannot connect them, since N copies of the same serial
+    run would silently waste time.
     """
     size = launched_size()
     if size == 1 and "mpi4py.MPI" not in sys.modules:
@@ -204,13 +206,13 @@ def world() -> Communicator:
 
 
 def print_error(message: str) -> None:
-    """One write, so that lines of several ranks do not mix."""
+    """Print in a single write, so that lines of several ranks do not mix."""
     sys.stderr.write(message.rstrip("\n") + "\n")
     sys.stderr.flush()
 
 
 def check_buffer(array: Array) -> Array:
-    """array, if a collective can work on it in place; raises ShapeError."""
+    """The array, if a collective can work on it in place; raises ShapeError."""
     if not (isinstance(array, np.ndarray) and array.flags.c_contiguous and array.flags.writeable):
         what = f"strides {array.strides}" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"
         raise ShapeError(f"an in-place collective needs a writable C-contiguous array, got {what}: pass a copy")
@@ -220,7 +222,7 @@ def check_buffer(array: Array) -> Array:
 
 
 def check_reducible(array: Array) -> Array:
-    """array, if ranks can add it up in place; raises ShapeError."""
+    """The array, if ranks can add it up in place; raises ShapeError."""
     if check_buffer(array).dtype not in REDUCED_DTYPES:
         raise ShapeError(f"cannot reduce dtype {array.dtype}: use float64, float32 or int64")
     return array

@@ -1,4 +1,4 @@
-"""Was this process started by an MPI launcher, and with how many brothers?  Read from the environment, without MPI."""
+"""Whether an MPI launcher started this process, and with how many others, read from the environment without MPI."""
 
 import os
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ def _first_integer(names: tuple[str, ...], environment: Mapping[str, str]) -> in
 
 
 def launched_size(environment: Mapping[str, str] = os.environ) -> int:
-    """Number of processes the launcher started: 1 when there was none, UNKNOWN_SIZE when it does not say."""
+    """The number of processes the launcher started: 1 without a launcher, UNKNOWN_SIZE if it does not say."""
     size = _first_integer(SIZE_VARIABLES, environment)
     if size is not None:
         return size
@@ -40,5 +40,5 @@ def launched_size(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
-    """The launcher's number for this process; 0 when there is no launcher."""
+    """The launcher's number for this process; 0 without a launcher."""
     return _first_integer(RANK_VARIABLES, environment) or 0

@@ -1,9 +1,9 @@
-"""The communicator over mpi4py.  Imported by `world()` only, when a launcher has started several processes.
+"""The communicator over mpi4py.  Imported only by `world()`, when a launcher has started several processes.
 
-Waiting: a small nonblocking agreement is tested, first in a tight loop (partners of a conjugate-gradient loop are
-microseconds apart), then between naps that grow with the time waited, so that an idle rank leaves its core to the
-ranks that compute.  Once all ranks are there, data moves without naps, by nonblocking calls as well: MPICH's blocking
-ones do not yield when one thread talks, and with 4 ranks on 2 cores a sum of 216 MB then took minutes, not 0.15 s.
+Waiting: a small nonblocking agreement is tested, first in a tight loop (partners in a conjugate-gradient loop are
+microseconds apart), then between naps that grow with the time waited, so that an idle rank leaves its core to ranks
+that compute.  Once all ranks are present, data moves without naps, also by nonblocking calls: MPICH's blocking calls do
+not yield when one thread communicates, and with 4 ranks on 2 cores a sum of 216 MB then took minutes, not 0.15 s.
 """
 
 import math
@@ -46,17 +46,17 @@ GRACE_SECONDS = 3.0
 """How long a failed rank waits for the others to join before it aborts them."""
 FINALIZE_SECONDS = 10
 FORWARD_SECONDS = 0.25
-"""Time for the launcher to pass on what was printed; killed at once, it loses some of it."""
+"""Time for the launcher to pass on what was printed; if killed at once, it loses some of it."""
 WORKER_SECONDS = 1.0
-"""How long worker threads may take to end their tasks before a failed run is aborted instead of left in order."""
+"""How long worker threads may take to end their tasks before a failed run is aborted instead of ended in order."""
 PART_BYTES = 1 << 23
-"""Large arrays move in parts, which bounds the library's own temporaries; as fast as the whole array at once."""
+"""Size of the parts in which large arrays move, which bounds the library's temporaries; as fast as a single part."""
 _ARRAY_TAG, _READY_TAG = 1, 2
 _OPERATIONS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
 
 
 class MpiCommunicator(Communicator):
-    """All ranks of the launcher, on private duplicates of MPI's world so that no foreign message is taken."""
+    """All ranks of the launcher, on private duplicates of MPI's world so that no foreign messages are received."""
 
     def __init__(self) -> None:
         world = MPI.COMM_WORLD
@@ -156,7 +156,7 @@ class MpiCommunicator(Communicator):
     def stop(self, code: int, message: str | None) -> int:
         header = _header("", failing=self.size - self.rank, code=code)
         request = self._control.Iallreduce(MPI.IN_PLACE, header, MPI.MAX)
-        # Lower ranks give up first, so that of several failing ranks only one prints.
+        # Lower ranks give up first, so that only one of several failing ranks prints.
         if not self._wait(request.Test, GRACE_SECONDS * (1.0 + 0.2 * min(self.rank, 5))):
             self.abort(code, message or f"rank {self.rank} left the run with exit code {code}")
         if message and self.size - int(header[0]) == self.rank:
@@ -166,10 +166,10 @@ class MpiCommunicator(Communicator):
     def leave(self, code: int) -> int:
         if not workers_have_ended(WORKER_SECONDS):
             _kill_all(code)
-        # The interpreter ends MPI on its way out, together with the other ranks.  (Leaving by os._exit looks like a
+        # The interpreter ends MPI when it exits, together with the other ranks.  (Leaving by os._exit looks like a
         # crash to MPICH's launcher, which then reports its own kill, 9, as the code of the run.)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(FINALIZE_SECONDS)  # kills this process, and so the run, should a rank not arrive
+        signal.alarm(FINALIZE_SECONDS)  # kills this process, and so the run, if a rank does not arrive
         return code
 
     def abort(self, code: int, message: str) -> NoReturn:
@@ -182,14 +182,14 @@ class MpiCommunicator(Communicator):
         return array
 
     def _frame_sizes(self, obj: object) -> tuple[Bytes, NDArray[np.int64]]:
-        """The pickled object of this rank, and the bytes of every rank's."""
+        """The pickled object of this rank, and the sizes in bytes of every rank's."""
         frame = np.frombuffer(pickle.dumps(obj, protocol=5), dtype=np.uint8)
         sizes = np.empty(self.size, dtype=np.int64)
         self._move(self._data.Iallgather(np.array([frame.size]), sizes))
         return frame, sizes
 
     def _move(self, request: MPI.Request) -> None:
-        """Complete a transfer whose ranks are all there: no naps, but other processes may have the core."""
+        """Complete a transfer whose ranks are all present: no naps, but other processes may have the core."""
         self._wait(request.Test, spin=MOVING_SPIN_SECONDS)
 
     def _agree(self, call: str) -> None:
@@ -202,7 +202,7 @@ class MpiCommunicator(Communicator):
             raise RuntimeError(f"the ranks are in different collective calls; rank {self.rank} is in: {call}")
 
     def _wait(self, arrived: Callable[[], bool], limit: float = math.inf, spin: float = SPIN_SECONDS) -> bool:
-        """Test until `arrived` or `limit` seconds have passed; the naps add at most an eighth to the time waited."""
+        """Test until `arrived` or until `limit` seconds have passed; naps add at most an eighth to the time waited."""
         if threading.get_ident() != self._thread:
             raise RuntimeError("only the thread that made the communicator may talk to other ranks")
         start = time.perf_counter()
@@ -220,14 +220,14 @@ class MpiCommunicator(Communicator):
 def _header(call: str, failing: int = 0, code: int = 0) -> NDArray[np.int64]:
     """What a rank brings to an agreement, reduced by max: lowest failing rank (as size - rank), exit code, the call.
 
-    A failing rank stands in no call: it brings the least values, so the call of the others is left as it is.
+    A failing rank is in no call: it brings the least values, so the call of the others is left unchanged.
     """
     name = zlib.crc32(call.encode())
     return np.array([failing, code, name, -name], dtype=np.int64)
 
 
 def _pickled(obj: object) -> list[Bytes]:
-    """The pickle of an object, then the arrays it refers to: not copied into the pickle (protocol 5)."""
+    """The pickle of an object, then the arrays it refers to, which are not copied into the pickle (protocol 5)."""
     buffers: list[pickle.PickleBuffer] = []
     frame = pickle.dumps(obj, protocol=5, buffer_callback=buffers.append)
     raw: list[Any] = [frame, *(buffer.raw() for buffer in buffers)]
@@ -244,7 +244,7 @@ def _parts(array: Array) -> Iterator[Bytes]:
 
 
 def _abort_on_uncaught_exception() -> None:
-    """A script of the user's own that dies on one rank must not leave the others waiting."""
+    """Keep a user's own script that dies on one rank from leaving the others waiting."""
     previous = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

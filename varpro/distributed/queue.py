@@ -1,8 +1,9 @@
 """A queue of independent tasks over all ranks and their threads, handed out as ranks become free.
 
-The main thread of every rank only talks: rank 0's hands out task numbers and collects results, the others fetch and
-return.  Worker threads compute, on rank 0 too.  While many tasks are left a rank holds one more than it has threads, so
-that short tasks do not wait for the next message; near the end it holds none, so that no rank sits on work for others.
+The main thread of every rank only communicates: rank 0's hands out task numbers and collects results, the others fetch
+and return.  Worker threads compute, on rank 0 as well.  While many tasks are left, a rank holds one more than it has
+threads, so that short tasks do not wait for the next message; near the end it holds none in reserve, so that no rank
+keeps work that others could do.
 """
 
 import queue
@@ -17,7 +18,7 @@ from varpro.distributed.threads import start_worker
 Result = TypeVar("Result")
 
 SHORTEST_NAP, LONGEST_NAP = 50e-6, 2e-3
-"""Seconds between two looks at the messages: doubled while nothing happens.  A local result ends a nap at once."""
+"""Seconds between two checks for messages, doubled while nothing happens.  A local result ends a nap at once."""
 
 
 class _Order(Enum):
@@ -49,14 +50,15 @@ class _Crew(Generic[Result]):
         while (index := self._tasks.get()) is not None and not self._dismissed:
             try:
                 self._done.put(_Done(index, result=self._work(index)))
-            except BaseException as error:  # carried to the main thread, which raises it
+            except BaseException as error:  # passed to the main thread, which raises it
                 self._done.put(_Done(index, error=error))
 
     def submit(self, index: int) -> None:
         self._tasks.put(index)
 
     def next_done(self, *, quiet: bool) -> _Done[Result] | None:
-        """The next finished task, or None after a nap, longer while it is `quiet`.  Raises the error of a task."""
+        """The next finished task, or None after a nap, which is longer while it is `quiet`.  Raises the error of a
+        task."""
         self._nap = min(2.0 * self._nap, LONGEST_NAP) if quiet else SHORTEST_NAP
         try:
             done = self._done.get(timeout=self._nap)
@@ -67,7 +69,7 @@ class _Crew(Generic[Result]):
         return done
 
     def dismiss(self) -> None:
-        """Let the threads end after the task under way."""
+        """Let the threads end after their current task."""
         self._dismissed = True
         for _ in range(self._threads):
             self._tasks.put(None)
@@ -102,7 +104,7 @@ def run_tasks(
 
 
 class _Server(Generic[Result]):
-    """Rank 0's main thread: who holds how many tasks, and what has come back."""
+    """Rank 0's main thread: which rank holds how many tasks, and what has come back."""
 
     def __init__(
         self,
@@ -168,7 +170,7 @@ class _Server(Generic[Result]):
 
 
 def _assist(comm: Communicator, crew: _Crew[Result]) -> None:
-    """Main thread of a rank other than 0: until rank 0 says that all is done."""
+    """The main thread of any other rank, until rank 0 says that all is done."""
     while True:
         message = comm.poll()
         order = None if message is None else message[1]

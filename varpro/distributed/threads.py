@@ -1,4 +1,4 @@
-"""How many threads a rank may use, and how to hold BLAS to a number of them."""
+"""How many threads a rank may use, and how to limit BLAS to that number."""
 
 import os
 import sys
@@ -17,23 +17,23 @@ _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def cores_of_this_process() -> frozenset[int]:
-    """Numbers of the cores this process may run on (all of them where the system cannot tell)."""
+    """The numbers of the cores this process may run on (all cores if the system cannot tell)."""
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
 
 
 def core_share(own: Collection[int], node: Sequence[Collection[int]]) -> float:
-    """Cores of one rank: each core in `own` counts 1 / (number of the node's ranks that may use it too).
+    """The cores of one rank: each core in `own` counts 1 / (number of the node's ranks that may use it).
 
-    node : the cores of every rank on the machine, this one included.  Ranks bound to cores of their own keep all
-    of them; ranks that share all cores get equal parts.
+    node : the cores of every rank on the machine, this one included.  Ranks bound to their own cores keep all of
+    them; ranks that share all cores get equal parts.
     """
     return sum(1.0 / sum(core in other for other in node) for core in own)
 
 
 def cpu_quota() -> float:
-    """Cores that the container's CPU quota allows all its processes together; infinity without one."""
+    """The cores that the container's CPU quota allows all its processes together; infinity without a quota."""
     try:
         quota, period = _CGROUP_QUOTA.read_text().split()
         return float(quota) / float(period)
@@ -42,12 +42,12 @@ def cpu_quota() -> float:
 
 
 def start_worker(target: Callable[[], None]) -> None:
-    """A thread that computes.  A daemon: after an error the run ends without waiting for the tasks under way."""
+    """Start a thread that computes; a daemon, so that after an error the run ends without waiting for its tasks."""
     threading.Thread(target=target, name=_WORKER_NAME, daemon=True).start()
 
 
 def workers_have_ended(seconds: float) -> bool:
-    """Wait up to `seconds` for the threads of start_worker; False if some still compute."""
+    """Wait up to `seconds` for the threads of start_worker; False if some are still computing."""
     deadline = time.monotonic() + seconds
     workers = [thread for thread in threading.enumerate() if thread.name == _WORKER_NAME]
     for worker in workers:
@@ -56,7 +56,7 @@ def workers_have_ended(seconds: float) -> bool:
 
 
 def exit_under_workers(code: int) -> None:
-    """For atexit: the interpreter cannot end in good order under threads that compute, so end the process instead."""
+    """For atexit: end the process directly, since the interpreter cannot exit properly while threads compute."""
     if not workers_have_ended(0.1):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -64,7 +64,7 @@ def exit_under_workers(code: int) -> None:
 
 
 def threads_per_rank(comm: "Communicator") -> int:
-    """Cores of the machine divided by the ranks on it, at least 1.
+    """The cores of the machine divided by the ranks on it, at least 1.
 
     Reads the affinity mask, the container's quota, and OMP_NUM_THREADS as an upper limit set by the user.
     """
@@ -77,9 +77,9 @@ def threads_per_rank(comm: "Communicator") -> int:
 
 @contextmanager
 def blas_threads(n: int) -> Iterator[None]:
-    """Hold every BLAS in the process to `n` threads inside the block: NumPy and SciPy each load their own.
+    """Limit every BLAS in the process to `n` threads inside the block; NumPy and SciPy each load their own.
 
-    The limit is one of the process, not of the calling thread: set it before worker threads start.
+    The limit applies to the process, not to the calling thread: set it before worker threads start.
     """
     import scipy.linalg  # noqa: F401  (loads SciPy's BLAS, else it would escape the limit)
     from threadpoolctl import threadpool_limits

@@ -1,7 +1,7 @@
 """Tables of numbers in text files, as instruments, loggers and office programs write them.
 
 bytes -> lines (`decode`) -> cells (`cells`) -> rows and header (`layout`, `header`) -> numbers (`notation`, `stamps`).
-What is unambiguous is read, and what was left out is told in `Table.notes`; what is not is refused with the line, the
+Anything unambiguous is read, and `Table.notes` says what was left out; anything else is rejected with the line, the
 cell and the option that settles it.
 """
 

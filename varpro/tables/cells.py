@@ -13,16 +13,16 @@ EMPTY_WORDS = frozenset((
     "nan", "na", "n/a", "null", "none", "nil", "nd", "n.d.", "n.a.", "?", "#n/a", "#na", "#div/0!", "#value!",
     "#ref!", "#num!", "#name?", "#null!", "nonumber",
 ))  # fmt: skip
-"""What spreadsheets and programs write for no value, in lower case."""
+"""Words for a missing value in spreadsheets and programs, in lower case."""
 OVERFLOW_WORDS = frozenset((
     "inf", "∞", "-∞", "+∞", "+inf", "-inf", "infinity", "+infinity", "-infinity", "overflow", "overflw", "ovrflw",
     "ovflw", "over", "overrange", "ovrng", "overload", "ovld", "ovl", "ol", "o.l.", "o.l", "+ol", "-ol", "oor",
     "saturated", "sat", "lod", "bdl", "1.#qnan", "-1.#qnan", "1.#ind", "-1.#ind", "1.#inf", "-1.#inf", "1.#qnan0",
     "-1.#ind00", "1.#qnb", "1.#j", "-1.#j",
 ))  # fmt: skip
-"""What instruments write for a value beyond their range, in lower case."""
+"""Words of instruments for a value beyond their range, in lower case."""
 SCPI = frozenset((9.9e37, -9.9e37, 9.91e37))
-"""Overflow and not-a-number of instruments that speak SCPI (SCPI-1999, volume 1, 7.2.1.4 and 7.2.1.5)."""
+"""Overflow and not-a-number in instruments that use SCPI (SCPI-1999, volume 1, 7.2.1.4 and 7.2.1.5)."""
 _MARKS = re.compile(r"[-‐-―−_*.…]+")
 _FLOAT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
 COMMA_FLOAT = re.compile(r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d{1,3})?")
@@ -32,7 +32,7 @@ _FIRST_OF_MARKS = frozenset("#%/!;")
 
 
 def make_kind(options: TextOptions, delimiter: str | None) -> Callable[[str], str]:
-    """kind(cell): one of NUMBER, MISSING, STAMP, TEXT, under the options."""
+    """kind(cell), which is NUMBER, MISSING, STAMP or TEXT under the options."""
     words = missing_words(options)
     blanks = delimiter in ("\t", ";")
 
@@ -54,25 +54,25 @@ def make_kind(options: TextOptions, delimiter: str | None) -> Callable[[str], st
 
 
 def missing_words(options: TextOptions) -> frozenset[str]:
-    """The caller's cells for missing values, as they stand in the file."""
+    """The caller's cells for missing values, as written in the file."""
     return frozenset(entry.strip() for entry in options.missing if isinstance(entry, str))
 
 
 def missing_numbers(options: TextOptions) -> frozenset[float]:
-    """Numbers that stand for no value: the caller's, those in the caller's words, and those of SCPI."""
+    """Numbers that mean a missing value: the caller's, those among the caller's words, and those of SCPI."""
     numbers = {float(entry) for entry in options.missing if not isinstance(entry, str)}
     words = {float(entry) for entry in missing_words(options) if _FLOAT.fullmatch(entry)}
     return frozenset(numbers | words) | SCPI
 
 
 def is_missing_word(cell: str) -> bool:
-    """Whether a cell is empty, a word for a missing value, or dashes, stars or dots only."""
+    """Whether a cell is empty, a word for a missing value, or consists only of dashes, stars or dots."""
     word = cell.lower()
     return not word or word in EMPTY_WORDS or word in OVERFLOW_WORDS or _MARKS.fullmatch(cell) is not None
 
 
 def split(line: str, delimiter: str | None) -> list[str]:
-    """The cells of a line, without blanks and quotes around them; None splits at runs of blanks."""
+    """The cells of a line, without surrounding blanks and quotes; None splits at runs of blanks."""
     if '"' not in line:
         return line.split() if delimiter is None else [cell.strip() for cell in line.split(delimiter)]
     if delimiter is None:
@@ -84,7 +84,7 @@ def split(line: str, delimiter: str | None) -> list[str]:
 
 
 def comment_mark(line: str, delimiter: str | None, options: TextOptions) -> str | None:
-    """The mark that makes a line a comment, or None.  #N/A, a missing value, makes none."""
+    """The mark that makes a line a comment, or None.  #N/A is a missing value, not a comment."""
     text = line.lstrip()
     if not options.comment and text[:1] not in _FIRST_OF_MARKS:
         return None

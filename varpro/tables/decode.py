@@ -1,4 +1,4 @@
-"""From the bytes of a file to its lines: encodings, line ends, quoted cells that go on in the next line."""
+"""From the bytes of a file to its lines: encodings, line ends, quoted cells that continue on the next line."""
 
 import re
 from pathlib import Path
@@ -21,11 +21,11 @@ OTHER_FILES = (
     (b"\x93NUMPY", "an array of NumPy"),
 )
 JOINED_LINES = 4
-"""A quoted cell may go on over so many lines; beyond, the quote is taken for a stray one."""
+"""Most lines over which a quoted cell may continue; beyond that, the quote counts as a stray one."""
 
 
 def read_lines(path: Path, encoding: str | None) -> tuple[list[tuple[int, str]], list[str]]:
-    """(number from 1, text) of every line, and notes.  Raises DataError, ConfigError for an unknown encoding."""
+    """(number from 1, text) for every line, and notes.  Raises DataError, ConfigError for an unknown encoding."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -63,7 +63,7 @@ def _decoded(path: Path, content: bytes, encoding: str | None) -> tuple[str, lis
 
 
 def _wide(content: bytes) -> str | None:
-    """UTF-16 without its mark: ASCII with a zero beside each character."""
+    """UTF-16 without its mark, recognised as ASCII with a zero beside each character."""
     head = content[:4096]
     if len(head) < 4 or b"\0" not in head:
         return None
@@ -74,7 +74,7 @@ def _wide(content: bytes) -> str | None:
 
 
 def _logical_lines(lines: list[str]) -> list[tuple[int, str]]:
-    """Lines with the number of their first; a line whose last quote is open takes the next ones with it."""
+    """Lines, each with the number of its first; a line that ends inside a quote is joined with the next ones."""
     out: list[tuple[int, str]] = []
     place = 0
     while place < len(lines):
@@ -93,5 +93,5 @@ def _logical_lines(lines: list[str]) -> list[tuple[int, str]]:
 
 
 def _numeric_row(line: str) -> bool:
-    """Whether a line is made of numbers and delimiters only: no continuation of a quoted name."""
+    """Whether a line has only numbers and delimiters, so that it does not continue a quoted name."""
     return '"' not in line and re.fullmatch(r"[\s\d.,;+\-eE|]*\d[\s\d.,;+\-eE|]*", line) is not None

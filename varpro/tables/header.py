@@ -1,4 +1,4 @@
-"""The lines around the rows of a table: names, units, preamble, footer; what is told, and what is refused."""
+"""The lines around the rows of a table: names, units, preamble, footer; what is noted, and what is rejected."""
 
 import re
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from varpro.tables.notation import readings
 from varpro.tables.options import TextOptions
 
 HEADER_ROWS = 4
-"""Names, units, comments and one more: Origin and plate readers write so many."""
+"""Most header rows: names, units, comments and one more, as Origin and plate readers write them."""
 SMALL_BLOCK = 3
-"""So few rows of numbers before a line of text are a preamble, not a table."""
+"""Most rows of numbers before a line of text that count as a preamble, not a table."""
 SHOWN = 40
 _SYMBOL = (
     r"(?:da|[afpnuµμmcdhkKMGT])?(?:s|V|A|m|Hz|Pa|W|J|K|F|H|Ω|S|g|mol|M|[lL]|eV|T|N|rad|sr|B|bar|Torr|C|cd|lm|lx|Bq|Gy|"
@@ -33,23 +33,24 @@ _UNIT = re.compile(rf"[\[(]?\s*{_FACTOR}(?:\s?[/·*.]\s?{_FACTOR}|\s{_FACTOR})*\
 
 @dataclass
 class Header:
-    """What a table's lines of text say."""
+    """What the text lines of a table say."""
 
     names: list[str] = field(default_factory=list)
-    """One for each column, or none"""
+    """One name for each column, or none."""
     rows: list[list[str]] = field(default_factory=list)
-    """Every line that names columns, the lowest first: names, units, comments"""
+    """Every line that names columns, the lowest first: names, units, comments."""
     notes: list[str] = field(default_factory=list)
     breaks: list[int] = field(default_factory=list)
-    """Lines among the rows where the header is repeated"""
+    """The lines among the rows at which the header is repeated."""
     used: list[int] = field(default_factory=list)
-    """Lines of names and units"""
+    """The lines of names and units."""
     narrow: Row | None = None
-    """A line above the rows with fewer names than there are columns"""
+    """A line above the rows with fewer names than there are columns."""
 
 
 def read_header(path: Path, body: Body, options: TextOptions) -> Header:
-    """Names and notes; takes rows of a preamble out of the body.  Raises DataError for a line that is no clear text."""
+    """Names and notes; takes rows of a preamble out of the body.  Raises DataError for a line that is not clearly
+    text."""
     if not body.rows:
         raise DataError(f"{path}: holds a header, but no data; it needs lines of numbers")
     _drop_first_blocks(path, body)
@@ -105,7 +106,7 @@ def _names(body: Body, options: TextOptions) -> Header:
 
 
 def _names_of_numbers(body: Body, header: Header) -> None:
-    """Take a first row with an empty corner and an axis of numbers for the names: wavelengths above spectra."""
+    """Use a first row with an empty corner and an axis of numbers as names, as for wavelengths above spectra."""
     line, cells = body.rows[0]
     values = [readings(cell)[0] for cell in cells[1:]]
     known = [value for value in values if value is not None]
@@ -116,7 +117,7 @@ def _names_of_numbers(body: Body, header: Header) -> None:
 
 
 def _comment_words(words: str, body: Body) -> list[str]:
-    """A comment's words, by the delimiter of the rows or the one that gives as many words as there are columns."""
+    """The words of a comment, split by the rows' delimiter or by one that gives as many words as there are columns."""
     tries = [split(words, body.delimiter), split(words, ","), split(words, "\t"), re.split(r"\s{2,}", words.strip())]
     return next((t for t in [*tries, split(words, None)] if _as_wide(t, body) is not None), tries[0])
 
@@ -128,7 +129,7 @@ def _trimmed(cells: list[str]) -> list[str]:
 
 
 def _as_wide(cells: list[str], body: Body) -> list[str] | None:
-    """A name for each column where the line has as many cells, or lacks or exceeds them by empty columns only."""
+    """A name for each column, if the line has as many cells or differs only by empty columns."""
     count = len(_trimmed(cells))
     full = max((j + 1 for j, k in enumerate(body.kinds) if k != MISSING), default=0)
     fits = full <= count <= (body.width if body.delimiter is None else count)
@@ -147,7 +148,7 @@ def _is_number(cell: str, options: TextOptions) -> bool:
 
 
 def _drop_first_blocks(path: Path, body: Body) -> None:
-    """Take few rows of numbers above a line of text, or of comments, for what they are: a preamble, or a riddle."""
+    """Treat a few rows of numbers above a line of text as a preamble, and reject them above a comment."""
     first, total = body.rows[0][0], len(body.rows)
     for line, _ in body.others:
         rows = [row for row in body.rows if row[0] < line]
@@ -165,7 +166,7 @@ def _drop_first_blocks(path: Path, body: Body) -> None:
 
 
 def _refuse_counts(path: Path, body: Body) -> None:
-    """Raise DataError for a first row that holds the numbers of rows and columns, as some programs begin a table."""
+    """Raise DataError for a first row with the numbers of rows and columns, with which some programs begin a table."""
     (line, cells), *rest = body.rows
     if len(rest) < 2 or any(above < line for above, _ in (*body.others, *body.comments)):
         return
@@ -178,7 +179,7 @@ def _refuse_counts(path: Path, body: Body) -> None:
 
 
 def _check_edges(path: Path, body: Body, options: TextOptions) -> None:
-    """Raise DataError for a line above or below the rows that is one of them with a fault."""
+    """Raise DataError for a line above or below the rows that looks like a row with a mistake."""
     kind = make_kind(options, body.delimiter)
     first, last = body.rows[0][0], body.rows[-1][0]
     key = next(j for j, k in enumerate(body.kinds) if k in (NUMBER, STAMP))
@@ -202,18 +203,18 @@ def _check_edges(path: Path, body: Body, options: TextOptions) -> None:
 
 
 def _preamble(body: Body) -> set[int]:
-    """Lines of numbers that were taken out of the body."""
+    """The lines of numbers that were taken out of the body."""
     return {line for line, cells in body.others if line < body.rows[0][0] and len(cells) == body.width}
 
 
 def _full(cells: list[str], body: Body, kind: Callable[[str], str]) -> bool:
-    """Whether a line has text above every column of numbers: it is the header."""
+    """Whether a line has text above every column of numbers, which makes it the header."""
     typed = [j for j, k in enumerate(body.kinds) if k in (NUMBER, STAMP)]
     return len(cells) == body.width and all(kind(cells[j]) == TEXT for j in typed)
 
 
 def _check_between(path: Path, body: Body, options: TextOptions, header: Header) -> None:
-    """Raise DataError for a line among the rows that is no repeated header."""
+    """Raise DataError for a line among the rows that is not a repeated header."""
     kind = make_kind(options, body.delimiter)
     first, last = body.rows[0][0], body.rows[-1][0]
     for line, cells in body.others:
@@ -242,13 +243,13 @@ def _ragged(path: Path, line: int, cells: list[str], body: Body) -> DataError:
 
 
 def bad_cell(path: Path, line: int, cells: list[str], kinds: list[str], body: Body) -> DataError:
-    """The error for the first cell that is no number in a column of numbers."""
+    """The error for the first cell that is not a number in a column of numbers."""
     place = next((j for j, k in enumerate(body.kinds) if k in (NUMBER, STAMP) and kinds[j] not in (k, MISSING)), 0)
     return no_number(path, line, place, cells[place])
 
 
 def no_number(path: Path, line: int, column: int, cell: str) -> DataError:
-    """The error for a cell that is no number."""
+    """The error for a cell that is not a number."""
     return DataError(
         f"{path}, line {line}, column {column}: {cell!r} is no number; mend it, leave it empty, or set "
         f"missing: [{cell!r}] if it stands for no value"
@@ -256,13 +257,13 @@ def no_number(path: Path, line: int, column: int, cell: str) -> DataError:
 
 
 def shown(cells: list[str]) -> str:
-    """A line in a message."""
+    """A line as shown in a message."""
     text = " ".join(cell for cell in cells if cell)
     return repr(text if len(text) <= SHOWN else text[: SHOWN - 3] + "...")
 
 
 def _tell(body: Body, header: Header) -> None:
-    """Notes on what is not read."""
+    """Add notes on what is not read."""
     first, last = body.rows[0][0], body.rows[-1][0]
     above = [row for row in body.others if row[0] < first and row[0] not in header.used]
     below = [row for row in body.others if row[0] > last]

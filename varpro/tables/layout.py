@@ -1,8 +1,8 @@
-"""Where in a text file the table is: its delimiter, its rows of numbers, its header; what stands around it.
+"""Where the table is in a text file: its delimiter, its rows of numbers, its header, and what surrounds it.
 
 The body is found from the longest run of lines with the same kinds of cells.  Lines of text before it are a preamble or
-a header, behind it a footer.  A line that begins as a row of numbers and does not go on as one is an error, never left
-out.
+a header, after it a footer.  A line that begins like a row of numbers but does not continue as one is an error and is
+never skipped.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from varpro.tables.cells import INLINE_COMMENT, MISSING, NUMBER, STAMP, TEXT, co
 from varpro.tables.options import TextOptions
 
 SAMPLE_LINES = 300
-"""The delimiter is found from so many lines at the head and in the middle of a file."""
+"""Lines at the beginning, and in the middle, of a file from which the delimiter is found."""
 WHOLE_LINES = 3000
-"""Longer files are judged by that sample; every line is still checked against what was found."""
+"""Files with more lines are judged by that sample; every line is still checked against the result."""
 Lines = list[tuple[int, str]]
 Row = tuple[int, list[str]]
 
@@ -28,21 +28,21 @@ class Body:
     delimiter: str | None
     width: int
     kinds: list[str]
-    """Of each column: NUMBER, STAMP, TEXT, or MISSING where nothing stands in it."""
+    """The kind of each column: NUMBER, STAMP, TEXT, or MISSING if it is empty."""
     rows: list[Row] = field(default_factory=list)
     empty: list[int] = field(default_factory=list)
-    """Lines whose cells are all empty."""
+    """The lines whose cells are all empty."""
     comments: list[tuple[int, str]] = field(default_factory=list)
     others: list[Row] = field(default_factory=list)
-    """Lines that are no rows: text above, in between and below."""
+    """The lines that are not rows: text above, between and below them."""
     texts: dict[int, str] = field(default_factory=dict)
-    """The whole line of each of `others`."""
+    """The whole line for each of `others`."""
     inline: int = 0
-    """Rows with a comment behind the numbers."""
+    """The number of rows with a comment after the numbers."""
 
 
 def find_body(path: Path, lines: Lines, options: TextOptions) -> Body:
-    """The table.  Raises DataError where there is none."""
+    """The body of the table.  Raises DataError if there is none."""
     if not lines:
         raise DataError(f"{path}: holds no data; it needs lines of numbers")
     best = _best_delimiter(lines, options)
@@ -90,7 +90,7 @@ def _sort_in(
 
 
 def _fitted(cells: list[str], kinds: list[str], body: Body, typed: list[int]) -> list[str] | None:
-    """The cells of a row, as many as the table has columns; None where the line is no row of it."""
+    """The cells of a row, as many as the table has columns; None if the line is not a row of it."""
     while len(cells) > body.width and not cells[-1]:
         cells, kinds = cells[:-1], kinds[:-1]
     short = body.width - len(cells)
@@ -102,7 +102,7 @@ def _fitted(cells: list[str], kinds: list[str], body: Body, typed: list[int]) ->
 
 
 def _best_delimiter(lines: Lines, options: TextOptions) -> tuple[str | None] | None:
-    """The delimiter, None for blanks, that makes most lines rows of most numbers; in a tuple, None where none does."""
+    """The delimiter (None for blanks) that makes most lines rows of most numbers, in a tuple; None if none does."""
     sample = _sample(lines)
     best: tuple[str | None] | None = None
     most = (False, 0.0)
@@ -125,10 +125,10 @@ def _sample(lines: Lines) -> Lines:
 
 
 def _longest_run(lines: Lines, delimiter: str | None, options: TextOptions) -> tuple[list[str], int] | None:
-    """Kinds of the columns in the longest run of lines alike, and its length; None where no line has a number.
+    """The kinds of the columns in the longest run of similar lines, and its length; None if no line has a number.
 
-    Two lines are alike where the kinds of their cells are, an empty or missing cell counting as any.  Blank lines,
-    comments and lines of missing cells do not end a run.  Rows with a number alone count half.
+    Two lines are similar if the kinds of their cells are, where an empty or missing cell matches any kind.  Blank
+    lines, comments and lines of missing cells do not end a run.  Rows with a single number count half.
     """
     kind = make_kind(options, delimiter)
     best: tuple[list[str], int] | None = None
@@ -167,7 +167,7 @@ def _merged(one: list[str], other: list[str]) -> list[str] | None:
 
 
 def _no_table(path: Path, lines: Lines, options: TextOptions) -> DataError:
-    """Why there is no table: one column only, or no numbers."""
+    """The error that says why there is no table: only one column, or no numbers."""
     for delimiter in options.separators():
         run = _longest_run(lines, delimiter, options)
         if run is not None and run[1] > len(lines) // 2:

@@ -11,25 +11,25 @@ from varpro.arrays import Array
 from varpro.errors import DataError
 
 FILLED = ("_FillValue", "missing_value")
-"""Attributes of netCDF's conventions for a value that stands for none."""
+"""Attributes that mark a missing value in netCDF's conventions."""
 
 
 @dataclass(frozen=True)
 class NamedArrays:
-    """What a file holds."""
+    """The arrays of a file."""
 
     held: list[str]
-    """Names of all arrays"""
+    """The names of all arrays."""
     found: dict[str, Array]
-    """Those asked for that are there"""
+    """The requested arrays that exist."""
     notes: list[str]
-    """What was done to their values"""
+    """What was done to their values."""
 
 
 def read_named_arrays(path: Path, names: tuple[str, ...], *, as_stored: bool = False) -> NamedArrays:
-    """The arrays of these names, and the names of all there are.  Raises DataError for a file that cannot be read.
+    """The arrays with these names, and the names of all arrays.  Raises DataError for a file that cannot be read.
 
-    as_stored : leave values as they are, whatever netCDF's attributes say.
+    as_stored : leave values unchanged, whatever netCDF's attributes say.
     """
     try:
         return _read_npz(path, names) if path.suffix.lower() == ".npz" else _read_hdf5(path, names, as_stored)
@@ -60,7 +60,7 @@ def _read_hdf5(path: Path, names: tuple[str, ...], as_stored: bool) -> NamedArra
 
 
 def _unpacked(name: str, values: Array, attributes: dict[str, object]) -> tuple[Array, list[str]]:
-    """Values by netCDF's conventions: NaN for a fill value, scaled and shifted; and notes."""
+    """Values by netCDF's conventions (NaN for a fill value, scaled and shifted), and notes."""
     notes: list[str] = []
     if values.dtype.kind not in "fiu":
         return values, notes

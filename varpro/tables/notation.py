@@ -1,7 +1,7 @@
 """Which number a cell means: the decimal sign, groups of thousands, exponents.
 
 "1,5" and "1.234,5" have a decimal comma, "1.5" and "1,234.5" a decimal point; "6,408" may be either.  The sign is
-decided once for all cells of a file, from those that leave no choice; where none does, the file is refused.
+decided once for all cells of a file, from the cells that leave no choice; if there are none, the file is rejected.
 """
 
 import re
@@ -24,7 +24,7 @@ _LONG = re.compile(r"[+-]?\d{4,}")
 
 
 class Cell(NamedTuple):
-    """A cell of a table with its place, for messages."""
+    """A cell of a table and its place, for messages."""
 
     line: int
     column: int
@@ -32,9 +32,9 @@ class Cell(NamedTuple):
 
 
 def readings(cell: str, *, blanks: bool = False) -> tuple[float | None, float | None]:
-    """The number with a decimal point, and with a decimal comma; None where it is none.
+    """The number with a decimal point, and with a decimal comma; None where the cell is not such a number.
 
-    blanks : an ordinary blank may separate thousands, as "1 234,5" does between tabs or semicolons.
+    blanks : an ordinary blank may separate thousands, as in "1 234,5" between tabs or semicolons.
     """
     text = cell
     if not _SIMPLE.fullmatch(cell):
@@ -59,9 +59,9 @@ def _value(sign: str, mantissa: str, exponent: str | None, decimal: str) -> floa
 
 
 def decimal_sign(path: object, columns: Iterable[list[Cell]], delimiter: str | None) -> tuple[str, list[str]]:
-    """The decimal sign of a file from the cells of its columns of numbers, and notes on groups of thousands.
+    """The decimal sign of a file, from the cells of its columns of numbers, and notes on groups of thousands.
 
-    Raises DataError where cells contradict each other, or none tells the sign.
+    Raises DataError if cells contradict each other, or if none shows the sign.
     """
     signs: dict[str, Cell] = {}
     doubtful: dict[str, Cell] = {}
@@ -95,16 +95,16 @@ def decimal_sign(path: object, columns: Iterable[list[Cell]], delimiter: str | N
 
 
 class _Evidence(NamedTuple):
-    """What the cells of one column say."""
+    """What the cells of one column show."""
 
     definite: dict[str, Cell]
-    """A cell by the decimal sign that it must have."""
+    """A cell for each decimal sign that some cell must have."""
     doubtful: dict[str, Cell]
-    """A cell by its only separator, which may stand for either."""
+    """A cell for each separator that is the only one in its cell and may mean either."""
     whole: Cell | None
     """A whole number below 1,000 other than 0."""
     long: Cell | None
-    """A whole number of four digits or more without groups: in a column with groups it would have them."""
+    """A whole number of four digits or more without groups, which a column with groups would not contain."""
 
 
 def _evidence(cells: Iterable[Cell], *, blanks: bool) -> _Evidence:

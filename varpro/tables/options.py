@@ -1,4 +1,4 @@
-"""What a caller may say about a text file; everything else is found in it."""
+"""What a caller may specify about a text file; everything else is found in it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,36 +6,36 @@ from functools import cached_property
 from varpro.errors import ConfigError
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "comma": ",", "bar": "|", "space": None}
-"""Words for the delimiters; None stands for any run of blanks."""
+"""Words for the delimiters; None is any run of blanks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextOptions:
-    """How a text file is to be read; None = found in the file."""
+    """How to read a text file; None = found in the file."""
 
     skip_rows: int | tuple[int | str, ...] = 0
-    """The first so many lines; or numbers of lines from 1, and ranges such as "40-99" or "40-"."""
+    """The lines to skip: how many at the beginning, or numbers of lines from 1 and ranges such as "40-99" or "40-"."""
     decimal: str | None = None
-    """The decimal sign, "." or ","; the other one then separates thousands."""
+    """The decimal sign, "." or ","; the other sign then separates thousands."""
     encoding: str | None = None
-    """Such as utf-8, latin-1, cp1252, utf-16."""
+    """The encoding, such as utf-8, latin-1, cp1252, utf-16."""
     missing: tuple[str | float, ...] = ()
-    """Cells that stand for no value, beside the usual words: text as it stands, or numbers such as -999."""
+    """Cells that mean a missing value, besides the usual words: text as written, or numbers such as -999."""
     delimiter: str | None = None
-    """One character, or a word of DELIMITERS."""
+    """The delimiter: one character, or a word of DELIMITERS."""
     comment: tuple[str, ...] = ()
-    """How lines that are not read begin, beside # % // ! and, where it is no delimiter, ;."""
+    """The beginnings of lines to skip, besides # % // ! and, unless it is the delimiter, ;."""
     time_format: str | None = None
-    """Of time stamps, in the letters of strftime, such as %d/%m/%Y %H:%M:%S."""
+    """The format of time stamps, in the letters of strftime, such as %d/%m/%Y %H:%M:%S."""
 
     def separators(self) -> tuple[str | None, ...]:
-        """The delimiters to try; None stands for blanks."""
+        """The delimiters to try; None is a run of blanks."""
         if self.delimiter is None:
             return ("\t", ";", ",", "|", None)
         return (DELIMITERS.get(self.delimiter, None if self.delimiter == " " else self.delimiter),)
 
     def skipped(self, line: int) -> bool:
-        """Whether a line, counted from 1, is to be left out."""
+        """Whether to skip a line, counted from 1."""
         if isinstance(self.skip_rows, int):
             return line <= self.skip_rows
         return any(first <= line <= last for first, last in self._ranges)

@@ -1,4 +1,4 @@
-"""Dates and times of day as seconds from the first of a column."""
+"""Dates and times of day, as seconds from the first of a column."""
 
 import re
 from collections.abc import Sequence
@@ -34,9 +34,9 @@ class Stamps(NamedTuple):
     """A column of time stamps."""
 
     seconds: Array
-    """(N,) from the first; NaN where the cell is missing"""
+    """The seconds from the first stamp, (N,); NaN where the cell is missing."""
     origin: str
-    """The first stamp as it stands in the file."""
+    """The first stamp, as written in the file."""
     notes: list[str]
 
 
@@ -48,9 +48,9 @@ def is_stamp(cell: str, time_format: str | None) -> bool:
 
 
 def seconds_from_first(path: object, cells: Sequence[Cell | None], time_format: str | None) -> Stamps:
-    """Seconds of a column from its first stamp; None stands for a missing cell.  Raises DataError.
+    """The seconds of a column from its first stamp; None means a missing cell.  Raises DataError.
 
-    Whole seconds and fractions are kept apart until the first is subtracted: nanoseconds survive.
+    Whole seconds and fractions are kept apart until the first is subtracted, which preserves nanoseconds.
     """
     given = [cell for cell in cells if cell is not None]
     if time_format is None:
@@ -83,7 +83,7 @@ def seconds_from_first(path: object, cells: Sequence[Cell | None], time_format: 
 
 class _Parsed(NamedTuple):
     whole: int
-    """Seconds"""
+    """The whole seconds."""
     fraction: float
     dated: bool
     zoned: bool
@@ -135,7 +135,7 @@ def _date(part: dict[str, str | None], month_first: bool) -> date | None:
 
 
 def _month_first(path: object, cells: Sequence[Cell]) -> bool:
-    """Whether 3/1/2024 is the first of March.  Raises DataError where that matters and nothing tells."""
+    """Whether 3/1/2024 is the first of March.  Raises DataError if that matters and nothing decides it."""
     firsts, seconds, dates = set[int](), set[int](), set[tuple[str, str, str]]()
     for cell in cells:
         found = _STAMP.fullmatch(cell.text)

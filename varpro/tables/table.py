@@ -30,7 +30,7 @@ SHOWN_NAMES = 12
 
 @dataclass
 class Table:
-    """Rows and columns of a text file; nothing but their notation is judged before a column is asked for."""
+    """Rows and columns of a text file; only their notation is checked before a column is requested."""
 
     path: Path
     options: TextOptions
@@ -38,18 +38,18 @@ class Table:
     header: Header
     decimal: str
     notes: list[str] = field(default_factory=list)
-    """What was left out or decided, a sentence each"""
+    """What was left out or decided, one sentence each."""
     missing: dict[str, int] = field(default_factory=dict)
-    """Words for missing values and how often they stood in the columns read"""
+    """The words for missing values, and how often they occurred in the columns read."""
 
     @property
     def width(self) -> int:
-        """Columns of the file, whatever stands in them."""
+        """The number of columns in the file, whatever they contain."""
         return self.body.width
 
     @property
     def names(self) -> list[str]:
-        """One for each column; empty without a header."""
+        """One name for each column; empty without a header."""
         return self.header.names
 
     @property
@@ -58,16 +58,16 @@ class Table:
         return [line for line, _ in self.body.rows]
 
     def label(self, column: int) -> str:
-        """How a message calls a column."""
+        """The name of a column in messages."""
         name = self.names[column] if self.names else ""
         return f"column {column} ({name})" if name else f"column {column}"
 
     def kind(self, column: int) -> str:
-        """NUMBER, STAMP, TEXT or MISSING: what most of a column is."""
+        """The kind of most cells of a column: NUMBER, STAMP, TEXT or MISSING."""
         return self.body.kinds[column]
 
     def find(self, key: int | str, role: str) -> int:
-        """The column of a name, or of a number from 0.  Raises DataError."""
+        """The column with this name, or with this number from 0.  Raises DataError."""
         if isinstance(key, str):
             for names in (self.names, *self.header.rows):
                 places = [j for j, name in enumerate(names) if name == key]
@@ -82,7 +82,7 @@ class Table:
         raise DataError(f"{self.path}: no column {key!r} for {role}; there are {self.width}, counted from 0 ({listed})")
 
     def numbers(self, column: int, role: str) -> Array:
-        """(N,) float64, NaN where a cell is missing.  Raises DataError with the line of a cell that is no number."""
+        """(N,) float64, NaN where a cell is missing.  Raises DataError with the line of a cell that is not a number."""
         words, marks = missing_words(self.options), missing_numbers(self.options)
         place = 0 if self.decimal == "." else 1
         blanks = self.body.delimiter in ("\t", ";")
@@ -104,7 +104,7 @@ class Table:
         return out
 
     def stamps(self, column: int, clock: int | None = None) -> Stamps:
-        """Seconds from the first of time stamps; clock : a column of times of day beside one of dates."""
+        """Seconds from the first time stamp; clock : a column of times of day beside one of dates."""
         words = missing_words(self.options)
         cells: list[Cell | None] = []
         for line, row in self.body.rows:
@@ -155,7 +155,7 @@ def read_table(path: Path, options: TextOptions) -> Table:
 
 
 def _quick(cell: str, decimal: str) -> float | None:
-    """A number in plain notation, None for anything else."""
+    """A number in plain notation; None for anything else."""
     if decimal == ",":
         return float(cell.replace(",", ".")) if COMMA_FLOAT.fullmatch(cell) and cell.isascii() else None
     try:
@@ -165,7 +165,7 @@ def _quick(cell: str, decimal: str) -> float | None:
 
 
 def _decimal(path: Path, body: Body, columns: list[int], options: TextOptions) -> tuple[str, list[str]]:
-    """The decimal sign; at once where no comma stands in any cell and a point can be nothing else."""
+    """The decimal sign, found at once if no cell has a comma and a point can be nothing else."""
     with_comma = any("," in cells[j] for _, cells in body.rows for j in columns)
     if not with_comma:
         for _, cells in body.rows:
@@ -183,7 +183,7 @@ def _decimal(path: Path, body: Body, columns: list[int], options: TextOptions) -
 
 
 def _refuse_torn_numbers(path: Path, body: Body, header: Header, columns: list[int]) -> None:
-    """Raise DataError where the comma that parts the columns also stands in the numbers.
+    """Raise DataError if the comma that separates the columns is also in the numbers.
 
     0,25,3,07 are 0.25 and 3.07, and 0.5,1,024 is 0.5 and 1,024: parts of numbers begin with a 0 or are wider than the
     header.

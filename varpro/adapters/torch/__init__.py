@@ -1,9 +1,9 @@
-"""The objectives of `varpro.losses` in PyTorch: modules whose gradients come from there, and a last layer eliminated.
+"""The objectives of `varpro.losses` in PyTorch: modules with their exact gradients, and an eliminated last layer.
 
-A module is called as loss(F, y, ...) with tensors and gives a scalar; `.info` has what was found in the last call.
-Tensors are read where they lie, on the CPU and, with CuPy and the kernels installed, on a CUDA device; without, those
-of a device are staged: copied to the CPU, and the gradient back.
-First derivatives only, and outside of torch.compile.  Each call adds about 0.2 ms to the loss itself.
+A module is called as loss(F, y, ...) with tensors and returns a scalar; `.info` holds the results of the last call.
+Tensors are used where they are: on the CPU and, if CuPy and the kernels are installed, on a CUDA device; otherwise
+device tensors are staged, that is copied to the CPU, and the gradient is copied back.
+First derivatives only, and not under torch.compile.  Each call adds about 0.2 ms to the loss itself.
 """
 
 from varpro.errors import BackendError

@@ -1,7 +1,7 @@
 """Tensors as arrays and back, and one autograd Function for every objective.
 
-CUDA tensors are CuPy arrays over the same memory where CuPy and the kernels are at hand, and all that is done with
-them is put on PyTorch's current stream; else they are copied to the host and what is found goes back.
+If CuPy and the kernels are available, CUDA tensors become CuPy arrays over the same memory, and all work on them is put
+on PyTorch's current stream; otherwise they are copied to the host and the results are copied back.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,9 +17,9 @@ from varpro.losses import LossResult
 
 
 def to_array(t: Any, name: str) -> Array:
-    """The memory of a tensor as an array, whatever its strides; a copy only from half precision, or see above.
+    """The memory of a tensor as an array, with any strides; copied only from half precision, or as said above.
 
-    Arrays of a device are to be used inside of `computing_beside`.  Raises ShapeError for what is no dense tensor.
+    Use device arrays only inside `computing_beside`.  Raises ShapeError for anything but a dense tensor.
     """
     _require_dense(t, name)
     t = t.detach()
@@ -29,13 +29,13 @@ def to_array(t: Any, name: str) -> Array:
 
 
 def stays(t: torch.Tensor) -> bool:
-    """Whether a tensor is computed with on the device where it lies."""
+    """Whether a tensor is used on the device where it is."""
     return t.is_cuda and cuda_available()
 
 
 @contextmanager
 def computing_beside(*tensors: torch.Tensor) -> Iterator[None]:
-    """Inside, arrays of a device are made and computed with on the device and the stream of these tensors."""
+    """Inside, device arrays are made and used on the device and the stream of these tensors."""
     first = next((t for t in tensors if stays(t)), None)
     if first is None:
         yield
@@ -45,19 +45,19 @@ def computing_beside(*tensors: torch.Tensor) -> Iterator[None]:
 
 
 def _place(t: torch.Tensor) -> tuple[int, int]:
-    """Number of the device, and PyTorch's current stream there as a cudaStream_t."""
+    """The number of the device, and PyTorch's current stream there as a cudaStream_t."""
     return t.device.index, torch.cuda.current_stream(t.device).cuda_stream
 
 
 def require_floating(t: Any, name: str) -> None:
-    """Raises ShapeError unless t is a dense tensor of floating point, which can have a gradient."""
+    """Raise ShapeError unless t is a dense floating-point tensor, which can have a gradient."""
     _require_dense(t, name)
     if not t.is_floating_point():
         raise ShapeError(f"{name} holds {t.dtype}; it needs floating point")
 
 
 def to_labels(y: Any) -> Array:
-    """Labels on the host from a tensor, an array or a list."""
+    """Labels on the host, from a tensor, an array or a list."""
     if not isinstance(y, torch.Tensor):
         return to_host(y)
     _require_dense(y, "y")
@@ -72,14 +72,14 @@ def _require_dense(t: Any, name: str) -> None:
 
 
 def to_tensor(a: Any) -> torch.Tensor:
-    """A tensor over the memory of an array, host or device; a number becomes one in float64."""
+    """A tensor over the memory of an array, host or device; a number becomes a float64 tensor."""
     if is_device_array(a):
         return torch.utils.dlpack.from_dlpack(a)
     return torch.from_numpy(a) if isinstance(a, np.ndarray) else torch.tensor(a, dtype=torch.float64)
 
 
 def beside(a: Any, t: torch.Tensor) -> torch.Tensor:
-    """a with the device and the dtype of t; no copy if it has them."""
+    """a with the device and the dtype of t; not copied if it has them already."""
     return to_tensor(a).to(device=t.device, dtype=t.dtype)
 
 
@@ -97,7 +97,7 @@ Gradients = tuple[torch.Tensor | None, ...]
 
 
 def first_only(gradients: Gradients, *sources: torch.Tensor | None) -> Gradients:
-    """gradients, which raise BackendError where they are differentiated once more by what they came from."""
+    """The gradients, which raise BackendError if they are differentiated again by their inputs."""
     if not torch.is_grad_enabled():  # no create_graph=True
         return gradients
     return tuple(None if g is None else _FirstOnly.apply(g.detach(), *sources) for g in gradients)  # type: ignore[no-untyped-call]
@@ -107,7 +107,7 @@ Run = Callable[..., LossResult]
 
 
 class _Objective(torch.autograd.Function):  # type: ignore[misc]
-    """A value whose gradients are known; they wait for the one from above."""
+    """A value whose gradients are known already; they wait for the one from above."""
 
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor, gradients: list[Any], *inputs: torch.Tensor) -> torch.Tensor:
@@ -124,18 +124,18 @@ class _Objective(torch.autograd.Function):  # type: ignore[misc]
 
 
 def _scaled(g: torch.Tensor, above: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """above times g for t, half precision last; summed over the batches for an input that they share."""
+    """above times g for t, converted to half precision last; summed over the batches for a shared input."""
     if above.ndim == 0 and above.detach().item() == 1.0:
-        return g.to(t.dtype)  # g itself: it is saved, so a second backward after a change in place is an error
+        return g.to(t.dtype)  # g itself, which is saved, so a second backward after an in-place change is an error
     factor = above.to(g)
     product = g * factor.reshape(factor.shape + (1,) * (g.ndim - 1)) if factor.ndim else g * factor
     return (product if g.ndim == t.ndim else product.sum(dim=0)).to(t.dtype)
 
 
 def evaluate(run: Run, **inputs: torch.Tensor) -> tuple[torch.Tensor, Mapping[str, Any]]:
-    """run(**arrays) for the same names as a differentiable scalar, or (b,), and its info.
+    """run(**arrays) with the same names, as a differentiable scalar or (b,), and its info.
 
-    The gradient of a result that has one only belongs to the first input.
+    If a result has a single gradient, it belongs to the first input.
     """
     for name, t in inputs.items():
         require_floating(t, name)
@@ -156,7 +156,7 @@ def _differentiable(result: LossResult, inputs: Mapping[str, torch.Tensor]) -> t
 def objective(
     loss: Run, features: torch.Tensor, y: Any, **inputs: torch.Tensor
 ) -> tuple[torch.Tensor, Mapping[str, Any]]:
-    """Value and info of a loss of `varpro.losses` at tensors: objective(loss, F, y, W=W).
+    """Value and info of a loss of `varpro.losses` for tensors: objective(loss, F, y, W=W).
 
     The value has the dtype of F, or float32 for half precision, and (b,) entries for F (b, N, D).
     """

@@ -19,18 +19,18 @@ MOMENTS = ("labels", "counts", "means", "scatter")
 class VarproHead(torch.nn.Module):  # type: ignore[misc]
     """head(F, y) -> min_A ||Y - [F 1] A||^2 / N + gamma ||A||^2, the bias free, for features F (N, D) of any network.
 
-    There are no parameters: the optimiser sees the network before the head only, and gets dL/dF of the minimum.  In
-    eval mode A stays and the value is that of the given batch.  head.A is (D + 1, n_classes) in float64, bias last.
+    There are no parameters: the optimiser sees only the network before the head and gets dL/dF of the minimum.  In eval
+    mode A is fixed and the value is that of the given batch.  head.A is (D + 1, n_classes) in float64, bias last.
 
     ridge : gamma, or Ridge(rel=), gamma = rel tr(S_t) / D, which the scale of F cannot evade.
     targets : "onehot" (1 and 0) or "signed" (1 and -1).
-    memory : what past batches weigh, times this at each step, 0 .. 1: A rests on about N / (1 - memory) samples, whose
-        features are as they were then.  0 keeps none, and a batch of few samples then needs a good ridge.
-    on_degenerate : "raise", "skip", or "ridge", which takes Ridge() for the batch.
+    memory : the factor on the weight of past batches at each step, 0 .. 1: A rests on about N / (1 - memory) samples,
+        with their features of that time.  0 keeps none, so a batch of few samples needs a good ridge.
+    on_degenerate : "raise", "skip", or "ridge", which uses Ridge() for the batch.
     """
 
     info: Mapping[str, Any]
-    """Of the last training call: A, gamma, trSt, accuracy on the batch, moments, status."""
+    """Results of the last training call: A, gamma, trSt, accuracy on the batch, moments, status."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class VarproHead(torch.nn.Module):  # type: ignore[misc]
 
     @property
     def A(self) -> torch.Tensor:
-        """(D + 1, n_classes) of the last training step or partial_fit, on the CPU; its last row is the bias."""
+        """A (D + 1, n_classes) of the last training step or partial_fit, on the CPU; its last row is the bias."""
         return torch.from_numpy(settled(self._solved()))
 
     def forward(self, features: torch.Tensor, y: Any) -> torch.Tensor:
@@ -81,7 +81,7 @@ class VarproHead(torch.nn.Module):  # type: ignore[misc]
         return value
 
     def partial_fit(self, features: torch.Tensor, y: Any) -> "VarproHead":
-        """Count a batch with full weight and solve for A: after training, over all data, from a reset head."""
+        """Count a batch with full weight for A: use it after training, over all data, on a head that was reset."""
         labels = to_labels(y)
         with computing_beside(features):
             rows = to_array(features, "F")
@@ -114,7 +114,7 @@ class VarproHead(torch.nn.Module):  # type: ignore[misc]
         return state
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
-        """What get_extra_state gave."""
+        """Restore what get_extra_state returned."""
         self._gamma = float(state["gamma"])
         self._a = state["A"].numpy(force=True) if "A" in state else None
         found = [state[name].numpy(force=True) for name in MOMENTS if name in state]
@@ -124,7 +124,7 @@ class VarproHead(torch.nn.Module):  # type: ignore[misc]
         if self._a is None:
             if self._moments is None:
                 raise DegenerateBatchError("the head has no layer yet (N = 0): call it in training mode or partial_fit")
-            made = self._moments  # solved on the host: once a fit, and no tensor here names a stream
+            made = self._moments  # solved on the host: once per fit, and no tensor here identifies a stream
             moments = replace(made, means=settled(made.means), scatter=settled(made.scatter))
             _, self._a, self._gamma, *_ = self.loss.solve(moments)
         return self._a

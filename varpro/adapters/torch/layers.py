@@ -30,7 +30,7 @@ class _Inward(torch.autograd.Function):  # type: ignore[misc]
 class InwardScale(torch.nn.Module):  # type: ignore[misc]
     """layer(x) -> x / (xi sqrt(x.x + eps)) for x (N, D); xi is a parameter if learnable, else a buffer.
 
-    A step that would bring a learnable xi to 0 or below ends the training with a ConfigError: lower its rate.
+    A step that would bring a learnable xi to 0 or below ends the training with a ConfigError; lower its rate.
     """
 
     xi: torch.Tensor
@@ -74,7 +74,7 @@ class _Orthonormal(torch.autograd.Function):  # type: ignore[misc]
 
 
 class SemiOrthogonal(torch.nn.Module):  # type: ignore[misc]
-    """Parametrisation of a weight by orthonormal columns, or rows where it is wide: Q of V = Q R.
+    """Parametrisation of a weight with orthonormal columns, or rows if it is wide: Q of V = Q R.
 
     torch.nn.utils.parametrize.register_parametrization(linear, "weight", SemiOrthogonal()) makes the separability of
     a last layer 0.  Assigning to the weight sets V.  Dependent columns of V raise DegenerateBatchError.
@@ -87,5 +87,5 @@ class SemiOrthogonal(torch.nn.Module):  # type: ignore[misc]
         return q.T if wide else q
 
     def right_inverse(self, q: torch.Tensor) -> torch.Tensor:
-        """V for Q: itself."""
+        """V for Q, which is Q itself."""
         return q

@@ -1,4 +1,4 @@
-"""The losses as modules; the options are those of the class of the same name in `varpro.losses`."""
+"""The losses as modules, with the options of the class of the same name in `varpro.losses`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -16,7 +16,7 @@ class _Loss(torch.nn.Module):  # type: ignore[misc]
     kind: Callable[..., Any]
     """The class in `varpro.losses`."""
     info: Mapping[str, Any]
-    """Of the last call: `info` of its LossResult, arrays."""
+    """The `info` of the last call's LossResult, with arrays."""
 
     def __init__(self, on_degenerate: OnDegenerate, options: Mapping[str, Any]) -> None:
         super().__init__()
@@ -38,9 +38,9 @@ class _Loss(torch.nn.Module):  # type: ignore[misc]
 
 
 class NullSpaceLoss(_Loss):
-    """loss(F, y) -> scalar; `on_degenerate="ridge"` takes mode="ridge" where the exact form has no value.
+    """loss(F, y) -> scalar; `on_degenerate="ridge"` uses mode="ridge" where the exact form has no value.
 
-    The gradient is that of `varpro.losses`, which stays right where eigenvalues repeat: none passes through eigh.
+    The gradient is that of `varpro.losses`, which stays right for repeated eigenvalues, as none passes through eigh.
     """
 
     kind = losses.NullSpaceLoss
@@ -55,9 +55,9 @@ class NullSpaceLoss(_Loss):
 
 
 class IntraClassVariance(_Loss):
-    """loss(F, y) -> scalar.  All modes but `eliminated` keep centroids C (n_classes, n_features), zeros at first.
+    """loss(F, y) -> scalar.  All modes except `eliminated` keep centroids C (n_classes, n_features), initially zero.
 
-    C is a parameter in `learned`; in `proximal` and `ema` it is a buffer that each call in training mode moves on.
+    C is a parameter in `learned`; in `proximal` and `ema` it is a buffer, updated by each call in training mode.
     """
 
     kind = losses.IntraClassVariance
@@ -79,7 +79,7 @@ class IntraClassVariance(_Loss):
 
     @classmethod
     def paper(cls, n_classes: int, n_features: int) -> Self:  # type: ignore[override]
-        """The published form: learned centroids, which start at zero."""
+        """The published form: learned centroids that start at zero."""
         return cls(n_classes, n_features, mode="learned")
 
     def forward(self, features: torch.Tensor, y: Any) -> torch.Tensor:

@@ -11,11 +11,11 @@ from varpro.losses import LossResult
 
 OnDegenerate = Literal["raise", "skip", "ridge"]
 """raise: the error.  skip: the value 0 and zero gradients.  ridge: the same batch with a ridge of 1e-2 tr(S_t) / D.
-`info["status"]` then says what was done; what a ridge cannot mend is raised."""
+`info["status"]` then says what was done; an error that a ridge cannot avoid is raised."""
 
 
 def require_policy(policy: str, *, ridge: bool) -> None:
-    """Raises ConfigError for a policy that the objective does not know."""
+    """Raise ConfigError for a policy that the objective does not have."""
     allowed = ("raise", "skip", "ridge") if ridge else ("raise", "skip")
     if policy not in allowed:
         raise ConfigError(f"on_degenerate is {policy!r}; it is one of {', '.join(allowed)} here")
@@ -24,7 +24,7 @@ def require_policy(policy: str, *, ridge: bool) -> None:
 def guarded(
     loss: Callable[..., LossResult], policy: OnDegenerate, mended: Callable[..., LossResult] | None = None
 ) -> Callable[..., LossResult]:
-    """loss under the policy; `mended` is its form with a ridge."""
+    """The loss under the policy; `mended` is its form with a ridge."""
 
     def run(*inputs: Any, **named: Any) -> LossResult:
         try:

@@ -13,7 +13,7 @@ from varpro.losses.batch import labels_of
 
 
 class _Deck:
-    """Draws of distinct items; each comes up once before any comes up again."""
+    """Draws of distinct items, in which each item comes up once before any comes up again."""
 
     def __init__(self, items: Array, rng: np.random.Generator) -> None:
         self.items, self.rng = items, rng
@@ -22,7 +22,7 @@ class _Deck:
     def draw(self, k: int) -> Array:
         if k > len(self.left):
             shuffled = self.rng.permutation(self.items)
-            held = np.isin(shuffled, self.left)  # those of the last round that are still due come first, once
+            held = np.isin(shuffled, self.left)  # items of the last round that are still due come first, once
             self.left = np.concatenate([self.left, shuffled[~held], shuffled[held]])
         drawn, self.left = self.left[:k], self.left[k:]
         return drawn
@@ -32,9 +32,9 @@ class ClassBalancedSampler(torch.utils.data.Sampler[list[int]]):  # type: ignore
     """DataLoader(data, batch_sampler=ClassBalancedSampler(labels, classes_per_batch, samples_per_class, seed)).
 
     labels : (n,) integers.  A batch has classes_per_batch distinct classes and samples_per_class distinct samples of
-    each.  An epoch has n // (batch size) batches, at least one, in which every class comes up equally often, to one.
-    Epoch e of a seed is always the same; each pass goes on to the next, set_epoch(e) chooses it.
-    Raises ConfigError where there are too few classes or samples.
+    each.  An epoch has n // (batch size) batches, at least one, in which the counts of the classes differ by at most
+    one. Epoch e of a seed is always the same; each pass moves on to the next, and set_epoch(e) chooses one.
+    Raises ConfigError if there are too few classes or samples.
     """
 
     def __init__(self, labels: Any, classes_per_batch: int, samples_per_class: int, seed: int = 0) -> None:
@@ -58,7 +58,7 @@ class ClassBalancedSampler(torch.utils.data.Sampler[list[int]]):  # type: ignore
         self._batches = max(1, len(y) // (classes_per_batch * samples_per_class))
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next pass draws."""
+        """Choose the epoch that the next pass draws."""
         self.epoch = epoch
 
     def __len__(self) -> int:
