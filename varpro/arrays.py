@@ -156,7 +156,7 @@ def working_on(device: int, stream: int) -> Iterator[None]:
 
 
 # A batch is a frozen dataclass whose arrays all have the problem as first axis; anything that is not an array is
-# shared. Masks and orders are on the host, and so is every small array that a decision depends on; large arrays may be
+# shared.  Masks and orders are on the host, and so is every small array that a decision depends on; large arrays may be
 # on a device.
 
 

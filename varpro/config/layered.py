@@ -26,7 +26,7 @@ class NetworkKind(Section):
     embedding: Annotated[Int, Field(ge=1)] | None = None
     """The number of features D; null = that of the definition."""
     xi: Annotated[Float, Field(gt=0)] | None = None
-    """The inverse radius of the sphere to which features are scaled before the last layer; null = no scaling."""
+    """The xi of the sphere of radius 1 / xi to which features are scaled before the last layer; null = no scaling."""
     learnable_xi: Bool = False
     """Whether xi is trained, too."""
 

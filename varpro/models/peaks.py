@@ -19,7 +19,7 @@ from varpro.models.separable import Column, at_least
 
 LEAST_SIGMA = 1e-5
 """Least sigma in steps of t: a line whose gamma is at least a step differs from the Lorentzian by the square of this.
-The column changes with sigma so little that its derivative, less the part along the column, has error
+The column is only as large as sigma, so its derivative by sigma, less the part along the column, is accurate only to
 eps / LEAST_SIGMA^2."""
 FAR_OUT = 1e4
 """|z|^2 above which W' comes from its asymptotic series, since -2 z W + 2 i / sqrt(pi) cancels to eps |z|^2."""

@@ -1,6 +1,6 @@
 """Kinds of curve parameters: how each changes with the unit and the zero of t, and where its starts may lie.
 
-    t = origin + unit x:   a parameter v of dimension d at x is  v unit^d  at t, and a place  origin + v unit
+t = origin + unit x:   a parameter v of dimension d at x is  v unit^d  at t, and a place  origin + v unit
 """
 
 import math

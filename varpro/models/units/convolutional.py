@@ -69,7 +69,7 @@ class ConvolutionOptions(UnitOptions):
     cells: int = option(4, check=lambda value: _whole(value, 1))
     """The number of parts per direction over which places are averaged: a unit has cells^2 columns."""
     padding: str = option("same", check=_one_of("same", "valid"))
-    """The padding: same adds zeros around the image, so that a filter can be centred on every pixel; valid adds none."""
+    """The padding: same adds zeros around the image, so that filters can be centred on any pixel; valid adds none."""
     stride: int = option(1, check=lambda value: _whole(value, 1))
     """The number of pixels between places."""
     rank: int = option(1, check=_rank)
