@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kAcross* kDown) assemble_kernel(AssembleLaunch
             if (k0 > 0) __syncthreads();  // the columns of g before these have been used
             load_rows(g, m, width, first_row, k0, g_rows);
             load_rows(g, m, width, first_column, k0, g_columns);
-            __syncthreads();  // these are there
+            __syncthreads();  // these are ready
 #pragma unroll
             for (int k = 0; k < kDepth; ++k)
 #pragma unroll

@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(32 * kWarps, 1) products_kernel(JacobianProduc
     loader.put_down(shared);
     double *tile = shared, *other = shared + kTile;
     for (int first = 0; first < n; first += kDepth) {
-        __syncthreads();  // this tile is there, and the one before has been used
+        __syncthreads();  // this tile is ready, and the one before has been used
         const bool more = first + kDepth < n;
         if (more) loader.fetch();
         if (works) {

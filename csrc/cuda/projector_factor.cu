@@ -136,14 +136,14 @@ __global__ void __launch_bounds__(kSmallThreads) factor_kernel(ProjectorLaunch c
     const Square square{numbers, units + 1};
 
     fill(call, cut, scratch, problem, round, square);
-    __syncthreads();  // the square is there
+    __syncthreads();  // the square is ready
     const int done = eliminate(square, size, round == Round::basis ? kNoDirection : 0.0);
     if (done < size && round != Round::basis) {
         if (thread == 0) *scratch.at = kRefused;
         return;
     }
     if (thread < done) scale[thread] = 1.0 / sqrt(square.upper(thread, thread));
-    __syncthreads();  // the scales are there
+    __syncthreads();  // the scales are ready
 
     double* const r = round == Round::second ? scratch.second : scratch.first;
     double* const back = call.back + problem * cut.square;
@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(kSmallThreads) factor_kernel(ProjectorLaunch c
     if (round != Round::second) return;
 
     column_sums(scratch, square, scale, units, of_r, of_inverse);
-    __syncthreads();  // the sums are there
+    __syncthreads();  // the sums are ready
     if (thread != 0) return;
     const double condition = largest(of_r, units) * largest(of_inverse, units);
     const double limit = kMargin < kCholeskyLimit * call.tolerance ? kMargin / call.tolerance : kCholeskyLimit;

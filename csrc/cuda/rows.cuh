@@ -63,7 +63,7 @@ inline dim3 grid_of_tiles(std::int64_t problems, std::int64_t classes, std::int6
 /// barrier.
 __device__ __forceinline__ double column_sum(double (&parts)[kWarps][kWarp], double own) {
     parts[threadIdx.y][threadIdx.x] = own;
-    __syncthreads();  // all parts are there
+    __syncthreads();  // all parts are ready
     double sum = 0;
 #pragma unroll
     for (int row = 0; row < kWarps; ++row) sum += parts[row][threadIdx.x];

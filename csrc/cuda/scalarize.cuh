@@ -166,7 +166,7 @@ __device__ __forceinline__ void multiply(const ScalarizeCall& call, const Cut& c
     for (int first = 0; first < of.terms; first += of.depth) {
         if (waits || first > 0) __syncthreads();  // the strip before this one has been used
         load_strip(call, of, at.problem, pair, first, at.strip, value);
-        __syncthreads();  // the strip, and at first w, is there
+        __syncthreads();  // the strip, and at first w, is ready
         const int steps = of.terms - first < of.depth ? of.terms - first : of.depth;
         if (works) accumulate(at.strip + l, of.padded, of.depth * of.padded, w + first * cut.tile, cut.tile, steps, z);
     }

@@ -54,10 +54,10 @@ __global__ void __launch_bounds__(kGram ? kGramThreads : kThreads, 2)
                 at.partial[(image * cut.groups + group) * cut.tile + unit] = part;
             }
         }
-        __syncthreads();  // all parts of u^T X v are there, and the last strip has been used
+        __syncthreads();  // all parts of u^T X v are ready, and the last strip has been used
         finish_values<kGram>(call, cut, of_u.padded / kRows, at, pair, gram);
         if (!kGram && !at.d) continue;  // the same for all threads
-        __syncthreads();                // the slopes, and the rows of Phi, are there
+        __syncthreads();                // the slopes, and the rows of Phi, are ready
         const bool last = pair + kImages >= at.end;
         gram.add(cut.gram, static_cast<int>((last ? at.end : pair + kImages) - at.begin), last);
         if (kGram && !at.d) continue;

@@ -80,10 +80,10 @@ __global__ void __launch_bounds__(kGram ? kGramThreads : kThreads, kColour ? 1 :
                      });
             if (works) finish_plane<kColour>(cut, at, side, plane, group, unit, sum, z);
         }
-        __syncthreads();  // all parts of 1/2 w^T S w are there, and the last strip has been used
+        __syncthreads();  // all parts of 1/2 w^T S w are ready, and the last strip has been used
         finish_values<kColour, kGram>(call, cut, at, side, pair, gram);
         if (!kGram && !at.d) continue;  // the same for all threads
-        __syncthreads();                // the slopes, and the rows of Phi, are there
+        __syncthreads();                // the slopes, and the rows of Phi, are ready
         const bool last = pair + kImages >= at.end;
         gram.add(cut.gram, static_cast<int>((last ? at.end : pair + kImages) - at.begin), last);
         if (works && (!kGram || at.d)) at.write_rows(call, cut, pair, l, side - l, unit, z);

@@ -21,13 +21,13 @@ template <typename Real, bool kGiven>
 __global__ void __launch_bounds__(kMostWarps* kWarp, kBlocks) small_fits_kernel(SmallLaunch call, Plan plan) {
     VARPRO_DYNAMIC_SHARED(unsigned char, shared);
     make_table(call, plan, reinterpret_cast<Product*>(shared));
-    __syncthreads();  // the table is there
+    __syncthreads();  // the table is ready
     Worker<Real, kGiven> worker(call, plan, shared);
     const std::int64_t every = static_cast<std::int64_t>(gridDim.x) * plan.teams;
     worker.take(static_cast<std::int64_t>(blockIdx.x) * plan.teams + threadIdx.x / plan.lanes, every);
     bool fresh = worker.active;
     while (__any_sync(kAll, worker.active)) {
-        worker.team.sync();  // the state is there (a vote orders no memory)
+        worker.team.sync();  // the state is ready (a vote orders no memory)
         worker.look_at_points(fresh);
         worker.advance();
         worker.team.sync();  // the state has moved

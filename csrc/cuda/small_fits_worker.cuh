@@ -229,7 +229,7 @@ struct Worker {
                     stage_program(begin, rows, with_d);
                 stage_residual(begin, rows);
             }
-            team.sync();  // the rows are there
+            team.sync();  // the rows are ready
             for (int e = first + team.rank; e < last; e += team.size) {
                 const Real *one = stage() + table[e].one, *other = stage() + table[e].other;
                 Real sum = Real(0);
@@ -244,7 +244,7 @@ struct Worker {
     /// a += the solution for what is left of the right-hand sides.
     __device__ void improve(bool wanted) const {
         for (int q = 0; q < tiny.k; ++q) correct(team, tiny, q, own + q * tiny.i, own + plan.correction, a(), wanted);
-        team.sync();  // a is there
+        team.sync();  // a is ready
     }
 
     /// All that is known at the trial of the state; the cost is told to the first lane.  size: 1/2 |y|^2.
@@ -252,7 +252,7 @@ struct Worker {
         constexpr double accurate = std::is_same_v<Real, float> ? 1.0 : kAccurate;
         make_constants();
         for (int e = team.rank; e < tiny.i * tiny.k; e += team.size) a()[e] = 0.0;
-        team.sync();  // the constants and a are there
+        team.sync();  // the constants and a are ready
         sum_products(0, plan.n_right + tiny.k + plan.n_products, false);
         size = 0.0;  // R is Y as yet
         for (int q = 0; q < tiny.k; ++q) size += 0.5 * own[plan.n_right + q];
@@ -277,7 +277,7 @@ struct Worker {
         point.terms = size_of_terms(tiny, a());
         if (!keeps_digits(tiny)) point.condition = kInfinite;
         if (team.rank == 0) natural_scales(tiny, point.natural);
-        team.sync();  // h and the gradient are there, and the projected columns have been used
+        team.sync();  // h and the gradient are ready, and the projected columns have been used
         return point;
     }
 
