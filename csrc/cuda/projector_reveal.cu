@@ -1,9 +1,9 @@
-// Where Cholesky QR cannot serve: R by Householder's QR in slabs, its singular values and vectors, the rank, and V
-// S^-1.
+// Where Cholesky QR fails: R by Householder's QR in slabs, its singular values and vectors, the rank, and V S^-1.
 //
-// Householder's R is right to rounding for every Phi: dependent columns, columns of zeros, fewer rows than columns,
-// columns of any size (each is scaled by a power of two).  Jacobi's method then gives V with orthonormal columns, so
-// that Phi V S^-1 is off by eps sigma_1 / sigma_k in column k only: one round of Cholesky QR makes it orthonormal.
+// Householder's R is accurate to rounding for every Phi: with dependent columns, columns of zeros, fewer rows than
+// columns, columns of any size (each is scaled by a power of two).  Jacobi's method then gives V with orthonormal
+// columns, so that Phi V S^-1 is off by eps sigma_1 / sigma_k in column k only: one round of Cholesky QR makes it
+// orthonormal.
 #include "householder.cuh"
 #include "projector.cuh"
 
@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kRowLanes = kSmallThreads / kMostUnits;
 
-/// Powers of two up to which the numbers of the columns go, or zero, or NaN.
+/// Powers of two that bound the numbers of the columns; or zero, or NaN.
 __device__ double power_below(double value) {
     if (!(value > 0)) return value;
     int exponent;
@@ -23,7 +23,7 @@ __device__ double power_below(double value) {
 /// The larger; NaN where one of them is.
 __device__ double larger(double a, double b) { return a > b || a != a ? a : b; }
 
-/// What both kernels keep in shared memory beside the triangle and the tile.
+/// What both kernels keep in shared memory besides the triangle and the tile.
 struct Columns {
     double diagonal[2][kMostUnits], scale[kMostUnits];
 };
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(kSmallThreads) householder_kernel(ProjectorLau
     }
 }
 
-/// Scales of the columns of the whole problem; NaN where some slab is not finite.
+/// Scales of the columns of the whole problem; NaN if some slab is not finite.
 __device__ void gather_scales(const ProjectorLaunch& call, const ProjectorCut& cut, const ProjectorScratch& scratch,
                               double* scale) {
     const int c = threadIdx.x;
@@ -245,8 +245,8 @@ __global__ void __launch_bounds__(kSmallThreads) reveal_kernel(ProjectorLaunch c
         call.finite[problem] = 1;
         *scratch.at = done ? kDone : kBasis;
     }
-    if (done) return;  // Cholesky QR's factors stand
-    // V S^-1 over the columns' sizes: R = J S V^T diag(scale / weight)
+    if (done) return;  // the factors of Cholesky QR are kept
+    // V S^-1 divided by the columns' sizes: R = J S V^T diag(scale / weight)
     for (int e = thread; e < units * units; e += blockDim.x) {
         const int row = e / units, i = e % units, place = values.place[row];
         const double sigma = values.sigma[row], size = full ? columns.scale[i] / values.weight[i] : widest;

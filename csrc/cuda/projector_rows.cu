@@ -1,10 +1,10 @@
 // Passes over the rows of Phi: Gram matrices and the product that forms u.
 //
-// A warp owns a strip of rows and goes through it 32 rows at a time, so that after the factor has come in no warp waits
+// A warp owns a strip of rows and goes through it 32 rows at a time, so that once the factor is loaded no warp waits
 // for another.  A solve holds eight columns of a lane's row in registers: for each known column one number of its own
-// and eight that the whole warp reads at once.  A Gram matrix stays in registers for the whole strip, in blocks of 4
-// x 4. Columns of a block lie a quarter of the matrix apart: the blocks of a warp then read consecutive columns, which
-// lie in different banks.
+// and eight that the whole warp reads at once.  A Gram matrix stays in registers for the whole strip, in blocks of
+// 4 x 4.  Columns of a block lie a quarter of the matrix apart: the blocks of a warp then read consecutive columns,
+// which lie in different banks.
 #include "projector.cuh"
 #include "row_tile.cuh"
 
@@ -75,7 +75,7 @@ struct Products {
     }
 };
 
-/// What the sums and a solve want.
+/// What the sums and a solve need.
 constexpr int registers(int apart) { return apart == 7 ? 128 : apart == 10 ? 168 : apart == 13 ? 204 : 255; }
 
 /// The strip of a warp.

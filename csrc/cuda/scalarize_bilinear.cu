@@ -1,14 +1,14 @@
 // Bilinear units: X v, which gives q, then X^T u, both for a pair of images at a time in registers.
 //
-// Each half is the product that quadratic units have.  For it X lies in shared memory transposed in the first half and
-// as it is in the second; it is read again between the two, out of the first-level cache.  The registers hold one half
-// at a time: q, and so the slope, is known before the second begins.
+// Each half is the same product as for quadratic units.  X lies in shared memory, transposed in the first half and as
+// it is in the second; between the two it is read again, from the first-level cache.  The registers hold one half at a
+// time: q, and so the slope, is known before the second begins.
 #include "scalarize.cuh"
 
 namespace varpro::cuda {
 namespace {
 
-/// phi, the slopes, and the column of D that belongs to the bias, for both images: a thread an image and unit.
+/// phi, the slopes, and the column of D that belongs to the bias, for both images: one thread per image and unit.
 template <bool kGram, typename Real, typename Jacobian>
 __device__ __forceinline__ void finish_values(const ScalarizeCall& call, const Cut& cut, int groups,
                                               const Place<Real, Jacobian>& at, std::int64_t pair,
@@ -24,7 +24,7 @@ __device__ __forceinline__ void finish_values(const ScalarizeCall& call, const C
     }
 }
 
-/// kGram: Phi^T Phi beside.  of_u: X v, which the rows of u go with; of_v: X^T u.
+/// kGram: also Phi^T Phi.  of_u: X v, the derivative by the rows of u; of_v: X^T u.
 template <typename Real, typename Jacobian, bool kGram>
 __global__ void __launch_bounds__(kGram ? kGramThreads : kThreads, 2)
     bilinear_kernel(ScalarizeCall call, Cut cut, Strip of_u, Strip of_v) {

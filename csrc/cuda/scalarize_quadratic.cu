@@ -1,7 +1,7 @@
 // Quadratic units: S_c w_i of a pair of images at a time, in registers; then q, sigma and the columns of D.
 //
-// S is symmetric, so the four numbers of a step lie side by side.  Traffic of a block is D going out: the floor is
-// memory, not arithmetic (28 x 28, 50 units: 4 flops a byte of D).
+// S is symmetric, so the four numbers of a step lie side by side.  The traffic of a block is mostly the writing of D:
+// the limit is memory, not arithmetic (28 x 28, 50 units: 4 flops per byte of D).
 #include "scalarize.cuh"
 
 namespace varpro::cuda {
@@ -26,7 +26,7 @@ __device__ __forceinline__ void finish_plane(const Cut& cut, const Place<Real, J
     }
 }
 
-/// phi, the slopes, and the columns of D that belong to g and the bias, for both images: a thread an image and unit.
+/// phi, the slopes, and the columns of D that belong to g and the bias, for both images: one thread per image and unit.
 template <bool kColour, bool kGram, typename Real, typename Jacobian>
 __device__ __forceinline__ void finish_values(const ScalarizeCall& call, const Cut& cut,
                                               const Place<Real, Jacobian>& at, int side, std::int64_t pair,
@@ -55,8 +55,8 @@ __device__ __forceinline__ void finish_values(const ScalarizeCall& call, const C
     }
 }
 
-/// kColour: more planes than one, so that a sum over planes is kept beside the sum of this plane.  kGram: Phi^T Phi
-/// beside.
+/// kColour: more planes than one, so that a sum over planes is kept beside the sum of this plane.  kGram: also Phi^T
+/// Phi.
 template <typename Real, typename Jacobian, bool kColour, bool kGram>
 __global__ void __launch_bounds__(kGram ? kGramThreads : kThreads, kColour ? 1 : 2)
     quadratic_kernel(ScalarizeCall call, Cut cut, Strip strip) {
