@@ -93,7 +93,9 @@ __device__ __forceinline__ void solve_row(const double* panels, int padded, int 
 #pragma unroll
             for (int j = i + 1; j < kPanel; ++j) x[j] -= x[i] * panels[i * kPanel + j];
             tile[(first + i) * kPitch + lane] = x[i];
-            asm volatile("" ::: "memory");  // or all 36 numbers of the block are loaded at once: too many registers
+            asm volatile(
+                "" ::
+                    : "memory");  // or all 36 numbers of the block are loaded at once, into registers that do not exist
         }
         panels += kPanel * kPanel;
     }
