@@ -1,12 +1,12 @@
 """A fluorescence-lifetime image
 =============================
 
-One decay a pixel, counted photon by photon, 65,536 fits in one call::
+One decay per pixel, counted photon by photon, 65,536 fits in one call::
 
     counts(t) ~ Poisson(a exp(-t / tau) + b)
 
 Dark pixels are masked out and dead ones are infinite: each pixel has a status, and no pixel stops the others.  A second
-pass weights the residuals with the first one's fit, 1 / sqrt(expected counts); weights from the counts themselves would
+pass weights the residuals by the fit of the first, 1 / sqrt(expected counts); weights from the counts themselves would
 favour the channels that are low by chance.
 
 To run it::
@@ -50,7 +50,7 @@ def simulate(size, n_channels):
 
 
 # %%
-# The figure: what was counted, the true lifetimes, those found, and what became of each pixel.
+# The figure: the counts, the true lifetimes, those found, and the status of each pixel.
 
 
 def draw(tau_map, status, photons, tau, path):

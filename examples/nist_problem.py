@@ -5,8 +5,9 @@ Thurber of NIST's StRD, a rational function for the electron mobility of a semic
 
     y = (b1 + b2 x + b3 x^2 + b4 x^3) / (1 + b5 x + b6 x^2 + b7 x^3)
 
-b1..b4 are linear, so only b5..b7 are searched, from NIST's first start and from none at all.  The numbers are those
-of https://www.itl.nist.gov/div898/strd/nls/data/thurber.shtml, by the United States government, in the public domain.
+b1..b4 are linear, so only b5..b7 are searched, once from NIST's first start and once without a start.  The numbers are
+those of https://www.itl.nist.gov/div898/strd/nls/data/thurber.shtml, by the United States government, in the public
+domain.
 
 To run it::
 
@@ -66,7 +67,7 @@ def draw(fit, x, y, path):
 
 
 # %%
-# The fit, twice: from NIST's first start, and from the guess that the model makes of the data.  Values and standard
+# The fit, twice: from NIST's first start, and from the guess that the model makes from the data.  Values and standard
 # errors are compared with the certified ones by the number of digits on which they agree.
 
 

@@ -1,7 +1,7 @@
 """Optimised DMD at uneven times
 =============================
 
-A noisy travelling-wave data set that was sampled at uneven times::
+Noisy travelling waves, sampled at uneven times::
 
     u(x, t) = Re sum_k  mode_k(x) exp(lambda_k t)
 
@@ -114,7 +114,7 @@ def main(argv=None):
 
 
 # %%
-# No start was given: the eigenvalues to begin with come from the data.
+# No start was given: the starting eigenvalues come from the data.
 
 if __name__ == "__main__":
     main()

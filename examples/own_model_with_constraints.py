@@ -1,10 +1,10 @@
 """A model of one's own, with constraints
 ======================================
 
-A photoemission doublet on a sloping background, with everything put in that is known.  Two lines of one shape, a
-mixture of Gaussian and Lorentzian, 3.67 eV apart and equally wide: of five parameters two are tied.  The mixture is
-bounded by 0 and 1, the amplitudes of lines and background cannot be negative.  Counts have known errors, so the
-standard errors are absolute; their size, sqrt(expected counts), comes from a first fit without weights.
+A photoemission doublet on a sloping background, fitted with everything that is known about it.  Two lines of one shape,
+a mixture of Gaussian and Lorentzian, are 3.67 eV apart and equally wide, so two of the five parameters are tied.  The
+mixture is bounded by 0 and 1, the amplitudes of lines and background cannot be negative.  Counts have known errors, so
+the standard errors are absolute; their size, sqrt(expected counts), comes from a first fit without weights.
 
 To run it::
 
@@ -79,7 +79,7 @@ def draw(fit, energy, counts, path):
 
 
 # %%
-# What is known is said in words: names, ties, bounds, nonnegative amplitudes.
+# What is known becomes options: names, ties, bounds, nonnegative amplitudes.
 
 
 def main(argv=None):

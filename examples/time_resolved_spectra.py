@@ -5,8 +5,8 @@
 
     y(t, wavelength) = sum_i exp(-t / tau_i) A_i(wavelength)
 
-The lifetimes are the only parameters that are searched; the 3,000 amplitudes, the decay-associated spectra A_i, follow.
-varpro.fit compresses so many right-hand sides exactly to the few directions that the model can reach.
+Only the lifetimes are searched; the 3,000 amplitudes, the decay-associated spectra A_i, follow from them.  varpro.fit
+compresses this many right-hand sides, exactly, to the few directions that the model can reach.
 
 To run it::
 

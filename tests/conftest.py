@@ -1,4 +1,4 @@
-"""Settings for all tests: one BLAS thread, reproducible examples, the place of the real data sets."""
+"""Settings for all tests: one BLAS thread, reproducible examples, the folder of the real data sets."""
 
 import os
 from pathlib import Path

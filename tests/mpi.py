@@ -1,4 +1,4 @@
-"""Run a program on several ranks, with a hard end: a hang is a failed test, never a stuck one."""
+"""Runs a program on several ranks with a time limit, so that a hang fails the test instead of blocking it."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The explicit Jacobian of the variable projection residual: exists only here, as the oracle."""
+"""The explicit Jacobian of the variable projection residual, which exists only here, as the oracle."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The API reference of the site is complete: what is public stands there once, and what stands there is public."""
+"""The API reference of the site is complete: it has every public name once, and no other."""
 
 import ast
 import importlib

@@ -1,7 +1,7 @@
 """Who may import whom: the rooms of the package and its arrows, read from the sources.
 
-An import inside of a function counts too; one under TYPE_CHECKING does not, for it does nothing when the program runs.
-Modules that a registry names are imported at the first look-up: these arrows point from the kinds to their registry.
+An import inside a function counts too; one under TYPE_CHECKING does not, because it does nothing at run time.  Modules
+that a registry names are imported at the first look-up: these arrows point from the kinds to their registry.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""The example scripts, in their quick form: what they find is near the truth, and each leaves its figure."""
+"""The example scripts, in their quick form: what they find is near the truth, and each writes its figure."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `import varpro` loads: nothing but itself; and the public names are there when they are asked for."""
+"""`import varpro` loads nothing but itself, and the public names are there when they are asked for."""
 
 import ast
 import subprocess

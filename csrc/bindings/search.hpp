@@ -9,7 +9,7 @@
 
 namespace varpro {
 
-/// Every rule of search.hpp and nothing else, or a ValueError that names it.
+/// The rules of search.hpp: all of them and nothing else, or a ValueError that names the one that is missing.
 inline SearchRules search_rules(const pybind11::dict& given) {
     SearchRules rules{};
     std::size_t count = 0;

@@ -1,5 +1,5 @@
-/// Scratch that begins on a cache line: a vector load across two lines costs twice, and without this it is left to the
-/// chance of an allocation whether half of them do.
+/// Scratch that begins on a cache line: a vector load across two lines costs twice as much, and without alignment an
+/// allocation decides by chance whether half of the loads do.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-/// The BLAS and LAPACK that SciPy carries, as function pointers: no second library, and threadpoolctl governs it.
+/// The BLAS and LAPACK that SciPy brings, as function pointers: no second library, and threadpoolctl controls it.
 #pragma once
 
 namespace varpro::blas {

@@ -9,8 +9,8 @@
 namespace varpro::VARPRO_ISA {
 namespace {
 
-constexpr std::int64_t kCacheBytes = 128 * 1024;  // of features; as much or twice that of h goes out beside it
-constexpr std::int64_t kNarrowest = 512;          // columns: below, starting on a row costs more than reading it again
+constexpr std::int64_t kCacheBytes = 128 * 1024;  // of features; as much h, or twice as much, is written meanwhile
+constexpr std::int64_t kNarrowest = 512;          // columns: with fewer, starting a row costs more than rereading it
 
 /// h = f - mean for one row, if there is an h; returns ||f - mean||^2.
 template <bool kKeep, typename T>

@@ -22,8 +22,8 @@ Value log1p_lane(Value e) {
     return T(2) * z * sum;
 }
 
-/// 1 / sqrt(x), x > 0.  In float from the processor's estimate of 12 bits or more and one step of Newton's, to 2 units
-/// in the last place: division and root would take as long as the convolution of a small patch.
+/// 1 / sqrt(x), x > 0.  In float from the processor's estimate of 12 bits or more and one Newton step, to 2 units in
+/// the last place: a division and a root would take as long as the convolution of a small patch.
 inline Lanes<double> reciprocal_root(Lanes<double> x) {
     Lanes<double> out;
     for (int k = 0; k < LanesOf<double>::count; ++k) out[k] = 1.0 / std::sqrt(x[k]);

@@ -1,5 +1,5 @@
-/// The two loops that convolutional units are made of.  Filters are the SIMD lanes: a row of an image, or of anything
-/// made of it, is an array (places, kGroup), and each lane has weights of its own.
+/// The two loops that convolutional units consist of.  Filters are the SIMD lanes: a row of an image, or of anything
+/// computed from it, is an array (places, kGroup), and each lane has its own weights.
 #pragma once
 
 #include <algorithm>
@@ -11,14 +11,14 @@
 namespace varpro::VARPRO_ISA {
 namespace {
 
-/// Filters worked on together: two vectors, so that twelve sums and their operands fit into sixteen registers.
+/// Filters processed together: two vectors, so that twelve sums and their operands fit into sixteen registers.
 template <typename T>
 constexpr std::int64_t kGroup = 2 * LanesOf<T>::count;
 
-/// Rows that a loop reads at once, at most: the largest side of a patch.
+/// The most rows that a loop reads at once: the largest side of a patch.
 constexpr std::int64_t kOperands = 64;
 
-/// Calls function with integer constants 0, 1, ... of a number known at run time, 1 to 7.
+/// Calls function with the integer constants 0, 1, ..., as many as a number from 1 to 7 that is known at run time.
 template <typename Function>
 inline void by_number(std::int64_t number, Function&& function) {
     switch (number) {
@@ -40,20 +40,20 @@ inline void by_number(std::int64_t number, Function&& function) {
 }
 constexpr std::int64_t kTile = 7;
 
-/// out[place] = start + sum_k weights[k] x_k[step place], for places 0..places-1 and each lane.  start (kGroup) serves
-/// all places; where it is null, out is added to.  x: at most kOperands rows.
+/// out[place] = start + sum_k weights[k] x_k[step place], for places 0..places-1 and each lane.  start (kGroup) is the
+/// same for all places; if it is null, the sums are added to out.  x: at most kOperands rows.
 template <typename T, bool NEIGHBOURS>
 void combine_row(const T* start, const T* const* x, std::int64_t step, const T* weights, std::int64_t count,
                  std::int64_t places, T* out) {
     constexpr std::int64_t lanes = LanesOf<T>::count, group = kGroup<T>;
     const std::int64_t parts = (places + kTile - 1) / kTile, apart = NEIGHBOURS ? group : step * group;
-    for (std::int64_t part = 0; part < parts; ++part) {  // as even as they come: no thin remainder
+    for (std::int64_t part = 0; part < parts; ++part) {  // parts of nearly equal size: no thin remainder
         const std::int64_t first = places * part / parts, last = places * (part + 1) / parts;
         T* const to = out + first * group;
         const T* const from = start ? start : to;
         const std::int64_t between = start ? 0 : group, offset = first * apart;
         by_number(last - first, [&]<int... j>(std::integer_sequence<int, j...>) {
-            // written out by the pack: a loop over the arrays would send the sums through memory
+            // expanded over the pack: a loop over the arrays would send the sums through memory
             Lanes<T> low[] = {load(from + j * between)...}, high[] = {load(from + j * between + lanes)...};
             for (std::int64_t k = 0; k < count; ++k) {
                 const Lanes<T> first_weight = load(weights + k * group),

@@ -1,5 +1,5 @@
-/// A group of filters moves down an image.  The last patch_height rows of everything that is needed below are kept in
-/// rings that stay in the first-level cache: the planes, their mix, and both convolved with v.
+/// A group of filters moves down an image.  The last patch_height rows of everything that rows further down need are
+/// kept in rings that stay in the first-level cache: the planes, their mix, and both convolved with v.
 #pragma once
 
 #include "../kernels/convolve.hpp"
@@ -14,7 +14,7 @@ class Sweep {
     static constexpr std::int64_t kWide = kGroup<T>;
 
   public:
-    /// derivative: whether planes behind a mix are to be convolved one by one, too.
+    /// derivative: whether the planes of a mix are also convolved one by one.
     Sweep(const ConvolveCall& call, bool derivative)
         : c(call),
           padded(call.width + 2 * call.pad_columns),
@@ -43,7 +43,7 @@ class Sweep {
         return std::min(kWide, c.filters - first);
     }
 
-    /// A table (rows, filters) as (groups, rows, kGroup), lanes without a filter zero.
+    /// A table (rows, filters) as (groups, rows, kGroup), with zeros in lanes without a filter.
     Aligned<T> grouped(const T* table) const {
         Aligned<T> out(tables_.size(), T(0));
         for (std::int64_t first = 0; first < c.filters; first += kWide)
@@ -127,7 +127,7 @@ class Sweep {
 
     void load_row(std::int64_t row) {
         const std::int64_t at = row % kept_ * padded * kWide;
-        for (std::int64_t p = 0; p < c.planes; ++p) {  // borders stay the zeros that they were made with
+        for (std::int64_t p = 0; p < c.planes; ++p) {  // borders keep the zeros that they began with
             T* to = plane(p) + at + c.pad_columns * kWide;
             const T* from = pixels_.data() + (p * c.height + row) * c.width;
             for (std::int64_t r = 0; r < c.width; ++r)
@@ -152,7 +152,7 @@ class Sweep {
     }
 
     const bool each_plane_;
-    /// rows of the planes and of their mix at hand: values need no more than one
+    /// rows of the planes and of their mix that are kept: values need only one
     const std::int64_t kept_;
     Aligned<T> planes_, mix_, half_, plane_half_, tables_, pixels_, q_, other_, zeros_;
     const T* rows_[kOperands];

@@ -1,5 +1,5 @@
-// Four rows of a strip of the right matrix come into the cache and serve every row of the left one, two rows of the
-// result at a time, so that a load serves two products.
+// Four rows of a strip of the right matrix are brought into the cache and used for every row of the left one, two rows
+// of the result at a time, so that each load serves two products.
 #include "../kernels/few_rows.hpp"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Large products are the vendor's; ours is the one pass over the triangle that turns D^T P D into H.
-// Scratch is kept by the thread: fresh pages for 17 MB cost milliseconds.
+// Large products are left to BLAS; our own code is the one pass over the triangle that turns D^T P D into H.  Each
+// thread keeps its scratch: fresh pages for 17 MB cost milliseconds.
 #include "../kernels/gauss_newton.hpp"
 
 #include <algorithm>
@@ -92,7 +92,7 @@ bool damped_solve_single(const double* h, const double* diagonal, double lambda,
         for (std::int64_t i = 0; i < p; ++i) {
             r[i] -= lambda * diagonal[i] * x[i];
             const double size = std::fabs(scale[i] * r[i]);
-            if (!(size <= after)) after = size;  // takes a NaN along, which std::max would drop
+            if (!(size <= after)) after = size;  // keeps a NaN, which std::max would drop
         }
         if (after <= kRefined * largest) {
             std::copy_n(x.begin(), p, step);

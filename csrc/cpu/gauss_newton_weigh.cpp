@@ -1,5 +1,5 @@
-// The Hadamard weights of the Gauss-Newton matrix: one pass over the lower triangle, memory-bound but for 2 k
-// operations an entry, which run on a strip of one row that stays in the first-level cache.
+// The Hadamard weights of the Gauss-Newton matrix: one pass over the lower triangle, memory-bound except for 2 k
+// operations per entry, which run on a strip of one row that stays in the first-level cache.
 #include <algorithm>
 
 #include "../kernels/gauss_newton.hpp"

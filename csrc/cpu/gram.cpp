@@ -1,4 +1,4 @@
-// Two products of BLAS that add to what is there.
+// Two BLAS products, added to the present values.
 #include "../kernels/gram.hpp"
 
 #include "blas.hpp"

@@ -1,4 +1,4 @@
-/// Which variant of the kernels runs: the widest that this build has and this processor knows, or the one asked for.
+/// Which variant of the kernels runs: the widest that this build has and this processor supports, or the one asked for.
 #pragma once
 
 namespace varpro {

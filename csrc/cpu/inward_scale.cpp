@@ -1,4 +1,4 @@
-// A row is read from memory once and stays in the first-level cache for its second and third reading.
+// A row is read from memory once, and from the first-level cache the second and third time.
 #include "../kernels/inward_scale.hpp"
 
 #include <cmath>
@@ -8,7 +8,7 @@
 namespace varpro::VARPRO_ISA {
 namespace {
 
-/// sum_j factor a[j] b[j]; with the factor next to a, so that a unit vector times b does not overflow where a . b does.
+/// sum_j (factor a[j]) b[j]: factor times a is a unit vector, so the sum does not overflow where a . b would.
 template <typename T>
 double scaled_dot(double factor, const T* a, const T* b, std::int64_t count) {
     const V wide = V{} + factor;

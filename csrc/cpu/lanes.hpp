@@ -12,7 +12,7 @@
 
 namespace varpro::VARPRO_ISA {
 
-/// As many of T as a register of the variant holds.
+/// As many numbers of type T as a register of the variant holds.
 template <typename T, int bytes = VARPRO_LANE_BYTES>
 struct LanesOf {
     typedef T type __attribute__((vector_size(bytes)));
@@ -33,14 +33,14 @@ inline void store(T* to, Lanes<T> v) {
     std::memcpy(to, &v, sizeof v);
 }
 
-/// The lower half of v added to the upper one, until 16 bytes are left: additions in a tree.
+/// Adds the lower half of v to the upper one until 16 bytes are left: a tree of additions.
 template <typename T, int bytes = VARPRO_LANE_BYTES>
 inline Lanes<T, 16> folded(Lanes<T, bytes> v) {
     if constexpr (bytes == 16) {
         return v;
     } else {
         constexpr int half = LanesOf<T, bytes>::count / 2;
-        return [&]<int... k>(std::integer_sequence<int, k...>) {  // no detour by memory, which halves by memcpy take
+        return [&]<int... k>(std::integer_sequence<int, k...>) {  // no detour through memory, as with memcpy
             return folded<T, bytes / 2>(__builtin_shufflevector(v, v, k...) +
                                         __builtin_shufflevector(v, v, half + k...));
         }(std::make_integer_sequence<int, half>{});
@@ -55,7 +55,7 @@ inline float sum(Lanes<float> v) {
     return (half[0] + half[2]) + (half[1] + half[3]);
 }
 
-/// What a number or a vector of numbers is made of, and the integers of the same size.
+/// The element type of a number or a vector, and the integers of the same size.
 template <typename Value, bool number = std::is_arithmetic_v<Value>>
 struct Parts {
     using T = Value;
@@ -67,7 +67,7 @@ struct Parts<Value, false> {
     using Bits = Lanes<typename Parts<T>::Bits, sizeof(Value)>;
 };
 
-/// c[0] + c[1] x + ...: even and odd powers side by side, half as many operations one after another as Horner's rule.
+/// c[0] + c[1] x + ...: even and odd powers side by side, a chain of operations half as long as Horner's rule.
 template <typename Value, typename T, int count>
 inline Value polynomial(const T (&c)[count], Value x, Value square) {
     static_assert(count % 2 == 0);
@@ -112,7 +112,7 @@ inline Exponential<Value> exponential_bounded(Value x) {
         constexpr float c[] = {0.5f, 1.0f / 6.0f, 1.0f / 24.0f, 1.0f / 120.0f, 1.0f / 720.0f, 1.0f / 5040.0f};
         p = polynomial(c, r, square);
     }
-    // k stands in the lowest bits of shifted; those above fall out
+    // k is in the lowest bits of shifted; the shift drops those above
     Bits bits;
     std::memcpy(&bits, &shifted, sizeof bits);
     bits = (bits << mantissa) + (typename Parts<T>::Bits(std::numeric_limits<T>::max_exponent - 1) << mantissa);
@@ -158,7 +158,7 @@ inline Value logistic_lane(Value x) {
     return T(1) / (T(2) + expm1_bounded(clamp(-x, sizeof(T) == 8 ? T(700) : T(80))));
 }
 
-/// to[k] = function(from[k]), the function made for vectors; `to` may be `from`.  Nothing past `count` is touched.
+/// to[k] = function(from[k]), where the function takes vectors; `to` may be `from`.  Nothing past `count` is touched.
 template <typename T, typename Function>
 inline void in_vectors(const T* from, std::int64_t count, T* to, Function function) {
     constexpr std::int64_t width = LanesOf<T>::count;

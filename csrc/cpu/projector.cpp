@@ -24,7 +24,7 @@ double norm_1(const std::vector<double>& upper, std::int64_t i) {
     for (std::int64_t column = 0; column < i; ++column) {
         double total = 0.0;
         for (std::int64_t row = 0; row <= column; ++row) total += std::fabs(upper[column * i + row]);
-        if (!(total <= largest)) largest = total;  // takes a NaN along, which std::max would drop
+        if (!(total <= largest)) largest = total;  // keeps a NaN, which std::max would drop
     }
     return largest;
 }

@@ -1,6 +1,6 @@
-// Quadratic and bilinear units.  Units are the SIMD lanes: one image's Z = S w is a product of a (side x side) matrix
-// with a (side x units) one that stays in the first-level cache, a row by up to thirteen vectors of accumulators at a
-// time.
+// Quadratic and bilinear units.  Units are the SIMD lanes: one image's Z = S w is the product of a (side x side) matrix
+// with a (side x units) one that stays in the first-level cache, computed one row by up to thirteen vectors of
+// accumulators at a time.
 #include "../kernels/scalarize.hpp"
 
 #include <algorithm>
@@ -41,11 +41,11 @@ constexpr std::array<Tile*, kWidest> tiles(std::integer_sequence<int, V...>) {
 }
 constexpr std::array<Tile*, kWidest> kTiles = tiles(std::make_integer_sequence<int, kWidest>{});
 
-/// One row by as many vectors at once as the registers hold: w then comes straight from the cache as an operand.
+/// One row by as many vectors at once as the registers hold: w is then an operand read directly from the cache.
 void row_of_tiles(const double* a, std::int64_t row, std::int64_t column, std::int64_t depth, const double* w,
                   std::int64_t stride, double* out) {
     const std::int64_t vectors = stride / kLanes, parts = (vectors + kWidest - 1) / kWidest;
-    for (std::int64_t p = 0; p < parts; ++p) {  // as even as they come: no thin remainder
+    for (std::int64_t p = 0; p < parts; ++p) {  // parts of nearly equal size: no thin remainder
         const std::int64_t first = vectors * p / parts, last = vectors * (p + 1) / parts;
         kTiles[last - first - 1](a, row, column, depth, w + first * kLanes, stride, out + first * kLanes);
     }
@@ -57,7 +57,7 @@ void multiply(const double* a, std::int64_t row, std::int64_t column, std::int64
     for (std::int64_t r = 0; r < rows; ++r) row_of_tiles(a + r * row, row, column, depth, w, stride, out + r * stride);
 }
 
-/// (rows, units) with the units padded to whole vectors by zeros.
+/// (rows, units) with the units padded by zeros to whole vectors.
 Aligned<double> pad(const double* w, std::int64_t rows, std::int64_t units, std::int64_t stride) {
     Aligned<double> out(rows * stride, 0.0);
     for (std::int64_t r = 0; r < rows; ++r) std::copy_n(w + r * units, units, out.begin() + r * stride);
@@ -79,7 +79,7 @@ void write_rows(T* d, const double* z, const double* slope, std::int64_t rows, s
         for (std::int64_t i = 0; i < units; ++i) d[r * units + i] = static_cast<T>(z[r * stride + i] * slope[i]);
 }
 
-/// The image at `place` of a problem's images in double; from `held`, where its pixels are something else.
+/// The image at `place` of a problem's images in double; converted into `held` if its pixels have another type.
 const double* pixels_of(const ScalarizeCall& c, std::int64_t problem, std::int64_t place, Aligned<double>& held) {
     const std::int64_t size = c.planes * c.height * c.width, at = problem * c.n + place;
     const std::int64_t first = (c.index ? c.index[at] : at) * size;
@@ -120,7 +120,7 @@ struct Pass {
     /// Phi and D of image n from z; q = b + sum_l w_l z_l over the first `summed` rows, or half of that sum.
     template <bool half, typename T>
     void finish(const ScalarizeCall& c, std::int64_t n, std::int64_t summed, T* d) {
-        const double *const weights = w.data(), *const columns = z.data();  // which no store below can move
+        const double *const weights = w.data(), *const columns = z.data();  // which no store below can change
         double* const sums = q.data();
         const std::int64_t width = stride;
         std::copy_n(w_row(rows - 1), width, sums);

@@ -1,6 +1,6 @@
 // Units on windows.  Images are the SIMD lanes: 32 at a time (16 in double, twice as many where vectors have 64 bytes)
 // are laid out pixel by pixel, so that a pixel is four vectors, and every unit reads only the pixels of its window. The
-// tile (100 KB for 28 x 28, or 200) stays in the second-level cache; with one load a multiplication the limit is half
+// tile (100 KB for 28 x 28, or 200) stays in the second-level cache; with one load per multiplication the limit is half
 // to two thirds of the multiply-add peak.
 #include <algorithm>
 #include <vector>
@@ -12,7 +12,7 @@
 namespace varpro::VARPRO_ISA {
 namespace {
 
-constexpr int kVectors = 4;  // vectors a pixel
+constexpr int kVectors = 4;  // vectors per pixel
 
 template <typename T>
 constexpr std::int64_t kTile = kVectors * LanesOf<T>::count;
@@ -24,7 +24,7 @@ void transpose_from(const P* x, T scale, std::int64_t images, std::int64_t pixel
         for (std::int64_t p = 0; p < pixels; ++p) tile[p * kTile<T> + n] = scale * static_cast<T>(x[n * pixels + p]);
 }
 
-/// Images first .. first + images of the call, pixel-major; missing ones are zero.
+/// Images first .. first + images of the call, pixel by pixel; missing ones are zero.
 template <typename T>
 void transpose(const WindowCall& c, std::int64_t first, std::int64_t images, T* tile) {
     const std::int64_t pixels = c.planes * c.height * c.width, at = first * pixels;
@@ -51,7 +51,7 @@ const T* row_of(const WindowCall& c, const Window& w, std::int64_t plane, std::i
     return tile + ((plane * c.height + w.top + row) * c.width + w.left) * kTile<T>;
 }
 
-/// Units in the order of their windows' places, so that neighbours share pixels in the first-level cache.
+/// Units sorted by the places of their windows, so that neighbours share pixels in the first-level cache.
 std::vector<std::int64_t> by_place(const WindowCall& c) {
     std::vector<std::int64_t> order(c.units);
     for (std::int64_t i = 0; i < c.units; ++i) order[i] = i;

@@ -1,4 +1,4 @@
-// The decision of a search for many problems: the carrier of the batched loop.
+// The decisions of the searches of many problems: what the batched loop calls.
 #include "../kernels/search_decision.hpp"
 
 namespace varpro {

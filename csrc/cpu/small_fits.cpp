@@ -1,5 +1,5 @@
-// The search of small problems: the basis comes from a compiled program, and the search runs to its end, or from the
-// caller, one step a call.
+// The search of small problems: either the basis comes from a compiled program, and the search runs to its end, or it
+// comes from the caller, and each call makes one step.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -10,7 +10,7 @@
 namespace varpro::VARPRO_ISA {
 namespace {
 
-/// What is known at the trial w, and the search that looks at it.
+/// What is known at the trial w, and the search that uses it.
 struct Searching {
     std::vector<double> a, h, gradient, natural, factor, rhs;
     Search search;

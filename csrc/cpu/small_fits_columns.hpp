@@ -19,10 +19,10 @@ struct Grid {
     double step;  // distance of neighbours where they are equidistant to rounding, else 0
 };
 
-constexpr std::int64_t kRecurrence = 16 * kUnroll;  // points after which the recurrence starts afresh: 16 roundings
-constexpr double kTinyExponential = 1e-290;         // below, products would be denormal, and slow
+constexpr std::int64_t kRecurrence = 16 * kUnroll;  // points after which the recurrence restarts: 16 roundings
+constexpr double kTinyExponential = 1e-290;         // below this, products would be denormal, and slow
 
-/// out = exp(-rate t).  On an equidistant grid each kUnroll are the kUnroll before times exp(-kUnroll step rate).
+/// out = exp(-rate t).  On an equidistant grid, kUnroll values are the preceding kUnroll times exp(-kUnroll step rate).
 void exponentials(const Grid& grid, double rate, double* out) {
     const std::int64_t n = grid.n;
     const auto direct = [rate](V t) { return exp_lane(t * -rate); };

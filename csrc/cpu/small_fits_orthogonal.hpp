@@ -1,7 +1,7 @@
-/// A small problem whose Gram matrix is too ill-conditioned: orthonormal columns in place of scalar products.
+/// A small problem whose Gram matrix is too ill-conditioned: orthonormal columns replace the scalar products.
 ///
-///     Phi S = Q R, S the reciprocal norms, by Gram and Schmidt, each column twice: orthogonal to rounding for any Phi
-///     of full numerical rank.    A = S R^-1 Q^T y,   r = y - Q Q^T y,   and D becomes P_perp D: D^T P_perp D loses
+///     Phi S = Q R, S the reciprocal norms, by Gram-Schmidt, each column twice: orthogonal to rounding for any Phi of
+///     full numerical rank.    A = S R^-1 Q^T y,   r = y - Q Q^T y,   and D becomes P_perp D: D^T P_perp D loses
 ///     nothing
 ///
 /// Giraud, Langou, Rozloznik, van den Eshof, Numer. Math. 101 (2005) 87-100: twice is enough.
@@ -24,8 +24,8 @@ inline double Problem::project_out(double* column, int count, double* part, int 
     return square;
 }
 
-/// Q in q, R^-1 in `triangle`, (Phi^T Phi)^-1 in tiny.inverse.  False where a column is nothing but rounding beside
-/// those before it.
+/// Q in q, R^-1 in `triangle`, (Phi^T Phi)^-1 in tiny.inverse.  False if a column adds nothing but rounding to those
+/// before it.
 inline bool Problem::orthonormalise() {
     if (c.ridge > 0.0 || c.n < c.i) return false;
     const int n = tiny.i;
@@ -79,7 +79,7 @@ inline double Problem::orthogonal_coefficients(double* a) {
     return total;
 }
 
-/// D is replaced by P_perp D, of which there is nothing more to take away.
+/// Replaces D by P_perp D, which needs no further projection.
 inline void Problem::orthogonal_assemble(const Point& out) {
     for (std::int64_t s = 0; s < c.m; ++s)
         dots(d.data() + s * rows, d.data() + s * rows, rows, 1, rows, tiny.squares + s);

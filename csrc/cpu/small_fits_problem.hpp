@@ -1,4 +1,4 @@
-/// One small problem: its columns side by side in scratch that stays in the first-level cache: scalar products of
+/// One small problem, with its columns side by side in scratch that stays in the first-level cache: scalar products of
 /// whole columns, then algebra on matrices of a few entries.  Rows are padded with zeros to whole vectors.
 #pragma once
 
@@ -18,7 +18,7 @@ namespace {
 
 constexpr double kNearlyExact = 1e-8;  // |r|^2 / |y|^2 below which r shows the rounding of the Gram matrix
 
-/// Sizes and options, as yet without places.
+/// Sizes and options, without pointers yet.
 inline Tiny tiny_of(const SmallFitsCall& c) {
     Tiny s{};
     s.i = static_cast<int>(c.i), s.k = static_cast<int>(c.k), s.m = static_cast<int>(c.m), s.p = static_cast<int>(c.p);
@@ -137,8 +137,7 @@ double Problem::factor() {
     return invert_gram(Alone{}, tiny);
 }
 
-/// a and the residual: the solution, and once more for what the first left over where that may matter.  Returns the
-/// residual's square.
+/// a and the residual: the solution, refined once where that may matter.  Returns the residual's square.
 double Problem::coefficients(double* a, double condition) {
     const std::int64_t n = c.i;
     const int rounds = condition < kAccurate ? 1 : 2;
@@ -171,7 +170,7 @@ void Problem::assemble(const Point& out) {
     assemble_normal(Alone{}, tiny, out.a, out.h, out.gradient);
 }
 
-/// Only false where a scalar product overflows or is not a number, which is looked at first.
+/// False only if a scalar product overflows or is not a number, so this is checked first.
 bool Problem::finite_basis() const {
     double total = 0.0;
     for (std::int64_t j = 0; j < c.i; ++j) total += tiny.products[lower_place(j, j)];
@@ -179,7 +178,7 @@ bool Problem::finite_basis() const {
     return std::all_of(phi.begin(), phi.end(), [](double x) { return std::isfinite(x); });
 }
 
-/// What is known at w; returns whether there is anything: Phi is finite, and of full rank to rounding.
+/// Computes what is known at w; returns whether Phi is finite and, to rounding, of full rank.
 bool Problem::evaluate(const double* w, std::int64_t b, Point& out) {
     make_basis(w, b);
     out.condition = factor();

@@ -1,5 +1,6 @@
-// A class at a time: its weights and the sums for their gradient stay in the first-level cache, as do the exponentials
-// of the row in hand.  One exponential an entry and no logarithm: log p is the exponent less the logarithm of the sum.
+// One class at a time: its weights and the sums for their gradient stay in the first-level cache, as do the
+// exponentials of the current row.  One exponential per entry and no logarithm: log p is the exponent less the
+// logarithm of the sum.
 #include "../kernels/softmax_divergence.hpp"
 
 #include <algorithm>
@@ -12,10 +13,10 @@
 namespace varpro::VARPRO_ISA {
 namespace {
 
-constexpr double kLowest = -708.0;  // below, exp is taken for zero: it would be subnormal
+constexpr double kLowest = -708.0;  // below this, exp would be subnormal and counts as zero
 constexpr std::int64_t kStep = 2 * kWidth;
 
-/// A distribution in scratch padded with zeros to whole steps, so that what is past the end adds nothing.
+/// A distribution in scratch, padded with zeros to whole steps, so that entries past the end add nothing.
 struct Distribution {
     double* probability;
     double* exponent;  // (f - max f) / tau

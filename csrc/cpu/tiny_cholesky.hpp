@@ -1,4 +1,4 @@
-/// The damped solve of a few parameters, where a call of LAPACK costs more than its work.
+/// The damped solve for a few parameters, where calling LAPACK would cost more than the work itself.
 #pragma once
 
 #include <algorithm>

@@ -1,15 +1,15 @@
-// Class moments in three launches: the samples of each class in their order; a block for 32 columns of a class, which
-// sums them and, while they lie in the second-level cache, centres them; the squares of its tiles.
+// Class moments in three launches: the samples of each class in their order; then, with a block for 32 columns of a
+// class, the sums, and the centring while the columns lie in the second-level cache; then the sum of the squares.
 //
-// A warp reads 32 columns of one sample side by side.  Nothing but order and first is shared between the two uses of
-// a batch's labels, so that softmax_divergence takes them as they are.
+// A warp reads 32 columns of one sample side by side.  All that the kernels need of the labels is in order and first,
+// which softmax_divergence uses as well.
 #include "../kernels/class_moments.hpp"
 #include "rows.cuh"
 
 namespace varpro::cuda {
 namespace {
 
-/// A warp a class: it counts the samples of lower classes, then puts its own behind them, 32 labels at a time.
+/// One warp per class: it counts the samples of lower classes, then puts its own behind them, 32 labels at a time.
 __global__ void __launch_bounds__(kWarp* kWarps) order_kernel(ClassOrderLaunch call) {
     const std::int64_t which = warp_number();
     if (which >= call.problems * call.classes) return;

@@ -40,7 +40,7 @@ inline void check_launch(const char*) {}
 
 namespace varpro::cuda {
 
-constexpr int kSharedBytes = 48 * 1024;  // what a block has without asking for more
+constexpr int kSharedBytes = 48 * 1024;  // of a block that does not ask for more
 
 /// Lanes of a warp, side by side, that share one problem (portable.hpp).  All teams of a warp meet at a sync.
 struct WarpTeam {

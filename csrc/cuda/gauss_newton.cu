@@ -1,8 +1,8 @@
-// The Hadamard assembly: one pass over the lower triangle, a tile of 64 x 64 a block.
+// The Hadamard assembly: one pass over the lower triangle, one tile of 64 x 64 per block.
 //
 // A thread owns sixteen entries, eight rows by two columns; the columns of a warp lie side by side, so that gram, ztz
-// and h move in whole lines.  The rows of g that a tile needs come through shared memory, eight of the k columns at a
-// time; aat and its companion are small and stay in the first-level cache.  2 k + 4 operations an entry are hidden
+// and h move in whole lines.  The rows of g that a tile needs pass through shared memory, eight of the k columns at a
+// time; aat and gram_inverse are small and stay in the first-level cache.  The 2 k + 4 operations per entry are hidden
 // behind its 16 to 24 bytes for k up to about 30.
 #include "../kernels/gauss_newton.hpp"
 #include "device.cuh"
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kAcross* kDown) assemble_kernel(AssembleLaunch
             if (k0 > 0) __syncthreads();  // the columns of g before these have been used
             load_rows(g, m, width, first_row, k0, g_rows);
             load_rows(g, m, width, first_column, k0, g_columns);
-            __syncthreads();  // these are there
+            __syncthreads();  // these are ready
 #pragma unroll
             for (int k = 0; k < kDepth; ++k)
 #pragma unroll

@@ -8,10 +8,10 @@ namespace varpro::cuda {
 
 constexpr int kColumnLanes = 4;          // threads that share a column of Householder's QR
 constexpr int kPairLanes = 8;            // threads that share a pair of rows of Jacobi's method
-constexpr double kNothing = 1e-280;      // a squared length without weight beside one, whose reciprocal still exists
-constexpr double kNegligible = 5e-39;    // (1e-3 eps)^2: a row as short beside others near one holds rounding alone
+constexpr double kNothing = 1e-280;      // a squared length that is negligible beside 1, but has a finite reciprocal
+constexpr double kNegligible = 5e-39;    // (1e-3 eps)^2: a row this short beside others near 1 holds only rounding
 constexpr int kMostSweeps = 40;          // eight to ten are enough up to condition 1e14
-constexpr double kOrthogonal = 1.8e-15;  // 8 eps: a smaller cosine is what 64 products round to
+constexpr double kOrthogonal = 1.8e-15;  // 8 eps: a smaller cosine is the rounding of 64 products
 
 template <int kLanesOf>
 __device__ __forceinline__ double lane_sum(double value) {
@@ -20,8 +20,8 @@ __device__ __forceinline__ double lane_sum(double value) {
 }
 
 /// [R; X] = Q R', R' in the place of R.  r: R packed column by column, but for its diagonal, which lies in diagonal[0];
-/// x: column c at x + c * pitch, `rows` rows, a multiple of four, destroyed.  Columns are about one in size.  Thread c
-/// knows the new diagonal[0][c] at once, the others after a barrier; x may be filled again without.
+/// x: column c at x + c * pitch, `rows` rows, a multiple of four, destroyed.  Columns have a size of about 1.  Thread c
+/// knows the new diagonal[0][c] at once, the others after a barrier; x may be refilled without one.
 __device__ inline void absorb(double* r, double* x, double (*diagonal)[64], int rows, int pitch, int units) {
     const int c = threadIdx.x / kColumnLanes, part = threadIdx.x % kColumnLanes;
     double* const own = x + c * pitch;
@@ -35,7 +35,7 @@ __device__ inline void absorb(double* r, double* x, double (*diagonal)[64], int 
         }
         double* const above = r + c * (c + 1) / 2 + j;
         const double corner = diagonal[0][j];
-        // one thread reads it and writes it: no other may still be on its way to read
+        // one thread reads and writes it: no other may still be about to read it
         const double held = __shfl_sync(0xffffffffu, later && part == 0 ? *above : 0.0, (threadIdx.x - part) % 32);
         square = lane_sum<kColumnLanes>(square);  // the same bits in every column, so that all agree
         dot = lane_sum<kColumnLanes>(dot);
@@ -61,7 +61,7 @@ __device__ __forceinline__ void pair_of(int round, int k, int n, int& one, int& 
     other = k == 0 ? round : (round - k + n - 1) % (n - 1);
 }
 
-/// Turns the rows one and other in their plane until they are orthogonal; false where they are.
+/// Rotates the rows one and other in their plane until they are orthogonal; false if they already are.
 __device__ __forceinline__ bool turn(double* one, double* other, bool both, int width, int part) {
     double aa = 0, bb = 0, ab = 0;
     if (both)

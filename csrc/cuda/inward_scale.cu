@@ -1,4 +1,4 @@
-// Rows on a sphere and the way back: a warp a row, which comes from memory once and is read again from the caches.
+// Rows scaled to a sphere, and the gradient of that: one warp per row, which comes from memory once, then from caches.
 #include "../kernels/inward_scale.hpp"
 #include "rows.cuh"
 

@@ -1,9 +1,9 @@
-// D^T [U R] on tensor cores: a warp sums for sixteen columns of D, so that D goes once from memory to its registers.
+// D^T [U R] on tensor cores: a warp sums for sixteen columns of D, so that D is loaded once from memory to registers.
 //
-// Two columns side by side are two rows of the warp's product, which makes a lane's load sixteen bytes and four rows of
-// a warp's load whole lines; two steps of loads are under way while a third is multiplied.  [U R] comes through shared
-// memory, 16 rows at a time, and is the same for all warps of a block.  61 columns of [U R] are 15 operations a byte of
-// D in double: more than the other units do at the speed of the memory (10), less than tensor cores (20).
+// Two columns side by side are two rows of the warp's product, so a lane loads sixteen bytes and four rows of a warp's
+// load are whole lines; two steps of loads are under way while a third is multiplied.  [U R] passes through shared
+// memory, 16 rows at a time, and is the same for all warps of a block.  61 columns of [U R] are 15 operations per byte
+// of D in double: more than the ordinary units manage at the speed of the memory (10), less than tensor cores (20).
 #include "../kernels/jacobian_products.hpp"
 #include "mma.cuh"
 
@@ -11,17 +11,17 @@ namespace varpro::cuda {
 namespace {
 
 constexpr int kColumns = 16;            // of D, a warp
-constexpr int kStep = 8;                // rows of D a product
+constexpr int kStep = 8;                // rows of D per product
 constexpr int kAhead = 2;               // steps of loads under way
 constexpr int kDepth = kAhead * kStep;  // rows of [U R] in shared memory at a time
-constexpr int kWidest = 4;              // pairs of products side by side, 16 columns of [U R] each: 64 a block
+constexpr int kWidest = 4;              // pairs of products side by side, 16 columns of [U R] each: 64 per block
 constexpr int kEnoughBlocks = 528;  // four to each multiprocessor of the largest device; the same for all devices, so
                                     // that they give the same sums
-constexpr std::int64_t kLeastRows = 128;  // of D a block, so that partial sums stay a part of what D moves
+constexpr std::int64_t kLeastRows = 128;  // of D per block, so that partial sums move less than D does
 constexpr int kSumThreads = 256;
 
-constexpr int kWarps = 12;  // of a block, at most: with so many their registers are those of a multiprocessor
-/// Warps of a block come by so many, for their threads to be a multiple of the 16 `pairs` columns of [U R].
+constexpr int kWarps = 12;  // of a block, at most: they use all registers of a multiprocessor
+/// The number of warps is a multiple of this, so that their threads are a multiple of the 16 `pairs` columns of [U R].
 constexpr int warps_together(int pairs) { return pairs == 3 ? 3 : pairs == 4 ? 2 : 1; }
 
 /// How the launch is cut; computed once on the host.
@@ -61,8 +61,8 @@ struct Reader {
     }
 };
 
-/// Brings [U R] to shared memory, 16 rows at a time, zero past the end of rows and columns: fetched to registers before
-/// the products with the tile before it, put down after them.  A thread stays with one column.
+/// Brings [U R] to shared memory, 16 rows at a time, zero past the end of rows and columns: loaded into registers
+/// before the products with the preceding tile, and stored after them.  A thread keeps to one column.
 template <int kPairs>
 struct Loader {
     static constexpr int kWidth = 16 * kPairs, kStride = kWidth + 4;
@@ -124,7 +124,7 @@ __device__ __forceinline__ void multiply(const Pair<Jacobian> (&d)[2], const dou
     }
 }
 
-/// A sum to where it belongs: z, g, or this split's part of the workspace.
+/// Stores a sum where it belongs: z, g, or this split's part of the workspace.
 __device__ __forceinline__ void put(const JacobianProductsLaunch& call, const Cut& cut, std::int64_t problem, int split,
                                     std::int64_t column, std::int64_t m, double value) {
     if (cut.splits > 1)
@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(32 * kWarps, 1) products_kernel(JacobianProduc
     const int n = static_cast<int>(begin + cut.rows < call.n ? cut.rows : call.n - begin);
     const bool works = m - 2 * g < call.m;  // the same for a warp
 
-    // Past the last column the last one is read again: what comes of it is not written.
+    // Past the last column the last one is read again: the result is not written.
     const std::int64_t column = m < call.m ? m : call.m - 1 - kTogether;
     const auto* const d = static_cast<const Jacobian*>(call.d) + (row + t) * call.m + column;
     Reader<Jacobian, kTogether> reader{d, call.m, n - t, m + 1 < call.m};
@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(32 * kWarps, 1) products_kernel(JacobianProduc
     loader.put_down(shared);
     double *tile = shared, *other = shared + kTile;
     for (int first = 0; first < n; first += kDepth) {
-        __syncthreads();  // this tile is there, and the one before has been used
+        __syncthreads();  // this tile is ready, and the one before has been used
         const bool more = first + kDepth < n;
         if (more) loader.fetch();
         if (works) {

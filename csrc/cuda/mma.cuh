@@ -7,7 +7,7 @@ namespace varpro::cuda {
 
 /// c (16 x 8) += a (16 x 8) b (8 x 8), by all lanes of a warp.  Lane 4 g + t, g < 8, t < 4, holds
 ///   a[e] = a[g + 8 (e % 2), t + 4 (e / 2)],   b[e] = b[t + 4 e, g],   c[e] = c[g + 8 (e / 2), 2 t + e % 2].
-/// Rows of a are named by the caller, so that what lies side by side in memory need not be neighbouring rows here.
+/// The caller names the rows of a, so that what lies side by side in memory need not be neighbouring rows here.
 #ifdef __CUDACC__
 
 __device__ __forceinline__ void multiply_add(double (&c)[4], const double (&a)[4], const double (&b)[2]) {

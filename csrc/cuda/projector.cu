@@ -1,13 +1,13 @@
-// The projector: two rounds of Cholesky QR with Gram matrices in double; where their gate is shut, the singular values
-// of R.
+// The projector: two rounds of Cholesky QR with Gram matrices in double; if their gate is shut, the singular values of
+// R.
 //
 //   G = Phi^T Phi = R_1^T R_1,  (Phi R_1^-1)^T (Phi R_1^-1) = R_2^T R_2,  u = Phi R_1^-1 R_2^-1      kappa_1(R) < 1e7
 //   R = J S V^T by Householder and Jacobi,  W = Phi V S^-1,  W^T W = R^T R,  u = W R^-1             everywhere else
 //
-// With a limit below 1e7 (a tolerance above 1e-8, as single precision has it) R of the two rounds itself goes to
-// Jacobi, and where nothing is truncated the two rounds stand.  Shifted Cholesky QR in three rounds (Fukaya et al.,
-// SIAM J. Sci. Comput. 42 (2020) A477-A503) was not taken for the second line: it needs a matrix of full rank up to
-// rounding, and units that have died make columns of zeros.  Q of the first round is never written.
+// With a limit below 1e7 (a tolerance above 1e-8, as in single precision) Jacobi's method takes the R of the two
+// rounds, and if nothing is truncated their result is kept.  Shifted Cholesky QR in three rounds (Fukaya et al., SIAM
+// J. Sci. Comput. 42 (2020) A477-A503) was not used for the second line: it needs a matrix of full rank up to rounding,
+// and dead units give columns of zeros.  Q of the first round is never stored.
 #include "projector.cuh"
 #include "row_tile.cuh"
 
@@ -15,11 +15,11 @@ namespace varpro::cuda {
 namespace {
 
 constexpr std::int64_t kStripRows =
-    192;  // 2,000 rows make 11 strips: with two warps a block, 104 problems fill an H100
+    192;  // 2,000 rows make 11 strips: with two warps per block, 104 problems fill an H100
 constexpr std::int64_t kMostStrips = 128;
 constexpr std::int64_t kSlabTiles = 5;  // of Householder's QR: as many as slabs that are put together afterwards
 constexpr std::int64_t kMostSlabs = 16;
-constexpr std::int64_t kMostPitch = 260;  // a multiple of 16, and four: columns side by side meet no bank twice
+constexpr std::int64_t kMostPitch = 260;  // a multiple of 16, plus 4: columns side by side meet no bank twice
 constexpr std::int64_t kStaticNumbers = 512;
 
 std::int64_t between(std::int64_t least, std::int64_t value, std::int64_t most) {

@@ -9,14 +9,14 @@ namespace varpro::cuda {
 
 constexpr int kMostUnits = 64;
 constexpr int kSmallThreads = 256;  // of a block that works on a whole problem's units x units matrices
-constexpr std::int64_t kSharedNumbers = 48 * 1024 / sizeof(double);  // what a block has without asking for more
+constexpr std::int64_t kSharedNumbers = 48 * 1024 / sizeof(double);  // of a block that does not ask for more
 
-/// How far a problem has come.  Every kernel of the chain is launched; a block whose problem needs nothing leaves.
+/// How far a problem has come.  Every kernel of the chain is launched; a block returns if its problem needs nothing.
 enum Progress : std::int32_t {
-    kRounds,     // one round of Cholesky QR has gone well
-    kJudged,     // two have, but the rank is for the singular values of R to tell
+    kRounds,     // one round of Cholesky QR has succeeded
+    kJudged,     // two have, but the singular values of R decide the rank
     kRefused,    // the gate is shut: Householder's QR
-    kBasis,      // a basis of the range by the singular vectors of R; its columns need one more round
+    kBasis,      // u is a basis of the range, from the singular vectors of R; its columns need one more round
     kDone,       // u = Phi R_1^-1 R_2^-1
     kNotFinite,  // some value is NaN or infinite
 };
@@ -24,7 +24,7 @@ enum Progress : std::int32_t {
 /// Which matrix a pass over the rows forms the Gram matrix of, and which round of Cholesky follows.
 enum class Round { first, second, basis };
 
-/// Threads of a block that forms a Gram matrix, by ProjectorCut::apart: the registers have no room for more.
+/// Threads of a block that forms a Gram matrix, by ProjectorCut::apart: there are no registers for more.
 constexpr int most_threads(int apart) { return apart == 7 ? 256 : apart == 10 ? 96 : 64; }
 
 /// How the work is cut; computed on the host from n and units alone, so that the sums of a problem do not depend on its
@@ -33,11 +33,11 @@ struct ProjectorCut {
     int padded, width, apart;       // units to whole panels of eight columns; columns of a tile; see gram_strips_kernel
     std::int64_t panels;            // numbers of a factor in panels
     int strips, strip_rows;         // of Cholesky QR, a warp each
-    int warps, blocks;              // warps (strips) a block, blocks a problem
+    int warps, blocks;              // warps (strips) per block, blocks per problem
     int slabs, slab_rows, pitch;    // of Householder's QR, a block each, pitch rows at a time
     std::int64_t triangle, square;  // units (units + 1) / 2, units^2
     std::int64_t slab;    // numbers that a slab leaves: R column by column, the columns' scales, whether finite
-    std::int64_t stride;  // numbers of scratch a problem
+    std::int64_t stride;  // numbers of scratch per problem
 };
 
 /// The scratch of a problem.

@@ -1,4 +1,4 @@
-// A round of Cholesky QR on a problem's Gram matrix: R, and the way back to coefficients.
+// A round of Cholesky QR on a problem's Gram matrix: R, and the map back to coefficients.
 //
 // One square of units x (units + 1) numbers holds both triangles that the elimination needs: position j + 1 of row k is
 // G[k, j] for j >= k and becomes R[k, j]; position j <= k is B[k, j], which begins as the transpose of what the rounds
@@ -21,7 +21,7 @@ struct Square {
     __device__ double& lower(int k, int j) const { return at[k * pitch + j]; }      // j <= k
 };
 
-/// The sum of what the strips have left, in their order; or the Gram matrix that the caller has given.
+/// The sum of the strips' Gram matrices, in their order; or the Gram matrix that the caller has given.
 __device__ double gram_entry(const ProjectorLaunch& call, const ProjectorCut& cut, const ProjectorScratch& scratch,
                              std::int64_t problem, bool given, int row, int column) {
     if (given) return call.gram[problem * cut.square + row * call.units + column];
@@ -31,7 +31,7 @@ __device__ double gram_entry(const ProjectorLaunch& call, const ProjectorCut& cu
     return total;
 }
 
-/// What the bottom block of Q, sqrt(mu) times the way back, adds to the Gram matrix.
+/// What the bottom block of Q, sqrt(mu) times the map back, adds to the Gram matrix.
 __device__ double ridge_entry(const double* way_back, int units, int row, int column) {
     double total = 0;
     for (int i = 0; i < units; ++i) total += way_back[i * units + row] * way_back[i * units + column];
@@ -76,7 +76,7 @@ __device__ int eliminate(const Square& square, int size, double least) {
     return size;
 }
 
-/// R = R_2 R_1 and the sums of magnitudes in each column of R and of its inverse, four lanes a column.
+/// R = R_2 R_1 and the sums of magnitudes in each column of R and of its inverse, with four lanes per column.
 __device__ void column_sums(const ProjectorScratch& scratch, const Square& square, const double* scale, int units,
                             double* of_r, double* of_inverse) {
     const int column = threadIdx.x / 4, part = threadIdx.x % 4;
@@ -100,7 +100,7 @@ __device__ void column_sums(const ProjectorScratch& scratch, const Square& squar
 __device__ double largest(const double* values, int count) {
     double most = 0;
     for (int c = 0; c < count; ++c)
-        if (!(values[c] <= most)) most = values[c];  // takes a NaN along
+        if (!(values[c] <= most)) most = values[c];  // keeps a NaN
     return most;
 }
 
@@ -136,21 +136,21 @@ __global__ void __launch_bounds__(kSmallThreads) factor_kernel(ProjectorLaunch c
     const Square square{numbers, units + 1};
 
     fill(call, cut, scratch, problem, round, square);
-    __syncthreads();  // the square is there
+    __syncthreads();  // the square is ready
     const int done = eliminate(square, size, round == Round::basis ? kNoDirection : 0.0);
     if (done < size && round != Round::basis) {
         if (thread == 0) *scratch.at = kRefused;
         return;
     }
     if (thread < done) scale[thread] = 1.0 / sqrt(square.upper(thread, thread));
-    __syncthreads();  // the scales are there
+    __syncthreads();  // the scales are ready
 
     double* const r = round == Round::second ? scratch.second : scratch.first;
     double* const back = call.back + problem * cut.square;
     for (int e = thread; e < units * units; e += blockDim.x) {
         const int row = e / units, column = e % units;
         const bool inside = row <= column && column < done;
-        // to divide by infinity leaves nothing of a column beyond the rank
+        // dividing by infinity makes a column beyond the rank zero
         if (row <= column)
             r[e] = inside ? square.upper(row, column) * scale[row] : row == column ? double(INFINITY) : 0.0;
         if (round != Round::basis) back[e] = inside ? square.lower(column, row) * scale[column] : 0.0;
@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(kSmallThreads) factor_kernel(ProjectorLaunch c
     if (round != Round::second) return;
 
     column_sums(scratch, square, scale, units, of_r, of_inverse);
-    __syncthreads();  // the sums are there
+    __syncthreads();  // the sums are ready
     if (thread != 0) return;
     const double condition = largest(of_r, units) * largest(of_inverse, units);
     const double limit = kMargin < kCholeskyLimit * call.tolerance ? kMargin / call.tolerance : kCholeskyLimit;

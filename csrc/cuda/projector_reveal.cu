@@ -1,9 +1,9 @@
-// Where Cholesky QR cannot serve: R by Householder's QR in slabs, its singular values and vectors, the rank, and V
-// S^-1.
+// Where Cholesky QR fails: R by Householder's QR in slabs, its singular values and vectors, the rank, and V S^-1.
 //
-// Householder's R is right to rounding for every Phi: dependent columns, columns of zeros, fewer rows than columns,
-// columns of any size (each is scaled by a power of two).  Jacobi's method then gives V with orthonormal columns, so
-// that Phi V S^-1 is off by eps sigma_1 / sigma_k in column k only: one round of Cholesky QR makes it orthonormal.
+// Householder's R is accurate to rounding for every Phi: with dependent columns, columns of zeros, fewer rows than
+// columns, columns of any size (each is scaled by a power of two).  Jacobi's method then gives V with orthonormal
+// columns, so that Phi V S^-1 is off by eps sigma_1 / sigma_k in column k only: one round of Cholesky QR makes it
+// orthonormal.
 #include "householder.cuh"
 #include "projector.cuh"
 
@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kRowLanes = kSmallThreads / kMostUnits;
 
-/// Powers of two up to which the numbers of the columns go, or zero, or NaN.
+/// Powers of two that bound the numbers of the columns; or zero, or NaN.
 __device__ double power_below(double value) {
     if (!(value > 0)) return value;
     int exponent;
@@ -23,7 +23,7 @@ __device__ double power_below(double value) {
 /// The larger; NaN where one of them is.
 __device__ double larger(double a, double b) { return a > b || a != a ? a : b; }
 
-/// What both kernels keep in shared memory beside the triangle and the tile.
+/// What both kernels keep in shared memory besides the triangle and the tile.
 struct Columns {
     double diagonal[2][kMostUnits], scale[kMostUnits];
 };
@@ -42,12 +42,12 @@ __device__ void measure(const Real* phi, std::int64_t rows, int units, double (*
         for (std::int64_t row = part; row < rows; row += kRowLanes)
             own = larger(fabs(static_cast<double>(phi[row * units + c])), own);
     most[part][c] = own;
-    __syncthreads();  // every thread's share is there
+    __syncthreads();  // every thread's share is ready
     if (part == 0 && c < units) {
         for (int p = 1; p < kRowLanes; ++p) own = larger(most[p][c], own);
         scale[c] = power_below(own);
     }
-    __syncthreads();  // the scales are there
+    __syncthreads();  // the scales are ready
 }
 
 __device__ bool all_finite(const double* scale, int units) {
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kSmallThreads) householder_kernel(ProjectorLau
             const bool inside = row + place < rows && columns.scale[c] > 0;
             x[c * cut.pitch + place] = inside ? static_cast<double>(phi[row * units + e]) / columns.scale[c] : 0.0;
         }
-        __syncthreads();  // the tile is there
+        __syncthreads();  // the tile is ready
         absorb(r, x, columns.diagonal, cut.pitch, cut.pitch, units);
     }
     for (int e = thread; e < cut.triangle; e += blockDim.x) out[e] = r[e];
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(kSmallThreads) householder_kernel(ProjectorLau
     }
 }
 
-/// Scales of the columns of the whole problem; NaN where some slab is not finite.
+/// Scales of the columns of the whole problem; NaN if some slab is not finite.
 __device__ void gather_scales(const ProjectorLaunch& call, const ProjectorCut& cut, const ProjectorScratch& scratch,
                               double* scale) {
     const int c = threadIdx.x;
@@ -106,7 +106,7 @@ __device__ void gather_scales(const ProjectorLaunch& call, const ProjectorCut& c
         }
         scale[c] = most;
     }
-    __syncthreads();  // the scales are there
+    __syncthreads();  // the scales are ready
 }
 
 /// R of all slabs and of the ridge, upper, columns divided by their scales, to scratch.matrix.
@@ -129,16 +129,16 @@ __device__ void combine(const ProjectorLaunch& call, const ProjectorCut& cut, co
                 }
                 x[e] = value;
             }
-            __syncthreads();  // the tile is there
+            __syncthreads();  // the tile is ready
             absorb(r, x, columns.diagonal, cut.pitch, cut.pitch, units);
         }
     }
-    __syncthreads();  // the diagonal is there
+    __syncthreads();  // the diagonal is ready
     for (int e = thread; e < units * units; e += blockDim.x) {
         const int j = e / units, c = e % units;
         scratch.matrix[e] = j < c ? r[c * (c + 1) / 2 + j] : j == c ? columns.diagonal[0][c] : 0.0;
     }
-    __syncthreads();  // the matrix is there
+    __syncthreads();  // the matrix is ready
 }
 
 /// Singular values and right vectors of R diag(weight): rows of `m`, sigma, and each row's place in descending order.
@@ -152,14 +152,14 @@ __device__ void singular_values(const double* r, int units, double* m, Values& v
     const int thread = threadIdx.x, pitch = units | 1;
     for (int e = thread; e < units * units; e += blockDim.x)
         m[e / units * pitch + e % units] = e / units <= e % units ? r[e] * values.weight[e % units] : 0.0;
-    __syncthreads();  // the rows are there
+    __syncthreads();  // the rows are ready
     orthogonalize_rows(m, units, pitch, values.turned);
     if (thread < units) {
         double square = 0;
         for (int e = 0; e < units; ++e) square += m[thread * pitch + e] * m[thread * pitch + e];
         values.sigma[thread] = sqrt(square);
     }
-    __syncthreads();  // the singular values are there
+    __syncthreads();  // the singular values are ready
     if (thread < units) {
         int place = 0;
         for (int other = 0; other < units; ++other)
@@ -167,7 +167,7 @@ __device__ void singular_values(const double* r, int units, double* m, Values& v
                      (values.sigma[other] == values.sigma[thread] && other < thread);
         values.place[thread] = place;
     }
-    __syncthreads();  // the order is there
+    __syncthreads();  // the order is ready
 }
 
 /// Columns of unit length in `weight`; false where one of them is zero or there are fewer rows than columns.
@@ -178,7 +178,7 @@ __device__ bool unit_columns(const ProjectorLaunch& call, const double* r, int u
             square += r[j * units + threadIdx.x] * r[j * units + threadIdx.x];
         weight[threadIdx.x] = 1.0 / sqrt(square);
     }
-    __syncthreads();  // the weights are there
+    __syncthreads();  // the weights are ready
     return all_finite(weight, units) && (call.n >= units || call.ridge > 0);
 }
 
@@ -234,7 +234,7 @@ __global__ void __launch_bounds__(kSmallThreads) reveal_kernel(ProjectorLaunch c
     if (!full) {
         __syncthreads();  // the weights and values of unit columns have been used
         if (thread < units) values.weight[thread] = widest > 0 ? columns.scale[thread] / widest : 0.0;
-        __syncthreads();  // the new weights are there
+        __syncthreads();  // the new weights are ready
         singular_values(scratch.matrix, units, numbers, values);
     }
     const Judgement judgement(values, units, call.tolerance);
@@ -245,8 +245,8 @@ __global__ void __launch_bounds__(kSmallThreads) reveal_kernel(ProjectorLaunch c
         call.finite[problem] = 1;
         *scratch.at = done ? kDone : kBasis;
     }
-    if (done) return;  // Cholesky QR's factors stand
-    // V S^-1 over the columns' sizes: R = J S V^T diag(scale / weight)
+    if (done) return;  // the factors of Cholesky QR are kept
+    // V S^-1 divided by the columns' sizes: R = J S V^T diag(scale / weight)
     for (int e = thread; e < units * units; e += blockDim.x) {
         const int row = e / units, i = e % units, place = values.place[row];
         const double sigma = values.sigma[row], size = full ? columns.scale[i] / values.weight[i] : widest;

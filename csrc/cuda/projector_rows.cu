@@ -1,10 +1,10 @@
 // Passes over the rows of Phi: Gram matrices and the product that forms u.
 //
-// A warp owns a strip of rows and goes through it 32 rows at a time, so that after the factor has come in no warp waits
+// A warp owns a strip of rows and goes through it 32 rows at a time, so that once the factor is loaded no warp waits
 // for another.  A solve holds eight columns of a lane's row in registers: for each known column one number of its own
-// and eight that the whole warp reads at once.  A Gram matrix stays in registers for the whole strip, in blocks of 4
-// x 4. Columns of a block lie a quarter of the matrix apart: the blocks of a warp then read consecutive columns, which
-// lie in different banks.
+// and eight that the whole warp reads at once.  A Gram matrix stays in registers for the whole strip, in blocks of
+// 4 x 4.  Columns of a block lie a quarter of the matrix apart: the blocks of a warp then read consecutive columns,
+// which lie in different banks.
 #include "projector.cuh"
 #include "row_tile.cuh"
 
@@ -75,7 +75,7 @@ struct Products {
     }
 };
 
-/// What the sums and a solve want.
+/// What the sums and a solve need.
 constexpr int registers(int apart) { return apart == 7 ? 128 : apart == 10 ? 168 : apart == 13 ? 204 : 255; }
 
 /// The strip of a warp.
@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(most_threads(kApart), 65536 / registers(kApart
 
     if (round == Round::second) load_factor(scratch.first, units, cut.padded, shared);
     clear_padding(units, cut.width, strip.lane, tile);
-    __syncthreads();  // the factor is there
+    __syncthreads();  // the factor is ready
     if (strip.number >= cut.strips) return;
 
     const Real* const from = strip.rows_of(static_cast<const Real*>(round == Round::basis ? call.u : call.phi), call);
@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(most_threads(kApart), 65536 / registers(kApart
         const int here = strip.rows - row < kLanes ? strip.rows - row : kLanes;
         if (row > 0) __syncwarp();  // the rows before these have been used
         load_tile(from + static_cast<std::int64_t>(row) * units, here, units, strip.lane, tile);
-        __syncwarp();  // these are there
+        __syncwarp();  // these are ready
         if (round == Round::second) {
             solve_row(shared, cut.padded, strip.lane, tile);
             __syncwarp();  // all lanes' rows are solved
@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(kMostThreads, 2) basis_kernel(ProjectorLaunch 
                 const int c = first + e % kPanel;
                 panel[e] = c < units ? -scratch.matrix[e / kPanel * units + c] : 0.0;
             }
-            __syncthreads();  // this one, and at first the tile, is there
+            __syncthreads();  // this one, and at first the tile, is ready
             double x[kPanel] = {};
             for (int k = 0; k < units; ++k) subtract(tile[k * kPitch + lane], panel + k * kPanel, x);
             for (int i = 0; i < kPanel; ++i)
@@ -187,12 +187,12 @@ __global__ void __launch_bounds__(kMostThreads, 2) write_kernel(ProjectorLaunch 
         for (int solve = 0; solve < solves; ++solve) {
             __syncthreads();  // the factor before this one has been used
             load_factor(solve == 0 ? scratch.first : scratch.second, units, cut.padded, shared);
-            __syncthreads();  // this one, and at first the tile, is there
+            __syncthreads();  // this one, and at first the tile, is ready
             solve_row(shared, cut.padded, strip.lane, tile);
         }
         if (solves == 0)
             for (int c = 0; c < units; ++c) tile[c * kPitch + strip.lane] = nan("");
-        __syncwarp();  // all lanes' rows are there
+        __syncwarp();  // all lanes' rows are ready
         // what a lane takes out here is what it overwrites when it loads the next rows: no barrier after it
         store_tile(tile, here, units, strip.lane, u + start);
     }

@@ -54,8 +54,8 @@ __device__ __forceinline__ void clear_padding(int units, int width, int lane, do
     for (int c = units; c < width; ++c) tile[c * kPitch + lane] = 0.0;
 }
 
-/// By all threads: panels <- the upper triangle r (units, units), reciprocals on the diagonal, the identity beyond.
-/// Panel J holds columns 8 J .. 8 J + 7: 8 J rows, then the diagonal block.
+/// By all threads: panels <- the upper triangle r (units, units) with reciprocals on the diagonal, and the identity
+/// beyond.  Panel J holds columns 8 J .. 8 J + 7: 8 J rows, then the diagonal block.
 __device__ __forceinline__ void load_factor(const double* r, int units, int padded, double* panels) {
     for (int first = 0; first < padded; first += kPanel) {
         for (int e = threadIdx.x; e < (first + kPanel) * kPanel; e += blockDim.x) {
@@ -95,7 +95,7 @@ __device__ __forceinline__ void solve_row(const double* panels, int padded, int 
             tile[(first + i) * kPitch + lane] = x[i];
             asm volatile(
                 "" ::
-                    : "memory");  // or all 36 numbers of the block come at once, in registers that are not there
+                    : "memory");  // or all 36 numbers of the block are loaded at once, into registers that do not exist
         }
         panels += kPanel * kPanel;
     }

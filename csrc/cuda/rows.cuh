@@ -1,4 +1,4 @@
-/// Kernels on rows of features: a warp a row, or a block of 32 columns by eight rows on the samples of a class.
+/// Kernels on rows of features: one warp per row, or a block of 32 columns by eight rows on the samples of a class.
 #pragma once
 
 #include "device.cuh"
@@ -10,7 +10,7 @@ constexpr int kWarp = 32;
 constexpr int kWarps = 8;  // of a block, and rows of a class that it reads at a time
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-/// The same sum in every lane, of pairs in the same order.
+/// The same sum in every lane, with pairs added in the same order.
 __device__ __forceinline__ double warp_sum(double value) {
 #pragma unroll
     for (int with = kWarp / 2; with > 0; with /= 2) value += __shfl_xor_sync(kAllLanes, value, with);
@@ -23,7 +23,7 @@ __device__ __forceinline__ double warp_max(double value) {
     return value;
 }
 
-/// Which row or class a warp has: of `count` in all, as many as warps are launched for it, or more.
+/// The row or class of a warp, out of `count`; the launch may have more warps than that.
 __device__ __forceinline__ std::int64_t warp_number() {
     return static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
 }
@@ -59,11 +59,11 @@ inline dim3 grid_of_tiles(std::int64_t problems, std::int64_t classes, std::int6
     return dim3(static_cast<unsigned>(problems * classes * ceil_div<std::int64_t>(width, kWarp)));
 }
 
-/// The sum over the eight rows of threads, in their order, for the column of each; parts is free again after the next
+/// For each thread the sum over the eight rows of its column, in their order; parts is free again after the next
 /// barrier.
 __device__ __forceinline__ double column_sum(double (&parts)[kWarps][kWarp], double own) {
     parts[threadIdx.y][threadIdx.x] = own;
-    __syncthreads();  // all parts are there
+    __syncthreads();  // all parts are ready
     double sum = 0;
 #pragma unroll
     for (int row = 0; row < kWarps; ++row) sum += parts[row][threadIdx.x];

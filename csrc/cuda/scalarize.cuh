@@ -1,4 +1,4 @@
-/// What the kernels on units share: pixels, the sigmoid and its slope, and the way of quadratic and bilinear units from
+/// What the kernels on units share: pixels, the sigmoid and its slope, and how quadratic and bilinear units get from
 /// images to Phi and D.
 ///
 /// A block takes some units and images of a problem, two images at a time.  A thread owns one unit and four rows of
@@ -13,9 +13,9 @@
 namespace varpro::cuda {
 namespace {
 
-constexpr int kRows = 4;             // rows of Z a thread
+constexpr int kRows = 4;             // rows of Z per thread
 constexpr int kImages = 2;           // images at a time
-constexpr int kImagesPerBlock = 16;  // so that loading w costs a few per cent of writing D
+constexpr int kImagesPerBlock = 16;  // so many that loading w costs a few per cent of writing D
 constexpr int kThreads = 512;
 constexpr int kStripBytes = 24 * 1024;  // of the images in shared memory
 constexpr std::int64_t kLargestSide = 1024;
@@ -28,13 +28,13 @@ __device__ __forceinline__ Real pixel_at(const void* images, Pixel pixel, std::i
     return static_cast<Real>(__ldg(static_cast<const double*>(images) + at));
 }
 
-/// The row of images that is at a place of all problems' images.
+/// The row of images at a place among all problems' images.
 template <typename Call>
 __device__ __forceinline__ std::int64_t image_row(const Call& call, std::int64_t place) {
     return call.index ? static_cast<std::int64_t>(__ldg(call.index + place)) : place;
 }
 
-/// tanh in both: the logistic function of a large negative number then has no infinite exponential in it.
+/// tanh in both cases: the logistic function of a large negative number then needs no infinite exponential.
 template <typename Real>
 __device__ __forceinline__ Real sigmoid(Real q, bool logistic) {
     return logistic ? Real(0.5) + Real(0.5) * tanh(Real(0.5) * q) : tanh(q);
@@ -166,13 +166,13 @@ __device__ __forceinline__ void multiply(const ScalarizeCall& call, const Cut& c
     for (int first = 0; first < of.terms; first += of.depth) {
         if (waits || first > 0) __syncthreads();  // the strip before this one has been used
         load_strip(call, of, at.problem, pair, first, at.strip, value);
-        __syncthreads();  // the strip, and at first w, is there
+        __syncthreads();  // the strip, and at first w, is ready
         const int steps = of.terms - first < of.depth ? of.terms - first : of.depth;
         if (works) accumulate(at.strip + l, of.padded, of.depth * of.padded, w + first * cut.tile, cut.tile, steps, z);
     }
 }
 
-/// As many terms at a time as kStripBytes hold of both images.
+/// As many terms at a time as fit into kStripBytes for both images.
 template <typename Real>
 Strip strip_of(std::int64_t rows, std::int64_t terms) {
     const int padded = ceil_div(static_cast<int>(rows), kRows) * kRows, all = static_cast<int>(terms);
@@ -208,7 +208,7 @@ void launch_units(const char* name, const ScalarizeCall& call, Cut cut, Kernel p
     finish_gram(call, cut.slabs, beside, stream);
 }
 
-/// launch of the types that the call names.
+/// Launches the instance for the types that the call names.
 template <typename Launch>
 void in_its_types(const ScalarizeCall& call, const Launch& launch) {
     if (call.w_is_float)

@@ -1,14 +1,14 @@
 // Bilinear units: X v, which gives q, then X^T u, both for a pair of images at a time in registers.
 //
-// Each half is the product that quadratic units have.  For it X lies in shared memory transposed in the first half and
-// as it is in the second; it is read again between the two, out of the first-level cache.  The registers hold one half
-// at a time: q, and so the slope, is known before the second begins.
+// Each half is the same product as for quadratic units.  X lies in shared memory, transposed in the first half and as
+// it is in the second; between the two it is read again, from the first-level cache.  The registers hold one half at a
+// time: q, and so the slope, is known before the second begins.
 #include "scalarize.cuh"
 
 namespace varpro::cuda {
 namespace {
 
-/// phi, the slopes, and the column of D that belongs to the bias, for both images: a thread an image and unit.
+/// phi, the slopes, and the column of D that belongs to the bias, for both images: one thread per image and unit.
 template <bool kGram, typename Real, typename Jacobian>
 __device__ __forceinline__ void finish_values(const ScalarizeCall& call, const Cut& cut, int groups,
                                               const Place<Real, Jacobian>& at, std::int64_t pair,
@@ -24,7 +24,7 @@ __device__ __forceinline__ void finish_values(const ScalarizeCall& call, const C
     }
 }
 
-/// kGram: Phi^T Phi beside.  of_u: X v, which the rows of u go with; of_v: X^T u.
+/// kGram: also Phi^T Phi.  of_u: X v, the derivative by the rows of u; of_v: X^T u.
 template <typename Real, typename Jacobian, bool kGram>
 __global__ void __launch_bounds__(kGram ? kGramThreads : kThreads, 2)
     bilinear_kernel(ScalarizeCall call, Cut cut, Strip of_u, Strip of_v) {
@@ -54,10 +54,10 @@ __global__ void __launch_bounds__(kGram ? kGramThreads : kThreads, 2)
                 at.partial[(image * cut.groups + group) * cut.tile + unit] = part;
             }
         }
-        __syncthreads();  // all parts of u^T X v are there, and the last strip has been used
+        __syncthreads();  // all parts of u^T X v are ready, and the last strip has been used
         finish_values<kGram>(call, cut, of_u.padded / kRows, at, pair, gram);
         if (!kGram && !at.d) continue;  // the same for all threads
-        __syncthreads();                // the slopes, and the rows of Phi, are there
+        __syncthreads();                // the slopes, and the rows of Phi, are ready
         const bool last = pair + kImages >= at.end;
         gram.add(cut.gram, static_cast<int>((last ? at.end : pair + kImages) - at.begin), last);
         if (kGram && !at.d) continue;

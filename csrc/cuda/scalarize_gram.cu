@@ -8,7 +8,7 @@ constexpr std::int64_t kEnoughBlocks = 528;  // four to each multiprocessor of t
 constexpr int kWarps = 8;                    // of a block at most
 constexpr int kSumThreads = 256;
 
-/// A warp reads its columns of eight rows from memory; the first-level cache gives them to the next tile.
+/// A warp reads its columns of eight rows from memory; the next tile gets them from the first-level cache.
 template <typename Real>
 __global__ void __launch_bounds__(32 * kWarps)
     gram_kernel(const Real* phi, double* out, GramCut cut, std::int64_t n, std::int64_t images, std::int64_t slabs) {

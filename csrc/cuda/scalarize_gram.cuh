@@ -1,6 +1,6 @@
-/// Phi^T Phi in double, lower triangle, beside the kernels that make Phi: in tiles of 16 x 8 on tensor cores, eight
-/// rows of Phi at a time, from shared memory while they are made; or from memory after, where a block does not see all
-/// units or has not the warps.  Blocks that share a problem leave partial sums, added in order.
+/// Phi^T Phi in double, lower triangle, along with the kernels that compute Phi: in tiles of 16 x 8 on tensor cores,
+/// eight rows of Phi at a time, from shared memory while they are computed; or afterwards from memory, if a block does
+/// not see all units or has too few warps.  Blocks that share a problem leave partial sums, added in order.
 #pragma once
 
 #include "mma.cuh"
@@ -28,8 +28,8 @@ void sum_gram(const void* parts, double* gram, std::int64_t problems, std::int64
 namespace {
 
 constexpr int kGramRows = 8;       // of Phi at a time
-constexpr int kGramTiles = 2;      // a warp, so that their sums leave registers for the rest
-constexpr int kGramThreads = 384;  // of a block that makes it beside Phi: two such have 80 registers a thread
+constexpr int kGramTiles = 2;      // per warp, so that their sums leave registers for the rest
+constexpr int kGramThreads = 384;  // of a block that computes it with Phi: two such have 80 registers per thread
 
 /// Tiles of the lower triangle; computed on the host.
 struct GramCut {
@@ -41,9 +41,8 @@ inline GramCut gram_cut(std::int64_t columns) {
     GramCut cut{};
     cut.columns = static_cast<int>(columns);
     const int down = ceil_div(cut.columns, 16);
-    cut.tiles =
-        down * (down - 1) + ceil_div(cut.columns, 8);  // two more each row, and the last one cut to what there is
-    cut.pitch = 16 * down + 4;                         // 4 past a multiple of 16: no bank conflicts
+    cut.tiles = down * (down - 1) + ceil_div(cut.columns, 8);  // two more in each row, the last one cut off
+    cut.pitch = 16 * down + 4;                                 // a multiple of 16, plus 4: no bank conflicts
     return cut;
 }
 
@@ -95,8 +94,8 @@ struct GramSums {
     }
 };
 
-/// Phi^T Phi of a block's images while they are made.  Barriers are the caller's: one between `put` and `add`, one
-/// between `add` and the next `put`.
+/// Phi^T Phi of a block's images while Phi is computed.  The caller places the barriers: one between `put` and `add`,
+/// one between `add` and the next `put`.
 template <bool kGram>
 struct GramPass {
     double* rows;  // (kGramRows, pitch) in shared memory
@@ -129,7 +128,7 @@ struct GramPass {
     }
 };
 
-/// None: where Phi^T Phi is not wanted or made alone.
+/// For kernels without Phi^T Phi, because it is not wanted or is computed separately.
 template <>
 struct GramPass<false> {
     __device__ __forceinline__ GramPass(const GramCut&, void*) {}
@@ -146,8 +145,8 @@ void share_images(Cut& cut, std::int64_t images, std::int64_t n) {
     cut.slabs = static_cast<int>(ceil_div(n, images));
 }
 
-/// Whether a block of so many warps, with `bytes` of shared memory without it, can make Phi^T Phi beside Phi; if so its
-/// cut and bytes are changed to that.
+/// Whether a block of this many warps, which needs `bytes` of shared memory for Phi, can compute Phi^T Phi as well; if
+/// so, its cut and bytes are changed accordingly.
 template <typename Cut>
 bool take_gram(Cut& cut, std::int64_t problems, std::int64_t n, std::int64_t units, int warps, std::int64_t& bytes) {
     GramCut gram = gram_cut(units + 1);
@@ -161,7 +160,7 @@ bool take_gram(Cut& cut, std::int64_t problems, std::int64_t n, std::int64_t uni
     return true;
 }
 
-/// What is left to do for call.gram after the kernel that made Phi.
+/// What is left to do for call.gram after the kernel that computed Phi.
 template <typename Call>
 void finish_gram(const Call& call, std::int64_t slabs, bool beside, Stream stream) {
     if (!call.gram) return;

@@ -1,7 +1,7 @@
 // Quadratic units: S_c w_i of a pair of images at a time, in registers; then q, sigma and the columns of D.
 //
-// S is symmetric, so the four numbers of a step lie side by side.  Traffic of a block is D going out: the floor is
-// memory, not arithmetic (28 x 28, 50 units: 4 flops a byte of D).
+// S is symmetric, so the four numbers of a step lie side by side.  The traffic of a block is mostly the writing of D:
+// the limit is memory, not arithmetic (28 x 28, 50 units: 4 flops per byte of D).
 #include "scalarize.cuh"
 
 namespace varpro::cuda {
@@ -26,7 +26,7 @@ __device__ __forceinline__ void finish_plane(const Cut& cut, const Place<Real, J
     }
 }
 
-/// phi, the slopes, and the columns of D that belong to g and the bias, for both images: a thread an image and unit.
+/// phi, the slopes, and the columns of D that belong to g and the bias, for both images: one thread per image and unit.
 template <bool kColour, bool kGram, typename Real, typename Jacobian>
 __device__ __forceinline__ void finish_values(const ScalarizeCall& call, const Cut& cut,
                                               const Place<Real, Jacobian>& at, int side, std::int64_t pair,
@@ -55,8 +55,8 @@ __device__ __forceinline__ void finish_values(const ScalarizeCall& call, const C
     }
 }
 
-/// kColour: more planes than one, so that a sum over planes is kept beside the sum of this plane.  kGram: Phi^T Phi
-/// beside.
+/// kColour: more planes than one, so that a sum over planes is kept beside the sum of this plane.  kGram: also Phi^T
+/// Phi.
 template <typename Real, typename Jacobian, bool kColour, bool kGram>
 __global__ void __launch_bounds__(kGram ? kGramThreads : kThreads, kColour ? 1 : 2)
     quadratic_kernel(ScalarizeCall call, Cut cut, Strip strip) {
@@ -80,10 +80,10 @@ __global__ void __launch_bounds__(kGram ? kGramThreads : kThreads, kColour ? 1 :
                      });
             if (works) finish_plane<kColour>(cut, at, side, plane, group, unit, sum, z);
         }
-        __syncthreads();  // all parts of 1/2 w^T S w are there, and the last strip has been used
+        __syncthreads();  // all parts of 1/2 w^T S w are ready, and the last strip has been used
         finish_values<kColour, kGram>(call, cut, at, side, pair, gram);
         if (!kGram && !at.d) continue;  // the same for all threads
-        __syncthreads();                // the slopes, and the rows of Phi, are there
+        __syncthreads();                // the slopes, and the rows of Phi, are ready
         const bool last = pair + kImages >= at.end;
         gram.add(cut.gram, static_cast<int>((last ? at.end : pair + kImages) - at.begin), last);
         if (works && (!kGram || at.d)) at.write_rows(call, cut, pair, l, side - l, unit, z);

@@ -1,10 +1,11 @@
-// Values alone, q as the vendor's matrix product of packed images with packed outer products: the packed images, and
-// the sigmoid after the product.
+// Values alone: q is a cuBLAS product of packed images with packed outer products; here are the packing of the images,
+// and the sigmoid after the product.
 //
-// pack: a block takes columns of X to shared memory and a thread then looks up X_lk for entry (k, l), so that both
-// reading and writing go along the rows.  The place of an entry is computed once for all images of a block.  The floor
-// is the entries going out.
-// activate: sixteen bytes a thread and turn, whatever their columns: rows of units + 1 numbers are aligned to nothing.
+// pack: a block loads columns of X into shared memory, and a thread then looks up X_lk for entry (k, l), so that both
+// reading and writing go along the rows.  The place of an entry is computed once for all images of a block.  The limit
+// is the writing of the entries.
+// activate: sixteen bytes per thread and turn, whatever their columns, because rows of units + 1 numbers are not
+// aligned.
 #include "scalarize.cuh"
 
 namespace varpro::cuda {
@@ -12,9 +13,9 @@ namespace {
 
 constexpr int kBlock = 256;                // threads
 constexpr int kStagedBytes = 24 * 1024;    // of shared memory, so that eight blocks, all threads, fit a multiprocessor
-constexpr std::int64_t kMostImages = 8;    // a block
+constexpr std::int64_t kMostImages = 8;    // per block
 constexpr std::int64_t kMostPlanes = 128;  // times strips within the second dimension of a grid
-constexpr int kTurns = 4;                  // of sixteen bytes a thread
+constexpr int kTurns = 4;                  // of sixteen bytes per thread
 
 /// How pack cuts its work; computed once on the host.
 struct PackCut {
@@ -34,7 +35,7 @@ __device__ __forceinline__ int row_of(int e, int side) {
     return k;
 }
 
-/// Where plane `plane` of the image at `place` begins among all pixels.
+/// The place among all pixels where plane `plane` of the image at `place` begins.
 __device__ __forceinline__ std::int64_t image_begin(const PackCall& call, std::int64_t place, int plane) {
     return (image_row(call, place) * call.planes + plane) * call.side * call.side;
 }
@@ -77,7 +78,7 @@ template <typename Real>
 void launch_pack(const PackCall& call, Stream stream) {
     PackCut cut{};
     cut.side = static_cast<int>(call.side);
-    const int fitting = kStagedBytes / static_cast<int>(sizeof(Real)) / cut.side;  // numbers a row
+    const int fitting = kStagedBytes / static_cast<int>(sizeof(Real)) / cut.side;  // numbers per row
     cut.width = (cut.side | 1) <= fitting ? cut.side : (fitting - 1) | 1;
     cut.strips = ceil_div(cut.side, cut.width);
     const std::int64_t area = cut.side * (cut.width | 1), staged = kStagedBytes / sizeof(Real) / area;

@@ -1,14 +1,15 @@
 // Small separable problems, each searched to its end by a team of lanes: 8 of a warp, 16 or 32 where the problem is
 // large.
 //
-// Eight, because what follows the sums is algebra on matrices of a few entries, the same few hundred steps for however
-// many lanes: four problems a warp share them.  A team goes on to its next problem without waiting for those beside it,
-// so that a search of many trials delays nobody.  The lanes make the columns of a chunk of points in shared memory, a
-// lane a point; then each takes scalar products of two columns: no sum crosses lanes, so nothing has to be reduced.
-// What comes before and after a scalar product is csrc/kernels/small_fits_*.hpp, the CPU's source.
+// There are eight because what follows the sums is algebra on matrices of a few entries, the same few hundred steps for
+// any number of lanes: the four problems of a warp share them.  A team goes on to its next problem without waiting for
+// those beside it, so that a search of many trials delays no other.  The lanes compute the columns of a chunk of points
+// in shared memory, one point per lane; then each takes scalar products of two columns: no sum crosses lanes, so
+// nothing has to be reduced.  What comes before and after a scalar product is csrc/kernels/small_fits_*.hpp, the CPU's
+// source.
 //
 // Two decays and an offset at 256 points take 2 passes of 9 and 12 products: 5,400 multiply-adds, 10,800 reads of
-// shared memory and, on equidistant points, 256 exponentials an evaluation.
+// shared memory and, on equidistant points, 256 exponentials per evaluation.
 #include <limits>
 
 #include "small_fits_worker.cuh"
@@ -21,13 +22,13 @@ template <typename Real, bool kGiven>
 __global__ void __launch_bounds__(kMostWarps* kWarp, kBlocks) small_fits_kernel(SmallLaunch call, Plan plan) {
     VARPRO_DYNAMIC_SHARED(unsigned char, shared);
     make_table(call, plan, reinterpret_cast<Product*>(shared));
-    __syncthreads();  // the table is there
+    __syncthreads();  // the table is ready
     Worker<Real, kGiven> worker(call, plan, shared);
     const std::int64_t every = static_cast<std::int64_t>(gridDim.x) * plan.teams;
     worker.take(static_cast<std::int64_t>(blockIdx.x) * plan.teams + threadIdx.x / plan.lanes, every);
     bool fresh = worker.active;
     while (__any_sync(kAll, worker.active)) {
-        worker.team.sync();  // the state is there (a vote orders no memory)
+        worker.team.sync();  // the state is ready (a vote orders no memory)
         worker.look_at_points(fresh);
         worker.advance();
         worker.team.sync();  // the state has moved
@@ -41,7 +42,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kBlocks) small_fits_kernel(
     }
 }
 
-/// States of a search in single precision made ready for one in double: from where it ended, and with its damping if
+/// Prepares the states of a search in single precision for one in double: from where it ended, and with its damping if
 /// that was a minimum.
 __global__ void __launch_bounds__(kMostWarps* kWarp) resume_kernel(SmallLaunch call) {
     const std::int64_t b = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -76,7 +77,7 @@ void require_small(const char* name, const SmallLaunch& call) {
                       "; each from 1, and i to 16, k to 8, m to 48, p to 16");
 }
 
-/// No finer than what sums of float values tell.
+/// No finer than what sums of float values can resolve.
 SearchRules in_single(SearchRules rules) {
     constexpr double eps = std::numeric_limits<float>::epsilon();
     rules.cost_tolerance = larger(rules.cost_tolerance, 16.0 * eps);

@@ -1,4 +1,4 @@
-/// How small fits cut their work: how many lanes share a problem, and where they keep what in shared memory.
+/// How small fits divide their work: how many lanes share a problem, and where they keep what in shared memory.
 #pragma once
 
 #include "../kernels/small_fits_algebra.hpp"
@@ -10,15 +10,15 @@ namespace {
 
 constexpr int kWarp = 32;
 constexpr int kMostWarps = 4;
-constexpr int kBlocks = 4;     // on a multiprocessor: 128 registers a thread, with which nothing spills
+constexpr int kBlocks = 4;     // on a multiprocessor: 128 registers per thread, with which nothing spills
 constexpr int kChunk = 32;     // points at a time; fewer where shared memory is short
-constexpr int kDirect = 32;    // points from which equidistance is looked for
-constexpr int kTeams = 32768;  // about what fills a large device: then teams take problems in turn
+constexpr int kDirect = 32;    // points: from this many on, equidistance is tested for
+constexpr int kTeams = 32768;  // about as many as fill a large device: with more, teams take problems in turn
 constexpr int kMostInTurn = 16;
 constexpr int kConstants = 3;  // of a column at w
 constexpr unsigned kAll = 0xffffffffu;
 
-/// Where a team keeps what, as numbers of doubles from its own begin; computed on the host.
+/// Where a team keeps what, as offsets in doubles from the team's first; computed on the host.
 struct Plan {
     int lanes, teams, chunk, width;  // teams of a block; width: a row of the stage, in numbers
     int n_right, n_products, n_sums, n_state;
@@ -34,7 +34,7 @@ struct Product {
 
 inline int larger_of(int a, int b) { return a < b ? b : a; }
 
-/// A plan of no teams where not even one fits into a block.
+/// A plan without teams if not even one fits into a block.
 template <typename Real>
 Plan plan_of(const SmallLaunch& call, int lanes, int chunk) {
     Tiny s{};
@@ -64,7 +64,7 @@ Plan plan_of(const SmallLaunch& call, int lanes, int chunk) {
     return plan;
 }
 
-/// The fewest lanes a problem with which a block fits, and the largest chunk.
+/// The fewest lanes per problem with which a block fits, and the largest chunk.
 template <typename Real>
 Plan plan_of(const SmallLaunch& call) {
     Plan plan{};

@@ -71,7 +71,7 @@ struct Worker {
         tiny.columns = call.columns, tiny.parameters = call.parameters;
         place_sums(tiny, own + plan.n_right + tiny.k);
         place_matrices(tiny, own + plan.matrices);
-        tiny.projected = own + plan.stage;  // the stage is free when these are made, and again when they have been used
+        tiny.projected = own + plan.stage;  // the stage is free when these are computed, and once they have been used
     }
 
     __device__ Real* stage() const { return reinterpret_cast<Real*>(own + plan.stage); }
@@ -129,7 +129,7 @@ struct Worker {
     }
 
     /// Column j at a point of the stage, and its derivatives.  An exponential on equidistant points is that of the
-    /// lane's point before times a factor; the first of a chunk is made directly, so few roundings add up.
+    /// lane's previous point times a factor; the first of a chunk is computed directly, so few roundings add up.
     __device__ __forceinline__ void make_value(const ProgramColumn& column, const double* constant, double t,
                                                bool direct, Real& phi, Real& first, Real& second) const {
         switch (column.kind) {
@@ -203,7 +203,7 @@ struct Worker {
         }
     }
 
-    /// R = Y - Phi A of the same points, each by the lane that made the row.
+    /// R = Y - Phi A of the same points, each by the lane that computed the row.
     __device__ void stage_residual(std::int64_t begin, int rows) const {
         const double* const linear = a();
         for (int r = team.rank; r < rows; r += team.size) {
@@ -229,7 +229,7 @@ struct Worker {
                     stage_program(begin, rows, with_d);
                 stage_residual(begin, rows);
             }
-            team.sync();  // the rows are there
+            team.sync();  // the rows are ready
             for (int e = first + team.rank; e < last; e += team.size) {
                 const Real *one = stage() + table[e].one, *other = stage() + table[e].other;
                 Real sum = Real(0);
@@ -241,20 +241,20 @@ struct Worker {
         }
     }
 
-    /// a += the solution for what is left of the right-hand sides.
+    /// a += the solution for the rest of the right-hand sides.
     __device__ void improve(bool wanted) const {
         for (int q = 0; q < tiny.k; ++q) correct(team, tiny, q, own + q * tiny.i, own + plan.correction, a(), wanted);
-        team.sync();  // a is there
+        team.sync();  // a is ready
     }
 
-    /// All that is known at the trial of the state; the cost is told to the first lane.  size: 1/2 |y|^2.
+    /// All that is known at the trial of the state; only the first lane gets the cost.  size: 1/2 |y|^2.
     __device__ Point evaluate(double& size) const {
         constexpr double accurate = std::is_same_v<Real, float> ? 1.0 : kAccurate;
         make_constants();
         for (int e = team.rank; e < tiny.i * tiny.k; e += team.size) a()[e] = 0.0;
-        team.sync();  // the constants and a are there
+        team.sync();  // the constants and a are ready
         sum_products(0, plan.n_right + tiny.k + plan.n_products, false);
-        size = 0.0;  // R is Y as yet
+        size = 0.0;  // R is still Y
         for (int q = 0; q < tiny.k; ++q) size += 0.5 * own[plan.n_right + q];
         Point point{a(), own + plan.h, own + plan.gradient, own + plan.natural, 0.0, invert_gram(team, tiny),
                     0.0, true};
@@ -277,7 +277,7 @@ struct Worker {
         point.terms = size_of_terms(tiny, a());
         if (!keeps_digits(tiny)) point.condition = kInfinite;
         if (team.rank == 0) natural_scales(tiny, point.natural);
-        team.sync();  // h and the gradient are there, and the projected columns have been used
+        team.sync();  // h and the gradient are ready, and the projected columns have been used
         return point;
     }
 

@@ -1,8 +1,8 @@
 // The divergences in four launches: the normaliser of each row, the same for the weights, values and gradients of the
-// rows with a warp each, and the gradient of the weights with a block for 32 columns of a class.  To eliminate the
-// weights, such blocks find them after the first.
+// rows with a warp each, and the gradient of the weights with a block for 32 columns of a class.  If the weights are
+// eliminated, such blocks compute them after the first launch.
 //
-// p is made anew in each launch from two numbers a row: an exponential costs less than writing and reading p.
+// p is recomputed in each launch from two numbers per row: an exponential costs less than writing and reading p.
 #include "../kernels/softmax_divergence.hpp"
 #include "rows.cuh"
 
@@ -27,7 +27,7 @@ Workspace workspace_of(const DivergenceLaunch& call) {
     return {rows, weights, reinterpret_cast<double*>(weights + call.problems * call.classes)};
 }
 
-/// A warp a row; NaN where an entry is NaN or +infinity.
+/// One warp per row; NaN where an entry is NaN or +infinity.
 template <typename T>
 __global__ void __launch_bounds__(kWarp* kWarps)
     normalise_kernel(const T* rows, std::int64_t count, std::int64_t m, double per_tau, Normaliser* out) {
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(kWarp* kWarps) values_kernel(DivergenceLaunch 
     if (threadIdx.x % kWarp == 0) call.value[which] = sum;
 }
 
-/// The gradient of a class's weights, which needs its value; kBest: the weights that make it zero instead.
+/// The gradient of a class's weights, which needs its value; with kBest instead the weights that make it zero.
 template <Divergence kKind, typename T, bool kBest>
 __global__ void __launch_bounds__(kWarp* kWarps) weights_kernel(DivergenceLaunch call, Workspace work) {
     __shared__ double parts[kWarps][kWarp];

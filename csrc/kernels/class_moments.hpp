@@ -15,7 +15,7 @@ namespace varpro {
 /// f (n, d) double or float; position (n), the class of each sample in 0 .. classes - 1.  counts (classes), means
 /// (classes, d), within (classes): zeros for a class without samples; h (n, d), or null.  All but f double.
 /// within[c] is not finite where a feature of the class is not, and where the squares overflow.
-/// f comes from memory once: its rows are taken class by class, in strips that stay in the cache until they are
+/// f is read from memory once: its rows are taken class by class, in strips that stay in the cache until they are
 /// centred.  Reads sizeof(f) n d bytes, writes 8 n d + 8 classes d.
 struct ClassMomentsCall {
     const void* f;

@@ -7,9 +7,9 @@
 /// the result of an image depends on that image alone; only `contract` sums over images, in their order.
 ///
 /// The forms are separable: rows with v, then columns with u.  For P places, H image rows, C columns of places, patches
-/// of h x w, T terms, the multiply-adds of one filter on one image are
+/// of h x w, T terms, the numbers of multiply-adds of one filter on one image are
 ///   values       T (H C w + P h)                       jacobian, contract   about 2.5 times that
-/// which is far more than the bytes that are read, (planes H W) pixels for all filters: arithmetic is the limit.
+/// far more than the (planes H W) pixels that are read for all filters: arithmetic is the limit.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +23,9 @@ namespace varpro {
 enum class Squash { tanh, logistic, smooth_abs, square, softplus };
 
 /// w (rows, filters) of the call's type: for each term, patch_height rows of u and patch_width rows of v; `planes` rows
-/// of the mix if mixed; a row of b.  A term looks at the mix of all planes, or at plane (term mod planes).
-/// Places stand every `stride` pixels of the image with a border of pad_rows and pad_columns zeros; their numbers, down
-/// and across, are multiples of `cells`.
+/// of the mix if mixed; a row of b.  A term reads the mix of all planes, or plane (term mod planes).  Places stand
+/// every `stride` pixels of the image with a border of pad_rows and pad_columns zeros; their numbers, down and across,
+/// are multiples of `cells`.
 struct ConvolveCall {
     const void* x;
     Pixel pixel;

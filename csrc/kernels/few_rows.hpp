@@ -1,4 +1,4 @@
-/// A few rows times a large matrix: what BLAS does by copying all of the matrix first.
+/// A few rows times a large matrix, without the copy of the whole matrix that BLAS makes first.
 #pragma once
 
 #include <cstdint>

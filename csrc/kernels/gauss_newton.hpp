@@ -1,7 +1,7 @@
 /// The Gauss-Newton matrix from the compressed Jacobian, and damped solves with it.
 ///
-/// BLAS and LAPACK are the ones that SciPy carries; their functions are handed in once (see blas.hpp).  C order
-/// throughout: the lower triangle of a C-ordered matrix is the upper one of LAPACK's.  Nothing is transposed or copied.
+/// BLAS and LAPACK are those of SciPy; their functions are handed in once (see blas.hpp).  C order throughout: the
+/// lower triangle of a C-ordered matrix is the upper one of LAPACK's.  Nothing is transposed or copied.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace varpro {
 ///   h[m, m'] = aat[j, j'] (D^T D - z^T z)[m, m'] + gram_inverse[j, j'] (g g^T)[m, m'],   m' <= m,  j = columns[m]
 /// d (n, m) double or float; z (r, m); aat, gram_inverse (i, i), the latter null for Kaufman's matrix; g (m, k);
 /// columns (m).  h (m, m): lower triangle written, upper untouched.  D^T D in d's precision, all else in double.
-/// n m^2 + r m^2 operations in BLAS; one pass over h with 2 k + 4 operations an entry: 8 m^2 / 2 bytes read and
+/// n m^2 + r m^2 operations in BLAS; one pass over h with 2 k + 4 operations per entry: 8 m^2 / 2 bytes read and
 /// written.
 struct NormalMatrixCall {
     const void* d;
@@ -33,7 +33,7 @@ void normal_matrix(const NormalMatrixCall& call);
 /// Solve (h + lambda diag(diagonal)) step = rhs by Cholesky on a copy of the lower triangle of h (p, p).
 /// Returns 0, or the number of the leading minor that is not positive (p where a value is not finite); step is then
 /// untouched.  p^3 / 3 operations.  single: factor a copy scaled to unit diagonal in single precision and refine with
-/// residuals in double, to 1e-10 relative; where that does not converge, the double factorisation is taken after all.
+/// residuals in double, to 1e-10 relative; if that does not converge, fall back on the double factorisation.
 int damped_solve(const double* h, const double* diagonal, double lambda, const double* rhs, double* step,
                  std::int64_t p, bool single);
 
@@ -63,7 +63,7 @@ namespace cuda {
 /// j = columns[m].  gram, ztz (problems, m, m), only m' <= m read; ztz null where gram holds the difference already;
 /// aat, gram_inverse (problems, i, i), the latter null for Kaufman's matrix; g (problems, m, k); columns (m); lambda
 /// (problems) and diagonal (problems, m), both null for no damping; h (problems, m, m), m' > m untouched.
-/// All double; or gram float; or all float.  Moves m^2 / 2 (sizeof(gram) + sizeof(ztz) + sizeof(h)) bytes a problem.
+/// All double; or gram float; or all float.  Moves m^2 / 2 (sizeof(gram) + sizeof(ztz) + sizeof(h)) bytes per problem.
 struct AssembleLaunch {
     const void* gram;
     const void* ztz;

@@ -1,9 +1,9 @@
-/// What every launch of a CUDA kernel keeps to.  Formulas and letters of csrc/kernels/<stem>.hpp hold for both
+/// What holds for every launch of a CUDA kernel.  Formulas and letters of csrc/kernels/<stem>.hpp are those of both
 /// backends; on a device every array is C-contiguous, lies on the current device, leads with the problems, and does not
 /// alias another.
 ///
-/// A call enqueues on `stream` and does not synchronise.  It throws LaunchError, with the kernel's name, where the
-/// launch is refused.  No atomics: the same arguments give the same bits.
+/// A call enqueues on `stream` and does not synchronise.  It throws LaunchError, with the kernel's name, if the launch
+/// is refused.  No atomics: the same arguments give the same bits.
 #pragma once
 
 #include <stdexcept>

@@ -1,4 +1,4 @@
-/// Scalarization: an image becomes one number a unit, then a sigmoid; values and derivatives in one pass.
+/// Scalarization: each unit turns an image into one number, then a sigmoid; values and derivatives in one pass.
 ///
 /// All arrays are C-contiguous and do not alias.  Nothing here knows of threads: a caller may split the images, and the
 /// result of an image depends on that image alone.
@@ -11,7 +11,7 @@
 
 namespace varpro {
 
-/// Pixels as they lie in memory; bytes are read as value / 255.
+/// The type of pixels in memory; bytes are read as value / 255.
 enum class Pixel { u8, f32, f64 };
 
 /// Units on images that problems share.
@@ -23,15 +23,15 @@ enum class Pixel { u8, f32, f64 };
 /// b; bilinear has `height` rows of u, `width` of v, then b.  phi (problems, n, units + 1) = [sigma(q) | 1].
 /// d (problems, n, rows * units), column row * units + i, or null.  w and phi double and d double or float, or, on a
 /// device, all three float.
-/// symmetric: the caller promises X_c = X_c^T, and a CPU does not form the sum, a fifth of its time.
-/// Moves planes height width sizeof(pixel) + (units + 1) sizeof(phi) + rows units sizeof(d) bytes an image, with
-/// 2 planes height width units operations; bilinear needs twice as many for d, which is made of X v and X^T u.
+/// symmetric: the caller promises X_c = X_c^T; a CPU then does not form the sum, which saves a fifth of its time.
+/// Moves planes height width sizeof(pixel) + (units + 1) sizeof(phi) + rows units sizeof(d) bytes per image, with 2
+/// planes height width units operations; bilinear needs twice as many for d, which consists of X v and X^T u.
 ///
 /// On a device only: gram (problems, units + 1, units + 1) double, the lower triangle of Phi^T Phi, or null: summed in
-/// double beside Phi where a block has all units and up to 384 threads (28 x 28 pixels: 54 units), else from Phi in
-/// memory.  With gram a workspace of scalarize_workspace(call) bytes, null where that is 0: the parts of 16 to 128
-/// images, added in order.  Sides go to 1024, and quadratic planes as far as shared memory holds their sums (25 at
-/// side 64).
+/// double along with Phi if a block has all units and up to 384 threads (28 x 28 pixels: 54 units), else from Phi in
+/// memory.  With gram, workspace has scalarize_workspace(call) bytes, null where that is 0, for the parts of 16 to 128
+/// images, which are added in order.  Sides may be up to 1024, and there may be as many quadratic planes as shared
+/// memory holds sums for (25 at side 64).
 struct ScalarizeCall {
     const void* images;
     Pixel pixel;
@@ -49,7 +49,7 @@ struct ScalarizeCall {
 /// k <= l (times g_c, plane after plane), a matrix product; then activate.
 /// out (problems n, planes side (side + 1) / 2) double or float: X_kk, and X_kl + X_lk for k < l, row after row.
 /// images (any rows, planes, side, side), pixel and index as above; planes <= 128 on a device.
-/// Moves planes (side^2 sizeof(pixel) + side (side + 1) / 2 sizeof(out)) bytes an image.
+/// Moves planes (side^2 sizeof(pixel) + side (side + 1) / 2 sizeof(out)) bytes per image.
 struct PackCall {
     const void* images;
     Pixel pixel;
@@ -96,9 +96,9 @@ void quadratic(const ScalarizeCall& call, Stream stream);
 void bilinear(const ScalarizeCall& call, Stream stream);
 void pack(const PackCall& call, Stream stream);
 
-/// In place: phi (problems, n, units + 1) holds q without its bias in all columns but the last, which need hold
-/// nothing, and becomes [sigma(q + bias) | 1]; bias (problems, units).  Both double or both float. Moves 2 (units + 1)
-/// sizeof(phi) bytes a row.
+/// In place: phi (problems, n, units + 1) holds q without its bias in all columns but the last, whose content does not
+/// matter, and becomes [sigma(q + bias) | 1]; bias (problems, units).  Both double or both float.  Moves 2 (units + 1)
+/// sizeof(phi) bytes per row.
 struct ActivateLaunch {
     void* phi;
     const void* bias;

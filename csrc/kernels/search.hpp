@@ -2,13 +2,13 @@
 /// and of a GPU call it from C++ (search_decision.hpp), the batched loop through the binding;
 /// varpro/kernels/search/reference.py says the same in plain Python.
 ///
-/// A carrier turns this wheel for each problem, with nothing but measures crossing:
+/// A carrier repeats these calls for each problem, and passes nothing but measures:
 ///     begin(cost, terms, size)                the start has been evaluated
-///     open(steepest, seen)                    a step is wanted; of a new iterate, its gradient is given
+///     open(steepest, seen)                    a step is wanted; a new iterate comes with its gradient
 ///     while asks to solve: look(...)          (H + damping d) s = -g has been solved for the damping it asked for
 ///     judge(cost, terms)                      the trial has been evaluated
 ///
-/// Every test is relative to something that the problem brings along, so a fit in other units is the same fit:
+/// Every test is relative to a quantity of the problem itself, so a fit in other units takes the same steps:
 ///     steps       by d, the largest diag(J^T J) so far, which is in the units of w (More, LNM 630 (1978) 105-116): the
 ///                 column of an amplitude that fades must not set its parameter free
 ///     size        of the data, 1/2 |y|^2; cost is 1/2 |r|^2; terms, of what the model is summed of, which is more
@@ -21,8 +21,8 @@
 ///
 /// Converged means that the UNDAMPED step promises next to nothing: damping shortens steps, and a step that damping has
 /// shortened says nothing about the distance to the minimum.  So when a damped step of a new iterate promises little,
-/// the undamped one is asked for.  If it promises little, too, it is the last trial; else damping is taken back.
-/// A training wants no minimum, only an end where progress is slow: with `confirmed` 0 the damped step decides.
+/// the undamped one is asked for.  If it promises little too, it is the last trial; otherwise damping is reduced.  A
+/// training does not need the minimum, only an end when progress is slow: with `confirmed` 0 the damped step decides.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,7 @@ struct SearchRules {
     double max_iterations, condition_limit;
 };
 
-/// X(name) for each rule: what the boundary to Python is made of.
+/// X(name) for each rule: the boundary to Python is generated from this list.
 // clang-format off
 #define VARPRO_SEARCH_RULES(X) \
     X(initial) X(smallest) X(largest) X(least_gain) X(sure) X(sure_shrink) X(step_bound) X(diagonal_floor) \
@@ -44,8 +44,8 @@ struct SearchRules {
     X(confirmed) X(max_iterations) X(condition_limit)
 // clang-format on
 
-/// Numbers as in result.py; `beyond` = the basis was too ill-conditioned for a compiled search somewhere, and the
-/// problem is left to the truncated factorisation, from its start.
+/// Numbers as in result.py; `beyond`: somewhere the basis was too ill-conditioned for a compiled search, and the
+/// truncated factorisation has to begin again from the problem's start.
 enum class SearchStatus : std::int64_t {
     running,
     cost,
@@ -64,7 +64,7 @@ struct SearchNumbers {
     double cost;     // of the iterate
     double size;     // of the data, 1/2 |y|^2
     double terms;    // of the model's terms at the iterate, 1/2 (sum_j |phi_j| |a_j|)^2, or size where that is larger
-    double damping;  // 0 before the start; a state may bring its own along
+    double damping;  // 0 before the start; a state may bring its own
     double growth;   // factor on damping after the next failure; 0 before the start
     double reach;    // bound on a step, relative to the scale of the parameters
     double asks;     // SearchAsks
@@ -94,8 +94,8 @@ struct SearchNumbers {
 constexpr int kNumbers = sizeof(SearchNumbers) / sizeof(double);
 
 enum class SearchAsks : std::int64_t { solve, evaluate };
-/// What the damping is being found for: a trial; the undamped step, which shows whether anything is left; a trial that
-/// damping hides; a trial, come what may.
+/// What the damping is being sought for: a trial; the undamped step, which shows whether anything is left to gain; a
+/// trial that damping hides; a trial in any case.
 enum class SearchStage : std::int64_t { damped, undamped, relaxed, settled };
 
 /// The same for `count` problems: state (count) by rows; vectors (count, p), natural may be null.

@@ -1,4 +1,4 @@
-/// The decision of search.hpp for one problem, for a thread of a CPU or of a GPU.
+/// The decision of search.hpp for one problem, on a thread of a CPU or a GPU.
 #pragma once
 
 #include <cmath>
@@ -22,13 +22,13 @@ namespace {
 
 constexpr double kNoColumn = std::numeric_limits<double>::min();  // in place of the square of nothing
 constexpr double kScaleOfColumns =
-    4.0;  // columns may change by so many times themselves: a peak's start is off by widths
+    4.0;  // times their size that columns may change by: the start of a peak may be off by widths
 constexpr double kLastDigits = 4.0 * kEpsilon;  // of a parameter: a step within them is none
 constexpr double kRaise = 4.0;                  // on damping, where a step is too long
 constexpr double kRelax = 1.0 / 64.0;           // on damping, where it hides what is left
 constexpr double kTrusted = 0.75;               // gain from which a bound that has held a step back is doubled
-constexpr double kNear = 8.0;                   // times what costs show: a promise so small that a stall is the minimum
-constexpr double kFalls = 0.5;  // of the promise before, for undamped steps that go on though costs show nothing
+constexpr double kNear = 8.0;   // times what costs show: with so small a promise, a stall is the minimum
+constexpr double kFalls = 0.5;  // of the last promise, for undamped steps to go on although costs show no decrease
 
 VARPRO_PORTABLE bool is_finite(double x) { return fabs(x) <= kLargest; }
 VARPRO_PORTABLE double larger(double a, double b) { return a < b ? b : a; }
@@ -67,8 +67,8 @@ VARPRO_PORTABLE double measure_gradient(int p, const double* gradient, const dou
 }
 
 /// Whether every parameter is seen in the fit: its natural change changes the residual by more than the rounding of the
-/// data.  An empty pixel's lifetime is not: anything would be its minimum.  A parameter that a bound holds has an
-/// infinite curvature; natural may be null, and says nothing then.
+/// data.  An empty pixel's lifetime is not seen: any value would be a minimum.  A parameter that a bound holds has an
+/// infinite curvature; natural may be null, and then nothing is tested.
 VARPRO_PORTABLE bool all_seen(const SearchRules& rules, int p, const double* curvature, int stride,
                               const double* natural, double size) {
     const double least = rules.rounding * sqrt(2.0 * size);
@@ -77,8 +77,8 @@ VARPRO_PORTABLE bool all_seen(const SearchRules& rules, int p, const double* cur
     return seen;
 }
 
-/// d = max(diag H, floor of its largest, memory of d before), in place; h is the diagonal, with `stride`.  Where a
-/// column is zero its parameter stays where it is, whatever d; it only has to be above 0.
+/// d = max(diag H, floor of its largest, memory of d before), in place; h is the diagonal, with `stride`.  If a column
+/// is zero, its parameter stays where it is for any d > 0.
 VARPRO_PORTABLE void measure_scaling(const SearchRules& rules, int p, const double* h, int stride, double* diagonal) {
     double largest = 0.0;
     for (int j = 0; j < p; ++j) largest = larger(largest, h[j * stride]);
@@ -94,7 +94,7 @@ struct Decision {
 
     VARPRO_PORTABLE bool running() const { return s.status == 0.0; }
     VARPRO_PORTABLE bool asks_to_solve() const { return running() && s.asks == 0.0; }
-    /// No minimum where a parameter is not seen.
+    /// There is no minimum if a parameter is not seen.
     VARPRO_PORTABLE void stop(SearchStatus status) const {
         const bool converged =
             status == SearchStatus::cost || status == SearchStatus::step || status == SearchStatus::gradient;
@@ -204,7 +204,7 @@ struct Decision {
         s.asks = static_cast<double>(SearchAsks::evaluate);
     }
 
-    /// Less damping: the present one makes steps that promise nothing where there is something to gain.
+    /// Less damping: with the present one, steps promise nothing although there is something to gain.
     VARPRO_PORTABLE void relax() const {
         s.damping = larger(rules.smallest, kRelax * s.damping);
         ask(SearchStage::relaxed, s.damping);
@@ -235,8 +235,8 @@ struct Decision {
         if (s.damping > rules.largest || !is_finite(s.damping)) stop(SearchStatus::stalled);
     }
 
-    /// The undamped step is kept unless it harms: at rounding level its gain is noise, the step is still Gauss and
-    /// Newton's, and keeping it makes the end the same on every machine.
+    /// The undamped step is kept unless it does harm: at rounding level its gain is noise, but it is still the
+    /// Gauss-Newton step, and keeping it makes the end the same on every machine.
     VARPRO_PORTABLE void judge_last(double cost) const {
         const double old = s.cost, noise = visible(), enough = rules.cost_tolerance * old;
         const bool by_step = step_is_short(), reached = s.predicted <= enough;

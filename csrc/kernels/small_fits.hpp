@@ -1,4 +1,4 @@
-/// Many small separable problems: all that a search needs to know at w, in one pass over each problem's data.
+/// Many small separable problems: everything that a search needs at w, in one pass over each problem's data.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +17,9 @@ struct ProgramColumn {
     std::int32_t exponent;       // of a power
 };
 
-/// kappa_1 of the scaled Gram matrix, the square of Phi's, up to which scalar products of columns keep what a search
-/// needs: beyond, D^T P D = D^T D - (Phi^T D)^T (Phi^T Phi)^-1 (Phi^T D) loses digits that decide the step.  Of 450
-/// fits with close decay times none ends above the minimum with 1e6 to 1e7, 31 do with 1e10.
+/// kappa_1 of the scaled Gram matrix (the square of Phi's) up to which scalar products of columns are accurate enough
+/// for a search: beyond it, D^T P D = D^T D - (Phi^T D)^T (Phi^T Phi)^-1 (Phi^T D) loses digits that decide the step.
+/// Of 450 fits with close decay times none ends above the minimum with 1e6 to 1e7, 31 do with 1e10.
 constexpr double kGramLimit = 1e6;
 
 /// Problem b of `count` is number problems[b] of the data; outputs are indexed by b, data by the number.
@@ -33,8 +33,8 @@ constexpr double kGramLimit = 1e6;
 ///       sum over its pairs of |D_m|^2 / |phi_j|^2; infinite for one that moves none
 ///   condition (count): kappa_1 of the Gram matrix of Phi with columns scaled to unit norm.  Beyond kGramLimit the CPU
 ///       goes on by orthogonal factorisation of Phi, to the rank tolerance.  Infinite where Phi is not finite or not of
-///       full rank: nothing else of that problem is then to be used.
-/// Sums in double.  About n ((i + m)^2 + 2 (i + m) k) operations a problem, all in the first-level cache.
+///       full rank: nothing else of that problem may then be used.
+/// Sums in double.  About n ((i + m)^2 + 2 (i + m) k) operations per problem, all in the first-level cache.
 struct SmallFitsCall {
     const ProgramColumn* program;
     const double *t, *w;
@@ -49,7 +49,7 @@ struct SmallFitsCall {
     bool kaufman, derivatives;
 };
 
-/// One problem's search between two evaluations is a row of doubles, so that Python can hold it:
+/// Between two evaluations, one problem's search is a row of doubles, so that Python can hold it:
 ///   w (p), trial (p), step (p), gradient (p), diagonal (p), natural (p), h (p, p), a (i, k), then its SearchNumbers.
 
 /// One trial of each of `fits.count` problems, whose Phi and D at the trial w are given; the first call of a problem
@@ -84,15 +84,15 @@ VARPRO_VARIANTS(
 
 namespace cuda {
 
-/// How a search computes: in double; in float but for the algebra after the sums, with tolerances no finer than float
-/// has; or so first, and then in double from where that ended.
+/// How a search computes: in double; in float except for the algebra after the sums, with tolerances no finer than
+/// float allows; or first in float and then in double from where that ended.
 enum class Arithmetic : std::int32_t { full, single, polished };
 
 /// Many small problems, as varpro::SmallFitsCall, and their searches, as SmallSearchCall and SmallAdvanceCall say.
 ///   program (i) and t, or phi (count, n, i) and d (count, n, m).  problems (count) or null: problem b is number b.
 ///   y and weights float or double; phi and d float or double; t, states and what is inside double.
 ///   states (any rows, stride): rows[b], or b where rows is null, is the state of problem b.
-/// i <= 16, k <= 8, m <= 48, p <= 16.  What a problem gets does not depend on those beside it.
+/// i <= 16, k <= 8, m <= 48, p <= 16.  The result of a problem does not depend on those beside it.
 struct SmallLaunch {
     const ProgramColumn* program;
     const double* t;
@@ -112,11 +112,11 @@ struct SmallLaunch {
 };
 
 /// The search of each problem of a program from its state to the end; a state that does not run is left alone.
-/// Reads a problem's y twice an evaluation, from the caches after the first time.
+/// Reads a problem's y twice per evaluation, from the caches after the first time.
 void small_searches(const SmallLaunch& call, Stream stream);
 
 /// One trial step of each problem, whose phi and d at the trial w are given.
-/// Moves n (2 i + m) sizeof(phi) + 2 n k sizeof(y) bytes a problem.
+/// Moves n (2 i + m) sizeof(phi) + 2 n k sizeof(y) bytes per problem.
 void small_advance(const SmallLaunch& call, Stream stream);
 
 }  // namespace cuda

@@ -1,4 +1,4 @@
-/// A small problem after its scalar products: algebra on matrices of a few entries, for one thread or a team.
+/// A small problem once its scalar products are known: algebra on matrices of a few entries, by one thread or a team.
 #pragma once
 
 #include <cmath>
@@ -23,7 +23,7 @@ struct Tiny {
     double* projected;                         // (m, i)
 };
 
-/// Numbers that the scalar products leave, and of the matrices of i columns.
+/// Counts of doubles: of the scalar products, and of the matrices of i columns.
 VARPRO_PORTABLE int count_sums(const Tiny& s) { return s.i * (s.i + 1) / 2 + s.m * (s.m + 1) / 2 + s.m * (s.i + s.k); }
 VARPRO_PORTABLE int count_matrices(const Tiny& s) { return 2 * s.i * s.i + 4 * s.i + s.m; }
 
@@ -60,7 +60,7 @@ template <typename Team>
 VARPRO_PORTABLE bool scale_gram(const Team& team, const Tiny& s) {
     const int n = s.i;
     for (int j = team.rank; j < n; j += team.size) s.scale[j] = 1.0 / sqrt(s.products[lower_place(j, j)] + s.ridge);
-    team.sync();  // the scale is there
+    team.sync();  // the scale is ready
     for (int j = team.rank; j < n; j += team.size) {
         double total = 0.0;
         for (int l = 0; l < n; ++l) {
@@ -73,7 +73,7 @@ VARPRO_PORTABLE bool scale_gram(const Team& team, const Tiny& s) {
     }
     bool usable = true;
     for (int j = 0; j < n; ++j) usable = usable && s.scale[j] > 0.0 && s.scale[j] <= kLargest;
-    team.sync();  // the rows of gram and their norms are there
+    team.sync();  // the rows of gram and their norms are ready
     return usable;
 }
 
@@ -96,7 +96,7 @@ VARPRO_PORTABLE bool factor_gram(const Team& team, const Tiny& s) {
             pivot = sqrt(value);
             if (team.rank == 0) s.pivot[l] = pivot;
         }
-        team.sync();  // the column is there
+        team.sync();  // the column is ready
     }
     return usable;
 }
@@ -126,24 +126,24 @@ VARPRO_PORTABLE double invert_gram(const Team& team, const Tiny& s) {
         }
         s.totals[column] = total;
     }
-    team.sync();  // the inverse is there
+    team.sync();  // the inverse is ready
     if (!scaled || !factored) return kInfinite;
     return largest_of(s.norms, n) * largest_of(s.totals, n);
 }
 
-constexpr double kCancelled = 1e-7;  // of |D_m|^2, what the projection must leave for scalar products to serve
+constexpr double kCancelled = 1e-7;  // of |D_m|^2: the projection must leave more than this for scalar products to do
 constexpr double kUnseen =
     64.0 * kEpsilon;               // of |J_p|^2 without the projection: less is the rounding of the projection
 constexpr double kAccurate = 1e4;  // kappa of the Gram matrix below which its solution has twelve digits at once
 
-/// correction = inverse (right - ridge a), added to a, for right-hand side q; right is used up.  wanted: the same for
-/// all members; what is not wanted is computed and dropped, so that teams side by side stay together.
+/// correction = inverse (right - ridge a), added to a, for right-hand side q; right is overwritten.  wanted: the same
+/// for all members; a result that is not wanted is computed and dropped, so that teams side by side stay together.
 template <typename Team>
 VARPRO_PORTABLE void correct(const Team& team, const Tiny& s, int q, double* right, double* correction, double* a,
                              bool wanted) {
     const int n = s.i;
     for (int j = team.rank; j < n; j += team.size) right[j] -= s.ridge * a[j * s.k + q];
-    team.sync();  // the right-hand side is there
+    team.sync();  // the right-hand side is ready
     for (int j = team.rank; j < n; j += team.size) {
         double value = 0.0;
         for (int l = 0; l < n; ++l) value += s.inverse[j * n + l] * right[l];
@@ -152,7 +152,7 @@ VARPRO_PORTABLE void correct(const Team& team, const Tiny& s, int q, double* rig
     }
 }
 
-/// 1/2 (sum_j |phi_j| |a_j|)^2: what the model is summed of, whose rounding it has, however its terms cancel.
+/// 1/2 (sum_j |phi_j| |a_j|)^2: the size of the model's terms, whose rounding the model has however much they cancel.
 VARPRO_PORTABLE double size_of_terms(const Tiny& s, const double* a) {
     double total = 0.0;
     for (int j = 0; j < s.i; ++j) {
@@ -197,8 +197,9 @@ VARPRO_PORTABLE double curvature(const Tiny& s, const double* a, int one, int ot
     return value + s.inverse[j * n + l] * moments;
 }
 
-/// h (p, p), both triangles, and gradient (p), a member a row; see SmallFitsCall for the formulas.  What the projection
-/// takes away but for its rounding is left with that, so that a parameter without effect stays where it is.
+/// h (p, p), both triangles, and gradient (p), one row per member; see SmallFitsCall for the formulas.  If the
+/// projection leaves nothing of a column but rounding, the diagonal is set to that rounding, so that a parameter
+/// without effect stays where it is.
 template <typename Team>
 VARPRO_PORTABLE void assemble_normal(const Team& team, const Tiny& s, const double* a, double* h, double* gradient) {
     const int n = s.i, m = s.m, k = s.k, p = s.p;
@@ -208,7 +209,7 @@ VARPRO_PORTABLE void assemble_normal(const Team& team, const Tiny& s, const doub
             for (int l = 0; l < n; ++l) value += s.inverse[j * n + l] * s.cross[c * n + l];
             s.projected[c * n + j] = value;
         }
-    team.sync();  // the projected columns are there
+    team.sync();  // the projected columns are ready
     for (int row = team.rank; row < p; row += team.size) {
         double slope = 0.0;
         for (int column = 0; column <= row; ++column) h[row * p + column] = 0.0;
@@ -218,7 +219,7 @@ VARPRO_PORTABLE void assemble_normal(const Team& team, const Tiny& s, const doub
             for (int other = 0; other < m; ++other)
                 if (s.parameters[other] <= row) h[row * p + s.parameters[other]] += curvature(s, a, one, other);
         }
-        double whole = 0.0;  // the squared column of J as it would be without the projection
+        double whole = 0.0;  // the squared column of J without the projection
         for (int one = 0; one < m; ++one)
             for (int q = 0; q < (s.parameters[one] == row ? k : 0); ++q)
                 whole += s.squares[one] * a[s.columns[one] * k + q] * a[s.columns[one] * k + q];

@@ -1,5 +1,5 @@
-/// The columns of ready models at one point, and their derivatives.  The caller brings the exponentials; u is
-/// (t - centre) / width.
+/// The columns of ready models at one point, and their derivatives.  The caller passes the exponentials; u is (t -
+/// centre) / width.
 #pragma once
 
 #include "portable.hpp"

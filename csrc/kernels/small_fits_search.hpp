@@ -1,5 +1,5 @@
-/// The search of one small problem, from evaluation to evaluation, for a thread of a CPU or of a GPU: the carrier of
-/// the decision in search.hpp.
+/// The search of one small problem, from evaluation to evaluation, on a thread of a CPU or a GPU: it carries out the
+/// decisions of search.hpp.
 #pragma once
 
 #include <cmath>
@@ -68,7 +68,7 @@ struct State {
 /// Doubles of a row.
 VARPRO_PORTABLE int state_length(int p, int n_linear) { return 6 * p + p * p + n_linear + kNumbers; }
 
-/// What is known at one w; the arrays are the caller's.  Where `finite` is false there is only that.
+/// What is known at one w; the arrays are the caller's.  If `finite` is false, nothing else is set.
 struct Point {
     double *a, *h, *gradient, *natural;
     double cost, condition, terms;  // terms: 1/2 (sum_j |phi_j| |a_j|)^2

@@ -18,11 +18,11 @@ namespace varpro {
 enum class Divergence { pq, qp, squares };
 
 /// One batch.  f (n, m) double or float; position (n), the class of each sample in 0 .. classes - 1; weights
-/// (classes, m), or null, and `best` (classes, m) is written: the weights that minimise the sum, tau log of the mean p,
-/// tau times the mean log p, or the mean.  value (classes), sums over the samples; by_f (n, m) in f's precision and
-/// by_weights (classes, m): `scale` times the gradients of the sum over all samples.  by_weights null where the weights
-/// are eliminated: it is zero there.  A class without samples has value and gradient 0, and no weights.
-/// value[c] is not finite where a feature of the class or its weights are not.  All arithmetic in double.
+/// (classes, m), or null, in which case `best` (classes, m) is written: the weights that minimise the sum, that is tau
+/// log of the mean p, tau times the mean log p, or the mean.  value (classes), sums over the samples; by_f (n, m) in
+/// f's precision and by_weights (classes, m): `scale` times the gradients of the sum over all samples.  by_weights is
+/// null if the weights are eliminated: it would be zero.  A class without samples has value and gradient 0, and no
+/// weights.  value[c] is not finite where a feature of the class or its weights are not.  All arithmetic in double.
 /// Reads and writes sizeof(f) n m bytes; n m exponentials, twice that to eliminate.
 struct DivergenceCall {
     const void* f;
@@ -47,7 +47,7 @@ VARPRO_VARIANTS(
 namespace cuda {
 
 /// As varpro::DivergenceCall; order, first from class_order; best is zero for a class without samples.  workspace:
-/// softmax_divergence_workspace(call) bytes.  Reads f five times at most, mostly from the cache, and writes by_f.
+/// softmax_divergence_workspace(call) bytes.  Reads f at most five times, mostly from the cache, and writes by_f.
 struct DivergenceLaunch {
     const void* f;
     const std::int32_t* position;

@@ -1,4 +1,4 @@
-"""The SciPy-shaped calls give what SciPy gives."""
+"""The calls with SciPy's interface return what SciPy returns."""
 
 import numpy as np
 import pytest

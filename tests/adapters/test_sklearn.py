@@ -1,4 +1,4 @@
-"""The regressor behaves as scikit-learn's own do."""
+"""The regressor behaves like scikit-learn's own."""
 
 import pickle
 from unittest import SkipTest

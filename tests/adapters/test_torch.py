@@ -1,4 +1,4 @@
-"""Modules for PyTorch: their gradients, that they say what varpro.losses says, and training with them."""
+"""Modules for PyTorch: their gradients, their agreement with varpro.losses, and training with them."""
 
 import subprocess
 import sys

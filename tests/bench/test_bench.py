@@ -1,4 +1,4 @@
-"""varpro-bench: every kernel is checked before it is timed, and its figures follow from what was counted."""
+"""varpro-bench: every kernel is checked before it is timed, and the figures follow from the counts."""
 
 import json
 import math

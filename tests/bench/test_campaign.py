@@ -1,4 +1,4 @@
-"""bench/campaign.py: problems follow from their number, the judge calls right what is right and wrong what is wrong."""
+"""bench/campaign.py: a problem's number determines it, and the judge tells right results from wrong ones."""
 
 import json
 import subprocess

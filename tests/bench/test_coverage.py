@@ -1,4 +1,4 @@
-"""bench/coverage.py counts intervals that hold the truth."""
+"""bench/coverage.py counts the intervals that hold the true value."""
 
 import importlib.util
 import json

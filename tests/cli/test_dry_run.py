@@ -1,4 +1,4 @@
-"""--dry-run tells what a run will take, and what it tells is what the run then has."""
+"""--dry-run says what a run will take, and the run then takes just that."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""varpro-fit: what stands in its files is what varpro.fit and varpro.fit_batch give; mistakes are one line."""
+"""varpro-fit writes what varpro.fit and varpro.fit_batch return, and reports a mistake in one line."""
 
 import csv
 import json

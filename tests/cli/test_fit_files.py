@@ -1,4 +1,4 @@
-"""Files as instruments, loggers and office programs write them: the numbers that a person would read, or one line."""
+"""Files as instruments, loggers and office programs write them: read as a person would, or refused in one line."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""varpro-train with the config of a network: checked without PyTorch, and end to end with it."""
+"""varpro-train with the config of a PyTorch network: checks without PyTorch, and whole runs with it."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The driver program and the device that tests run on, each built once a session."""
+"""The driver program and the device that tests run on, each built once per session."""
 
 import contextlib
 import importlib

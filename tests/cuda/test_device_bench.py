@@ -1,4 +1,4 @@
-"""The benchmark of a GPU, tried at small sizes: every case equals its reference, the table says what was measured."""
+"""The GPU benchmark, tried at small sizes: every case equals its reference, and the table says what was measured."""
 
 import sys
 from pathlib import Path

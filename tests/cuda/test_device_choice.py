@@ -1,4 +1,4 @@
-"""CUDA asked for and not to be had: one line that names what is missing and what to do."""
+"""CUDA is asked for but not available: one line names what is missing and what to do."""
 
 import importlib
 import sys

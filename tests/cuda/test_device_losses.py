@@ -1,4 +1,4 @@
-"""The losses on arrays of a device: what they give on the host, where the features lie, and nothing large fetched."""
+"""The losses on arrays of a device: the same results as on the host, on the device, with nothing large fetched."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Ranks with a device each: the same sub-networks as one rank, collectives through the host."""
+"""Ranks with a device each: they find the same sub-networks as one rank, with collectives through the host."""
 
 import json
 from pathlib import Path

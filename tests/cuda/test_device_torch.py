@@ -1,6 +1,6 @@
-"""The PyTorch adapter on tensors of a device: which way a tensor takes, and all of it on the stand-in.
+"""The PyTorch adapter on tensors of a device: which path a tensor takes, and all of it on the stand-in.
 
-On the stand-in the memory of the host plays the device, so that tensors of the CPU go the way of CUDA tensors.
+With the stand-in, the memory of the host plays the device, so that CPU tensors take the path of CUDA tensors.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Rows on a sphere and the way back on the host shim against their references."""
+"""Rows scaled to a sphere, and the gradient of that, on the host shim against their references."""
 
 import numpy as np
 import pytest

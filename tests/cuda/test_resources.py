@@ -1,4 +1,4 @@
-"""Registers, shared memory and spills of every kernel, as the compiler tells them, against a table."""
+"""Registers, shared memory and spills of every kernel, as the compiler reports them, against a table."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Phi^T Phi beside quadratic and bilinear units on the host shim, against the product of what they wrote as Phi."""
+"""Phi^T Phi along with quadratic and bilinear units on the host shim, against the product of their Phi."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
-"""What the ranks do in the tests beside this file: `python ranks.py NAME` runs the function NAME on every rank.
+"""What the ranks do in the tests of this folder: `python ranks.py NAME` runs the function NAME on every rank.
 
-Rank 0 prints what the test looks at; an assertion that fails on any rank ends the run with a traceback.
+Rank 0 prints what the test checks; an assertion that fails on any rank ends the run with a traceback.
 """
 
 import os

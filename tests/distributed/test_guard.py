@@ -1,4 +1,4 @@
-"""However a rank ends, the run ends: with its message once and its exit code."""
+"""However a rank ends, the whole run ends, with that rank's exit code and its message once."""
 
 import re
 from pathlib import Path

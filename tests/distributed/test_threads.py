@@ -1,4 +1,4 @@
-"""Cores are divided among the ranks of a machine, and BLAS keeps to its number of threads."""
+"""Cores are divided among the ranks of a machine, and BLAS uses only its number of threads."""
 
 from collections.abc import Iterator
 

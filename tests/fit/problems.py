@@ -1,4 +1,4 @@
-"""Small problems that several tests share, and the unseparated fit by scipy that they are held against."""
+"""Small problems that several tests share, and the unseparated scipy fit that they are compared with."""
 
 import numpy as np
 import scipy.optimize

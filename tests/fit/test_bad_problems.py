@@ -1,4 +1,4 @@
-"""Problems of a batch that cannot be fitted, or hardly: flagged, and without effect on their neighbours."""
+"""Problems of a batch that can hardly be fitted, or not at all: flagged, and without effect on their neighbours."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Many problems at once: as one by one, and the compiled search as the loop in Python."""
+"""Many problems at once give the same as one by one, and the compiled search the same as the loop in Python."""
 
 import json
 import pickle

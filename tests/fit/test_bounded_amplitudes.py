@@ -1,4 +1,4 @@
-"""Amplitudes within bounds are at a constrained minimum in any unit, and the fit is the same fit, converted."""
+"""Bounded amplitudes end at a constrained minimum, and in other units the fit is the same, converted."""
 
 import numpy as np
 import pytest

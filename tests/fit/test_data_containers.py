@@ -1,4 +1,4 @@
-"""What data come in: containers, dtypes, orders, times; and what a result keeps of them."""
+"""The forms that data come in: containers, dtypes, orders, times; and what a result keeps of them."""
 
 import datetime
 import decimal

@@ -1,4 +1,4 @@
-"""Numeric derivatives: as good in any unit, at any offset, whatever the function does with its arrays."""
+"""Numeric derivatives are equally good in any unit and at any offset, whatever the function does with its arrays."""
 
 import math
 import pickle

@@ -1,4 +1,4 @@
-"""Optimised DMD of snapshots whose times count from far away: modes and amplitudes are those at the first time."""
+"""Optimised DMD of snapshots whose times are far from zero: modes and amplitudes are those at the first time."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The starting eigenvalues of the optimised DMD serve at uneven times, with noise, and at times in any order."""
+"""The starting eigenvalues of the optimised DMD are good enough at uneven times, with noise, and in any order."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Mistakes of the caller: a VarproError whose message holds the numbers."""
+"""A caller's mistake raises a VarproError whose message holds the numbers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a result says of itself."""
+"""What a result says about itself."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Further starts: where they are drawn, in any unit, and what they are good for."""
+"""Further starts: where they are drawn, in any unit, and what they achieve."""
 
 import numpy as np
 import pytest

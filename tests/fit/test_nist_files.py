@@ -1,4 +1,4 @@
-"""The kept form of NIST's data holds every number of NIST's own form, exactly."""
+"""The repository's copy of NIST's data holds every number of NIST's own files, exactly."""
 
 import json
 

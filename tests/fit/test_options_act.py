@@ -1,4 +1,4 @@
-"""Options of a fit that change the way but not the end: each acts in every form of the problem."""
+"""Options that change the path of a fit but not its end: each has its effect in every form of the problem."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A robust fit that says success is at a minimum of its loss, in any unit; one that has not settled says so."""
+"""A robust fit that reports success is at a minimum of its loss, in any unit; one that has not settled says so."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Where searches end: at the minimum, in any unit and whatever the parameters are, or with a status that says not."""
+"""Searches end at the minimum, in any unit and for any kind of parameter, or with a status that says they did not."""
 
 import numpy as np
 import pytest

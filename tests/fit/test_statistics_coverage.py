@@ -1,4 +1,4 @@
-"""Intervals of 95 % hold the true value in 95 % of the data sets, and sigma^2 is the noise's, in every kind of fit."""
+"""In every kind of fit, 95 % intervals hold the true value in 95 % of the data sets, and sigma^2 is the noise's."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""One function makes the statistics of a batch and of a fit; degrees of freedom; residual sums that lose no digits."""
+"""One function for the statistics of a batch and of a fit; degrees of freedom; residual sums without lost digits."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the data do not determine has infinite errors, in any unit; what a bound holds has NaN; nothing has 0 +- 0."""
+"""What the data do not determine has an infinite error, in any unit; what a bound holds has NaN; nothing is 0 +- 0."""
 
 import warnings
 

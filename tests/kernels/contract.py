@@ -1,4 +1,4 @@
-"""What every kernel keeps to, each as a check on one call: `function(*arrays)` returns an array or a tuple of them."""
+"""Rules for every kernel, each a check of one call: `function(*arrays)` returns an array or a tuple of arrays."""
 
 from concurrent.futures import ThreadPoolExecutor
 

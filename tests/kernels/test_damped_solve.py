@@ -1,4 +1,4 @@
-"""Damped solves in double and refined from single, and their ways of breaking down."""
+"""Damped solves in double and refined from single, and the ways in which they break down."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Rows on a sphere and the way back, against their formulas."""
+"""Rows scaled to a sphere, and the gradient of that, against their formulas."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,7 @@
 """Every variant of the compiled kernels passes the kernels' tests: those that this processor runs, and 64-byte vectors.
 
-The AVX-512 variant is the only one with vectors of 64 bytes.  Where no processor runs it, its logic is tested all the
-same: the kernels compiled once more with such vectors, which the compiler makes of smaller registers.
+The AVX-512 variant is the only one with vectors of 64 bytes.  Its logic is tested even on a processor without AVX-512:
+the kernels are compiled once more with such vectors, which the compiler builds from smaller registers.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Inside the block SciPy's BLAS has one thread, NumPy's its own number; after it, or an error, all is as before."""
+"""In the block SciPy's BLAS has one thread and NumPy's its own number; after it, or an error, all is as before."""
 
 import threading
 

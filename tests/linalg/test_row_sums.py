@@ -1,4 +1,4 @@
-"""Sums over blocks of rows: exact where they must be reproducible, ordinary where not."""
+"""Sums over blocks of rows: exact if they must be reproducible, ordinary otherwise."""
 
 import numpy as np
 import pytest

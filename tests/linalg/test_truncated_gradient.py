@@ -1,4 +1,4 @@
-"""Gradient and Jacobian of the functional where singular values that are not zero are left out."""
+"""Gradient and Jacobian of the functional when nonzero singular values are truncated."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Central differences of fourth order in float64, and batches to take them on."""
+"""Central differences of fourth order in float64, and batches to try them on."""
 
 from collections.abc import Callable
 

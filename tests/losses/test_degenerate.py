@@ -1,4 +1,4 @@
-"""Batches on which the NullSpace objective has no value, or one that must be said with care."""
+"""Batches for which the NullSpace objective has no value, or one that needs care."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""InwardScale: exact answers, the way back, what xi does to a training step."""
+"""InwardScale: exact answers, its gradient, and what xi does to a training step."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Objectives far from the origin, at small scales, on either side of a bound: nothing absolute, nothing forgotten."""
+"""Objectives far from the origin, at small scales, and on either side of a bound: no tolerance is absolute."""
 
 import numpy as np
 import pytest

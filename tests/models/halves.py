@@ -1,4 +1,4 @@
-"""A kind of unit of one's own: one filter on the left and on the right half of an image, so two columns a unit.
+"""A kind of unit of our own: one filter on the left and on the right half of an image, so two columns per unit.
 
 phi[n, 2 i + s] = sigma(<half s of X_n, F_i> + b_i),   parameters F_i and b_i: each moves both columns
 """

@@ -1,4 +1,4 @@
-"""Convolutional units: several columns a unit, moved together; values, derivatives and sums agree with one another."""
+"""Convolutional units: several columns per unit, moved together; values, derivatives and sums agree."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A guess knows no unit of t or y and no zero of t: it is converted as the data are."""
+"""A guess does not depend on the units of t and y or the zero of t: it is converted as the data are."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A kind of unit that the package does not know, with two columns a unit, goes through every phase of a run."""
+"""A kind of unit that the package does not know, with two columns per unit, goes through every phase of a run."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Starting values: within a factor of two on clean and on noisy data, finite on data without any sense."""
+"""Starting values are within a factor of two on clean and on noisy data, and finite on meaningless data."""
 
 import numpy as np
 import pytest

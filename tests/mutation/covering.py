@@ -1,6 +1,6 @@
-"""Which test enters which function of the package: asked once, so that a fault is tried on the tests that meet it.
+"""Which test enters which function of the package: found out once, so that only the tests that reach a fault are run.
 
-A plugin of pytest notes every call of a traced file while a test runs, fixtures included.  Compiled code is not seen.
+A pytest plugin records every call into a traced file while a test runs, fixtures included.  Compiled code is not seen.
 """
 
 import ast

@@ -1,7 +1,7 @@
-"""Small faults in C++ source, token by token: what the compiler then refuses counts for nothing.
+"""Small faults in C++ source, token by token; those that the compiler refuses do not count.
 
 Only code is touched: comments, strings, #-lines and static_asserts are not.  `<` and `*` mean other things in types, so
-that comparisons and products are recognised by the spaces that clang-format puts around them.
+comparisons and products are recognised by the spaces that clang-format puts around them.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Survivors that no test could kill: kept with the reason, found again by the text of the line."""
+"""Survivors that no test could kill, kept with the reason and recognised by the text of the line."""
 
 import json
 from dataclasses import dataclass

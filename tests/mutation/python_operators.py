@@ -1,7 +1,7 @@
-"""Small faults in Python source: an operator looks at a node of the syntax tree and says what else could stand there.
+"""Small faults in Python source: an operator looks at a node of the syntax tree and proposes replacements.
 
 A fault replaces the text of one node, so that the rest of the file, its lines and its comments stay as they are.
-Docstrings, annotations, decorators and the wording of errors are left alone: no behaviour hangs on them.
+Docstrings, annotations, decorators and the wording of errors are left alone: no behaviour depends on them.
 """
 
 import ast

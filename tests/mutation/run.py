@@ -3,10 +3,10 @@
     python -m tests.mutation.run [--paths varpro/losses ...] [--count 150] [--seed 0] [--processes 2]
                                  [--least 0.9] [--report FILE] [--list]
 
-A fault is killed by a test that fails, by a crash or by a run that takes far too long; what does not compile counts for
-nothing.  Survivors are printed with the source line and what it became.  Those of tests/mutation/explained.json change
-nothing that a test could see, or only the speed: they are told apart and do not count.  The exit status is 1 if a
-smaller share than --least is killed, 0 otherwise; the sources themselves are never touched.
+A fault is killed by a test that fails, by a crash or by a run that takes far too long; one that does not compile does
+not count.  Survivors are printed with the source line and its replacement.  Those in tests/mutation/explained.json
+change nothing that a test could see, or only the speed: they are listed separately and do not count.  The exit status
+is 1 if a smaller share than --least is killed, 0 otherwise; the sources themselves are never touched.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A copy of the repository in which faults are tried: compiled there, tested there, thrown away with its folder.
+"""A copy of the repository in which faults are compiled and tested, and which is then deleted with its folder.
 
 Tests run in a forked child, which has NumPy, SciPy and pytest loaded already and imports the package itself.
 """

@@ -1,6 +1,6 @@
-"""Which tests are to notice a fault in which file.
+"""Which tests should notice a fault in which file.
 
-Of these, those that enter the function in question are run (`covering`); for compiled code, all of them.
+Of these, the ones that enter the function in question are run (`covering`); for compiled code, all of them.
 """
 
 from fnmatch import fnmatch

@@ -1,4 +1,4 @@
-"""The mutation run itself: its faults are programs, each changes one place, and nothing of the sources is touched."""
+"""The mutation run itself: every fault is a valid program that differs in one place, and the sources stay untouched."""
 
 import ast
 from pathlib import Path

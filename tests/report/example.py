@@ -1,4 +1,4 @@
-"""A run made up of small numbers, for the reports; any part of it can be replaced."""
+"""A made-up run with small numbers, for the reports; any part of it can be replaced."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""A network's run made up of small numbers, for the reports; any part of it can be replaced."""
+"""A made-up run of a PyTorch network with small numbers, for the reports; any part of it can be replaced."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The report of a network's run: files, plots and page, from a record made up without PyTorch."""
+"""The report of a PyTorch network's run: files, plots and page, from a record made up without PyTorch."""
 
 import io
 import json

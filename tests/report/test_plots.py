@@ -1,4 +1,4 @@
-"""The plots: each is an image for every kind of run, and absent where a run has nothing to show."""
+"""The plots: each is an image for every kind of run, and is left out if a run has nothing to show."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The accuracy table and the summary on the screen: per cent against true labels, and what is no accuracy."""
+"""The accuracy table and the summary on the screen: per cent against true labels, and what is not an accuracy."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The search loop on problems with known answers, in batches, and where it must fail with a name."""
+"""The search loop on problems with known answers, in batches, and where it must fail with a named status."""
 
 import itertools
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Trainings in float64 for test_layered_ranks.py; as a script, what its ranks do: `python layered_ranks.py FOLDER`."""
+"""Trainings in float64 for test_layered_ranks.py, whose ranks run this file: `python layered_ranks.py FOLDER`."""
 
 import hashlib
 import json

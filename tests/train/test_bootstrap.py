@@ -1,4 +1,4 @@
-"""Guessing labels: the 0.2 margin of the paper, letter by letter."""
+"""Guessing labels: the 0.2 margin, exactly as in the paper."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Arithmetic and memory of a run, counted by hand at sizes of which no two are equal."""
+"""Arithmetic and memory of a run, counted by hand at sizes that all differ."""
 
 import pytest
 

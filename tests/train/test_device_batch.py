@@ -1,4 +1,4 @@
-"""Sub-networks side by side, as a device searches them, without a device: what each brings back is its own."""
+"""Sub-networks side by side, as a device searches them, but without a device: each gets its own result."""
 
 from types import SimpleNamespace
 

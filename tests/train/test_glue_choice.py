@@ -1,4 +1,4 @@
-"""Which ridge the glueing chooses, and that what it returns has been refined."""
+"""Which ridge the gluing chooses, and that the layer it returns has been refined."""
 
 import numpy as np
 import pytest

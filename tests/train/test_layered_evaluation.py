@@ -1,4 +1,4 @@
-"""What a figure of a network is learnt from and what it is counted on: training features, test images, eval mode."""
+"""What a figure of a network is learnt from and what it is measured on: training features, test images, eval mode."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The user's labels: whatever they are called, they become classes with these names, and messages count by the file."""
+"""The user's labels: whatever they are, they become classes with these names, and messages count as the file does."""
 
 import h5py
 import numpy as np

@@ -1,4 +1,4 @@
-"""The whole job: what bootstrapping trains on, what is called accuracy, and which network each figure is of."""
+"""The whole job: what bootstrapping trains on, what is called accuracy, and which network each figure belongs to."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Every key of a config arrives where it acts: a cycle gives what the parts give when told the same by hand."""
+"""Every key of a config reaches the part that it controls: a cycle gives what the parts give when called by hand."""
 
 from types import SimpleNamespace
 

@@ -1,5 +1,5 @@
 /// What the parts of varpro._cpu share.  A binding takes NumPy arrays that the Python entry has checked and hands their
-/// addresses to the kernel, problem after problem, without the lock of the interpreter.
+/// addresses to the kernel, problem after problem, with the interpreter's lock released.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -15,7 +15,7 @@ template <typename T>
 using Dense = py::array_t<T, py::array::c_style>;
 using Doubles = Dense<double>;
 
-/// None is a null pointer.
+/// None becomes a null pointer.
 inline const double* optional(const py::object& array) {
     return array.is_none() ? nullptr : array.cast<Doubles>().data();
 }
@@ -23,7 +23,7 @@ inline double* optional_out(const py::object& array) {
     return array.is_none() ? nullptr : array.cast<Doubles>().mutable_data();
 }
 
-/// An array of float or double, one problem after another; nothing where it is None.
+/// An array of float or double, one problem after another; null for None.
 template <typename Void, typename Byte>
 struct Either {
     Byte* first = nullptr;

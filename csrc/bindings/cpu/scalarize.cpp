@@ -14,7 +14,7 @@ const std::int32_t* index_of(const py::object& index) {
     return index.is_none() ? nullptr : index.cast<Dense<std::int32_t>>().data();
 }
 
-/// images (rows, planes, height, width); bilinear units see the planes below one another.
+/// images (rows, planes, height, width); bilinear units see the planes stacked.
 ScalarizeCall units_call(const py::array& images, const py::object& index, const Doubles& w, Doubles& phi,
                          const py::object& d, bool logistic, bool stacked) {
     const py::ssize_t below = stacked ? images.shape(1) : 1;

@@ -7,7 +7,7 @@ using namespace varpro;
 
 namespace {
 
-/// Distance between the rows of two problems, 0 where all share one.
+/// Distance between the rows of two problems; 0 if all share one.
 std::int64_t stride(const py::object& array, py::ssize_t n) {
     return array.is_none() || array.cast<Doubles>().shape(0) == 1 ? 0 : n;
 }

@@ -1,4 +1,4 @@
-/// What the parts of varpro._cuda share: the fields of a launch by keyword, the error of a launch, the device of a
+/// What the parts of varpro._cuda share: the fields of a launch as keywords, the error of a launch, the device of a
 /// call.
 #pragma once
 
@@ -21,8 +21,8 @@ T* at(std::uintptr_t address) {
 
 [[noreturn]] void raise_backend_error(const std::string& message);
 
-/// launch() on the device, which is the current one for so long.  Raises varpro.errors.BackendError where there is no
-/// such device or the launch is refused.
+/// launch() on the device, which is the current one meanwhile.  Raises varpro.errors.BackendError if there is no such
+/// device or the launch is refused.
 void enqueue_on(const std::string& kernel, int device, const std::function<void()>& launch);
 
 /// The keywords of a call.  Each is taken once, by name; a TypeError names one that is missing, or any left over.
@@ -72,7 +72,7 @@ void bind_launch(py::module_& m, const char* kernel, void (*launch)(const Call&,
     });
 }
 
-/// m.name(*, ...): the bytes beside the results; `sizes` takes what they depend on.
+/// m.name(*, ...): the bytes of the workspace; `sizes` takes the keywords that they depend on.
 template <typename Call, typename Sizes>
 void bind_workspace(py::module_& m, const char* name, std::int64_t (*workspace)(const Call&), Sizes sizes) {
     m.def(name, [=](const py::kwargs& given) {

@@ -1,8 +1,8 @@
 // varpro._cuda: the CUDA kernels for arrays that lie on the device, given as addresses.  No defaults and no mathematics
-// here, and no checks of shapes: whoever holds the arrays makes them.
+// here, and no checks of shapes: the Python entries, which hold the arrays, make them.
 //
-// Importing touches no driver.  A call looks for a device first, and raises varpro.errors.BackendError where there is
-// none or where the launch is refused.
+// Importing touches no driver.  A call looks for a device first, and raises varpro.errors.BackendError if there is none
+// or the launch is refused.
 #include <cuda_runtime_api.h>
 
 #include <cstdint>

@@ -17,7 +17,7 @@ extern "C" char __stop_varpro_shared[] __attribute__((weak));
 namespace cuda_host {
 namespace {
 
-constexpr int kPattern = 0xCB;  // as a float or a double a number of large magnitude, so that a sum shows it
+constexpr int kPattern = 0xCB;  // a large number, as a float and as a double, so that it shows in a sum
 constexpr unsigned kWarp = 32;
 constexpr std::size_t kSlot = 64;
 constexpr std::size_t kSharedBytes = 48 * 1024;  // without opting in to more
@@ -131,8 +131,8 @@ void prepare(std::size_t shared_bytes) {
     }
 }
 
-/// In even random orders some warps are held back for a while, a bit each of the 32 that a block has at most: without
-/// that, barriers of warps alone would keep a block together.
+/// In even random orders some warps are held back for a while (one bit for each of the 32 that a block has at most):
+/// without that, the warps' own barriers would keep a block together.
 struct Held {
     std::uint_fast32_t warps = 0, sweeps = 0;
 

@@ -1,9 +1,9 @@
 /// CUDA on a CPU, for tests: a kernel's source compiles with g++ and runs with every thread of a block as a fiber.
 ///
 /// A fiber runs until it meets a barrier or returns; then the scheduler takes the next one, in an order that the test
-/// chooses.  Blocks run one after another, in an order too.  Both kinds of shared memory are filled with a pattern
-/// before each block.  Threads of a block that wait at different lines, or wait for a thread that has returned, are an
-/// error. Not seen: the memory model (a missing fence), races between blocks, bank conflicts, time.
+/// chooses.  Blocks run one after another, also in a chosen order.  Both kinds of shared memory are filled with a
+/// pattern before each block.  Threads of a block that wait at different lines, or wait for a thread that has returned,
+/// are an error. Not seen: the memory model (a missing fence), races between blocks, bank conflicts, time.
 ///
 /// Kernels stand in an unnamed namespace (a static __shared__ array must be local to its file to lie in the section
 /// that is filled), sizes of dynamic shared memory are exact, and warp functions are called by whole warps.
@@ -45,11 +45,11 @@ void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, const std::functi
 void* dynamic_shared();
 void block_barrier(const char* file, int line);
 void warp_barrier(const char* file, int line);
-/// Puts `value` down and waits for the warp.  What its lanes have put down can be read until the exchange after the
+/// Deposits `value` and waits for the warp.  What its lanes have deposited can be read until the exchange after the
 /// next; null for a lane that the block does not have.
 void put_down(const char* file, int line, const void* value, std::size_t bytes);
 const void* put_down_by(unsigned lane);
-/// The value that lane `from` has put down, the lane's own where there is none.
+/// The value that lane `from` has deposited, or the lane's own if there is none.
 void exchange(const char* file, int line, void* value, std::size_t bytes, unsigned from);
 unsigned lane();
 
@@ -64,7 +64,7 @@ T shuffle(const char* file, int line, T value, unsigned from) {
     return value;
 }
 
-/// A bit for each lane of the warp that says yes.
+/// A mask with a bit for each lane of the warp that says yes.
 inline unsigned ballot(const char* file, int line, bool yes) {
     put_down(file, line, &yes, sizeof yes);
     unsigned bits = 0;

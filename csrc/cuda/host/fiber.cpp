@@ -43,7 +43,7 @@ void Fiber::begin(void (*entry)()) {
 #else
     const auto end = reinterpret_cast<std::uintptr_t>(stack_.get() + kStack) / 16 * 16;
     void** top = reinterpret_cast<void**>(end);
-    *--top = nullptr;  // where a return address would stand: entry() begins with the alignment of a called function
+    *--top = nullptr;  // in place of a return address: entry() begins with the alignment of a called function
     *--top = reinterpret_cast<void*>(entry);
     for (int saved = 0; saved < 6; ++saved) *--top = nullptr;
     own_ = top;

@@ -17,7 +17,7 @@
 #endif
 
 #ifndef VARPRO_FIBER_UCONTEXT
-/// Saves the registers that a call keeps and the stack pointer in *from, and goes on at `to`.
+/// Saves the callee-saved registers and the stack pointer in *from, and continues at `to`.
 extern "C" void varpro_fiber_switch(void** from, void* to);
 #endif
 
@@ -27,11 +27,11 @@ class Fiber {
   public:
     static constexpr std::size_t kStack = 128 * 1024;
 
-    /// Prepares a run of entry(); what an earlier run has left on the stack is forgotten.
+    /// Prepares a run of entry(); whatever an earlier run has left on the stack is discarded.
     void begin(void (*entry)());
-    /// From the scheduler: goes on in the fiber until it pauses.
+    /// Called by the scheduler: continues the fiber until it pauses.
     void resume();
-    /// From the fiber: back to the scheduler.  `last`: never to come back.
+    /// Called by the fiber: back to the scheduler.  `last`: the fiber will not be continued.
     void pause(bool last);
     /// The first thing that a fiber does.
     void arrived();

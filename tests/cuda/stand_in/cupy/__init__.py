@@ -1,7 +1,7 @@
-"""CuPy without a GPU, for tests: arrays are NumPy's behind a wall that is as strict as a device's.
+"""CuPy without a GPU, for tests: NumPy arrays behind an interface as strict as that of a device.
 
 What CuPy refuses is refused: an array of the host among device arrays, and a silent copy to the host.  Only names that
-varpro uses are here; `NAMES` is held against the real CuPy where that is installed.
+varpro uses are here; `NAMES` is compared with the real CuPy where that is installed.
 """
 
 import contextlib
