@@ -24,7 +24,7 @@ OPTIONS = {f.name: f.default for f in fields(FitOptions) if f.name not in OF_DAT
 """The other options and their defaults, which are the parameters of the regressor."""
 
 
-class VarproRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class VarproRegressor(RegressorMixin, BaseEstimator):
     """y ~ Phi(X, w) A; the options are those of `varpro.fit`.
 
     model : (t, w) -> (N, I), or a ready model of `varpro.models`; X (n, 1) is passed to it as t (n,), X (n, p)

@@ -14,7 +14,7 @@ def normal_matrix_reference(
     h = aat[:, columns][:, :, columns] * (wide.mT @ wide - z.mT @ z)
     if gram_inverse is not None:
         h = h + gram_inverse[:, columns][:, :, columns] * (g @ g.mT)
-    return h  # type: ignore[no-any-return]
+    return h
 
 
 def damped_solve_reference(h: Array, diagonal: Array, lam: Array, rhs: Array) -> tuple[Array, Array]:

@@ -74,22 +74,22 @@ class States:
     @property
     def status(self) -> Array:
         """The status of each search, (b,), a result.Status or BEYOND."""
-        return self.numbers["status"]  # type: ignore[no-any-return]
+        return self.numbers["status"]
 
     @property
     def cost(self) -> Array:
         """The cost, (b,)."""
-        return self.numbers["cost"]  # type: ignore[no-any-return]
+        return self.numbers["cost"]
 
     @property
     def iterations(self) -> Array:
         """The number of iterations, (b,)."""
-        return self.numbers["iterations"]  # type: ignore[no-any-return]
+        return self.numbers["iterations"]
 
     @property
     def evaluations(self) -> Array:
         """The number of evaluations, (b,)."""
-        return self.numbers["evaluations"]  # type: ignore[no-any-return]
+        return self.numbers["evaluations"]
 
 
 def named(tail: Array) -> Array:
