@@ -51,7 +51,7 @@ def cuda_available() -> bool:
     return True
 
 
-def device_namespace() -> Any:
+def device_namespace() -> ModuleType:
     """The module cupy, ready for use.  Raises BackendError, which names what is missing and the remedy."""
     try:
         cupy = importlib.import_module("cupy")
@@ -91,7 +91,7 @@ class Device:
     """A GPU that this process computes on."""
 
     number: int
-    xp: Any
+    xp: ModuleType
     """The module cupy."""
 
     @classmethod
@@ -106,7 +106,7 @@ class Device:
         xp.cuda.Device(number).use()
         return cls(number, xp)
 
-    def put(self, a: Any) -> Any:
+    def put(self, a: ArrayLike) -> Array:
         """a on this device, C-contiguous; not copied if it is there already."""
         return self.xp.ascontiguousarray(self.xp.asarray(a))
 
@@ -135,14 +135,14 @@ class Device:
         self.xp.cuda.Device(self.number).synchronize()
 
 
-def beside(a: Any, like: Any) -> Any:
+def beside(a: Array, like: object) -> Array:
     """a where `like` is, on the host or a device; unchanged if it is there already."""
     if is_device_array(like):
         return namespace(like).asarray(a)
-    return a.get() if is_device_array(a) else a
+    return to_host(a) if is_device_array(a) else a
 
 
-def borrowed(a: Any) -> Any:
+def borrowed(a: object) -> Array:
     """The memory of another library's array on a CUDA device as a CuPy array (DLPack), not copied."""
     return device_namespace().from_dlpack(a)
 

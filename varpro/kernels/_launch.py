@@ -5,6 +5,7 @@ what a call has released.
 """
 
 import importlib
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -40,5 +41,5 @@ def workspace(kernel: str, like: Array, **sizes: int) -> Array | None:
     return namespace(like).empty(count, dtype=np.uint8) if count else None
 
 
-def _kernels() -> Any:
+def _kernels() -> ModuleType:
     return importlib.import_module("varpro._cuda")

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -86,7 +85,7 @@ class Record:
     """The bound: arithmetic or memory."""
     share_of_peak: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The record in plain numbers and strings."""
         return asdict(self)
 

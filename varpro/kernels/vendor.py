@@ -5,9 +5,11 @@ here: the lower triangle of a row-major matrix is the upper one of theirs.
 """
 
 import importlib
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from varpro.arrays import Array, namespace
 
@@ -55,7 +57,7 @@ def accumulate_gram(phi: Array, gram: Array) -> None:
     )
 
 
-def cholesky(h: Any) -> Any:
+def cholesky(h: Array) -> Array:
     """Factor the lower triangles of h (B, P, P) float64 in place, h = L L^T; info (B,) int32 on the device.
 
     info > 0: that leading minor is not positive definite; do not use the problem's factor.
@@ -64,19 +66,17 @@ def cholesky(h: Any) -> Any:
     info = xp.zeros(max(count, 1), dtype=np.int32)
     if h.size:
         upper, each = _cublas().CUBLAS_FILL_MODE_UPPER, _each(h)
-        _cusolver().dpotrfBatched(_cusolver_handle(xp), upper, n, each.data.ptr, n, info.data.ptr, count)
+        _cusolver().dpotrfBatched(_cusolver_handle(xp), upper, n, _at(each), n, info.data.ptr, count)
     return info[:count]
 
 
-def cholesky_solve(factor: Any, rhs: Any) -> Any:
+def cholesky_solve(factor: Array, rhs: Array) -> Array:
     """x (B, P) with L L^T x = rhs (B, P) for the factors of `cholesky`."""
     xp, (count, n) = namespace(rhs), rhs.shape
     x, info = xp.array(rhs, dtype=np.float64), xp.zeros(1, dtype=np.int32)
     if x.size:
         upper, left, right = _cublas().CUBLAS_FILL_MODE_UPPER, _each(factor), _each(x)
-        _cusolver().dpotrsBatched(
-            _cusolver_handle(xp), upper, n, 1, left.data.ptr, n, right.data.ptr, n, info.data.ptr, count
-        )
+        _cusolver().dpotrsBatched(_cusolver_handle(xp), upper, n, 1, _at(left), n, _at(right), n, info.data.ptr, count)
     return x
 
 
@@ -88,7 +88,7 @@ def subtract_transposed(out: Array, a: Array, b: Array) -> None:
         blas.gemm(False, True, m, n, k, -1.0, _at(b), m, 0, _at(a), n, 0, 1.0, _at(out), m, 0, 1)
 
 
-def cholesky_large(h: Any) -> int:
+def cholesky_large(h: Array) -> int:
     """Factor the lower triangle of one h (n, n) float64 in place; waits for LAPACK's info and returns it."""
     xp, n, upper = namespace(h), len(h), _cublas().CUBLAS_FILL_MODE_UPPER
     handle, info = _cusolver_handle(xp), xp.zeros(1, dtype=np.int32)
@@ -98,7 +98,7 @@ def cholesky_large(h: Any) -> int:
     return int(info[0])
 
 
-def cholesky_large_solve(factor: Any, rows: Any) -> None:
+def cholesky_large_solve(factor: Array, rows: Array) -> None:
     """Replace rows (k, n) by the x with x L L^T = rows, for the factor of `cholesky_large`."""
     xp, (count, n), upper = namespace(rows), rows.shape, _cublas().CUBLAS_FILL_MODE_UPPER
     info = xp.zeros(1, dtype=np.int32)
@@ -109,7 +109,7 @@ def cholesky_large_solve(factor: Any, rows: Any) -> None:
 class _Blas:
     """Batched products of one dtype on the current device; close() restores the mode of arithmetic."""
 
-    def __init__(self, dtype: Any, xp: Any, *, tf32: bool = False) -> None:
+    def __init__(self, dtype: npt.DTypeLike, xp: ModuleType, *, tf32: bool = False) -> None:
         self.lib, self.handle, self.tf32 = _cublas(), _cublas_handle(xp), tf32
         double = np.dtype(dtype) == np.float64
         self.call = self.lib.dgemmStridedBatched if double else self.lib.sgemmStridedBatched
@@ -138,24 +138,24 @@ def _at(a: Any, offset: int = 0) -> int:
     return int(a.data.ptr) + offset * int(a.itemsize)
 
 
-def _each(a: Any) -> Any:
+def _each(a: Array) -> Array:
     """The addresses of a[0], a[1], ... (B,) uint64 on the device."""
     xp = namespace(a)
     step = int(np.prod(a.shape[1:])) * a.itemsize
     return xp.arange(len(a), dtype=np.uint64) * np.uint64(step) + np.uint64(_at(a))
 
 
-def _cublas() -> Any:
+def _cublas() -> ModuleType:
     return importlib.import_module("cupy_backends.cuda.libs.cublas")
 
 
-def _cusolver() -> Any:
+def _cusolver() -> ModuleType:
     return importlib.import_module("cupy_backends.cuda.libs.cusolver")
 
 
-def _cublas_handle(xp: Any) -> int:
+def _cublas_handle(xp: ModuleType) -> int:
     return int(xp.cuda.device.get_cublas_handle())
 
 
-def _cusolver_handle(xp: Any) -> int:
+def _cusolver_handle(xp: ModuleType) -> int:
     return int(xp.cuda.device.get_cusolver_handle())

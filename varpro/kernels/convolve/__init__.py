@@ -10,7 +10,6 @@ t mod C.  csrc/kernels/convolve.hpp is the contract.
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -74,7 +73,7 @@ class Patches:
             )
         return down, across
 
-    def call(self) -> dict[str, Any]:
+    def call(self) -> dict[str, object]:
         """The geometry by the kernel's names."""
         numbers = {k: v for k, v in asdict(self).items() if k in ("cells", "terms", "mixed", "stride", "smoothing")}
         pads = {"pad_rows": self.padding[0], "pad_columns": self.padding[1]}

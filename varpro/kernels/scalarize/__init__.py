@@ -8,8 +8,6 @@ problem reads; without one they are consecutive, problem after problem.
 Column order of D: m = row of w * I + unit, so that w (rows, I) flattened is the vector of parameters.
 """
 
-from typing import Any
-
 import numpy as np
 
 from varpro import _cpu
@@ -135,7 +133,7 @@ def _images_each(images: Array, index: Array | None, n_problems: int) -> int:
     return len(images) // n_problems
 
 
-def _narrow(index: Any, rows: int) -> Array | None:
+def _narrow(index: Array | None, rows: int) -> Array | None:
     """The index in the form that kernels read.  Raises ShapeError for a row that does not exist."""
     if index is None:
         return None

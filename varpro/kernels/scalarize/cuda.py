@@ -1,8 +1,7 @@
 """Units on images that are on a device."""
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 
 from varpro.arrays import Array, namespace
 from varpro.kernels._launch import dense, launch
@@ -25,7 +24,7 @@ def units(
     return phi, d
 
 
-def pack(images: Array, index: Array | None, *, dtype: Any) -> Array:
+def pack(images: Array, index: Array | None, *, dtype: npt.DTypeLike) -> Array:
     """The packed entries of scalarize.symmetric_pack."""
     xp, (rows, planes, side, _) = namespace(images), images.shape
     count, n = (1, rows) if index is None else index.shape

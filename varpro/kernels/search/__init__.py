@@ -5,7 +5,7 @@ varpro/kernels/search/reference.py does the same in plain Python; tests compare 
 """
 
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class Rules:
     confirmed: float = 1.0
     condition_limit: float = np.inf
     """kappa_1 of the Gram matrix of Phi beyond which a compiled search hands a problem back to its caller."""
-    compiled: Any = field(init=False, repr=False, compare=False)
+    compiled: _cpu.SearchRules = field(init=False, repr=False, compare=False)
     """The same rules in the form that kernels use."""
 
     def __post_init__(self) -> None:
@@ -54,6 +54,22 @@ class Rules:
     def by_name(self) -> dict[str, float]:
         """The name and value of each rule, for the boundary."""
         return {f.name: float(getattr(self, f.name)) for f in fields(self) if f.init}
+
+
+class Steps(Protocol):
+    """The steps of c problems; a solver's result has more."""
+
+    @property
+    def delta(self) -> Array:
+        """(c, P)"""
+
+    @property
+    def predicted(self) -> Array:
+        """(c,) the decrease of the cost that each promises"""
+
+    @property
+    def solved(self) -> Array:
+        """(c,) bool"""
 
 
 class Decision:
@@ -80,7 +96,7 @@ class Decision:
 
     def look(
         self, rules: Rules, numbers: Array, rows: Array, w: Array, natural: Array | None, gradient: Array,
-        diagonal: Array, step: Any,
+        diagonal: Array, step: Steps,
     ) -> None:  # fmt: skip
         """Decide about the steps (delta (c, P), predicted and solved (c,)) that problems `rows` (c,) asked for.
 
@@ -107,4 +123,4 @@ def _rows(numbers: Array) -> Array:
     return rows
 
 
-__all__ = ["NUMBERS", "N_NUMBERS", "ROUNDING", "UNDAMPED", "Decision", "Rules", "asking"]
+__all__ = ["NUMBERS", "N_NUMBERS", "ROUNDING", "UNDAMPED", "Decision", "Rules", "Steps", "asking"]

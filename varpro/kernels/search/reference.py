@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.kernels.search import NUMBERS, Rules
+from varpro.kernels.search import NUMBERS, Rules, Steps
 
 SOLVE, EVALUATE = 0, 1
 DAMPED, UNDAMPED, RELAXED, SETTLED = range(4)
@@ -37,7 +36,7 @@ class ReferenceDecision:
 
     def look(
         self, rules: Rules, numbers: Array, rows: Array, w: Array, natural: Array | None, gradient: Array,
-        diagonal: Array, step: Any,
+        diagonal: Array, step: Steps,
     ) -> None:  # fmt: skip
         for row, delta, solved, predicted in zip(rows, step.delta, step.solved, step.predicted, strict=True):
             scale = _scale(w[row], None if natural is None else natural[row])
@@ -52,7 +51,7 @@ class ReferenceDecision:
             _judge(rules, s, float(f), float(whole))
 
 
-def _each(numbers: Array) -> Iterator[Any]:
+def _each(numbers: Array) -> Iterator[Array]:
     """Each problem as an array of length one, whose fields can be written."""
     return (numbers[b : b + 1] for b in range(len(numbers)))
 
@@ -67,7 +66,7 @@ def _scale(w: Array, natural: Array | None) -> Array:
     return np.where(np.isfinite(by_columns), bounded, own)
 
 
-def _begin(rules: Rules, s: Any, cost: float, terms: float, size: float) -> None:
+def _begin(rules: Rules, s: Array, cost: float, terms: float, size: float) -> None:
     if s["damping"] == 0:
         s["damping"] = rules.initial
     s["growth"], s["reach"], s["fresh"], s["promised"] = 2.0, rules.step_bound, 1.0, np.inf
@@ -79,7 +78,7 @@ def _begin(rules: Rules, s: Any, cost: float, terms: float, size: float) -> None
         s["status"] = ITERATIONS
 
 
-def _open(rules: Rules, s: Any, steepest: float, seen: bool) -> None:
+def _open(rules: Rules, s: Array, steepest: float, seen: bool) -> None:
     if s["fresh"]:
         s["iterations"] += 1
         s["unseen"], s["shortened"] = not seen, 0
@@ -90,24 +89,24 @@ def _open(rules: Rules, s: Any, steepest: float, seen: bool) -> None:
     _ask(s, DAMPED, s["damping"])
 
 
-def _ask(s: Any, stage: int, damping: Any) -> None:
+def _ask(s: Array, stage: int, damping: Array | float) -> None:
     s["asks"], s["stage"], s["trial_damping"] = SOLVE, stage, damping
 
 
-def _visible(rules: Rules, s: Any) -> float:
+def _visible(rules: Rules, s: Array) -> float:
     return float(rules.rounding * 2 * math.sqrt(s["terms"][0]) * math.sqrt(s["cost"][0]))
 
 
-def _negligible(rules: Rules, s: Any) -> float:
+def _negligible(rules: Rules, s: Array) -> float:
     return float(max(rules.cost_tolerance * s["cost"][0], _visible(rules, s) + s["inaudible"][0]))
 
 
-def _promises_little(rules: Rules, s: Any) -> bool:
+def _promises_little(rules: Rules, s: Array) -> bool:
     return bool(s["predicted"][0] <= _negligible(rules, s) or s["effect"][0] <= rules.step_tolerance)
 
 
 def _look(
-    rules: Rules, s: Any, solved: bool, predicted: float, length: float, scale: float, effect: float, reachable: float
+    rules: Rules, s: Array, solved: bool, predicted: float, length: float, scale: float, effect: float, reachable: float
 ) -> None:
     s["solved"], s["predicted"] = solved, predicted
     typical = math.sqrt(2 * math.sqrt(s["size"][0]) * math.sqrt(s["cost"][0]))
@@ -143,16 +142,16 @@ def _look(
         s["asks"] = EVALUATE
 
 
-def _least_damping(rules: Rules, s: Any) -> float:
+def _least_damping(rules: Rules, s: Array) -> float:
     return min(s["damping"][0], max(rules.undamped, rules.smallest))
 
 
-def _relax(rules: Rules, s: Any) -> None:
+def _relax(rules: Rules, s: Array) -> None:
     s["damping"] = max(rules.smallest, RELAX * s["damping"][0])
     _ask(s, RELAXED, s["damping"])
 
 
-def _judge(rules: Rules, s: Any, cost: float, terms: float) -> None:
+def _judge(rules: Rules, s: Array, cost: float, terms: float) -> None:
     cost = cost if np.isfinite(cost) else np.inf
     usable = s["solved"][0] and s["predicted"][0] > 0 and np.isfinite(cost)
     s["evaluations"] += 1
@@ -168,11 +167,11 @@ def _judge(rules: Rules, s: Any, cost: float, terms: float) -> None:
         s["terms"] = max(terms, s["size"][0])
 
 
-def _keep(s: Any, cost: float) -> None:
+def _keep(s: Array, cost: float) -> None:
     s["cost"], s["accepted"], s["fresh"], s["growth"] = cost, 1, 1, 2.0
 
 
-def _accept(rules: Rules, s: Any, cost: float) -> None:
+def _accept(rules: Rules, s: Array, cost: float) -> None:
     gain = s["gain"][0]
     if s["shortened"] and gain >= TRUSTED:
         s["reach"] *= 2
@@ -185,7 +184,7 @@ def _accept(rules: Rules, s: Any, cost: float) -> None:
     _stop_after(rules, s, COST if ended or cost == 0 else RUNNING)
 
 
-def _reject(rules: Rules, s: Any) -> None:
+def _reject(rules: Rules, s: Array) -> None:
     s["accepted"] = s["fresh"] = 0
     s["damping"] = max(rules.smallest, s["damping"][0] * s["growth"][0])
     s["growth"] *= 2
@@ -193,7 +192,7 @@ def _reject(rules: Rules, s: Any) -> None:
         s["status"] = STALLED
 
 
-def _judge_last(rules: Rules, s: Any, cost: float) -> None:
+def _judge_last(rules: Rules, s: Array, cost: float) -> None:
     old, predicted = s["cost"][0], s["predicted"][0]
     noise, enough = _visible(rules, s), rules.cost_tolerance * old
     by_step, reached = s["effect"][0] <= rules.step_tolerance, predicted <= enough
@@ -214,9 +213,9 @@ def _judge_last(rules: Rules, s: Any, cost: float) -> None:
         _stop_after(rules, s, STEP if by_step else RUNNING)
 
 
-def _stop_after(rules: Rules, s: Any, status: int) -> None:
+def _stop_after(rules: Rules, s: Array, status: int) -> None:
     _stop(s, ITERATIONS if status == RUNNING and s["iterations"][0] >= rules.max_iterations else status)
 
 
-def _stop(s: Any, status: int) -> None:
+def _stop(s: Array, status: int) -> None:
     s["status"] = UNDETERMINED if s["unseen"] and status in (COST, STEP, GRADIENT) else status
