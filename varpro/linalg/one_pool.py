@@ -11,7 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import PurePath
-from typing import Any
+from typing import Protocol
+
+
+class _Pool(Protocol):
+    """What is used of a controller of threadpoolctl."""
+
+    def get_num_threads(self) -> int: ...
+    def set_num_threads(self, num_threads: int) -> object: ...
+
 
 _lock = threading.Lock()
 _depth = 0
@@ -43,7 +51,7 @@ def one_blas_pool() -> Iterator[None]:
                 _set(pool, _before)
 
 
-def _set(pool: Any, n_threads: int) -> None:
+def _set(pool: _Pool, n_threads: int) -> None:
     """Set the limit from any thread; threadpoolctl 3.8 obeys only the first one until it is told to forget it."""
     if _before == 1:
         return
@@ -54,7 +62,7 @@ def _set(pool: Any, n_threads: int) -> None:
 
 
 @cache
-def _pool_of_scipy() -> Any:
+def _pool_of_scipy() -> _Pool | None:
     """SciPy's own OpenBLAS, held by threadpoolctl; None if SciPy has another BLAS or shares one with NumPy."""
     import scipy.linalg  # noqa: F401  (loads it)
     from threadpoolctl import ThreadpoolController

@@ -10,7 +10,6 @@ Yamamoto et al., ETNA 44 (2015) 306-326 (CholeskyQR2); Golub and Pereyra, SIAM J
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -106,7 +105,7 @@ def _on_device(phi: Array, ridge: float, tolerance: float, rescale: bool) -> Fac
     return Factor(u, back, rank, condition, finite, left_out)
 
 
-def _by_svd(phi: Any, ridge: float, tolerance: float, rescale: bool) -> tuple[Any, Any, int, float, float]:
+def _by_svd(phi: Array, ridge: float, tolerance: float, rescale: bool) -> tuple[Array, Array, int, float, float]:
     """As _truncated, but always with an SVD of R, since the vendor has no triangular inverse that is worth a call."""
     xp, (n_rows, n_columns) = namespace(phi), phi.shape
     rows = phi if ridge == 0 else xp.concatenate([phi, np.sqrt(ridge) * xp.eye(n_columns)])
@@ -124,7 +123,7 @@ def _by_svd(phi: Any, ridge: float, tolerance: float, rescale: bool) -> tuple[An
     return u, back, rank, *_ratios(s, rank)
 
 
-def _ratios(s: Any, rank: int) -> tuple[float, float]:
+def _ratios(s: Array, rank: int) -> tuple[float, float]:
     """sigma_1 / sigma_rank, and sigma_(rank+1) / sigma_rank if there is one."""
     if not rank:
         return np.inf, 0.0

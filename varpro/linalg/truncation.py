@@ -19,7 +19,6 @@ Kato, Perturbation Theory for Linear Operators (1966), II.2; Golub and Pereyra, 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -47,7 +46,7 @@ class Triplets:
     """The right vectors left out, V_l (I, t)."""
 
     @classmethod
-    def of(cls, phi: Any, rank: int) -> "Triplets":
+    def of(cls, phi: Array, rank: int) -> "Triplets":
         """The `rank` largest triplets of phi (N, I), and the others."""
         u, s, vt = namespace(phi).linalg.svd(phi.astype(np.float64), full_matrices=False)
         return cls(u[:, :rank], s[:rank], vt[:rank].T, u[:, rank:], s[rank:], vt[rank:].T)
@@ -90,7 +89,7 @@ def residual_slopes(parts: Triplets, y: Array, d: Array, columns: Array) -> Arra
     return -slopes
 
 
-def with_ridge_rows(phi: Any, ridge: float, *others: Any) -> tuple[Any, ...]:
+def with_ridge_rows(phi: Array, ridge: float, *others: Array) -> tuple[Array, ...]:
     """[phi (N, I); sqrt(mu) I] and the others (N, ...) with zeros below; all unchanged without a ridge."""
     if not ridge:
         return phi, *others
