@@ -72,7 +72,7 @@ class WholeNetwork:
     """The ridge mu per row: the functional is 1/(2 n) (||R||^2 + n ridge ||A||^2)."""
     max_products: int = 10
     cg_tolerance: float = 0.1
-    dtype: type[np.floating[Any]] = np.float32
+    dtype: type[np.floating] = np.float32
     kaufman: bool = True
     """Whether the term in range(Phi) is left out."""
     products: Counter = field(default_factory=Counter)

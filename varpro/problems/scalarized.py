@@ -1,7 +1,9 @@
 """What the problem of a whole network requires of its units; `varpro.models.units` describes each method."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
+
+import numpy.typing as npt
 
 from varpro.arrays import Array
 from varpro.problems.separable import Basis
@@ -46,7 +48,7 @@ class ScalarizedUnits(Protocol):
     @property
     def n_columns(self) -> int: ...
 
-    def at(self, w: Array, sigma: str, dtype: Any) -> Scalarized: ...
+    def at(self, w: Array, sigma: str, dtype: npt.DTypeLike) -> Scalarized: ...
 
     def bind(self, images: Array, sigma: str) -> BoundToImages: ...
 

@@ -1,7 +1,6 @@
 """Bilinear units: q = u^T X v + b, dq/du = X v, dq/dv = X^T u.  Colour planes are stacked vertically in X."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -9,6 +8,7 @@ from varpro.arrays import Array
 from varpro.kernels import scalarize
 from varpro.models.units.images import flat_images
 from varpro.models.units.interface import BoundUnits, Shape, UnitSize, unit_kind
+from varpro.models.units.options import UnitOptions
 from varpro.models.units.table import BoundTable, TableUnits
 
 
@@ -20,7 +20,7 @@ class BilinearUnits(TableUnits):
     no_device = None
 
     @classmethod
-    def size_of_one(cls, shape: Shape, options: Any) -> UnitSize:
+    def size_of_one(cls, shape: Shape, options: UnitOptions) -> UnitSize:
         planes, rows, columns = shape
         return UnitSize(planes * rows + columns + 1, planes * rows * columns)
 

@@ -9,9 +9,10 @@ weights (section 6.2 of Pereyra's paper) before the form is taken, or every plan
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError
@@ -26,27 +27,27 @@ START_BIAS = 0.5
 """Standard deviation of the initial biases, in deviations of q, so that units bend at different places."""
 
 
-def _whole(value: Any, least: int) -> int:
+def _whole(value: object, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"must be a whole number >= {least}")
     return value
 
 
-def _sides(value: Any) -> tuple[int, ...]:
+def _sides(value: object) -> tuple[int, ...]:
     sides = value if isinstance(value, list | tuple) else [value]
     if not sides or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
         raise ValueError("must be a side in pixels, or a list of sides, such as 9 or [7, 11]")
     return tuple(sides)
 
 
-def _rank(value: Any) -> int:
+def _rank(value: object) -> int:
     if value not in (1, 2, 3) or isinstance(value, bool):
         raise ValueError("must be 1, 2 or 3")
     return int(value)
 
 
-def _one_of(*words: str) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
+def _one_of(*words: str) -> Callable[[object], object]:
+    def check(value: object) -> object:
         if value not in words:
             raise ValueError(f"must be one of {', '.join(words)}")
         return value
@@ -54,7 +55,7 @@ def _one_of(*words: str) -> Callable[[Any], Any]:
     return check
 
 
-def _positive(value: Any) -> float:
+def _positive(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise ValueError("must be a number > 0")
     return float(value)
@@ -108,7 +109,9 @@ class ConvolutionalUnits(Units):
     no_device = "has no CUDA kernel yet"
 
     @classmethod
-    def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: Any = None) -> Self:
+    def create(
+        cls, shape: Shape, count: int, rng: np.random.Generator, options: ConvolutionOptions | None = None
+    ) -> Self:
         options = options or ConvolutionOptions()
         sides = options.filter
         shares = [count * (k + 1) // len(sides) - count * k // len(sides) for k in range(len(sides))]
@@ -150,7 +153,7 @@ class ConvolutionalUnits(Units):
             yield side, slice(unit, unit + filters), slice(parameter, parameter + size)
             unit, parameter = unit + filters, parameter + size
 
-    def tables(self, w: Array, sigma: str, dtype: Any) -> list[tuple[Array, Patches]]:
+    def tables(self, w: Array, sigma: str, dtype: npt.DTypeLike) -> list[tuple[Array, Patches]]:
         """Each bank's table (rows, F) and patches."""
         return [
             (
@@ -182,7 +185,7 @@ class ConvolutionalUnits(Units):
             table[-1] = START_BIAS * rng.standard_normal(table.shape[1])
         return w
 
-    def at(self, w: Array, sigma: str, dtype: Any = np.float64) -> Scalarization:
+    def at(self, w: Array, sigma: str, dtype: npt.DTypeLike = np.float64) -> Scalarization:
         return _Convolved(self, w, sigma, np.dtype(dtype))
 
     def bind(self, images: Array, sigma: str) -> BoundUnits:
@@ -263,7 +266,7 @@ class ConvolutionalUnits(Units):
 class _Convolved(Scalarization):
     """Tables are made once for all blocks of images; contractions add up over the parameters themselves."""
 
-    def __init__(self, units: ConvolutionalUnits, w: Array, sigma: str, dtype: np.dtype[Any]) -> None:
+    def __init__(self, units: ConvolutionalUnits, w: Array, sigma: str, dtype: np.dtype) -> None:
         self.units, self.sigma, self.dtype = units, sigma, dtype
         self.tables = units.tables(w, sigma, dtype)
         self.largest_slope, self.largest_value = _bounds(self.tables, units)

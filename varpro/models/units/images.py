@@ -1,7 +1,5 @@
 """Images in the form that units read: (N, C, L, R), bytes or floats in [0, 1], never copied as a whole to float."""
 
-from typing import Any
-
 import numpy as np
 
 from varpro.arrays import Array, is_device_array
@@ -17,13 +15,13 @@ def planes(images: Array) -> Array:
     return images
 
 
-def unit_floats(images: Array, dtype: type[np.floating[Any]] = np.float64) -> Array:
+def unit_floats(images: Array, dtype: type[np.floating] = np.float64) -> Array:
     """Pixels as floats in [0, 1]: bytes are divided by 255, floats are unchanged."""
     if images.dtype == np.uint8:
         return np.multiply(images, dtype(1.0 / 255.0), dtype=dtype)
     return images.astype(dtype, copy=False) if is_device_array(images) else np.asarray(images, dtype=dtype)
 
 
-def flat_images(images: Array, dtype: np.dtype[Any]) -> Array:
+def flat_images(images: Array, dtype: np.dtype) -> Array:
     """Images (n, C, L, R) as floats (n, C * L * R)."""
     return unit_floats(images, dtype.type).reshape(len(images), -1)

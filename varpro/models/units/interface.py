@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from varpro.arrays import Array
 from varpro.errors import BackendError
@@ -141,7 +142,7 @@ class Units(abc.ABC):
         """Random parameters (P,), scaled to images (N, C, L, R)."""
 
     @abc.abstractmethod
-    def at(self, w: Array, sigma: str, dtype: Any = np.float64) -> Scalarization:
+    def at(self, w: Array, sigma: str, dtype: npt.DTypeLike = np.float64) -> Scalarization:
         """These units at w (P,), computing in dtype."""
 
     @abc.abstractmethod
@@ -177,7 +178,7 @@ class Units(abc.ABC):
         matrices = self.pictures(w, which)
         if spread.size != matrices[0].size:  # one matrix for all colour planes
             spread = spread.mean(axis=0)
-        return matrices * spread.reshape(matrices.shape[1:])  # type: ignore[no-any-return]
+        return matrices * spread.reshape(matrices.shape[1:])
 
     def stored(self) -> dict[str, Array]:
         """Arrays, by name, that a model file stores beside w."""
@@ -226,6 +227,6 @@ def find_kind(name: str) -> type[Units]:
     return UNITS[name]
 
 
-def features(units: Units, w: Array, sigma: str, images: Array, *, dtype: Any = np.float64) -> Array:
+def features(units: Units, w: Array, sigma: str, images: Array, *, dtype: npt.DTypeLike = np.float64) -> Array:
     """Phi (n, J + 1) of units at w on images (n, C, L, R), in the same memory as the images; w on the host."""
     return units.at(w, sigma, dtype).phi(images)

@@ -8,9 +8,9 @@ Sub-networks, which need the columns of D themselves, use `bind` instead.
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from varpro.arrays import Array, beside, namespace
 from varpro.kernels import scalarize
@@ -59,7 +59,7 @@ class LinearUnits(Units):
     def adjoint(self, images: Array, b: Array) -> Array:
         """sum_n b[n, i] X_n in the layout of `matrices`; b (n, I)."""
 
-    def at(self, w: Array, sigma: str, dtype: Any = np.float64) -> Scalarization:
+    def at(self, w: Array, sigma: str, dtype: npt.DTypeLike = np.float64) -> Scalarization:
         return _LinearScalarization(self, w, sigma, np.dtype(dtype))
 
     def start(self, rng: np.random.Generator, images: Array) -> Array:
@@ -78,7 +78,7 @@ class LinearUnits(Units):
 class _LinearScalarization(Scalarization):
     """Matrices are made once for all blocks of images; contractions add up in the space of the matrices and biases."""
 
-    def __init__(self, units: LinearUnits, w: Array, sigma: str, dtype: np.dtype[Any]) -> None:
+    def __init__(self, units: LinearUnits, w: Array, sigma: str, dtype: np.dtype) -> None:
         self.units, self.w, self.sigma, self.dtype = units, w, sigma, dtype
         self.matrices = units.matrices(w.astype(dtype, copy=False))
         self.bias = units.bias(w)

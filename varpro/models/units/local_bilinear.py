@@ -7,7 +7,7 @@ The windows are fixed; u, v and b are searched.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from varpro.models.units.linear import LinearUnits
 from varpro.models.units.options import UnitOptions, option
 
 
-def _two_sides(value: Any) -> tuple[int, int]:
+def _two_sides(value: object) -> tuple[int, int]:
     sides = tuple(value) if isinstance(value, list | tuple) else ()
     whole = all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
     if len(sides) != 2 or not whole or not 1 <= sides[0] <= sides[1]:
@@ -46,7 +46,7 @@ class LocalBilinearUnits(LinearUnits):
     Options = WindowOptions
 
     @classmethod
-    def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: Any = None) -> Self:
+    def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: WindowOptions | None = None) -> Self:
         least, most = (options or WindowOptions()).window
         if most > min(shape[1:]):
             raise ShapeError(f"windows of side {most} do not fit images of {shape[1]} x {shape[2]}; lower model.window")

@@ -15,12 +15,12 @@ from typing import Any
 class OptionError(ValueError):
     """A value that an option does not accept; `words` follow "it" in a sentence: "must be a whole number"."""
 
-    def __init__(self, name: str, value: Any, words: str) -> None:
+    def __init__(self, name: str, value: object, words: str) -> None:
         super().__init__(f"{name} is {value!r}; it {words}")
         self.name, self.value, self.words = name, value, words
 
 
-def option(default: Any, *, check: Callable[[Any], Any]) -> Any:
+def option(default: object, *, check: Callable[[object], object]) -> Any:
     """A field with a default; check(value) returns the value to keep, or raises ValueError with the words of
     `OptionError`."""
     return field(default=default, metadata={"check": check})

@@ -7,7 +7,6 @@ L (L + 1) / 2 packed entries of S, half the arithmetic.  Pereyra's scalarization
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from varpro.arrays import Array
 from varpro.errors import ConfigError, ShapeError
 from varpro.kernels import scalarize
 from varpro.models.units.interface import BoundUnits, Shape, UnitSize, unit_kind
+from varpro.models.units.options import UnitOptions
 from varpro.models.units.table import BoundTable, TableUnits
 
 
@@ -31,7 +31,7 @@ class QuadraticUnits(TableUnits):
             raise ShapeError(f"quadratic units need square images, these are {rows} x {columns}; use unit: bilinear")
 
     @classmethod
-    def check(cls, shape: Shape, options: Any) -> None:
+    def check(cls, shape: Shape, options: UnitOptions) -> None:
         _, rows, columns = shape
         if rows != columns:
             raise ConfigError(
@@ -40,7 +40,7 @@ class QuadraticUnits(TableUnits):
             )
 
     @classmethod
-    def size_of_one(cls, shape: Shape, options: Any) -> UnitSize:
+    def size_of_one(cls, shape: Shape, options: UnitOptions) -> UnitSize:
         planes, side, _ = shape
         return UnitSize(side + 1 + (planes if planes > 1 else 0), planes * side * (side + 1) / 2)
 

@@ -2,7 +2,7 @@
 
 import abc
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from varpro.arrays import Array
 from varpro.models.units.images import unit_floats
 from varpro.models.units.interface import BoundUnits, Shape
 from varpro.models.units.linear import LinearUnits
+from varpro.models.units.options import UnitOptions
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class TableUnits(LinearUnits):
     """All units have Q parameters; some rows of the table weigh pixels."""
 
     @classmethod
-    def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: Any = None) -> Self:
+    def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: UnitOptions | None = None) -> Self:
         return cls(shape, count)
 
     @property
@@ -52,7 +53,7 @@ class TableUnits(LinearUnits):
         return np.tile(values, (self.n_rows, *[1] * (values.ndim - 1)))
 
     def per_unit(self, values: Array) -> Array:
-        return values.reshape(-1, self.count, *values.shape[1:]).sum(axis=0)  # type: ignore[no-any-return]
+        return values.reshape(-1, self.count, *values.shape[1:]).sum(axis=0)
 
     def joined(self, others: list[tuple[Self, Array]], w: Array) -> tuple[Self, Array]:
         table = np.concatenate([self.table(w), *(units.table(v) for units, v in others)], axis=1)
