@@ -82,7 +82,7 @@ def least_squares(
     return result
 
 
-def _weights(sigma: ArrayLike | None, ydata: ArrayLike, options: dict[str, Any]) -> Array | None:
+def _weights(sigma: ArrayLike | None, ydata: ArrayLike, options: Mapping[str, object]) -> Array | None:
     if sigma is None:
         return None
     if "weights" in options:

@@ -10,17 +10,20 @@ from varpro.arrays import Array, is_device_array, namespace, to_host
 from varpro.errors import BackendError, NonFiniteError, ShapeError
 from varpro.kernels.class_moments import class_moments
 
+Info = Mapping[str, Any]
+"""What an objective found on the way, by name; its class says which names there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class LossResult:
     """Value and gradient of a loss, and what was computed on the way."""
 
-    value: Any
+    value: float | Array
     """The value: a float, or (b,) for b batches."""
     gradient: Any
     """The gradient, with the shape and place of F: float32 for float32, else float64; a mapping from name to array if
     there are other inputs than F."""
-    info: Mapping[str, Any] = field(default_factory=dict)
+    info: Info = field(default_factory=dict)
 
 
 def finite_matrix(a: Array, name: str) -> Array:

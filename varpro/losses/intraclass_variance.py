@@ -10,7 +10,7 @@ At the minimising C the derivative through C vanishes, so all forms have dL/df_j
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from varpro.arrays import Array, beside, namespace, to_host
 from varpro.errors import ConfigError, ShapeError
 from varpro.kernels.softmax_divergence import softmax_divergence
 from varpro.losses.batch import (
+    Info,
     LossResult,
     dimensions,
     finite_matrix,
@@ -94,7 +95,7 @@ class IntraClassVariance:
         n_c = factors.counts
         weights = np.where(n_c > 1, n_c / np.maximum(n_c - 1, 1), 0.0) if self.unbiased else np.ones(len(n_c))
         value = float(weights @ factors.within) / factors.n_samples
-        slope: Any = 2.0 / factors.n_samples
+        slope: float | Array = 2.0 / factors.n_samples
         if self.unbiased:
             slope = slope * beside(weights, factors.H)[factors.position][:, None]
         xp = namespace(factors.H)
@@ -103,11 +104,11 @@ class IntraClassVariance:
         info = {"C": factors.means, "labels": factors.labels, "trSw": factors.trSw, "trSt": factors.trSt}
         return LossResult(value, gradient, info)
 
-    def _around(self, rows: Array, y: Array, old: Array) -> tuple[float, Array, Array, dict[str, Any]]:
+    def _around(self, rows: Array, y: Array, old: Array) -> tuple[float, Array, Array, Info]:
         """The value, its gradients for F and for fixed centroids, and info."""
         factors = DiscriminantFactors(rows, y, centred=False)
         present = beside(factors.labels, old)
-        info: dict[str, Any] = {"trSw": factors.trSw, "trSt": factors.trSt}
+        info: dict[str, object] = {"trSw": factors.trSw, "trSt": factors.trSt}
         if self.mode == "learned":
             centroids, kappa = old, np.zeros(factors.n_classes)
         else:

@@ -6,17 +6,17 @@ from typing import Any, Literal
 
 import torch
 
-from varpro.adapters.torch.bridge import computing_beside, objective, to_array, to_labels
+from varpro.adapters.torch.bridge import Labels, computing_beside, objective, to_array, to_labels
 from varpro.adapters.torch.policy import OnDegenerate, guarded, require_policy
 from varpro.arrays import Array, beside, settled
 from varpro.errors import ConfigError, DegenerateBatchError, ShapeError
 from varpro.losses import ClassMoments, EliminatedLinear, LossResult, Ridge
-from varpro.losses.batch import finite_matrix, in_precision_of, labels_below
+from varpro.losses.batch import Info, finite_matrix, in_precision_of, labels_below
 
 MOMENTS = ("labels", "counts", "means", "scatter")
 
 
-class VarproHead(torch.nn.Module):  # type: ignore[misc]
+class VarproHead(torch.nn.Module):
     """head(F, y) -> min_A ||Y - [F 1] A||^2 / N + gamma ||A||^2, the bias free, for features F (N, D) of any network.
 
     There are no parameters: the optimiser sees only the network before the head and gets dL/dF of the minimum.  In eval
@@ -29,7 +29,7 @@ class VarproHead(torch.nn.Module):  # type: ignore[misc]
     on_degenerate : "raise", "skip", or "ridge", which uses Ridge() for the batch.
     """
 
-    info: Mapping[str, Any]
+    info: Info
     """Results of the last training call: A, gamma, trSt, accuracy on the batch, moments, status."""
 
     def __init__(
@@ -60,7 +60,7 @@ class VarproHead(torch.nn.Module):  # type: ignore[misc]
         """A (D + 1, n_classes) of the last training step or partial_fit, on the CPU; its last row is the bias."""
         return torch.from_numpy(settled(self._solved()))
 
-    def forward(self, features: torch.Tensor, y: Any) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, y: Labels) -> torch.Tensor:
         if not self.training:
             self._solved()
             return objective(self._at_fixed_layer, features, y)[0]
@@ -80,7 +80,7 @@ class VarproHead(torch.nn.Module):  # type: ignore[misc]
                     self._moments = ClassMoments.of(to_array(features, "F"), to_labels(y))
         return value
 
-    def partial_fit(self, features: torch.Tensor, y: Any) -> "VarproHead":
+    def partial_fit(self, features: torch.Tensor, y: Labels) -> "VarproHead":
         """Count a batch with full weight for A: use it after training, over all data, on a head that was reset."""
         labels = to_labels(y)
         with computing_beside(features):
@@ -106,7 +106,7 @@ class VarproHead(torch.nn.Module):  # type: ignore[misc]
 
     def get_extra_state(self) -> dict[str, Any]:
         """A and the moments, for state_dict."""
-        state: dict[str, Any] = {"gamma": self._gamma}
+        state: dict[str, object] = {"gamma": self._gamma}
         if self._a is not None:
             state["A"] = torch.from_numpy(settled(self._a))
         if self._moments is not None:

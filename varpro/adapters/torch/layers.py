@@ -1,23 +1,31 @@
 """Maps inside a network: features on a sphere, orthonormal columns."""
 
-from typing import Any, Self
+from typing import Self
 
 import torch
 
 from varpro import losses
-from varpro.adapters.torch.bridge import Gradients, beside, computing_beside, first_only, require_floating, to_array
+from varpro.adapters.torch.bridge import (
+    Context,
+    Gradients,
+    beside,
+    computing_beside,
+    first_only,
+    require_floating,
+    to_array,
+)
 
 
-class _Inward(torch.autograd.Function):  # type: ignore[misc]
+class _Inward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, xi: torch.Tensor, eps: float) -> torch.Tensor:
+    def forward(ctx: Context, x: torch.Tensor, xi: torch.Tensor, eps: float) -> torch.Tensor:
         ctx.save_for_backward(x, xi)
         ctx.eps = eps
         with computing_beside(x):
             return beside(losses.InwardScale(xi.item(), eps)(to_array(x, "x")), x)
 
     @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> Gradients:
+    def backward(ctx: Context, g: torch.Tensor) -> Gradients:
         x, xi = ctx.saved_tensors
         layer = losses.InwardScale(xi.item(), ctx.eps, learnable=True)
         wanted = ctx.needs_input_grad
@@ -27,7 +35,7 @@ class _Inward(torch.autograd.Function):  # type: ignore[misc]
         return *first_only(parts, g, x, xi), None
 
 
-class InwardScale(torch.nn.Module):  # type: ignore[misc]
+class InwardScale(torch.nn.Module):
     """layer(x) -> x / (xi sqrt(x.x + eps)) for x (N, D); xi is a parameter if learnable, else a buffer.
 
     A step that would bring a learnable xi to 0 or below ends the training with a ConfigError; lower its rate.
@@ -52,28 +60,28 @@ class InwardScale(torch.nn.Module):  # type: ignore[misc]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         require_floating(x, "x")
-        return _Inward.apply(x, self.xi, self.eps)  # type: ignore[no-untyped-call]
+        return _Inward.apply(x, self.xi, self.eps)
 
     def extra_repr(self) -> str:
         return f"xi={float(self.xi):g}, eps={self.eps:g}, learnable={self.learnable}"
 
 
-class _Orthonormal(torch.autograd.Function):  # type: ignore[misc]
+class _Orthonormal(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, v: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Context, v: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(v)
         with computing_beside(v):
             ctx.basis = losses.semi_orthogonal(to_array(v, "V"))
             return beside(ctx.basis.value, v)
 
     @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> Gradients:
+    def backward(ctx: Context, g: torch.Tensor) -> Gradients:
         with computing_beside(g):
             by_v = beside(ctx.basis.vjp(to_array(g, "g")), g)
         return first_only((by_v,), g, *ctx.saved_tensors)
 
 
-class SemiOrthogonal(torch.nn.Module):  # type: ignore[misc]
+class SemiOrthogonal(torch.nn.Module):
     """Parametrisation of a weight with orthonormal columns, or rows if it is wide: Q of V = Q R.
 
     torch.nn.utils.parametrize.register_parametrization(linear, "weight", SemiOrthogonal()) makes the separability of
@@ -83,7 +91,7 @@ class SemiOrthogonal(torch.nn.Module):  # type: ignore[misc]
     def forward(self, v: torch.Tensor) -> torch.Tensor:
         require_floating(v, "V")
         wide = v.ndim == 2 and v.shape[0] < v.shape[1]
-        q = _Orthonormal.apply(v.T if wide else v)  # type: ignore[no-untyped-call]
+        q = _Orthonormal.apply(v.T if wide else v)
         return q.T if wide else q
 
     def right_inverse(self, q: torch.Tensor) -> torch.Tensor:

@@ -7,18 +7,19 @@ from typing import Any, Self
 import torch
 
 from varpro import losses
-from varpro.adapters.torch.bridge import beside, evaluate, objective
+from varpro.adapters.torch.bridge import Labels, beside, evaluate, objective
 from varpro.adapters.torch.policy import OnDegenerate, guarded, require_policy
 from varpro.errors import ConfigError, ShapeError
+from varpro.losses.batch import Info
 
 
-class _Loss(torch.nn.Module):  # type: ignore[misc]
+class _Loss(torch.nn.Module):
     kind: Callable[..., Any]
     """The class in `varpro.losses`."""
-    info: Mapping[str, Any]
+    info: Info
     """The `info` of the last call's LossResult, with arrays."""
 
-    def __init__(self, on_degenerate: OnDegenerate, options: Mapping[str, Any]) -> None:
+    def __init__(self, on_degenerate: OnDegenerate, options: Mapping[str, object]) -> None:
         super().__init__()
         require_policy(on_degenerate, ridge=type(self).kind is losses.NullSpaceLoss)
         self.loss = type(self).kind(**options)
@@ -45,10 +46,10 @@ class NullSpaceLoss(_Loss):
 
     kind = losses.NullSpaceLoss
 
-    def __init__(self, *, on_degenerate: OnDegenerate = "raise", **options: Any) -> None:
+    def __init__(self, *, on_degenerate: OnDegenerate = "raise", **options: object) -> None:
         super().__init__(on_degenerate, options)
 
-    def forward(self, features: torch.Tensor, y: Any) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, y: Labels) -> torch.Tensor:
         mended = replace(self.loss, mode="ridge") if self.loss.mode == "exact" else None
         value, self.info = objective(guarded(self.loss, self.on_degenerate, mended), features, y)
         return value
@@ -62,7 +63,7 @@ class IntraClassVariance(_Loss):
 
     kind = losses.IntraClassVariance
 
-    def __init__(self, n_classes: int | None = None, n_features: int | None = None, **options: Any) -> None:
+    def __init__(self, n_classes: int | None = None, n_features: int | None = None, **options: object) -> None:
         super().__init__("raise", options)
         mode = self.loss.mode
         if mode == "eliminated":
@@ -82,7 +83,7 @@ class IntraClassVariance(_Loss):
         """The published form: learned centroids that start at zero."""
         return cls(n_classes, n_features, mode="learned")
 
-    def forward(self, features: torch.Tensor, y: Any) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, y: Labels) -> torch.Tensor:
         mode = self.loss.mode
         carried = mode in ("proximal", "ema")
         if carried and self.training and getattr(features, "ndim", 2) == 3:
@@ -99,10 +100,10 @@ class FeedBackward(_Loss):
 
     kind = losses.FeedBackward
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: object) -> None:
         super().__init__("raise", options)
 
-    def forward(self, features: torch.Tensor, y: Any, weight: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, y: Labels, weight: torch.Tensor | None = None) -> torch.Tensor:
         value, self.info = objective(self.loss, features, y, **({} if weight is None else {"W": weight}))
         return value
 
@@ -134,6 +135,6 @@ class ContrastiveLoss(_Loss):
         """sqrt(2) / xi: features of different classes are pushed until they are perpendicular."""
         return cls(losses.ContrastiveLoss.on_sphere(xi).margin, **others)
 
-    def forward(self, features: torch.Tensor, y: Any) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, y: Labels) -> torch.Tensor:
         value, self.info = objective(guarded(self.loss, self.on_degenerate), features, y)
         return value

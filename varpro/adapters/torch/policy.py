@@ -1,11 +1,11 @@
 """What a training loop does with a batch on which an objective has no value."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
-from varpro.arrays import namespace
+from varpro.arrays import Array, namespace
 from varpro.errors import ConfigError, DegenerateBatchError
 from varpro.losses import LossResult
 
@@ -26,7 +26,7 @@ def guarded(
 ) -> Callable[..., LossResult]:
     """The loss under the policy; `mended` is its form with a ridge."""
 
-    def run(*inputs: Any, **named: Any) -> LossResult:
+    def run(*inputs: Array, **named: object) -> LossResult:
         try:
             return loss(*inputs, **named)
         except DegenerateBatchError as error:
@@ -40,7 +40,6 @@ def guarded(
     return run
 
 
-def _nothing(first: Any, status: str) -> LossResult:
-    info: Mapping[str, Any] = {"status": status}
+def _nothing(first: Array, status: str) -> LossResult:
     value = np.zeros(len(first)) if first.ndim == 3 else 0.0
-    return LossResult(value, namespace(first).zeros_like(first), info)
+    return LossResult(value, namespace(first).zeros_like(first), {"status": status})

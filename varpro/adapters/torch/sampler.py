@@ -1,12 +1,11 @@
 """Batches of a fixed number of classes with a fixed number of samples each."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch.utils.data
 
-from varpro.adapters.torch.bridge import to_labels
+from varpro.adapters.torch.bridge import Labels, to_labels
 from varpro.arrays import Array
 from varpro.errors import ConfigError
 from varpro.losses.batch import labels_of
@@ -28,7 +27,7 @@ class _Deck:
         return drawn
 
 
-class ClassBalancedSampler(torch.utils.data.Sampler[list[int]]):  # type: ignore[misc]
+class ClassBalancedSampler(torch.utils.data.Sampler[list[int]]):
     """DataLoader(data, batch_sampler=ClassBalancedSampler(labels, classes_per_batch, samples_per_class, seed)).
 
     labels : (n,) integers.  A batch has classes_per_batch distinct classes and samples_per_class distinct samples of
@@ -37,7 +36,7 @@ class ClassBalancedSampler(torch.utils.data.Sampler[list[int]]):  # type: ignore
     Raises ConfigError if there are too few classes or samples.
     """
 
-    def __init__(self, labels: Any, classes_per_batch: int, samples_per_class: int, seed: int = 0) -> None:
+    def __init__(self, labels: Labels, classes_per_batch: int, samples_per_class: int, seed: int = 0) -> None:
         y = to_labels(labels)
         y = labels_of(y, y.size, "the data")
         classes, position, counts = np.unique(y, return_inverse=True, return_counts=True)
