@@ -1,11 +1,11 @@
 """pydantic's findings in the user's words: one line with the key, the value, the limit and the remedy."""
 
 import difflib
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from varpro.config.sections import Section
+from varpro.config.sections import Section, Tree
 
 SIGNS = {"greater_than_equal": ">=", "greater_than": ">", "less_than_equal": "<=", "less_than": "<"}
 NEEDS = {
@@ -28,14 +28,14 @@ EXAMPLES = {
 }
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value as it would be written in YAML."""
     if value is None:
         return "empty"
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def explain(error: ValidationError, tree: dict[str, Any], model: type[BaseModel]) -> tuple[str, str]:
+def explain(error: ValidationError, tree: Tree, model: type[BaseModel]) -> tuple[str, str]:
     """(key, complaint) for the first thing to mend; other wrong keys are named at the end.
 
     Unknown keys come first, since a missing or default value is often just a misspelt one.
@@ -59,7 +59,7 @@ def _section(location: tuple[int | str, ...]) -> str:
     return _key(location).rpartition(".")[0]
 
 
-def _complaint(found: Any, key: str, model: type[BaseModel]) -> str:
+def _complaint(found: ErrorDetails, key: str, model: type[BaseModel]) -> str:
     kind, value, context = found["type"], found.get("input"), found.get("ctx", {})
     if kind == "extra_forbidden":
         return f"unknown key {key}; {nearest(key, model)}"
@@ -80,7 +80,7 @@ def _complaint(found: Any, key: str, model: type[BaseModel]) -> str:
     return f"{key} is {shown(value)}; it {NEEDS.get(kind, found['msg'][0].lower() + found['msg'][1:])}"
 
 
-def _hint(key: str, value: Any) -> str:
+def _hint(key: str, value: object) -> str:
     if key == "data" and isinstance(value, str):
         return f", such as data: {{source: {value}}}"
     return f"; put keys below {key}, or remove the line" if value is None else ""

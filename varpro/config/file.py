@@ -1,13 +1,14 @@
 """Where a config's text comes from: a file or a shipped name, and overrides from the command line."""
 
 import difflib
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import BaseModel
 
 from varpro.config.errors import shown
+from varpro.config.sections import Tree
 from varpro.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[1] / "configs"
@@ -16,7 +17,7 @@ SHIPPED = Path(__file__).parents[1] / "configs"
 class _Loader(yaml.SafeLoader):
     """Safe YAML that rejects a key given twice, where YAML itself would silently use the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
@@ -55,7 +56,7 @@ def shown_path(path: Path) -> str:
     return path.name if path.parent == SHIPPED else str(path)
 
 
-def read_tree(path: Path, *, example: str = "a data source, such as data: {source: mnist}") -> dict[str, Any]:
+def read_tree(path: Path, *, example: str = "a data source, such as data: {source: mnist}") -> Tree:
     """The mapping in a YAML file; example : what an empty file lacks.  Raises ConfigError with the line."""
     where = shown_path(path)
     try:
@@ -86,7 +87,7 @@ def _words(error: yaml.MarkedYAMLError) -> str:
     return problem
 
 
-def apply_override(tree: dict[str, Any], override: str, model: type[BaseModel]) -> str:
+def apply_override(tree: Tree, override: str, model: type[BaseModel]) -> str:
     """Set one key.path=value in a tree, reading the value as YAML; returns the key.  Raises ConfigError."""
     path, equals, text = override.partition("=")
     path = path.strip()
@@ -110,11 +111,11 @@ def apply_override(tree: dict[str, Any], override: str, model: type[BaseModel]) 
     return path
 
 
-def _is_section(annotation: Any) -> bool:
+def _is_section(annotation: object) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _expanded(key: str, value: Any) -> dict[str, Any]:
+def _expanded(key: str, value: object) -> Tree:
     """The mapping that a shorthand stands for; true and false are dropped, since a key below a section turns it on."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return {"weight": value}

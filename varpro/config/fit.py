@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from varpro import models
 from varpro.config.errors import explain
 from varpro.config.file import read_tree
-from varpro.config.sections import Bool, Float, Int, Section, name_in
+from varpro.config.sections import Bool, Float, Int, Section, Tree, name_in
 from varpro.config.source import ConfigSource
 from varpro.errors import ConfigError
 from varpro.fitting.options import CommonOptions, Jacobian, Loss
@@ -22,11 +23,11 @@ from varpro.tables.options import DELIMITERS, TextOptions, line_range
 EXAMPLE = "model: [{kind: exponentials, n: 2}, {kind: constant}]"
 
 
-def _one_of(kinds: Any, words: str) -> Any:
+def _one_of(kinds: Any, words: str) -> BeforeValidator:
     """A type with several branches and a single complaint for all of them."""
-    adapter = TypeAdapter[Any](kinds)
+    adapter = TypeAdapter[object](kinds)
 
-    def check(value: Any) -> Any:
+    def check(value: object) -> object:
         try:
             return adapter.validate_python(value)
         except ValidationError:
@@ -35,13 +36,13 @@ def _one_of(kinds: Any, words: str) -> Any:
     return BeforeValidator(check)
 
 
-def _no_text(value: Any) -> Any:
+def _no_text(value: object) -> object:
     if isinstance(value, bool | str):
         raise ValueError("must be a number")
     return value
 
 
-def _delimiter(value: Any) -> Any:
+def _delimiter(value: object) -> object:
     if not isinstance(value, str) or not (len(value) == 1 or value in DELIMITERS):
         raise ValueError(f"must be one character, or one of {', '.join(DELIMITERS)}")
     return value
@@ -54,11 +55,11 @@ _Tie = str | tuple[str, Float] | tuple[str, Float, Float]
 _Linear = Literal["free", "nonnegative"] | tuple[_End, _End]
 _Ridge = Literal["gcv"] | Annotated[Float, Field(ge=0)]
 _Fixed = dict[str, Float] | list[str] | None
-Ends = Annotated[Any, _one_of(tuple[Float | None, Float | None], "[lower, upper], null where there is none")]
-Tie = Annotated[Any, _one_of(_Tie, "the other's name, [name, factor] or [name, factor, offset]")]
+Ends = Annotated[object, _one_of(tuple[Float | None, Float | None], "[lower, upper], null where there is none")]
+Tie = Annotated[object, _one_of(_Tie, "the other's name, [name, factor] or [name, factor, offset]")]
 Linear = Annotated[Any, _one_of(_Linear, "free, nonnegative or [lower, upper]")]
-Ridge = Annotated[Any, _one_of(_Ridge, "gcv or a number >= 0")]
-Fixed = Annotated[Any, _one_of(_Fixed, "a list of names, or a mapping name: value")]
+Ridge = Annotated[object, _one_of(_Ridge, "gcv or a number >= 0")]
+Fixed = Annotated[object, _one_of(_Fixed, "a list of names, or a mapping name: value")]
 _Skip = Annotated[Int, Field(ge=0)] | list[Int | str]
 SkipRows = Annotated[Any, _one_of(_Skip, "a number of lines, or a list of lines from 1 and ranges such as '40-99'")]
 Texts = tuple[Annotated[str, Field(min_length=1)], ...]
@@ -102,7 +103,7 @@ class Part(Section):
         return {name: argument for name, argument in arguments.items() if name in Part.model_fields}
 
     @property
-    def given(self) -> dict[str, Any]:
+    def given(self) -> Tree:
         """The keys that are set, without the kind."""
         return {name: value for name, value in self if name != "kind" and value is not None}
 
@@ -123,7 +124,7 @@ class Columns(Section):
 
     @field_validator("y", mode="before")
     @classmethod
-    def _listed(cls, value: Any) -> Any:
+    def _listed(cls, value: object) -> object:
         return [value] if isinstance(value, str | int) else value
 
 
@@ -184,18 +185,18 @@ class FitConfig(Section):
 
     @field_validator("comment", "missing", mode="before")
     @classmethod
-    def _several(cls, value: Any) -> Any:
+    def _several(cls, value: object) -> object:
         """Accept a single entry without the list."""
         return value if value is None or isinstance(value, list | tuple) else [value]
 
     @field_validator("model", mode="before")
     @classmethod
-    def _summands(cls, value: Any) -> Any:
+    def _summands(cls, value: object) -> object:
         """Accept a single summand without the list, and a kind without keys as a word."""
         listed = value if isinstance(value, list) else [value]
         return [{"kind": part} if isinstance(part, str) else part for part in listed]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Tree:
         """The config in plain values, ready for YAML; loads back to an equal config."""
         tree = self.model_dump(mode="json")
         tree["model"] = [{"kind": part.kind, **part.given} for part in self.model]
@@ -203,7 +204,7 @@ class FitConfig(Section):
 
     @field_validator("skip_rows")
     @classmethod
-    def _ranges(cls, value: Any) -> Any:
+    def _ranges(cls, value: object) -> object:
         for entry in value if isinstance(value, list) else ():
             line_range(entry)
         return value
@@ -221,12 +222,12 @@ class FitConfig(Section):
         parts = [part.build() for part in self.model]
         return parts[0] if len(parts) == 1 else models.Sum(parts)
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Tree:
         """The keyword arguments common to `varpro.fit` and `varpro.fit_batch`."""
-        options: dict[str, Any] = {name: getattr(self, name) for name in SHARED if name != "max_iterations"}
+        options = {name: getattr(self, name) for name in SHARED if name != "max_iterations"}
         if self.max_iterations is not None:
             options["max_iterations"] = self.max_iterations
-        linear: Any = self.linear
+        linear = self.linear
         if not isinstance(linear, str):
             linear = tuple(
                 sign * float("inf") if end is None else end for sign, end in zip((-1, 1), linear, strict=True)
@@ -249,7 +250,7 @@ def load_fit_config(source: str | Path, overrides: Sequence[str] = (), output: s
     return config if config.output else config.model_copy(update={"output": f"runs/{path.stem}"})
 
 
-def _explain(error: ValidationError, tree: dict[str, Any], config: type[BaseModel]) -> tuple[str, str]:
+def _explain(error: ValidationError, tree: Tree, config: type[BaseModel]) -> tuple[str, str]:
     """`explain`, with wording of its own for the summands of the model, which form a list."""
     found = error.errors(include_url=False)
     unknown = [e for e in found if e["type"] == "extra_forbidden"]
@@ -279,6 +280,6 @@ def _explain(error: ValidationError, tree: dict[str, Any], config: type[BaseMode
     return "model", f"{where}: {place[-1]} is {first['input']!r}; {_words(first)}"
 
 
-def _words(found: Any) -> str:
+def _words(found: ErrorDetails) -> str:
     text = str(found.get("ctx", {}).get("error", found["msg"]))
     return text[0].lower() + text[1:]

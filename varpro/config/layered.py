@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -120,7 +120,7 @@ class Objective(Section):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _shorthand(cls, value: Any, info: ValidationInfo) -> Any:
+    def _shorthand(cls, value: object, info: ValidationInfo) -> object:
         """Accept a plain number for a term with that weight."""
         plain = isinstance(value, int | float) and not isinstance(value, bool)
         return {"weight": value} if plain and info.field_name != "cross_entropy" else value
@@ -195,7 +195,7 @@ class LayeredConfig(TrainingConfig):
 
     @field_validator("baseline", mode="before")
     @classmethod
-    def _shorthand(cls, value: Any) -> Any:
+    def _shorthand(cls, value: object) -> object:
         return {"enabled": value} if isinstance(value, bool) else value
 
     def check_without_data(self) -> None:

@@ -1,11 +1,11 @@
 """The config of a scalarized run: its keys, and which of them contradict each other."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from varpro.config.sections import Bool, Float, Int, Section, TrainingConfig, strict_float
+from varpro.config.sections import Bool, Float, Int, Section, TrainingConfig, Tree, strict_float
 from varpro.config.source import validated
 from varpro.config.units import ModelSection
 from varpro.errors import ConfigError
@@ -32,7 +32,7 @@ class Search(Section):
     """The lambda of the first step, in units of diag(H)."""
 
 
-def _auto_or_number(value: Any) -> Any:
+def _auto_or_number(value: object) -> object:
     if value == "auto":
         return value
     number = strict_float(value)
@@ -117,7 +117,7 @@ class ScalarizedConfig(TrainingConfig):
 
     @field_validator("glue", "bootstrap", "refine", mode="before")
     @classmethod
-    def _shorthand(cls, value: Any, info: Any) -> Any:
+    def _shorthand(cls, value: object, info: ValidationInfo) -> object:
         """Accept a plain word or boolean for a section."""
         words = ("gram", "tsqr") if info.field_name == "glue" else (True, False)
         if isinstance(value, bool | str) and value in words:
@@ -165,6 +165,6 @@ class ScalarizedConfig(TrainingConfig):
             )
 
 
-def parse_config(tree: dict[str, Any], where: str) -> ScalarizedConfig:
+def parse_config(tree: Tree, where: str) -> ScalarizedConfig:
     """Validate a plain mapping; `where` begins an error.  Raises ConfigError."""
     return validated(ScalarizedConfig, tree, where)

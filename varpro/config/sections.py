@@ -1,12 +1,16 @@
 """What every config is made of: frozen sections, strict scalar types, and choices from a registry."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from varpro.registry import Registry
+
+T = TypeVar("T")
+Tree = dict[str, Any]
+"""A mapping as YAML gives it."""
 
 
 class Section(BaseModel):
@@ -20,19 +24,19 @@ class Section(BaseModel):
         return []
 
 
-def _strict_bool(value: Any) -> Any:
+def _strict_bool(value: object) -> object:
     if not isinstance(value, bool):
         raise ValueError("must be true or false")
     return value
 
 
-def _strict_int(value: Any) -> Any:
+def _strict_int(value: object) -> object:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise ValueError("must be a whole number")
     return value
 
 
-def strict_float(value: Any) -> Any:
+def strict_float(value: object) -> object:
     """A number unchanged, or from text, since YAML 1.1 reads 1e-3 as text."""
     if isinstance(value, str):
         try:
@@ -49,7 +53,7 @@ Int = Annotated[int, BeforeValidator(_strict_int)]
 Float = Annotated[float, BeforeValidator(strict_float)]
 
 
-def _label(value: Any) -> Any:
+def _label(value: object) -> object:
     """A label as text: 3 may stand for '3'."""
     return str(value) if isinstance(value, int) else value
 
@@ -57,13 +61,13 @@ def _label(value: Any) -> Any:
 Label = Annotated[str, BeforeValidator(_label), Field(min_length=1)]
 
 
-def name_in(kinds: Registry[Any]) -> BeforeValidator:
+def name_in(kinds: Registry[T]) -> BeforeValidator:
     """Validate a key whose value is the name of a kind: `Annotated[str, name_in(NETWORKS)]`.
 
     The registry is asked when a config is read, so the modules that fill it may be above this one.
     """
 
-    def check(value: Any) -> Any:
+    def check(value: object) -> object:
         if not isinstance(value, str) or value not in kinds:
             expected = ", ".join(repr(name) for name in kinds)
             raise PydanticCustomError("literal_error", "must be one of {expected}", {"expected": expected})
@@ -95,7 +99,7 @@ class TrainingConfig(Section):
     backend_key: ClassVar[str] = "backend"
     """The key that --backend sets."""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Tree:
         """The config in plain values, ready for YAML; loads back to an equal config."""
         return self.model_dump(mode="json")
 

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from varpro.config.errors import explain
 from varpro.config.file import apply_override, find_config, read_tree, shown_path
+from varpro.config.sections import Tree
 from varpro.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
-Explain = Callable[[ValidationError, dict[str, Any], type[BaseModel]], tuple[str, str]]
+Explain = Callable[[ValidationError, Tree, type[BaseModel]], tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class ConfigSource:
     """The tree of a config file, and the origin of each overridden key."""
 
     path: Path
-    tree: dict[str, Any]
+    tree: Tree
     origins: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -29,7 +30,7 @@ class ConfigSource:
         path = find_config(source)
         return cls(path, read_tree(path))
 
-    def override(self, overrides: Sequence[str], fixed: Mapping[str, Any], model: type[BaseModel]) -> None:
+    def override(self, overrides: Sequence[str], fixed: Mapping[str, object], model: type[BaseModel]) -> None:
         """Put `key.path=value` overrides, then top-level values, into the tree; a value of None is left out."""
         for override in overrides:
             self.origins[apply_override(self.tree, override, model)] = f"--set {override}"
@@ -44,7 +45,7 @@ class ConfigSource:
 
 def validated(
     model: type[M],
-    tree: dict[str, Any],
+    tree: Tree,
     where: str,
     origins: Mapping[str, str] | None = None,
     explain: Explain = explain,

@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from varpro.config.layered import LayeredConfig
 from varpro.config.scalarized import ScalarizedConfig
 from varpro.config.source import ConfigSource
 
 
-def sort_of_run(tree: Mapping[str, Any]) -> type[ScalarizedConfig] | type[LayeredConfig]:
+def sort_of_run(tree: Mapping[str, object]) -> type[ScalarizedConfig] | type[LayeredConfig]:
     """The kind of config that a tree is: of a layered network if it has the key `network`."""
     return LayeredConfig if "network" in tree else ScalarizedConfig
 
 
-def load_config(source: str | Path, overrides: Sequence[str] = (), **fixed: Any) -> ScalarizedConfig | LayeredConfig:
+def load_config(source: str | Path, overrides: Sequence[str] = (), **fixed: object) -> ScalarizedConfig | LayeredConfig:
     """A config from a path or a shipped name, with `key.path=value` overrides and fixed top-level values.
 
     fixed : seed, backend, output; None is left out, and backend sets the key that chooses it.

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, LiteralString
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from varpro.config.sections import Section, name_in
+from varpro.config.sections import Section, Tree, name_in
 from varpro.models.units import UNITS, OptionError, UnitOptions, Units, find_kind
 
 
@@ -56,7 +56,7 @@ class ModelSection(Section):
         return self.kind.Options(**(self.model_extra or {}))
 
 
-def _misplaced(given: dict[str, Any], kind: type[Units]) -> Iterator[InitErrorDetails]:
+def _misplaced(given: Tree, kind: type[Units]) -> Iterator[InitErrorDetails]:
     """Complaints about keys that are options of other kinds only, or of none."""
     for key in given:
         if key in ModelSection.model_fields or key in kind.Options.names():
@@ -66,6 +66,6 @@ def _misplaced(given: dict[str, Any], kind: type[Units]) -> Iterator[InitErrorDe
         yield _complaint("value_error" if owners else "extra_forbidden", key, given[key], error=words)
 
 
-def _complaint(sort: Any, key: str, value: Any, **context: str) -> InitErrorDetails:
+def _complaint(sort: LiteralString, key: str, value: object, **context: str) -> InitErrorDetails:
     """What pydantic would say about a key of the section."""
     return InitErrorDetails(type=PydanticCustomError(sort, "refused", context), loc=(key,), input=value)
