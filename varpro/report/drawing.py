@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from varpro.arrays import Array
@@ -55,7 +56,7 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def picture(axes: Any, image: Array) -> None:
+def picture(axes: Axes, image: Array) -> None:
     """An image (L, R) or (C, L, R) in [0, 1]: dark on white, or in its colours."""
     if image.ndim == 3:
         image = np.moveaxis(image, 0, -1) if image.shape[0] == 3 else image[0]
@@ -63,7 +64,7 @@ def picture(axes: Any, image: Array) -> None:
 
 
 def image_grid(
-    count: int, columns: int, cell: tuple[float, float], draw: Callable[[Any, int], None], title: str
+    count: int, columns: int, cell: tuple[float, float], draw: Callable[[Axes, int], None], title: str
 ) -> Figure:
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
@@ -111,7 +112,7 @@ def draw_misclassified(record: Record) -> Figure | None:
     names = record.class_names
     short = max(len(name) for name in names) <= 3
 
-    def draw(axes: Any, place: int) -> None:
+    def draw(axes: Axes, place: int) -> None:
         picture(axes, images[place])
         true, guess = names[record.misclassified_true[place]], names[record.misclassified_predicted[place]]
         gap = " → " if short else "\n→ "

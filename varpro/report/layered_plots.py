@@ -1,10 +1,10 @@
 """The plots of a layered network's run as PNG bytes: learning, features in the plane, spectra, neighbours."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -23,6 +23,8 @@ from varpro.report.drawing import (
 )
 from varpro.report.record import Embedding, LayeredRecord
 
+Colour = tuple[float, float, float, float]
+"""Red, green, blue, opacity"""
 NAMES = {"training": "trained", "control": "control (cross-entropy)", "untrained": "untrained"}
 PHASES = (("training", BLUE, "-"), ("control", ORANGE, "--"))
 NAMED_CLASSES = 20
@@ -31,7 +33,7 @@ NAMED_CLASSES = 20
 
 def draw_layered(record: LayeredRecord) -> dict[str, bytes]:
     """Every plot for which this run has data, by file stem."""
-    drawn: dict[str, Callable[[Any], Figure | None]] = {
+    drawn: dict[str, Callable[[LayeredRecord], Figure | None]] = {
         "learning": draw_learning,
         "embedding": draw_embedding,
         "epochs": draw_epochs,
@@ -53,7 +55,7 @@ def curve(record: LayeredRecord, phase: str, key: str) -> tuple[Array, Array]:
 
 
 def _draw_curves(
-    axes: Any, record: LayeredRecord, key: str, label: str, *, scale: float = 1.0, marker: str = ""
+    axes: Axes, record: LayeredRecord, key: str, label: str, *, scale: float = 1.0, marker: str = ""
 ) -> int:
     """Draw a key for training and control; returns the number of lines."""
     count = 0
@@ -96,14 +98,14 @@ def draw_learning(record: LayeredRecord) -> Figure | None:
     return figure
 
 
-def class_colours(count: int) -> list[Any]:
+def class_colours(count: int) -> list[Colour]:
     """One colour for each class."""
     name = "tab10" if count <= 10 else "tab20" if count <= 20 else "gist_rainbow"
     shades = matplotlib.colormaps[name]
     return [shades(k) if count <= 20 else shades(k / (count - 1)) for k in range(count)]
 
 
-def _scatter(axes: Any, shown: Embedding, colours: Sequence[Any], title: str, size: float) -> None:
+def _scatter(axes: Axes, shown: Embedding, colours: Sequence[Colour], title: str, size: float) -> None:
     for label, colour in enumerate(colours):
         of_class = shown.points[shown.labels == label]
         axes.scatter(of_class[:, 0], of_class[:, 1], s=size, color=colour, linewidths=0, alpha=0.6)
@@ -116,7 +118,7 @@ def _scatter(axes: Any, shown: Embedding, colours: Sequence[Any], title: str, si
     axes.tick_params(labelsize=8)
 
 
-def _class_legend(figure: Figure, record: LayeredRecord, colours: Sequence[Any]) -> None:
+def _class_legend(figure: Figure, record: LayeredRecord, colours: Sequence[Colour]) -> None:
     if len(colours) > NAMED_CLASSES:
         return
     dots = [Line2D([], [], marker="o", linestyle="", color=colour, markersize=5) for colour in colours]

@@ -1,8 +1,7 @@
 """The tables of a layered network's run for the screen and the page: trained, control and untrained side by side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from varpro.report.record import LayeredRecord
 from varpro.report.table import Row, number, percent
@@ -35,7 +34,9 @@ class Line:
     strong: bool = False
 
 
-def _lines(record: LayeredRecord, part: str, names: Any, said: Callable[[Any], str]) -> list[Line]:
+def _lines(
+    record: LayeredRecord, part: str, names: Iterable[tuple[str, str]], said: Callable[[float | None], str]
+) -> list[Line]:
     m = record.metrics
     parts = [m.get(part), (m["control"] or {}).get(part), m["untrained"].get(part)]
     lines = []

@@ -3,14 +3,13 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 
 from varpro.report.layered_page import LAYERED_ALTERNATIVES, render_layered_page
 from varpro.report.layered_plots import draw_layered
-from varpro.report.record import LayeredRecord, Record, ScalarizedRecord
+from varpro.report.record import JsonObject, LayeredRecord, Record, ScalarizedRecord
 from varpro.report.scalarized_page import ALTERNATIVES, render_scalarized_page
 from varpro.report.scalarized_plots import draw_scalarized
 
@@ -39,9 +38,7 @@ def _write_page(page: str, plots: dict[str, bytes], directory: Path) -> None:
     (directory / "report.html").write_text(page, encoding="utf-8")
 
 
-def write_numbers(
-    metrics: dict[str, Any], history: list[dict[str, Any]], config: dict[str, Any], directory: Path
-) -> None:
+def write_numbers(metrics: JsonObject, history: list[JsonObject], config: JsonObject, directory: Path) -> None:
     """Write metrics.json, history.jsonl and config.resolved.yaml."""
     (directory / "metrics.json").write_text(json.dumps(plain(metrics), indent=2) + "\n", encoding="utf-8")
     with (directory / "history.jsonl").open("w", encoding="utf-8") as file:
@@ -51,7 +48,7 @@ def write_numbers(
     (directory / "config.resolved.yaml").write_text(resolved, encoding="utf-8")
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """The value in plain Python numbers; anything that is not finite becomes None, which JSON can express."""
     if isinstance(value, dict):
         return {str(key): plain(inner) for key, inner in value.items()}

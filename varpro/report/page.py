@@ -2,7 +2,6 @@
 
 import base64
 from importlib import resources
-from typing import Any
 
 import jinja2
 import yaml
@@ -13,7 +12,7 @@ from varpro.report.record import Record
 TEMPLATES = resources.files("varpro.report").joinpath("templates")
 
 
-def render(name: str, record: Record, plots: dict[str, bytes], alternatives: dict[str, str], **values: Any) -> str:
+def render(name: str, record: Record, plots: dict[str, bytes], alternatives: dict[str, str], **values: object) -> str:
     """The page of a template as a string.
 
     plots : PNG bytes by name; alternatives : what each shows, in words; values : what else this kind of page has.

@@ -3,7 +3,10 @@
 import sys
 import time
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 LINE_SECONDS = 10.0
 """Least time between plain lines, apart from the end of a phase."""
@@ -100,7 +103,7 @@ class LiveDisplay(Display):
             TimeRemainingColumn(),
             console=Console(file=stream),
         )
-        self.task: Any = None
+        self.task: TaskID | None = None
 
     def __enter__(self) -> Self:
         self.progress.start()

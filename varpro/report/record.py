@@ -5,16 +5,19 @@ from typing import Any
 
 from varpro.arrays import Array
 
+JsonObject = dict[str, Any]
+"""Numbers, words, and lists and objects of them: metrics.json, or a line of history.jsonl."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Record:
     """What the files, the page and the screen show of any run."""
 
-    metrics: dict[str, Any]
+    metrics: JsonObject
     """The content of metrics.json."""
-    config: dict[str, Any]
+    config: JsonObject
     """The resolved config."""
-    history: list[dict[str, Any]]
+    history: list[JsonObject]
     """The lines of history.jsonl."""
     class_names: list[str]
     confusion: Array
@@ -34,7 +37,7 @@ class ScalarizedRecord(Record):
 
     unit_matrices: Array
     """Pictures of some units, as their kind draws them, (g, rows, columns)."""
-    partition: list[dict[str, Any]]
+    partition: list[JsonObject]
     """For each sub-network: index, rank, units, samples, iterations, cost, status, start, seconds."""
     rank_seconds: Array
     """The seconds that each rank's threads computed on sub-networks, (ranks,)."""

@@ -1,7 +1,6 @@
 """report.html of a scalarized network's run."""
 
 from collections import Counter
-from typing import Any
 
 from varpro.report.page import render
 from varpro.report.record import ScalarizedRecord
@@ -39,7 +38,7 @@ def render_scalarized_page(record: ScalarizedRecord, plots: dict[str, bytes]) ->
     )
 
 
-def _facts(record: ScalarizedRecord) -> list[tuple[str, Any]]:
+def _facts(record: ScalarizedRecord) -> list[tuple[str, str]]:
     m = record.metrics
     statuses = Counter(part["status"] for part in record.partition)
     facts = [

@@ -1,9 +1,9 @@
 """The plots of a scalarized network's run as PNG bytes."""
 
 from collections import defaultdict
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from varpro.arrays import Array
@@ -138,7 +138,7 @@ def draw_units(record: ScalarizedRecord) -> Figure | None:
     if not len(matrices):
         return None
 
-    def draw(axes: Any, place: int) -> None:
+    def draw(axes: Axes, place: int) -> None:
         size = np.abs(matrices[place])
         largest = float(np.quantile(size[size > 0], 0.98)) if size.any() else 1.0
         axes.imshow(matrices[place], cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")

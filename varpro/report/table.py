@@ -1,7 +1,6 @@
 """Rows of the tables that the screen and the page share, and numbers in words."""
 
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +13,11 @@ class Row:
     strong: bool = False
 
 
-def percent(value: Any) -> str:
+def percent(value: float | None) -> str:
     """A share in per cent with two digits; a dash if there is none."""
     return "-" if value is None or value != value else f"{100 * value:.2f} %"
 
 
-def number(value: Any) -> str:
+def number(value: float | None) -> str:
     """Three significant digits; a dash if there is none."""
     return "-" if value is None or value != value else f"{value:.3g}"
