@@ -1,10 +1,8 @@
 """What images must contain: bytes, or finite floats in [0, 1]."""
 
-from typing import Any
-
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, ArrayLike
 from varpro.errors import DataError, ShapeError
 from varpro.models.units.images import planes
 
@@ -28,7 +26,7 @@ def check_pixels(what: str, images: Array) -> None:
         )
 
 
-def readable_images(images: Any, shape: tuple[int, ...]) -> Array:
+def readable_images(images: ArrayLike, shape: tuple[int, ...]) -> Array:
     """Images (N, L, R) or (N, C, L, R) as (N, C, L, R), for a network that reads `shape`.
 
     Raises ShapeError for another shape, DataError if a pixel lies outside [0, 1] or is not finite.

@@ -6,7 +6,6 @@ everything is counted on the test images.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from varpro import losses
 from varpro.arrays import Array
 from varpro.distributed import Communicator
 from varpro.errors import DegenerateBatchError
+from varpro.report.record import JsonObject
 from varpro.train.layered.network import LayeredNetwork
 from varpro.train.layered.pictures import spread_rows
 from varpro.train.layered.training import Images
@@ -73,7 +73,7 @@ def nearest_mean(train: Passed, test: Passed, change: Callable[[Array], Array] =
     return _share(means.predict(change(test.features)), test.labels)
 
 
-def of_features(train: Passed, test: Passed, learned: Array | None = None) -> dict[str, Any]:
+def of_features(train: Passed, test: Passed, learned: Array | None = None) -> JsonObject:
     """Everything that needs no scores: rules, retrieval, scatter.  learned : (n_classes, D) trained centroids."""
     return {**_rules(train, test, learned), **_retrieval(test), **scatter(test.features, test.labels)}
 
@@ -136,7 +136,7 @@ def _retrieval(test: Passed) -> dict[str, float | None]:
     return found
 
 
-def scatter(features: Array, labels: Array) -> dict[str, Any]:
+def scatter(features: Array, labels: Array) -> JsonObject:
     """tr S_w / tr S_t, and the eigenvalues of the null-space objective over tr S_t, in ridge mode, ascending."""
     some = spread_rows(len(labels), SPECTRUM_ROWS)
     try:

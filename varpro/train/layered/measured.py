@@ -1,7 +1,6 @@
 """One network from its random start to its results: trained, given a last layer if it has none, measured."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from varpro.arrays import Array
 from varpro.config.layered import LayeredConfig, Objective
 from varpro.distributed import Communicator
 from varpro.report.progress import Display
+from varpro.report.record import JsonObject
 from varpro.train.layered import evaluation
 from varpro.train.layered.evaluation import Passed
 from varpro.train.layered.network import LayeredNetwork
@@ -66,7 +66,7 @@ class Measured:
     network: LayeredNetwork
     trained: TrainingLog
     test: Passed
-    measured: dict[str, Any]
+    measured: JsonObject
     """The network's part of metrics.json."""
     panels: dict[int, tuple[Array, Array]]
     """The points (n, 2) of test images after some epochs, and their labels."""
@@ -79,7 +79,7 @@ def train_and_measure(run: LayeredRun, plan: NetworkPlan, objective: Objective, 
     drawn = set(np.linspace(0, run.config.epochs, PANELS).round().astype(int).tolist())
     panels: dict[int, tuple[Array, Array]] = {}
 
-    def look(epoch: int) -> dict[str, Any]:
+    def look(epoch: int) -> JsonObject:
         run.settle(network)
         test = run.passed(network, run.test.some(EPOCH_TEST))
         if epoch in drawn:
@@ -96,7 +96,7 @@ def train_and_measure(run: LayeredRun, plan: NetworkPlan, objective: Objective, 
 
 def _measure(
     run: LayeredRun, network: LayeredNetwork, terms: WeightedSum, trained: TrainingLog, objective: Objective
-) -> tuple[Passed, dict[str, Any]]:
+) -> tuple[Passed, JsonObject]:
     """The test images passed through the finished network, and its part of metrics.json."""
     train, test = run.passed(network, run.train), run.passed(network, run.test)
     last = _finish(network, terms, train, run.n_classes)
@@ -125,7 +125,7 @@ def _measure(
     }
 
 
-def _line(run: LayeredRun, network: LayeredNetwork, test: Passed) -> dict[str, Any]:
+def _line(run: LayeredRun, network: LayeredNetwork, test: Passed) -> JsonObject:
     """The line of an epoch: the current network on the test images; no decision depends on it."""
     means = run.passed(network, run.train.some(EPOCH_MEANS))
     line = evaluation.last_layer(network.last, test)

@@ -1,11 +1,12 @@
 """The planned networks of `varpro.train.layered.plan` as torch modules that return (features, scores)."""
 
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import nn
 
 from varpro.adapters.torch.layers import InwardScale
+from varpro.arrays import Array
 from varpro.train.layered.layers import (
     Average,
     Conv,
@@ -20,7 +21,7 @@ from varpro.train.layered.layers import (
     Relu,
     Shape,
 )
-from varpro.train.layered.plan import NetworkPlan, plan_network
+from varpro.train.layered.plan import NetworkPlan, PlanOptions, plan_network
 
 
 def _module(layer: Layer, shape: Shape) -> nn.Module:
@@ -50,7 +51,7 @@ def _module(layer: Layer, shape: Shape) -> nn.Module:
             raise TypeError(f"{layer} has no torch form")
 
 
-class LayeredNetwork(nn.Module):  # type: ignore[misc]
+class LayeredNetwork(nn.Module):
     """network(images) -> (features (N, D), scores (N, n_classes)); scores is None until there is a last layer.
 
     images : (N, planes, rows, columns), floats in [0, 1].
@@ -73,7 +74,7 @@ class LayeredNetwork(nn.Module):  # type: ignore[misc]
         layer = self.body[-1]
         return float(layer.xi.detach()) if isinstance(layer, InwardScale) else None
 
-    def set_last(self, a: Any) -> None:
+    def set_last(self, a: torch.Tensor | Array) -> None:
         """Use the scores [F 1] a from now on, for a (D + 1, n_classes)."""
         a = torch.as_tensor(a)
         place = next(self.parameters())
@@ -83,6 +84,6 @@ class LayeredNetwork(nn.Module):  # type: ignore[misc]
             self.last.bias.copy_(a[-1])
 
 
-def build(name: str, shape: Shape, n_classes: int, **options: Any) -> LayeredNetwork:
+def build(name: str, shape: Shape, n_classes: int, **options: Unpack[PlanOptions]) -> LayeredNetwork:
     """The network `name` for images (planes, rows, columns), with the options of `plan_network`."""
     return LayeredNetwork(plan_network(name, shape, n_classes, **options))

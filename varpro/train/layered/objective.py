@@ -19,6 +19,7 @@ from varpro.adapters.torch.modules import (
     NullSpaceLoss,
     SeparabilityPenalty,
 )
+from varpro.adapters.torch.policy import OnDegenerate
 from varpro.config import layered as sections
 from varpro.config.layered import LayeredConfig, Objective
 from varpro.distributed import Communicator
@@ -28,7 +29,7 @@ Term = Callable[[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor |
 """term(features, scores, y, W) with W (D, n_classes), the columns of the last layer."""
 
 
-class WeightedSum(nn.Module):  # type: ignore[misc]
+class WeightedSum(nn.Module):
     """objective(features, scores, y, weight) -> total; `.values` holds each term of the last call, unweighted.
 
     weight : (n_classes, D) of the last layer, or None.  `.statuses` counts terms that were skipped or used a ridge.
@@ -87,12 +88,12 @@ class Setting:
     n_features: int
 
     @property
-    def policy(self) -> Any:
+    def policy(self) -> OnDegenerate:
         """What to do with a batch on which a term has no value."""
         return self.config.on_degenerate
 
     @property
-    def policy_without_ridge(self) -> Any:
+    def policy_without_ridge(self) -> OnDegenerate:
         """The same for a term without a ridge mode to fall back on."""
         return "raise" if self.policy == "ridge" else self.policy
 
@@ -103,7 +104,7 @@ class Setting:
 
 
 @singledispatch
-def term_of(options: Any, setting: Setting) -> tuple[nn.Module, Term]:
+def term_of(options: object, setting: Setting) -> tuple[nn.Module, Term]:
     """The module of a term, by the section that holds its options, and how to call it."""
     raise TypeError(f"{type(options).__name__} is no term of an objective")
 

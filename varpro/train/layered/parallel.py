@@ -8,47 +8,47 @@ sums over samples.  Sums have the same bits everywhere, and so do the parameters
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import torch
 
+from varpro.adapters.torch.bridge import Context
 from varpro.arrays import Array
 from varpro.distributed import Communicator
 
 
-class _Gather(torch.autograd.Function):  # type: ignore[misc]
+class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, part: torch.Tensor, comm: Communicator) -> torch.Tensor:
+    def forward(ctx: Context, part: torch.Tensor, comm: Communicator) -> torch.Tensor:
         parts = comm.allgather(part.detach().numpy(force=True))
         first = sum(len(p) for p in parts[: comm.rank])
         ctx.own = slice(first, first + len(part))
         return torch.from_numpy(np.concatenate(parts)).to(part)
 
     @staticmethod
-    def backward(ctx: Any, above: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: Context, above: torch.Tensor) -> tuple[torch.Tensor, None]:
         return above[ctx.own], None
 
 
 def gather_rows(part: torch.Tensor, comm: Communicator) -> torch.Tensor:
     """The rows of all ranks in rank order, (N, ...), on every rank.  Collective."""
-    return part if comm.size == 1 else _Gather.apply(part, comm)  # type: ignore[no-untyped-call]
+    return part if comm.size == 1 else _Gather.apply(part, comm)
 
 
-class _OnFirst(torch.autograd.Function):  # type: ignore[misc]
+class _OnFirst(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, t: torch.Tensor, comm: Communicator) -> torch.Tensor:
+    def forward(ctx: Context, t: torch.Tensor, comm: Communicator) -> torch.Tensor:
         ctx.counted = comm.rank == 0
         return t.view_as(t)
 
     @staticmethod
-    def backward(ctx: Any, above: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: Context, above: torch.Tensor) -> tuple[torch.Tensor, None]:
         return above if ctx.counted else torch.zeros_like(above), None
 
 
 def counted_once(parameter: torch.Tensor, comm: Communicator) -> torch.Tensor:
     """A parameter that the objective uses directly: every rank computes its whole gradient, so only rank 0's counts."""
-    return parameter if comm.size == 1 else _OnFirst.apply(parameter, comm)  # type: ignore[no-untyped-call]
+    return parameter if comm.size == 1 else _OnFirst.apply(parameter, comm)
 
 
 def sum_gradients(parameters: Iterable[torch.nn.Parameter], comm: Communicator) -> None:

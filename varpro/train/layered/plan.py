@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, TypedDict, Unpack
 
 from varpro.config.kinds import NETWORKS
 from varpro.errors import ConfigError
@@ -87,7 +87,16 @@ class Architecture(ABC):
         return next(n for n in range(1, 1024) if after(cls.body((1, n, n), 2), (1, n, n)))
 
 
-def plan_network(name: str, shape: Shape, n_classes: int, **options: Any) -> NetworkPlan:
+class PlanOptions(TypedDict, total=False):
+    """What a config may say of a network; None takes the definition's."""
+
+    embedding: int | None
+    xi: float | None
+    learnable_xi: bool
+    linear: bool | None
+
+
+def plan_network(name: str, shape: Shape, n_classes: int, **options: Unpack[PlanOptions]) -> NetworkPlan:
     """The network `name` for images (planes, rows, columns).
 
     options : embedding and linear, where None means the definition's; xi for features on a sphere of radius 1 / xi, and

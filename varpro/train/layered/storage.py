@@ -90,7 +90,7 @@ def load_layered(path: str | Path) -> LayeredModel:
     return LayeredModel(network, names, dataset)
 
 
-def _arrays(group: Any) -> list[tuple[str, Array]]:
+def _arrays(group: h5py.Group) -> list[tuple[str, Array]]:
     found: list[tuple[str, Array]] = []
     group.visititems(lambda name, node: found.append((name, node[()])) if isinstance(node, h5py.Dataset) else None)
     return found

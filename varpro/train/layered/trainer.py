@@ -4,7 +4,6 @@ Collective from beginning to end; rank 0 returns the record for the report.
 """
 
 import time
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from varpro.distributed import Communicator, blas_threads
 from varpro.errors import BackendError, ConfigError
 from varpro.models.units.images import planes
 from varpro.report.progress import Display
-from varpro.report.record import LayeredRecord
+from varpro.report.record import JsonObject, LayeredRecord
 from varpro.train.data.parts import DataSet, Part
 from varpro.train.data.prepared import Prepared
 from varpro.train.layered import evaluation, pictures
@@ -99,7 +98,7 @@ def _images(part: Part, device: torch.device) -> Images:
     return Images(torch.tensor(pixels, device=device), torch.tensor(part.labels, device=device))
 
 
-def _untrained(run: LayeredRun, plan: NetworkPlan) -> tuple[Passed, dict[str, Any]]:
+def _untrained(run: LayeredRun, plan: NetworkPlan) -> tuple[Passed, JsonObject]:
     """How good the features of the random start are for rules that need no training."""
     run.display.phase("untrained network", 1)
     network = run.start(plan)
@@ -126,7 +125,7 @@ def _control(run: LayeredRun, plan: NetworkPlan) -> Measured | None:
 def _record(
     run: LayeredRun,
     dataset: DataSet,
-    metrics: dict[str, Any],
+    metrics: JsonObject,
     found: Measured,
     control: Measured | None,
     passed: dict[str, Passed],

@@ -6,7 +6,6 @@ for each epoch:  for each batch:  features, scores = network(own images);  gathe
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +16,13 @@ from varpro.config.layered import LayeredConfig, Optimiser
 from varpro.distributed import Communicator
 from varpro.errors import NonFiniteError
 from varpro.report.progress import Display
+from varpro.report.record import JsonObject
 from varpro.train.layered.network import LayeredNetwork
 from varpro.train.layered.objective import WeightedSum
 from varpro.train.layered.parallel import agree_on_buffers, gather_rows, sum_gradients
 from varpro.train.layered.pictures import spread_rows
 
-AfterEpoch = Callable[[int], dict[str, Any]]
+AfterEpoch = Callable[[int], JsonObject]
 """What to add to the line of an epoch, where 0 is before the first step.  Collective."""
 
 
@@ -52,7 +52,7 @@ class Images:
 class TrainingLog:
     """What a training leaves behind, apart from the network itself."""
 
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[JsonObject] = field(default_factory=list)
     """One line per epoch, the first before any step."""
     parameters: int = 0
     """The number of trained parameters, including centroids."""
@@ -103,7 +103,7 @@ class Loop:
 
     def _epoch(
         self, epoch: int, labels: Array, optimiser: torch.optim.Optimizer, display: Display, found: TrainingLog
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         self.network.train()
         self.objective.train()
         before, sums, right, seen = self.objective.statuses.copy(), dict[str, float](), 0, 0
@@ -114,7 +114,7 @@ class Loop:
             right, seen, found.batches = right + correct, seen + len(rows), found.batches + 1
             display.advance(total)
         changed = self.objective.statuses - before
-        line: dict[str, Any] = {name: value / seen for name, value in sums.items()}
+        line: JsonObject = {name: value / seen for name, value in sums.items()}
         line["batch_accuracy"] = right / seen if self.network.last is not None else None
         return line | {"skipped": changed["skipped"], "ridged": changed["ridge"]}
 
@@ -205,7 +205,7 @@ def make_optimiser(chosen: Optimiser, loop: Loop) -> torch.optim.Optimizer:
     decays_last = chosen.decay_last_layer
     if decays_last is None:
         decays_last = loop.config.network.xi is None
-    groups: list[dict[str, Any]] = [
+    groups: list[dict[str, object]] = [
         {"params": [p for p in loop.network.parameters() if id(p) not in kept], "weight_decay": chosen.weight_decay},
         {"params": last, "weight_decay": chosen.weight_decay if decays_last else 0.0},
         {"params": list(loop.objective.parameters()), "weight_decay": 0.0},

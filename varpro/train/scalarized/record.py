@@ -1,12 +1,12 @@
 """From the findings of a run to the record that the report, the files and the screen show."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.models.units.images import unit_floats
-from varpro.report.record import ScalarizedRecord
+from varpro.report.record import JsonObject, ScalarizedRecord
 from varpro.train.mistakes import mistakes
 from varpro.train.scalarized.cycle import Cycle, Run
 from varpro.train.scalarized.subnetworks import Trained
@@ -41,7 +41,7 @@ def _spread(images: Array) -> Array:
     return spread
 
 
-def _metrics(run: Run, found: "Findings") -> dict[str, Any]:
+def _metrics(run: Run, found: "Findings") -> JsonObject:
     cycle, seconds, boot = found.cycle, found.seconds, found.bootstrap
     refined = cycle.refined
     gflop = sum(t.gflop for t in cycle.trained)
@@ -79,7 +79,7 @@ def _metrics(run: Run, found: "Findings") -> dict[str, Any]:
     }
 
 
-def _subnetwork(trained: Trained, rank: int) -> dict[str, Any]:
+def _subnetwork(trained: Trained, rank: int) -> JsonObject:
     return {
         "index": trained.index,
         "rank": rank,
@@ -91,8 +91,8 @@ def _subnetwork(trained: Trained, rank: int) -> dict[str, Any]:
     }
 
 
-def _history(found: "Findings") -> list[dict[str, Any]]:
-    lines: list[dict[str, Any]] = []
+def _history(found: "Findings") -> list[JsonObject]:
+    lines: list[JsonObject] = []
     for phase, cycle in (("train", found.cycle), ("bootstrap", found.bootstrap_cycle)):
         if cycle is None:
             continue
@@ -117,7 +117,7 @@ def _history(found: "Findings") -> list[dict[str, Any]]:
     return lines
 
 
-def _partition(cycle: Cycle, samples: int) -> list[dict[str, Any]]:
+def _partition(cycle: Cycle, samples: int) -> list[JsonObject]:
     first = min((t.started for t in cycle.trained), default=0.0)
     return [
         {**_subnetwork(t, rank), "units": t.units.count, "samples": samples, "start": t.started - first}

@@ -7,7 +7,6 @@ far from good, exact ones at the end.  The damping has a floor, or each early st
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -37,7 +36,7 @@ class RefineOptions:
     """The most conjugate-gradient products per step."""
     ridge: float
     """The ridge mu per row."""
-    dtype: type[np.floating[Any]]
+    dtype: type[np.floating]
     damping_floor: float
     kaufman: bool
     order: Array

@@ -38,12 +38,12 @@ def load_network(path: str | Path) -> Network:
     """Read a network that `save_network` wrote.  Raises DataError for any other file."""
     try:
         with h5py.File(path, "r") as file:
-            kind, shape = str(file.attrs["unit"]), tuple(int(n) for n in file.attrs["shape"])
+            kind, (planes, rows, columns) = str(file.attrs["unit"]), (int(n) for n in file.attrs["shape"])
             count, sigma = int(file.attrs["count"]), str(file.attrs["sigma"])
             names = tuple(str(name) for name in file.attrs.get("class_names", ()))
             w, a, dataset = file["w"][:], file["a"][:], str(file.attrs["dataset"])
             arrays = {name: values[:] for name, values in file.items() if name not in ("w", "a")}
-            units = find_kind(kind).restored(shape, count, arrays)  # type: ignore[arg-type]
+            units = find_kind(kind).restored((planes, rows, columns), count, arrays)
     except (OSError, KeyError, ValueError, ConfigError) as error:
         raise not_a_model(path, error) from error
     if w.shape != (units.n_parameters,) or a.shape[0] != units.n_columns + 1:

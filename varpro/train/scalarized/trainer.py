@@ -6,7 +6,6 @@ Collective from beginning to end; rank 0 returns the record for the report.
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -17,10 +16,11 @@ from varpro.distributed.threads import blas_threads, threads_per_rank
 from varpro.models.units import Units
 from varpro.models.units.images import planes
 from varpro.report.progress import Display
-from varpro.report.record import ScalarizedRecord
+from varpro.report.record import JsonObject, ScalarizedRecord
+from varpro.train.data.parts import Part
 from varpro.train.data.prepared import Prepared
 from varpro.train.scalarized.bootstrap import guess_labels
-from varpro.train.scalarized.cycle import Cycle, Run, learning_cycle, untrained
+from varpro.train.scalarized.cycle import Cycle, Run, Score, learning_cycle, untrained
 from varpro.train.scalarized.device_subnetworks import device_gemm_gflops
 from varpro.train.scalarized.glue import Rows, count_correct, glue
 from varpro.train.scalarized.network import Network
@@ -40,7 +40,7 @@ class Findings:
     control: dict[str, float] | None
     scores: Array
     """The outputs on the test set, (N, K)."""
-    bootstrap: dict[str, Any] = field(default_factory=dict)
+    bootstrap: JsonObject = field(default_factory=dict)
     bootstrap_cycle: Cycle | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -92,7 +92,7 @@ def train(
     return (assemble(run, found, split), cycle.network) if comm.rank == 0 else None
 
 
-def _rows(part: Any) -> Rows:
+def _rows(part: Part) -> Rows:
     return Rows(planes(part.images), part.labels)
 
 
@@ -120,7 +120,7 @@ def _accuracy(run: Run, network: Network, rows: Rows) -> float:
     return float(count_correct(run.streamed(network.units, network.w, rows), [network.a])[0]) / len(rows)
 
 
-def _score(run: Run, parts: dict[str, Rows]) -> Any:
+def _score(run: Run, parts: dict[str, Rows]) -> Score:
     """Accuracies along a refinement with its current linear layer, so that reporting needs no extra solve."""
 
     def score(units: Units, w: Array, a: Array) -> dict[str, float]:
