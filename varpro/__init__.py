@@ -1,7 +1,7 @@
 """Variable projection for separable models: linear parameters are eliminated, only the others are searched."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from varpro.errors import BackendError, ConfigError, DataError, OutputError, ShapeError, VarproError
 
@@ -60,7 +60,7 @@ _SUBMODULES = ("losses", "models")
 
 if not TYPE_CHECKING:  # a type checker would conclude that every name exists
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         if name in _SUBMODULES:
             return import_module(f"{__name__}.{name}")
         if name not in _HOMES:

@@ -1,10 +1,9 @@
 """What varpro-fit leaves behind: result.json, table.csv, config.resolved.yaml and fit.png."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -102,7 +101,13 @@ def write_single(
 
 
 def write_batch(
-    rows: Rows, shape: tuple[int, ...], config: FitConfig, model: str, data: str, output: Path, summary: dict[str, Any]
+    rows: Rows,
+    shape: tuple[int, ...],
+    config: FitConfig,
+    model: str,
+    data: str,
+    output: Path,
+    summary: Mapping[str, object],
 ) -> None:
     """Write the files of a batch; shape : leading dimensions of the data.  Raises OSError."""
     good = rows.converged
@@ -129,14 +134,14 @@ def describe_batch(rows: Rows) -> str:
     return "\n".join(lines)
 
 
-def _write_common(result: dict[str, Any], config: FitConfig, model: str, data: str, output: Path) -> None:
+def _write_common(result: Mapping[str, object], config: FitConfig, model: str, data: str, output: Path) -> None:
     result = {"varpro": __version__, "model": model, "data": data, **result}
     (output / "result.json").write_text(json.dumps(_plain(result), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     resolved = yaml.safe_dump(config.as_dict(), sort_keys=False, default_flow_style=None)
     (output / "config.resolved.yaml").write_text(resolved, encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """The value for JSON, with null for NaN and infinity, which JSON lacks."""
     if isinstance(value, dict):
         return {str(key): _plain(inner) for key, inner in value.items()}

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from varpro import __version__
 from varpro.cli._guard import ArgumentParser, run
 from varpro.distributed import Communicator
 from varpro.errors import BackendError
 
-Add = Callable[..., Any]
+Add = Callable[..., object]
 """argparse's add_argument"""
 
 

@@ -13,7 +13,7 @@ from varpro.distributed import Communicator
 from varpro.errors import ConfigError
 from varpro.report.progress import make_display
 from varpro.train.data.prepared import prepare
-from varpro.train.job import Job
+from varpro.train.job import C, Job, N
 from varpro.train.layered.job import LayeredJob
 from varpro.train.scalarized.job import ScalarizedJob
 
@@ -40,7 +40,7 @@ def run_job(comm: Communicator, options: Namespace) -> int:
     return 0
 
 
-def _train(job: Job[Any, Any], options: Namespace, output: Path) -> None:
+def _train(job: Job[C, N], options: Namespace, output: Path) -> None:
     """Load, train, write; only rank 0 has something to write."""
     prepared = prepare(job.config, job.comm, options.data)
     with make_display(quiet=options.quiet, first_rank=job.comm.rank == 0) as display:

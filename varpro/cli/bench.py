@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from varpro import __version__
 from varpro.cli._guard import ArgumentParser, run
@@ -92,7 +91,7 @@ def _cases(quick: bool) -> list[Case]:
     return [case for stem in STEMS for case in import_module(f"varpro.kernels.{stem}.bench").cases(quick)]
 
 
-def _document(peaks: Peaks, records: list[Record]) -> dict[str, Any]:
+def _document(peaks: Peaks, records: list[Record]) -> dict[str, object]:
     return {
         "version": __version__,
         "machine": platform.machine(),

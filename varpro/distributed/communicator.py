@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Literal, NoReturn, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from varpro.distributed.launch import launched_size
 from varpro.distributed.threads import cores_of_this_process, exit_under_workers
@@ -112,7 +112,7 @@ class Communicator(ABC):
     def abort(self, code: int, message: str) -> NoReturn:
         """Print `message` to stderr and kill every rank at once; the run's exit code is `code`."""
 
-    def allreduce(self, array: Any, op: Operation = "sum") -> Array:
+    def allreduce(self, array: ArrayLike, op: Operation = "sum") -> Array:
         """allreduce_ on a copy: a new array with the shape and dtype of `array` (a number gives shape ())."""
         return self.allreduce_(np.array(array, order="C"), op)
 

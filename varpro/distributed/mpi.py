@@ -230,7 +230,7 @@ def _pickled(obj: object) -> list[Bytes]:
     """The pickle of an object, then the arrays it refers to, which are not copied into the pickle (protocol 5)."""
     buffers: list[pickle.PickleBuffer] = []
     frame = pickle.dumps(obj, protocol=5, buffer_callback=buffers.append)
-    raw: list[Any] = [frame, *(buffer.raw() for buffer in buffers)]
+    raw: list[bytes | memoryview] = [frame, *(buffer.raw() for buffer in buffers)]
     return [np.frombuffer(piece, dtype=np.uint8) for piece in raw]
 
 
