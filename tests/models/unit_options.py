@@ -2,7 +2,7 @@
 
 from varpro.models.units import UNITS
 
-SMALL = {"window": (2, 4)}
+SMALL = {"window": (2, 4), "filter": (3,), "cells": 2}
 
 
 def options_of(kind, **changes):
