@@ -81,6 +81,8 @@ class Refine(Section):
     """The ridge mu for each image in the sample."""
     jacobian: Literal["golub-pereyra", "kaufman"] = "kaufman"
     """The Gauss-Newton matrix; Kaufman's costs K image passes less per step and gets as far."""
+    step: Literal["conjugate-gradients", "exact"] = "conjugate-gradients"
+    """How a step is found: by products with the Gauss-Newton matrix, or from the whole matrix of all parameters."""
     precision: Literal["fp32", "fp64"] = "fp32"
     """The precision of the products; Gram matrix and sums are always fp64."""
     damping_floor: Annotated[Float, Field(gt=0)] = 1e-4

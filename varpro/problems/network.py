@@ -20,8 +20,10 @@ import numpy as np
 import scipy.linalg
 
 from varpro.arrays import Array
+from varpro.gauss_newton import NormalEquations
 from varpro.linalg.normal_equations import normal_equations
 from varpro.linalg.row_sums import grid_unit, round_to_grid
+from varpro.problems.network_exact import linearise_exact
 from varpro.problems.network_step import MatrixFree, linearise_network
 from varpro.problems.sample import Sample
 from varpro.problems.scalarized import Scalarized, ScalarizedUnits
@@ -75,6 +77,8 @@ class WholeNetwork:
     dtype: type[np.floating] = np.float32
     kaufman: bool = True
     """Whether the term in range(Phi) is left out."""
+    exact: bool = False
+    """Whether the Gauss-Newton matrix (P, P) is formed and factored, instead of conjugate gradients on its products."""
     products: Counter = field(default_factory=Counter)
     """The number of products with J^T J so far."""
     observe_iterate: Callable[["WholeNetwork", NetworkEvaluation], None] | None = None
@@ -159,9 +163,9 @@ class WholeNetwork:
         self.products.value += 1
         return self.contract(evaluation, weights) / rows.n_rows
 
-    def linearise(self, current: NetworkEvaluation) -> MatrixFree:
-        """Gradient, damping scale and each unit's own block of J^T J.  Collective."""
-        return linearise_network(self, current)
+    def linearise(self, current: NetworkEvaluation) -> MatrixFree | NormalEquations:
+        """The system of a step: H whole, or gradient, damping scale and each unit's own block of it.  Collective."""
+        return linearise_exact(self, current) if self.exact else linearise_network(self, current)
 
     def size(self, problems: Array) -> Array:
         """1/2 ||Y||^2 / rows of the current sample, (1,)."""

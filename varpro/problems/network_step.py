@@ -124,7 +124,7 @@ def _unit_blocks(problem: "WholeNetwork", current: "NetworkEvaluation") -> Block
     pairs = [(where[:, None] * c + np.arange(c)[:, None]).reshape(len(where), -1) for where in grouped]
 
     def moments(block: Array) -> Array:
-        d = _spread(problem, current, images[block], w)
+        d = jacobian_of_units(problem, current, images[block], w)
         own = [np.ascontiguousarray(d[:, which].transpose(1, 0, 2)) for which in pairs]
         return np.concatenate([(o.mT @ o).astype(np.float64).ravel() for o in own])
 
@@ -148,7 +148,7 @@ def _weighed(blocks: Array, weight: Array) -> Array:
     return np.einsum("ucpdq,ucd->upq", blocks, weight, optimize=True)
 
 
-def _spread(problem: "WholeNetwork", current: "NetworkEvaluation", images: Array, w: Array) -> Array:
+def jacobian_of_units(problem: "WholeNetwork", current: "NetworkEvaluation", images: Array, w: Array) -> Array:
     """D of some images with a column for each parameter and column of its unit, (n, P c); zero where there is no
     pair."""
     bound = problem.units.bind(images, problem.sigma)

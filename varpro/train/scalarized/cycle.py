@@ -225,6 +225,7 @@ def _refine_options(run: Run, stream: int, rows: Rows) -> RefineOptions:
         dtype=np.float32 if settings.precision == "fp32" else np.float64,
         damping_floor=settings.damping_floor,
         kaufman=settings.jacobian == "kaufman",
+        exact=settings.step == "exact",
         order=generator(run.config.seed, REFINEMENT, stream).permutation(len(rows)),
         threads=run.threads,
     )

@@ -39,6 +39,7 @@ class RefineOptions:
     dtype: type[np.floating]
     damping_floor: float
     kaufman: bool
+    exact: bool
     order: Array
     threads: int
 
@@ -109,6 +110,7 @@ def refine(
         max_products=options.products,
         dtype=options.dtype,
         kaufman=options.kaufman,
+        exact=options.exact,
         observe_iterate=iterate,
     )
     found = search(

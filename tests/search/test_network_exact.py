@@ -1,0 +1,57 @@
+"""The whole Gauss-Newton matrix of a network against its products, which are tested by differences."""
+
+import numpy as np
+import pytest
+
+from tests.oracle import relative_error
+from tests.search.test_whole_network import KIND_SHAPES, ONE, network
+from varpro.models.units import ConvolutionalUnits
+from varpro.models.units.convolutional import ConvolutionOptions
+from varpro.problems.network import WholeNetwork
+
+
+def pair(kind, shape, **options):
+    problem, w = network(kind, shape, **options)
+    exact = WholeNetwork(**{**vars(problem), "exact": True})
+    return problem, exact, w
+
+
+@pytest.mark.parametrize("kaufman", [True, False])
+@pytest.mark.parametrize(("kind", "shape"), KIND_SHAPES)
+def test_matrix_and_gradient_are_those_of_the_products(kind, shape, kaufman):
+    problem, exact, w = pair(kind, shape, kaufman=kaufman)
+    free = problem.linearise(problem.evaluate(w[None], ONE))
+    whole = exact.linearise(exact.evaluate(w[None], ONE))
+    products = np.stack([free.apply(v) for v in np.eye(len(w))], axis=1)
+    assert relative_error(whole.h[0], products) < 1e-11
+    assert relative_error(whole.gradient[0], free.gradient[0]) < 1e-11
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_convolutional_units_have_the_matrix_of_their_products(threads):
+    rng = np.random.default_rng(5)
+    problem, _ = network(rows=2100, threads=threads)
+    images = rng.integers(0, 256, (2100, 1, 6, 6), dtype=np.uint8)
+    problem.sample.images = images
+    units = ConvolutionalUnits.create((1, 6, 6), 3, rng, ConvolutionOptions(filter=(3,), cells=2))
+    w = units.start(rng, images)
+    settings = {**vars(problem), "units": units, "sigma": "smooth_abs"}
+    exact, free = WholeNetwork(**{**settings, "exact": True}), WholeNetwork(**settings)
+    whole, by_products = (p.linearise(p.evaluate(w[None], ONE)) for p in (exact, free))
+    products = np.stack([by_products.apply(v) for v in np.eye(len(w))], axis=1)
+    assert relative_error(whole.h[0], products) < 1e-11
+
+
+def test_the_matrix_has_no_negative_eigenvalue_in_single_precision():
+    _, exact, w = pair("local-bilinear", (1, 7, 6), rows=400, dtype=np.float32)
+    h = exact.linearise(exact.evaluate(w[None], ONE)).h[0]
+    values = np.linalg.eigvalsh(h)
+    assert values[0] > -float(np.finfo(np.float32).eps) * values[-1]
+
+
+def test_sums_do_not_depend_on_the_number_of_threads():
+    matrices = []
+    for threads in (1, 2):
+        _, exact, w = pair("local-bilinear", (1, 7, 6), rows=2500, threads=threads)
+        matrices.append(exact.linearise(exact.evaluate(w[None], ONE)).h)
+    np.testing.assert_array_equal(*matrices)

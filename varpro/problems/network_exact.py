@@ -1,0 +1,142 @@
+"""The whole Gauss-Newton matrix of a network with few parameters, streamed over rows.
+
+With J_k = sum_s D_s a[s, k], the Jacobian of Phi a_k (s: the columns of a parameter's unit), M_k = Phi^T J_k and
+C = Phi^T Phi + mu I,
+
+    H = sum_k (J_k - Phi C^-1 M_k)^T J_k  =  sum_k |J_k - Phi C^-1 M_k|^2 + mu |C^-1 M_k|^2       Kaufman's part
+    H += sum_k B_k^T C^-1 B_k,   B_k[j, p] = sum_n D[n, (j, p)] R[n, k]                            the rest
+
+The sums of squares are formed, not the difference of J^T J and M^T C^-1 M: those nearly cancel, and a Gram matrix
+cannot lose its sign, so that single precision serves.  Two passes over the rows make D anew; neither D nor J is held.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.linalg
+
+from varpro.arrays import Array
+from varpro.gauss_newton import NormalEquations, scaling
+from varpro.linalg.row_sums import grid_unit, round_to_grid
+from varpro.problems.network_step import jacobian_of_units
+
+if TYPE_CHECKING:
+    from varpro.problems.network import NetworkEvaluation, WholeNetwork
+
+SCALING_FLOOR = 0.01
+"""Floor under the damping's scale, relative to its mean: a unit whose A is nearly zero has next to no curvature."""
+
+Triple = tuple[Array, Array, Array]
+"""Row indices of a block, its Phi and its R"""
+
+
+def exact_flop(rows: int, parameters: int, columns: int, outputs: int) -> float:
+    """Operations of one linearisation, the making of D not counted."""
+    return float(rows) * outputs * parameters * (parameters + 4.0 * columns)
+
+
+def linearise_exact(problem: "WholeNetwork", current: "NetworkEvaluation") -> NormalEquations:
+    """H and gradient of the functional per row.  Collective."""
+    sums = _Passes(problem, current)
+    m, gradient, b = sums.first()
+    columns, outputs, n = len(current.a), current.a.shape[1], problem.sample.rows
+    back = scipy.linalg.cho_solve(current.solver, m.reshape(columns, -1)).reshape(m.shape)
+    h = sums.second(back)
+    mu = problem.ridge * n
+    for k in range(outputs):
+        h += mu * (back[:, k].T @ back[:, k])
+    if b is not None:
+        for k in range(outputs):
+            half = scipy.linalg.solve_triangular(current.solver[0], b[:, k], lower=True)
+            h += half.T @ half
+    h /= n
+    diagonal = h.diagonal().copy()
+    diagonal = np.maximum(diagonal, SCALING_FLOOR * diagonal.mean())
+    return NormalEquations(h[None], gradient[None] / n, scaling(diagonal[None]))
+
+
+class _Passes:
+    """The two passes; each thread adds up its share of the blocks."""
+
+    def __init__(self, problem: "WholeNetwork", current: "NetworkEvaluation") -> None:
+        self.problem, self.current = problem, current
+        self.rows = problem.sample.sharded
+        self.units = problem.units
+        self.p, self.columns, self.outputs = current.w.shape[1], len(current.a), current.a.shape[1]
+        layer = current.a[:-1].reshape(self.units.count, self.units.columns_per_unit, -1).astype(problem.dtype)
+        self.layer: Array = self.units.per_parameter(layer)
+        """(P, c, K)"""
+        triples = list(zip(problem.sample.blocks(), current.phi, current.residual, strict=True))
+        self.shares: list[Sequence[Triple]] = self.rows.shares(triples)
+        (self.syrk,) = scipy.linalg.get_blas_funcs(("syrk",), dtype=problem.dtype)
+
+    def jacobian(self, block: Array) -> tuple[Array, Array]:
+        """D (n, P, c) and J (K, n, P) on a block of rows."""
+        d = jacobian_of_units(self.problem, self.current, self.problem.sample.images[block], self.current.w[0])
+        d = d.reshape(len(block), self.p, -1)
+        j = np.matmul(np.ascontiguousarray(d.transpose(1, 0, 2)), self.layer)  # (P, n, K)
+        return d, np.ascontiguousarray(j.transpose(2, 1, 0))
+
+    def first(self) -> tuple[Array, Array, Array | None]:
+        """M (I, K, P), the gradient (P,) of the functional's sum, and B (I, K, P) unless Kaufman's part is enough."""
+        at, dtype, full = self.current.at, self.problem.dtype, not self.problem.kaufman
+        slope = at.largest_slope * max(1.0, float(np.abs(self.current.a).max()))
+        unit = grid_unit(self.rows.n_rows * at.largest_value * slope)  # coarse, but H is stationary in M
+
+        def share(triples: Sequence[Triple]) -> tuple[Array, list[Array], list[Array], list[Array]]:
+            m, gradients, squares, b = np.zeros((self.columns, self.outputs, self.p)), [], [], []
+            for block, phi, r in triples:
+                d, j = self.jacobian(block)
+                for k in range(self.outputs):
+                    m[:, k] += round_to_grid((phi.T @ j[k]).astype(np.float64), unit)
+                narrow = r.astype(dtype)
+                gradients.append(-np.einsum("nk,knp->p", narrow, j, optimize=True).astype(np.float64))
+                squares.append(np.einsum("knp,knp->p", j, j).astype(np.float64))
+                if full:
+                    b.append(np.tensordot(d, narrow, axes=(0, 0)).astype(np.float64))
+            return m, gradients, squares, b
+
+        parts = list(self.rows.map(share, self.shares))
+        m = self._over_ranks([part[0] for part in parts])
+        gradient = self._of_blocks([part[1] for part in parts], (self.p,))
+        self.squares = self._of_blocks([part[2] for part in parts], (self.p,))
+        if not full:
+            return m, gradient, None
+        g = self._of_blocks([part[3] for part in parts], (self.p, self.units.columns_per_unit, self.outputs))
+        return m, gradient, self._by_column(g)
+
+    def second(self, back: Array) -> Array:
+        """sum_k |J_k - Phi C^-1 M_k|^2, both triangles; back: C^-1 M (I, K, P)."""
+        narrow = np.ascontiguousarray(back.transpose(1, 0, 2).astype(self.problem.dtype))
+        unit = grid_unit(2.0 * float(self.squares.max()))  # a projection makes no column longer
+
+        def share(triples: Sequence[Triple]) -> Array:
+            h = np.zeros((self.p, self.p))
+            for block, phi, _ in triples:
+                _, j = self.jacobian(block)
+                j -= np.matmul(phi, narrow)
+                tall = j.reshape(-1, self.p).T  # as BLAS sees it: (P, K n), its columns contiguous
+                h += round_to_grid(self.syrk(1.0, tall, lower=1).astype(np.float64), unit)
+            return h
+
+        lower = np.tril(self._over_ranks(list(self.rows.map(share, self.shares))))
+        return lower + np.tril(lower, -1).T
+
+    def _of_blocks(self, lists: list[list[Array]], shape: tuple[int, ...]) -> Array:
+        return self.rows.total([part for parts in lists for part in parts], shape)
+
+    def _over_ranks(self, parts: list[Array]) -> Array:
+        total = parts[0]
+        for part in parts[1:]:
+            total += part
+        return self.problem.sample.comm.allreduce(total)
+
+    def _by_column(self, g: Array) -> Array:
+        """G (P, c, K) as B (I, K, P): a parameter moves the columns of its own unit only."""
+        c = self.units.columns_per_unit
+        owner = self.units.per_parameter(np.arange(self.units.count))
+        out = np.zeros((self.columns, self.outputs, self.p))
+        for s in range(c):
+            out[owner * c + s, :, np.arange(self.p)] = g[:, s]
+        return out
