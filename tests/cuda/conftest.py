@@ -11,6 +11,16 @@ from tests.cuda.stand_in import device as stand_in
 from varpro.arrays import cuda_available
 
 
+BUILDING = 1500
+"""Seconds: whichever test comes first waits until all kernels are compiled, minutes on a busy machine."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "tests/cuda" in item.path.as_posix() and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(BUILDING))
+
+
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory):
     if host.compiler() is None:

@@ -44,7 +44,7 @@ def _facts(record: ScalarizedRecord) -> list[tuple[str, str]]:
     facts = [
         ("parameters", f"{m['parameters']['nonlinear']:,} nonlinear, {m['parameters']['linear']:,} linear"),
         (
-            "glueing",
+            "gluing",
             f"ridge {m['glue']['ridge']:.3g}, rank {m['glue']['rank']}, condition {m['glue']['condition']:.2g}",
         ),
     ]

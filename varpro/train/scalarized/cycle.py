@@ -135,7 +135,7 @@ def learning_cycle(
             )
         w = refined.w
         seconds["refine"], clock = time.perf_counter() - clock, time.perf_counter()
-    run.display.phase(f"{name}: glueing", 1)
+    run.display.phase(f"{name}: gluing", 1)
     with blas_threads(run.sum_threads()):
         held = run.streamed(units, w, validation) if validation is not None else None
         glued = glue(

@@ -87,7 +87,7 @@ def _arithmetic(config: ScalarizedConfig, p: Plan) -> list[tuple[str, str]]:
     parts = [
         (p.subnetwork_gflop, "for the sub-networks, if none stops early"),
         (p.refine_gflop, "for the refinement, if no step is rejected"),
-        (p.glue_gflop, f"for glueing{', trained and control' if config.control else ''}"),
+        (p.glue_gflop, f"for gluing{', trained and control' if config.control else ''}"),
         (p.bootstrap_gflop, "for bootstrapping"),
     ]
     lines = [f"{rounded(gflop):>8} GFLOP {what}" for gflop, what in parts if gflop]
