@@ -18,6 +18,7 @@ from varpro.arrays import Array
 from varpro.errors import ConfigError
 from varpro.kernels import convolve
 from varpro.kernels.convolve import SQUASHES, Patches
+from varpro.models.units.convolved import BoundConvolution, Convolved
 from varpro.models.units.interface import BoundUnits, Scalarization, Shape, Units, UnitSize, unit_kind
 from varpro.models.units.options import UnitOptions, option
 
@@ -186,10 +187,10 @@ class ConvolutionalUnits(Units):
         return w
 
     def at(self, w: Array, sigma: str, dtype: npt.DTypeLike = np.float64) -> Scalarization:
-        return _Convolved(self, w, sigma, np.dtype(dtype))
+        return Convolved(self, w, sigma, np.dtype(dtype))
 
     def bind(self, images: Array, sigma: str) -> BoundUnits:
-        return _BoundConvolution(self, np.ascontiguousarray(images), sigma)
+        return BoundConvolution(self, np.ascontiguousarray(images), sigma)
 
     def blocks(self) -> list[Array]:
         by_size: dict[int, list[Array]] = {}
@@ -261,93 +262,3 @@ class ConvolutionalUnits(Units):
             smoothing=float(arrays["smoothing"][0]),
         )
         return cls(shape, count, options, banks)
-
-
-class _Convolved(Scalarization):
-    """Tables are made once for all blocks of images; contractions add up over the parameters themselves."""
-
-    def __init__(self, units: ConvolutionalUnits, w: Array, sigma: str, dtype: np.dtype) -> None:
-        self.units, self.sigma, self.dtype = units, sigma, dtype
-        self.tables = units.tables(w, sigma, dtype)
-        self.largest_slope, self.largest_value = _bounds(self.tables, units)
-
-    def phi(self, images: Array) -> Array:
-        phi = np.empty((len(images), self.units.n_columns + 1), dtype=self.dtype)
-        phi[:, -1] = 1.0
-        for (table, patches), columns in zip(self.tables, self._columns(), strict=True):
-            phi[:, columns] = convolve.values(images, table, patches).reshape(len(images), -1)
-        return phi
-
-    def direction(self, v: Array) -> Callable[[Array, Array], Array]:
-        along = self.units.tables(v, self.sigma, self.dtype)
-
-        def of(images: Array, phi: Array) -> Array:
-            change = np.empty((len(images), self.units.n_columns), dtype=self.dtype)
-            for (table, patches), (dw, _), columns in zip(self.tables, along, self._columns(), strict=True):
-                change[:, columns] = convolve.tangent(images, table, dw, patches).reshape(len(images), -1)
-            return change
-
-        return of
-
-    @property
-    def contraction_size(self) -> int:
-        return self.units.n_parameters
-
-    def contraction(self, images: Array, phi: Array, weights: Array) -> Array:
-        c = self.units.columns_per_unit
-        weights = np.broadcast_to(weights, (len(images), self.units.n_columns))
-        parts = [
-            convolve.contract(images, table, weights[:, columns].reshape(len(images), -1, c), patches).ravel()
-            for (table, patches), columns in zip(self.tables, self._columns(), strict=True)
-        ]
-        return np.concatenate(parts)
-
-    def gradient(self, total: Array) -> Array:
-        return total
-
-    def _columns(self) -> Iterator[slice]:
-        c = self.units.columns_per_unit
-        for _, units, _ in self.units.parts():
-            yield slice(units.start * c, units.stop * c)
-
-
-def _bounds(tables: list[tuple[Array, Patches]], units: ConvolutionalUnits) -> tuple[float, float]:
-    """Bounds on an entry of one row's contraction with weights of size 1, and on a column, for pixels of at most 1."""
-    largest, column = 1.0, 1.0
-    for table, patches in tables:
-        size, side = np.abs(table.astype(np.float64)), patches.height
-        mix = np.maximum(size[patches.terms * 2 * side : -1].sum(axis=0), 1.0) if patches.mixed else 1.0
-        sums = [
-            (size[t * 2 * side :][:side].sum(axis=0), size[(2 * t + 1) * side :][:side].sum(axis=0))
-            for t in range(patches.terms)
-        ]
-        q = mix * sum(u * v for u, v in sums) + size[-1]
-        by = sum(mix * np.maximum(np.maximum(u, v), u * v) for u, v in sums) + 1.0
-        slope = 2.0 * q if patches.sigma == "square" else 1.0
-        values = {"square": q**2, "smooth_abs": np.sqrt(q**2 + patches.smoothing), "softplus": q + np.log(2.0)}
-        largest = max(largest, float(np.max(units.columns_per_unit * slope * by)))
-        column = max(column, float(np.max(values.get(patches.sigma, 1.0))))
-    return largest, column
-
-
-class _BoundConvolution(BoundUnits):
-    """Pairs are ordered by parameter, then by the cells of its unit."""
-
-    def __init__(self, units: ConvolutionalUnits, images: Array, sigma: str) -> None:
-        self.units, self.images, self.sigma = units, images, sigma
-        c = units.columns_per_unit
-        owner = units.per_parameter(np.arange(units.count, dtype=np.int32))
-        self.columns = (owner[:, None] * c + np.arange(c, dtype=np.int32)).ravel().astype(np.int32)
-        self.parameters = np.repeat(np.arange(units.n_parameters, dtype=np.int32), c)
-
-    def basis(self, w: Array, problems: Array) -> Array:
-        return self.units.at(w[0], self.sigma).phi(self.images)[None]
-
-    def jacobian(self, w: Array, problems: Array, dtype: str) -> Array:
-        n, c = len(self.images), self.units.columns_per_unit
-        d = np.empty((1, n, self.units.n_parameters, c), dtype=dtype)
-        for (table, patches), (_, _, where) in zip(
-            self.units.tables(w[0], self.sigma, dtype), self.units.parts(), strict=True
-        ):
-            d[0, :, where] = convolve.jacobian(self.images, table, patches).reshape(n, c, -1).transpose(0, 2, 1)
-        return d.reshape(1, n, -1)
