@@ -66,7 +66,7 @@ def picture(axes: Axes, image: Array) -> None:
 def image_grid(
     count: int, columns: int, cell: tuple[float, float], draw: Callable[[Axes, int], None], title: str
 ) -> Figure:
-    """A figure of `count` cells, `columns` beside one another, each `cell` (width, height) inches: draw(axes, place)."""
+    """A figure of `count` cells in rows of `columns`, each of `cell` (width, height) inches: draw(axes, place)."""
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
     figure = Figure(figsize=(max(TITLE_INCHES, columns * cell[0]), rows * cell[1] + 0.45))
