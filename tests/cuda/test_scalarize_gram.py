@@ -85,7 +85,7 @@ def test_the_barrier_before_the_sums_cannot_be_left_out(driver, kind):
     """The one that is there for the slopes too: without D it serves Phi alone."""
     source = f"scalarize_{kind}"
     lines = (ROOT / f"csrc/cuda/{source}.cu").read_text().splitlines()
-    line = next(n for n, text in enumerate(lines, 1) if "rows of Phi, are there" in text)
+    line = next(n for n, text in enumerate(lines, 1) if "rows of Phi, are ready" in text)
     case = CASES[kind][1 if kind == "bilinear" else 4]
     with pytest.raises((AssertionError, KernelError)):  # noqa: PT012
         _, others, grams = run(driver, kind, case, with_d=False, drop=f"{source}.cu:{line}")

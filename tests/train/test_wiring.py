@@ -148,6 +148,7 @@ REFINE = {
     "jacobian": "golub-pereyra",
     "precision": "fp64",
     "damping_floor": 0.02,
+    "step": "exact",
 }
 DEFAULTS = {"iterations": 3, "first_rows": 80}
 
