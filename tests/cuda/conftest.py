@@ -10,7 +10,6 @@ from tests.cuda import host
 from tests.cuda.stand_in import device as stand_in
 from varpro.arrays import cuda_available
 
-
 BUILDING = 1500
 """Seconds: whichever test comes first waits until all kernels are compiled, minutes on a busy machine."""
 
