@@ -18,6 +18,7 @@ import scipy.linalg
 
 from varpro.arrays import Array
 from varpro.gauss_newton import NormalEquations, scaling
+from varpro.linalg.incidence import symmetric
 from varpro.linalg.row_sums import grid_unit, round_to_grid
 from varpro.problems.network_step import jacobian_of_units
 
@@ -29,11 +30,6 @@ SCALING_FLOOR = 0.01
 
 Triple = tuple[Array, Array, Array]
 """Row indices of a block, its Phi and its R"""
-
-
-def exact_flop(rows: int, parameters: int, columns: int, outputs: int) -> float:
-    """Operations of one linearisation, the making of D not counted."""
-    return float(rows) * outputs * parameters * (parameters + 4.0 * columns)
 
 
 def linearise_exact(problem: "WholeNetwork", current: "NetworkEvaluation") -> NormalEquations:
@@ -51,8 +47,7 @@ def linearise_exact(problem: "WholeNetwork", current: "NetworkEvaluation") -> No
             half = scipy.linalg.solve_triangular(current.solver[0], b[:, k], lower=True)
             h += half.T @ half
     h /= n
-    diagonal = h.diagonal().copy()
-    diagonal = np.maximum(diagonal, SCALING_FLOOR * diagonal.mean())
+    diagonal = np.maximum(h.diagonal(), SCALING_FLOOR * h.diagonal().mean())
     return NormalEquations(h[None], gradient[None] / n, scaling(diagonal[None]))
 
 
@@ -120,8 +115,7 @@ class _Passes:
                 h += round_to_grid(self.syrk(1.0, tall, lower=1).astype(np.float64), unit)
             return h
 
-        lower = np.tril(self._over_ranks(list(self.rows.map(share, self.shares))))
-        return lower + np.tril(lower, -1).T
+        return symmetric(self._over_ranks(list(self.rows.map(share, self.shares))))
 
     def _of_blocks(self, lists: list[list[Array]], shape: tuple[int, ...]) -> Array:
         return self.rows.total([part for parts in lists for part in parts], shape)
