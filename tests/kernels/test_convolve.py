@@ -55,6 +55,9 @@ def test_values_and_derivatives_are_those_of_the_formula(case, sigma, dtype):
     b = np.random.default_rng(3).standard_normal(phi.shape).astype(dtype)
     assert apart(phi, values_reference(images, w, patches)) < TOLERANCE[dtype]
     assert apart(convolve.jacobian(images, w, patches), d) < TOLERANCE[dtype]
+    layer = np.random.default_rng(4).standard_normal((*phi.shape[1:], 3)).astype(dtype)
+    j = convolve.layer_jacobian(images, w, layer, patches)
+    assert apart(j, np.einsum("ncrf,fck->nkrf", d, layer)) < TOLERANCE[dtype]
     assert apart(convolve.tangent(images, w, dw, patches), np.einsum("ncrf,rf->nfc", d, dw)) < TOLERANCE[dtype]
     assert apart(convolve.contract(images, w, b, patches), np.einsum("ncrf,nfc->rf", d, b)) < TOLERANCE[dtype]
 

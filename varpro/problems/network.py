@@ -24,6 +24,7 @@ from varpro.gauss_newton import NormalEquations
 from varpro.linalg.normal_equations import normal_equations
 from varpro.linalg.row_sums import grid_unit, round_to_grid
 from varpro.problems.network_exact import linearise_exact
+from varpro.problems.network_jacobian import LayerJacobian
 from varpro.problems.network_step import MatrixFree, linearise_network
 from varpro.problems.sample import Sample
 from varpro.problems.scalarized import Scalarized, ScalarizedUnits
@@ -77,6 +78,8 @@ class WholeNetwork:
     dtype: type[np.floating] = np.float32
     kaufman: bool = True
     """Whether the term in range(Phi) is left out."""
+    held_bytes: int = 0
+    """The most memory that J of the sample may take, over all ranks; beyond it, products come from the units."""
     exact: bool = False
     """Whether the Gauss-Newton matrix (P, P) is formed and factored, instead of conjugate gradients on its products."""
     products: Counter = field(default_factory=Counter)
@@ -111,8 +114,11 @@ class WholeNetwork:
         cost = 0.5 * (squares + mu * float(np.sum(a * a))) / rows.n_rows
         return NetworkEvaluation(problems, w, np.array([cost]), np.array([n]), at, a, solver, phi, residual)
 
-    def contract(self, evaluation: NetworkEvaluation, weights: list[Array]) -> Array:
-        """sum_nj (weights A^T)[n, j] dPhi_nj/dw: contraction of D with weights A^T, (P,).  Collective."""
+    def contract(self, evaluation: NetworkEvaluation, weights: list[Array], j: LayerJacobian | None = None) -> Array:
+        """J^T weights = sum_nj (weights A^T)[n, j] dPhi_nj/dw: contraction of D with weights A^T, (P,).  Collective."""
+        if j is not None:
+            parts = self.sample.sharded.map(j.back, range(len(weights)), weights)
+            return self.sample.sharded.total(list(parts), (evaluation.w.shape[1],))
         at, rows, images = evaluation.at, self.sample.sharded, self.sample.images
         layer = np.ascontiguousarray(evaluation.a[:-1].T.astype(self.dtype))
 
@@ -147,21 +153,21 @@ class WholeNetwork:
         total = rows.total(parts, (c, outputs, at.contraction_size), bound)
         return np.stack([np.stack([at.gradient(t) for t in of_column], axis=1) for of_column in total], axis=1)
 
-    def product(self, evaluation: NetworkEvaluation, v: Array) -> Array:
-        """Kaufman's part of J^T J v (P,), for the functional per row.  Collective."""
-        rows, images = self.sample.sharded, self.sample.images
+    def product(self, evaluation: NetworkEvaluation, v: Array, j: LayerJacobian | None = None) -> Array:
+        """Kaufman's part of J^T J v (P,), for the functional per row; through J where it is held.  Collective."""
+        rows, images, blocks = self.sample.sharded, self.sample.images, self.sample.blocks()
         direction, a = evaluation.at.direction(v), evaluation.a[:-1].astype(self.dtype)
 
-        def along(block: Array, phi: Array) -> tuple[Array, Array]:
-            u = direction(images[block], phi) @ a
+        def along(index: int, phi: Array) -> tuple[Array, Array]:
+            u = direction(images[blocks[index]], phi) @ a if j is None else j.forward(index, v)
             return u, (phi.T @ u).astype(np.float64)
 
-        pairs = list(rows.map(along, self.sample.blocks(), evaluation.phi))
+        pairs = list(rows.map(along, range(len(blocks)), evaluation.phi))
         projected = rows.total([c for _, c in pairs], evaluation.a.shape)
         back = scipy.linalg.cho_solve(evaluation.solver, projected).astype(self.dtype)
         weights = list(rows.map(lambda pair, phi: pair[0] - phi @ back, pairs, evaluation.phi))
         self.products.value += 1
-        return self.contract(evaluation, weights) / rows.n_rows
+        return self.contract(evaluation, weights, j) / rows.n_rows
 
     def linearise(self, current: NetworkEvaluation) -> MatrixFree | NormalEquations:
         """The system of a step: H whole, or gradient, damping scale and each unit's own block of it.  Collective."""

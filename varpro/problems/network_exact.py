@@ -7,7 +7,8 @@ C = Phi^T Phi + mu I,
     H += sum_k B_k^T C^-1 B_k,   B_k[j, p] = sum_n D[n, (j, p)] R[n, k]                            the rest
 
 The sums of squares are formed, not the difference of J^T J and M^T C^-1 M: those nearly cancel, and a Gram matrix
-cannot lose its sign, so that single precision serves.  Two passes over the rows make D anew; neither D nor J is held.
+cannot lose its sign, so that single precision serves.  Two passes over the rows make J anew, unless it may be held; D is
+never held.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from varpro.arrays import Array
 from varpro.gauss_newton import NormalEquations, scaling
 from varpro.linalg.incidence import symmetric
 from varpro.linalg.row_sums import grid_unit, round_to_grid
-from varpro.problems.network_step import jacobian_of_units
+from varpro.problems.network_jacobian import LayerJacobian
 
 if TYPE_CHECKING:
     from varpro.problems.network import NetworkEvaluation, WholeNetwork
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 SCALING_FLOOR = 0.01
 """Floor under the damping's scale, relative to its mean: a unit whose A is nearly zero has next to no curvature."""
 
-Triple = tuple[Array, Array, Array]
-"""Row indices of a block, its Phi and its R"""
+Triple = tuple[int, Array, Array]
+"""The number of a block, its Phi and its R"""
 
 
 def linearise_exact(problem: "WholeNetwork", current: "NetworkEvaluation") -> NormalEquations:
@@ -59,19 +60,10 @@ class _Passes:
         self.rows = problem.sample.sharded
         self.units = problem.units
         self.p, self.columns, self.outputs = current.w.shape[1], len(current.a), current.a.shape[1]
-        layer = current.a[:-1].reshape(self.units.count, self.units.columns_per_unit, -1).astype(problem.dtype)
-        self.layer: Array = self.units.per_parameter(layer)
-        """(P, c, K)"""
-        triples = list(zip(problem.sample.blocks(), current.phi, current.residual, strict=True))
+        self.j = LayerJacobian(problem, current)
+        triples = list(zip(range(len(current.phi)), current.phi, current.residual, strict=True))
         self.shares: list[Sequence[Triple]] = self.rows.shares(triples)
         (self.syrk,) = scipy.linalg.get_blas_funcs(("syrk",), dtype=problem.dtype)
-
-    def jacobian(self, block: Array) -> tuple[Array, Array]:
-        """D (n, P, c) and J (K, n, P) on a block of rows."""
-        d = jacobian_of_units(self.problem, self.current, self.problem.sample.images[block], self.current.w[0])
-        d = d.reshape(len(block), self.p, -1)
-        j = np.matmul(np.ascontiguousarray(d.transpose(1, 0, 2)), self.layer)  # (P, n, K)
-        return d, np.ascontiguousarray(j.transpose(2, 1, 0))
 
     def first(self) -> tuple[Array, Array, Array | None]:
         """M (I, K, P), the gradient (P,) of the functional's sum, and B (I, K, P) unless Kaufman's part is enough."""
@@ -81,14 +73,14 @@ class _Passes:
 
         def share(triples: Sequence[Triple]) -> tuple[Array, list[Array], list[Array], list[Array]]:
             m, gradients, squares, b = np.zeros((self.columns, self.outputs, self.p)), [], [], []
-            for block, phi, r in triples:
-                d, j = self.jacobian(block)
+            for index, phi, r in triples:
+                j, narrow = self.j.block(index), r.astype(dtype)
                 for k in range(self.outputs):
-                    m[:, k] += round_to_grid((phi.T @ j[k]).astype(np.float64), unit)
-                narrow = r.astype(dtype)
-                gradients.append(-np.einsum("nk,knp->p", narrow, j, optimize=True).astype(np.float64))
-                squares.append(np.einsum("knp,knp->p", j, j).astype(np.float64))
+                    m[:, k] += round_to_grid((phi.T @ j[:, k]).astype(np.float64), unit)
+                gradients.append(-self.j.back(index, narrow))
+                squares.append(np.einsum("nkp,nkp->p", j, j).astype(np.float64))
                 if full:
+                    d = self.j.d(self.j.blocks[index])
                     b.append(np.tensordot(d, narrow, axes=(0, 0)).astype(np.float64))
             return m, gradients, squares, b
 
@@ -108,10 +100,11 @@ class _Passes:
 
         def share(triples: Sequence[Triple]) -> Array:
             h = np.zeros((self.p, self.p))
-            for block, phi, _ in triples:
-                _, j = self.jacobian(block)
-                j -= np.matmul(phi, narrow)
-                tall = j.reshape(-1, self.p).T  # as BLAS sees it: (P, K n), its columns contiguous
+            for index, phi, _ in triples:
+                j = self.j.block(index)
+                projected = np.matmul(phi, narrow)
+                np.subtract(j.transpose(1, 0, 2), projected, out=projected)
+                tall = projected.reshape(-1, self.p).T  # as BLAS sees it: (P, K n), its columns contiguous
                 h += round_to_grid(self.syrk(1.0, tall, lower=1).astype(np.float64), unit)
             return h
 

@@ -12,6 +12,7 @@ import scipy.linalg
 from varpro.arrays import Array
 from varpro.gauss_newton import Step, scaling
 from varpro.linalg.conjugate_gradients import conjugate_gradients
+from varpro.problems.network_jacobian import LayerJacobian, jacobian_of_units
 
 if TYPE_CHECKING:
     from varpro.problems.network import NetworkEvaluation, WholeNetwork
@@ -42,6 +43,8 @@ class MatrixFree:
     """The blocks of J^T J, without the projection."""
     products: Array | None
     """G (P, c, K), or None for Kaufman's matrix."""
+    j: LayerJacobian | None = None
+    """J, if it is held."""
     natural: None = None
 
     @property
@@ -51,7 +54,7 @@ class MatrixFree:
 
     def apply(self, v: Array) -> Array:
         """J^T J v (P,).  Collective."""
-        out = self.problem.product(self.evaluation, v)
+        out = self.problem.product(self.evaluation, v, self.j)
         if self.products is None:
             return out
         units, g = self.problem.units, self.products
@@ -88,9 +91,12 @@ class MatrixFree:
 
 def linearise_network(problem: "WholeNetwork", current: "NetworkEvaluation") -> MatrixFree:
     """Gradient, damping scale and each unit's own block of J^T J.  Collective."""
-    blocks, units = _unit_blocks(problem, current), problem.units
+    j, units = LayerJacobian(problem, current), problem.units
+    if not j.held:
+        j = None
+    blocks = _unit_blocks(problem, current) if j is None else _unit_blocks_of(problem, j)
     if problem.kaufman:
-        products, gradient = None, -problem.contract(current, current.residual)
+        products, gradient = None, -problem.contract(current, current.residual, j)
     else:
         products = problem.residual_products(current)
         layer = current.a[:-1].reshape(units.count, *products.shape[1:])
@@ -101,7 +107,7 @@ def linearise_network(problem: "WholeNetwork", current: "NetworkEvaluation") -> 
     for where, block in blocks:
         diagonal[where] = np.einsum("upp->up", block)
     diagonal = np.maximum(diagonal, SCALING_FLOOR * diagonal.mean())
-    return MatrixFree(problem, current, gradient[None], scaling(diagonal[None]), blocks, products)
+    return MatrixFree(problem, current, gradient[None], scaling(diagonal[None]), blocks, products, j)
 
 
 def _rows(problem: "WholeNetwork") -> int:
@@ -141,26 +147,31 @@ def _unit_blocks(problem: "WholeNetwork", current: "NetworkEvaluation") -> Block
     ]
 
 
+def _unit_blocks_of(problem: "WholeNetwork", j: LayerJacobian) -> Blocks:
+    """The same from J, on the blocks of rows that begin with PRECONDITIONER_ROWS.  Collective."""
+    grouped = problem.units.blocks()
+    rows = problem.sample.first(PRECONDITIONER_ROWS)
+
+    def moments(index: int, block: Array) -> Array:
+        part = j.block(index)[: len(block)].reshape(-1, j.current.w.shape[1])
+        own = [np.ascontiguousarray(part.T[where].transpose(0, 2, 1)) for where in grouped]
+        return np.concatenate([(o.mT @ o).astype(np.float64).ravel() for o in own])
+
+    mine = problem.sample.blocks(rows)
+    shapes = [(len(where), where.shape[1], where.shape[1]) for where in grouped]
+    ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
+    flat = rows.total(list(rows.map(moments, range(len(mine)), mine)), (int(ends[-1]),)) / rows.n_rows
+    return [
+        (where, flat[first:last].reshape(shape))
+        for where, shape, first, last in zip(grouped, shapes, ends[:-1], ends[1:], strict=True)
+    ]
+
+
 def _weighed(blocks: Array, weight: Array) -> Array:
     """sum_cd weight[u, c, d] blocks[u, c, p, d, q], (units, size, size)."""
     if weight.shape[1] == 1:
         return blocks[:, 0, :, 0] * weight
     return np.einsum("ucpdq,ucd->upq", blocks, weight, optimize=True)
-
-
-def jacobian_of_units(problem: "WholeNetwork", current: "NetworkEvaluation", images: Array, w: Array) -> Array:
-    """D of some images with a column for each parameter and column of its unit, (n, P c); zero where there is no
-    pair."""
-    bound = problem.units.bind(images, problem.sigma)
-    d = bound.jacobian(bound.lower(w)[None], current.problems, np.dtype(problem.dtype).name)[0]
-    c, searched = problem.units.columns_per_unit, bound.lower(np.arange(len(w)))
-    moved = searched if bound.parameters is None else searched[bound.parameters]
-    place = moved * c + bound.columns % c
-    if np.array_equal(place, np.arange(len(w) * c)):
-        return d
-    wide = np.zeros((len(d), len(w) * c), dtype=d.dtype)
-    wide[:, place] = d
-    return wide
 
 
 def _with_second_term(problem: "WholeNetwork", current: "NetworkEvaluation", products: Array, blocks: Blocks) -> Blocks:

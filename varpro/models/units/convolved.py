@@ -53,6 +53,16 @@ class Convolved(Scalarization):
         ]
         return np.concatenate(parts)
 
+    def layer_jacobian(self, images: Array, layer: Array) -> Array:
+        n, c, k = len(images), self.units.columns_per_unit, layer.shape[1]
+        j = np.empty((n, k, self.units.n_parameters), dtype=self.dtype)
+        for (table, patches), columns, (_, _, where) in zip(
+            self.tables, self._columns(), self.units.parts(), strict=True
+        ):
+            part = convolve.layer_jacobian(images, table, layer[columns].reshape(-1, c, k), patches)
+            j[:, :, where] = part.reshape(n, k, -1)
+        return j
+
     def gradient(self, total: Array) -> Array:
         return total
 

@@ -78,6 +78,11 @@ class Scalarization(abc.ABC):
         weights : (n, J), or (n, 1) to weigh all columns alike; may be overwritten.
         """
 
+    def layer_jacobian(self, images: Array, layer: Array) -> Array | None:
+        """J (n, K, P), the derivative of Phi A for a linear layer A (J, K), from a kernel that never holds D; None if
+        the kind has no such kernel."""
+        return None
+
     @abc.abstractmethod
     def gradient(self, total: Array) -> Array:
         """The sum for each parameter (P,), from summed contractions (S,)."""

@@ -1,0 +1,97 @@
+"""J of a whole network: the derivative of Phi A by the nonlinear parameters, block by block, held where it fits.
+
+A row of J has K P numbers.  Once made, it gives a product with the Gauss-Newton matrix for the price of reading it
+twice, a hundredth of what the units need; and its parts are each unit's own block of J^T J.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from varpro.arrays import Array
+
+if TYPE_CHECKING:
+    from varpro.problems.network import NetworkEvaluation, WholeNetwork
+
+D_BYTES = 2**27
+"""Bytes that D of some rows may take while J is made from it."""
+
+
+class LayerJacobian:
+    """J at an evaluation; blocks are those of this rank's sample."""
+
+    def __init__(self, problem: "WholeNetwork", current: "NetworkEvaluation") -> None:
+        self.problem, self.current = problem, current
+        self.blocks = problem.sample.blocks()
+        self.layer = np.ascontiguousarray(current.a[:-1].astype(problem.dtype))
+        self._held: list[Array | None] | None = [None] * len(self.blocks) if fits(problem, current) else None
+
+    @property
+    def held(self) -> bool:
+        """Whether blocks are kept once they are made."""
+        return self._held is not None
+
+    def block(self, index: int) -> Array:
+        """J (n, K, P) of a block, which must not be changed."""
+        if self._held is None:
+            return self._make(self.blocks[index])
+        kept = self._held[index]
+        if kept is None:
+            kept = self._held[index] = self._make(self.blocks[index])
+        return kept
+
+    def forward(self, index: int, v: Array) -> Array:
+        """J v (n, K) of a block."""
+        j = self.block(index)
+        out: Array = (j.reshape(-1, j.shape[2]) @ v.astype(j.dtype)).reshape(j.shape[:2])
+        return out
+
+    def back(self, index: int, u: Array) -> Array:
+        """J^T u (P,) float64 of a block; u (n, K)."""
+        j = self.block(index)
+        out: Array = u.astype(j.dtype).ravel() @ j.reshape(-1, j.shape[2])
+        return out.astype(np.float64)
+
+    def _make(self, block: Array) -> Array:
+        images, at = self.problem.sample.images, self.current.at
+        j = at.layer_jacobian(images[block], self.layer)
+        return self._from_units(block) if j is None else j
+
+    def _from_units(self, block: Array) -> Array:
+        units, k = self.problem.units, self.layer.shape[1]
+        c, p = units.columns_per_unit, self.current.w.shape[1]
+        layer = units.per_parameter(self.layer.reshape(units.count, c, k))
+        j = np.empty((len(block), k, p), dtype=self.problem.dtype)
+        step = max(1, D_BYTES // (8 * p * c))
+        for first in range(0, len(block), step):
+            rows = slice(first, first + step)
+            d = self.d(block[rows])
+            j[rows] = np.einsum("npc,pck->nkp", d, layer) if c > 1 else d.transpose(0, 2, 1) * layer[:, 0].T
+        return j
+
+    def d(self, block: Array) -> Array:
+        """D (n, P, c) of some rows."""
+        images = self.problem.sample.images[block]
+        wide = jacobian_of_units(self.problem, self.current, images, self.current.w[0])
+        return wide.reshape(len(block), self.current.w.shape[1], -1)
+
+
+def fits(problem: "WholeNetwork", current: "NetworkEvaluation") -> bool:
+    """Whether J of the whole sample stays within the problem's bytes; the same on every rank."""
+    size = np.dtype(problem.dtype).itemsize * problem.sample.rows * current.a.shape[1] * current.w.shape[1]
+    return size <= problem.held_bytes
+
+
+def jacobian_of_units(problem: "WholeNetwork", current: "NetworkEvaluation", images: Array, w: Array) -> Array:
+    """D of some images with a column for each parameter and column of its unit, (n, P c); zero where there is no
+    pair."""
+    bound = problem.units.bind(images, problem.sigma)
+    d = bound.jacobian(bound.lower(w)[None], current.problems, np.dtype(problem.dtype).name)[0]
+    c, searched = problem.units.columns_per_unit, bound.lower(np.arange(len(w)))
+    moved = searched if bound.parameters is None else searched[bound.parameters]
+    place = moved * c + bound.columns % c
+    if np.array_equal(place, np.arange(len(w) * c)):
+        return d
+    wide = np.zeros((len(d), len(w) * c), dtype=d.dtype)
+    wide[:, place] = d
+    return wide
