@@ -55,3 +55,25 @@ def test_sums_do_not_depend_on_the_number_of_threads():
         _, exact, w = pair("local-bilinear", (1, 7, 6), rows=2500, threads=threads)
         matrices.append(exact.linearise(exact.evaluate(w[None], ONE)).h)
     np.testing.assert_array_equal(*matrices)
+
+
+@pytest.mark.parametrize("kaufman", [True, False])
+@pytest.mark.parametrize(("kind", "shape"), KIND_SHAPES)
+def test_a_held_jacobian_gives_the_same_steps(kind, shape, kaufman):
+    problem, _, w = pair(kind, shape, kaufman=kaufman, rows=1300)
+    held = WholeNetwork(**{**vars(problem), "held_bytes": 2**30})
+    by_images, by_j = (p.linearise(p.evaluate(w[None], ONE)) for p in (problem, held))
+    assert by_images.j is None
+    assert by_j.j is not None
+    v = np.random.default_rng(2).standard_normal(len(w))
+    assert relative_error(by_j.gradient, by_images.gradient) < 1e-11
+    assert relative_error(by_j.apply(v), by_images.apply(v)) < 1e-11
+    assert relative_error(by_j.diagonal, by_images.diagonal) < 1e-11
+
+
+def test_no_more_is_held_than_the_bytes_that_are_given():
+    problem, _, w = pair("local-bilinear", (1, 7, 6), rows=300)
+    size = 8 * 300 * problem.sample.y.shape[1] * len(w)
+    for given, held in ((size, True), (size - 1, False)):
+        limited = WholeNetwork(**{**vars(problem), "held_bytes": given})
+        assert (limited.linearise(limited.evaluate(w[None], ONE)).j is not None) is held

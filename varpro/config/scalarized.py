@@ -48,6 +48,10 @@ class Glue(Section):
     """Cholesky of Phi^T Phi, or orthogonal factorisation and a truncated SVD for ill-conditioned Phi."""
     ridge: Annotated[Literal["auto"] | float, BeforeValidator(_auto_or_number)] = "auto"
     """The mu in 1/2 ||Y - Phi A||^2 + mu/2 ||A||^2; auto = chosen on the validation images."""
+    precision: Literal["fp32", "fp64"] = "fp64"
+    """The precision of Phi and of Phi^T Phi within a block of rows; sums over the blocks are always fp64.  fp32 takes
+    half the time and is enough where the ridge is above 1e-7 of the mean diagonal, which smaller candidates then are not.
+    """
     block_rows: Annotated[Int, Field(ge=1)] = 2000
     """The number of images held as rows of Phi at a time: memory is this times all units times 8 bytes."""
 
@@ -85,6 +89,9 @@ class Refine(Section):
     """How a step is found: by products with the Gauss-Newton matrix, or from the whole matrix of all parameters."""
     precision: Literal["fp32", "fp64"] = "fp32"
     """The precision of the products; Gram matrix and sums are always fp64."""
+    memory: Annotated[Float, Field(ge=0)] = 4.0
+    """The most memory in GB, over all ranks, for the Jacobian of Phi A, whose products then cost almost nothing; where it
+    would take more, products come from the images."""
     damping_floor: Annotated[Float, Field(gt=0)] = 1e-4
     """The least lambda: without a floor, each step on a sample would fit that sample."""
 

@@ -24,16 +24,18 @@ def normal_equations(
     outputs: int,
     like: Array,
     largest: tuple[float, float] = (1.0, 1.0),
+    single: bool = False,
 ) -> tuple[Array, Array]:
     """Phi^T Phi (J, J), its lower triangle, where `like` is, and Phi^T Y (J, K) on the host; float64.  Collective.
 
     blocks : those of this rank; make(block) gives its (Phi, Y), where `like` is.  columns : J.  outputs : K.
     largest : bounds on |Phi| and |Y|, which set the grid of reproducible sums.
+    single : form each block's Phi^T Phi in single precision.
     """
     unit = grid_unit(rows.n_rows * largest[0] * max(largest)) if rows.reproducible else 0.0
 
     def share(mine: Sequence[T]) -> _Sums:
-        sums = _Sums(columns, outputs, unit, namespace(like))
+        sums = _Sums(columns, outputs, unit, namespace(like), single)
         for block in mine:
             sums.add(*make(block))
         return sums
@@ -48,8 +50,8 @@ def normal_equations(
 class _Sums:
     """Sums over blocks; if need be, each block's part is rounded to a grid, so that the order makes no difference."""
 
-    def __init__(self, columns: int, outputs: int, unit: float, xp: ModuleType) -> None:
-        self.unit = unit
+    def __init__(self, columns: int, outputs: int, unit: float, xp: ModuleType, single: bool) -> None:
+        self.unit, self.single = unit, single
         self.gram, self.cross = xp.zeros((columns, columns)), xp.zeros((columns, outputs))
         self.part = (xp.empty_like(self.gram), xp.empty_like(self.cross)) if unit else (self.gram, self.cross)
 
@@ -58,7 +60,7 @@ class _Sums:
         gram, cross = self.part
         if self.unit:
             gram[:], cross[:] = 0.0, 0.0
-        kernel.accumulate(phi, y, gram, cross)
+        kernel.accumulate(phi, y, gram, cross, single=self.single)
         if self.unit:
             self.gram += round_to_grid(gram, self.unit)
             self.cross += round_to_grid(cross, self.unit)

@@ -1,6 +1,7 @@
 """Gram matrix of a tall matrix whose rows come in blocks, accumulated in double precision."""
 
 import numpy as np
+from scipy.linalg.blas import ssyrk
 
 from varpro import _cpu
 from varpro.arrays import Array, is_device_array
@@ -8,10 +9,11 @@ from varpro.kernels import vendor
 from varpro.kernels._checks import doubles, require
 
 
-def accumulate(phi: Array, y: Array, gram: Array, cross: Array) -> None:
+def accumulate(phi: Array, y: Array, gram: Array, cross: Array, *, single: bool = False) -> None:
     """gram += phi^T phi in its lower triangle, cross += phi^T y, in place.
 
-    phi : (N, I), y : (N, K).  gram : (I, I), cross : (I, K), float64, C-contiguous.
+    phi : (N, I), y : (N, K).  gram : (I, I), cross : (I, K), float64, C-contiguous.  single : form phi^T phi of these rows in
+    float32, in half the time; on the host.
     """
     require(phi.ndim == 2, f"phi has shape {phi.shape}; it needs (N, I)")
     n, i = phi.shape
@@ -28,5 +30,9 @@ def accumulate(phi: Array, y: Array, gram: Array, cross: Array) -> None:
     if is_device_array(phi):
         vendor.accumulate_gram(phi, gram)
         cross += phi.T @ y
+        return
+    if single:
+        gram += ssyrk(1.0, np.asarray(phi, dtype=np.float32).T, lower=0).T
+        cross += (phi.T @ y).astype(np.float64)
         return
     _cpu.accumulate_gram(doubles(phi), doubles(y), gram, cross)

@@ -13,8 +13,9 @@ units take E multiplications per image, the entries of w w^T or u v^T:
     Phi, or a contraction with D   2 N E I         a product with J^T J   4 N E I + 8 N I K
     Phi^T Phi, one triangle        N (I + 1)^2     its Cholesky           (I + 1)^3 / 3
 
-where a step contracts once for the gradient and, for the full Golub-Pereyra matrix, K more times.  If a unit owns c
-columns, there are I c columns and M c pairs, and K c more contractions.
+where a step contracts once for the gradient and, for the full Golub-Pereyra matrix, K more times, or K c if a unit owns
+c columns.  A sub-network of such units holds J (N K M), made from D for about three times the price of Phi; a product
+with J^T J then costs 4 N K M + 8 N I c K.
 
 Additions and multiplications count alike.
 """
@@ -25,13 +26,23 @@ from functools import partial
 from varpro.config.scalarized import ScalarizedConfig
 from varpro.models.units import UnitSize
 
+NETWORK_PRODUCTS = 25
+"""The most conjugate-gradient products per step of a sub-network whose units own several columns."""
 
-def subnetwork_gflop(*, n: int, m: int, i: int, k: int, iterations: int, evaluations: int, c: int = 1) -> float:
-    """GFLOP of one sub-network's search: i units of c columns, without the constant, m parameters searched."""
-    columns, side, pairs = i * c + 1, m / i, m * c
-    normal_matrix = n * pairs**2 + columns * pairs**2 + (k + 2) * pairs**2
-    linearisation = normal_matrix + m**3 / 3 + 2 * n * pairs * (columns + k) + 2 * n * m * side
-    evaluation = 2 * n * m * side + 4 * n * columns**2
+
+def subnetwork_gflop(
+    *, n: int, m: int, i: int, k: int, iterations: int, evaluations: int, c: int = 1, entries: float = 0.0
+) -> float:
+    """GFLOP of one sub-network's search: i units of c columns, without the constant, m parameters searched, and
+    `entries` multiplications per unit and image where c > 1: there J is made, and J^T J."""
+    columns, side = i * c + 1, m / i
+    if c > 1:
+        step = NETWORK_PRODUCTS * (4 * n * k * m + 8 * n * columns * k)
+        linearisation = 6 * n * i * entries + 2 * n * m * c * k + step
+        evaluation = 2 * n * i * entries + n * columns**2 + columns**3 / 3
+    else:
+        linearisation = n * m**2 + columns * m**2 + (k + 2) * m**2 + m**3 / 3 + 2 * n * m * (columns + k + side)
+        evaluation = 2 * n * m * side + 4 * n * columns**2
     return 1e-9 * (iterations * linearisation + evaluations * evaluation)
 
 
@@ -115,6 +126,7 @@ def _cycle_gflop(
         iterations=config.search.iterations,
         evaluations=config.search.iterations + 1,
         c=size.columns,
+        entries=size.multiplications,
     )
     whole = partial(
         whole_network_gflop,
@@ -143,9 +155,10 @@ def _rank_gigabytes(
     """Images as bytes, a quarter of a GB for the libraries, and the phase that needs the most memory."""
     pixels = shape[0] * shape[1] * shape[2]
     columns = config.units * size.columns * max(config.subnetworks, 1) + 1
-    m = round(size.parameters * config.units) * size.columns
+    m = round(size.parameters * config.units)
     item = 4 if config.search.gn_precision == "fp32" else 8
-    searching = config.samples * (8 * pixels + item * m) + (16 + item) * m * m
+    row = m if size.columns == 1 else m * n_classes  # of D, or of J
+    searching = config.samples * (8 * pixels + item * row) + (16 + item) * m * m
     gluing = 8 * (3 * columns**2 + 2 * config.glue.block_rows * columns)
     phases: list[float] = [min(threads, config.subnetworks) * searching, gluing]
     if config.refine.enabled:

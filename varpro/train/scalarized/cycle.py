@@ -56,7 +56,15 @@ class Run:
         if self.device is not None:
             rows = Rows(self.on_device(rows.images), rows.labels)
         return Streamed(
-            units, w, config.model.sigma, rows, self.n_classes, self.comm, config.glue.block_rows, config.reproducible
+            units,
+            w,
+            config.model.sigma,
+            rows,
+            self.n_classes,
+            self.comm,
+            config.glue.block_rows,
+            config.reproducible,
+            config.glue.precision == "fp32",
         )
 
     def on_device(self, images: Array) -> Array:
@@ -226,6 +234,7 @@ def _refine_options(run: Run, stream: int, rows: Rows) -> RefineOptions:
         damping_floor=settings.damping_floor,
         kaufman=settings.jacobian == "kaufman",
         exact=settings.step == "exact",
+        held_bytes=round(1e9 * settings.memory),
         order=generator(run.config.seed, REFINEMENT, stream).permutation(len(rows)),
         threads=run.threads,
     )

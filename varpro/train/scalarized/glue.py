@@ -25,6 +25,8 @@ from varpro.train.scalarized.network import one_hot
 
 RELATIVE_RIDGES = (1e-11, 1e-9, 1e-7, 1e-5, 1e-3)
 """Candidates for mu, relative to the mean diagonal of Phi^T Phi, from just above the Gram matrix's rounding upwards."""
+SINGLE_RIDGES = (1e-6, 3e-6, 1e-5, 1e-4, 1e-3)
+"""The same in single precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Streamed:
     comm: Communicator
     block_rows: int = 2000
     reproducible: bool = False
+    single: bool = False
+    """Whether Phi, and Phi^T Phi of a block, are computed in single precision."""
 
     @cached_property
     def sharded(self) -> ShardedRows:
@@ -59,7 +63,7 @@ class Streamed:
     @cached_property
     def at(self) -> Scalarization:
         """The units at w."""
-        return self.units.at(self.w, self.sigma)
+        return self.units.at(self.w, self.sigma, np.float32 if self.single else np.float64)
 
     @property
     def n_columns(self) -> int:
@@ -102,9 +106,10 @@ def glue(
     ridge : mu, or None to choose the candidate with the best validation accuracy (the largest if several are equal).
     """
     solver = _Gram(train) if method == "gram" else _Triangle(train, rank_tolerance)
-    candidates = [ridge] if ridge is not None else [c * solver.scale for c in RELATIVE_RIDGES]
+    relative = SINGLE_RIDGES if train.single else RELATIVE_RIDGES
+    candidates = [ridge] if ridge is not None else [c * solver.scale for c in relative]
     if validation is None or not len(validation.rows):
-        candidates = candidates[:1] if ridge is not None else [RELATIVE_RIDGES[2] * solver.scale]
+        candidates = candidates[:1] if ridge is not None else [relative[2] * solver.scale]
     solutions = solver.solutions(candidates)
     chosen = 0
     if len(candidates) > 1 and validation is not None:
@@ -136,6 +141,7 @@ class _Gram:
             outputs=streamed.n_classes,
             like=streamed.rows.images,
             largest=(max(1.0, streamed.at.largest_value), 1.0),
+            single=streamed.single,
         )
         self.scale = float(namespace(self.gram).diagonal(self.gram).sum()) / streamed.n_columns
 
@@ -174,7 +180,7 @@ class _Triangle:
 
     def __init__(self, streamed: Streamed, rank_tolerance: float | None) -> None:
         n = streamed.n_columns
-        rows = (np.concatenate([to_host(phi), to_host(y)], axis=1) for phi, y in streamed.blocks())
+        rows = (np.concatenate([to_host(phi), to_host(y)], axis=1, dtype=np.float64) for phi, y in streamed.blocks())
         r = tsqr(rows, n + streamed.n_classes, streamed.comm, chain=streamed.reproducible)
         self.scale = float(np.sum(r[:, :n] ** 2)) / n
         tolerance = max(len(streamed.rows), n) * np.finfo(float).eps if rank_tolerance is None else rank_tolerance

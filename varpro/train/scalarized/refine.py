@@ -40,6 +40,8 @@ class RefineOptions:
     damping_floor: float
     kaufman: bool
     exact: bool
+    held_bytes: int
+    """The most memory for J of the sample, over all ranks."""
     order: Array
     threads: int
 
@@ -111,6 +113,7 @@ def refine(
         dtype=options.dtype,
         kaufman=options.kaufman,
         exact=options.exact,
+        held_bytes=options.held_bytes,
         observe_iterate=iterate,
     )
     found = search(

@@ -6,19 +6,33 @@ several side by side.
 
 import time
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.distributed.communicator import SerialCommunicator
 from varpro.models.units import Units
-from varpro.problems.separable import Basis, Evaluation, SeparableProblem
+from varpro.problems.interface import Evaluated, Problem
+from varpro.problems.network import WholeNetwork
+from varpro.problems.sample import Sample
+from varpro.problems.separable import Basis, SeparableProblem
 from varpro.result import IterationRecord, SearchResult, Status
 from varpro.search.damping import DampingRule
 from varpro.search.loop import search
 from varpro.search.termination import Termination
-from varpro.train.scalarized.cost import subnetwork_gflop
+from varpro.train.scalarized.cost import NETWORK_PRODUCTS, subnetwork_gflop
 from varpro.train.scalarized.network import one_hot
 from varpro.train.scalarized.partition import Design, Draw, draw
+
+
+E = TypeVar("E", bound=Evaluated)
+
+NETWORK_RIDGE = 1e-5
+"""The ridge of sub-networks whose units own several columns, relative to a column's mean square, if none is given:
+neighbouring cells of a unit are nearly equal."""
+HELD_BYTES = 2**31
+"""Memory for J of a sub-network; beyond it, J is made anew for each use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +95,49 @@ class SubnetworkTask:
             gn_precision=options.gn_precision,
         )
 
+    def network(self, begin: Draw) -> WholeNetwork:
+        """The problem of one sub-network whose units own several columns.  D^T D of (parameters x columns)^2 numbers
+        would cost hundreds of times as much as J^T J, so J is made and held, and a step found by conjugate gradients:
+        for 4 N K M operations a product, while J^T J and its projection would take N K M (M + 4 I c)."""
+        options, images, n = self.options, self.images[begin.rows], len(begin.rows)
+        dtype = np.float32 if options.gn_precision == "float32" else np.float64
+        ridge = options.ridge / n
+        if ridge == 0.0:
+            phi = begin.units.at(begin.w, self.design.sigma, dtype).phi(images[: n // 4 + 1])
+            ridge = NETWORK_RIDGE * float(np.mean(phi.astype(np.float64) ** 2))
+        sample = Sample(images, one_hot(self.labels[begin.rows], self.n_classes), np.arange(n), n, SerialCommunicator())
+        return WholeNetwork(
+            units=begin.units,
+            sigma=self.design.sigma,
+            sample=sample,
+            ridge=ridge,
+            dtype=dtype,
+            kaufman=options.kaufman,
+            max_products=NETWORK_PRODUCTS,
+            held_bytes=HELD_BYTES,
+        )
+
     def __call__(self, index: int) -> Trained:
         started, clock = time.time(), time.perf_counter()
         begin = self.start(index)
+        if begin.units.columns_per_unit > 1:
+            whole = self.search(self.network(begin), begin.w)
+            return self.trained(index, begin, whole, 0, whole.w[0], started=started, seconds=time.perf_counter() - clock)
         bound = begin.units.bind(self.images[begin.rows], self.design.sigma)
         problem = self.problem(bound, one_hot(self.labels[begin.rows], self.n_classes)[None])
-        w0 = bound.lower(begin.w)[None]
-        found = search(problem, w0, damping=self.options.damping, termination=self.options.termination)
+        found = self.search(problem, bound.lower(begin.w))
         w = bound.lift(found.w[0])
         return self.trained(index, begin, found, 0, w, started=started, seconds=time.perf_counter() - clock)
+
+    def search(self, problem: Problem[E], w0: Array) -> SearchResult[E]:
+        """The search of one sub-network from w0 (P,)."""
+        return search(problem, w0[None], damping=self.options.damping, termination=self.options.termination)
 
     def trained(
         self,
         index: int,
         begin: Draw,
-        found: SearchResult[Evaluation],
+        found: SearchResult[E],
         b: int,
         w: Array,
         *,
@@ -121,6 +163,7 @@ class SubnetworkTask:
                 iterations=iterations,
                 evaluations=evaluations,
                 c=begin.units.columns_per_unit,
+                entries=begin.units.size_of_one(self.design.shape, self.design.options).multiplications,
             ),
             started=started,
             seconds=seconds,
