@@ -109,6 +109,8 @@ class Units(abc.ABC):
     Options: ClassVar[type[UnitOptions]] = UnitOptions
     sigmas: ClassVar[tuple[str, ...]] = SIGMAS
     """The choices of sigma in a config."""
+    prediction_dtype: ClassVar[npt.DTypeLike] = np.float64
+    """The precision of Phi when a trained network predicts."""
     no_device: ClassVar[str | None] = "has no CUDA kernel"
     """Why sub-networks of this kind cannot be trained on a device; None if `gathered` and `clear_unlit` exist."""
 

@@ -49,7 +49,7 @@ class Network:
 
     def blocks(self, images: Array) -> Iterator[tuple[slice, Array]]:
         """Phi by blocks of rows, so that a prediction needs memory for only one block."""
-        at = self.units.at(self.w, self.sigma)
+        at = self.units.at(self.w, self.sigma, self.units.prediction_dtype)
         for first in range(0, len(images), BLOCK_ROWS):
             rows = slice(first, first + BLOCK_ROWS)
             yield rows, at.phi(images[rows])
