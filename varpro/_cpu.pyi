@@ -12,7 +12,6 @@ gram_limit: float
 class SearchRules:
     def __init__(self, **rules: float) -> None: ...
 
-
 def quadratic(
     images: Array, index: Array | None, w: Array, phi: Array, d: Array | None, logistic: bool, symmetric: bool
 ) -> None: ...

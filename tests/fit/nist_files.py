@@ -37,9 +37,7 @@ def read_dat(path: Path) -> Facts:
         "deviations": deviations,
         "rss": after("Residual Sum of Squares"),
         "rsd": after("Residual Standard Deviation"),
-        "observations": [
-            [float(x) for x in row.split()] for row in text.splitlines()[int(span[1]) - 1 : int(span[2])]
-        ],
+        "observations": [[float(x) for x in row.split()] for row in text.splitlines()[int(span[1]) - 1 : int(span[2])]],
     }
 
 

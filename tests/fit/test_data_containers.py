@@ -210,10 +210,17 @@ def test_a_result_does_not_change_when_the_callers_arrays_do(k):
         array[...] = 17.0
     for name in ("fitted", "residual", "stderr_nonlinear", "stderr_linear", "r_squared"):
         assert np.isfinite(getattr(found, name)).all()
-    changed = varpro.fit(READY, T, Y[:, None] * np.linspace(1, 2, k) if k > 1 else Y, [2.0], **(
-        {"weights": np.ones(61)} if k > 1 else
-        {"weights": np.ones(61), "linear_equality": (np.array([[1.0, -2.0]]), np.array([3.0]))}
-    ))
+    changed = varpro.fit(
+        READY,
+        T,
+        Y[:, None] * np.linspace(1, 2, k) if k > 1 else Y,
+        [2.0],
+        **(
+            {"weights": np.ones(61)}
+            if k > 1
+            else {"weights": np.ones(61), "linear_equality": (np.array([[1.0, -2.0]]), np.array([3.0]))}
+        ),
+    )
     for name in ("fitted", "residual", "stderr_nonlinear", "stderr_linear"):
         np.testing.assert_array_equal(getattr(again, name), getattr(changed, name))
 

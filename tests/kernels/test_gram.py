@@ -113,3 +113,18 @@ def test_a_sum_that_could_not_be_added_to_in_place_is_refused(name, change):
 def test_phi_that_is_no_matrix_is_refused_with_its_shape():
     with pytest.raises(ShapeError, match=r"\(2, 3, 4\)"):
         accumulate(np.ones((2, 3, 4)), np.ones((2, 1)), np.zeros((3, 3)), np.zeros((3, 1)))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_single_precision_rounds_like_single_precision_and_adds_in_double(size):
+    phi, y = blocks(*size, np.float32)
+    gram, cross = np.full((size[1], size[1]), 2.0**40), np.zeros((size[1], size[2]))
+    accumulate(phi, y, gram, cross, single=True)
+    wide = phi.astype(float), y.astype(float)
+    expected, expected_cross = summed(*wide, accumulate_reference)
+    magnitude, cross_magnitude = summed(*np.abs(wide[0])[None], np.abs(wide[1]), accumulate_reference)
+    rounding = (len(phi) + 1) * float(np.finfo(np.float32).eps)
+    lower = np.tril_indices(size[1])
+    kept = 2.0**40 * EPS  # what the sum itself rounds away; in single precision it would be 2^17
+    assert_within((gram - 2.0**40)[lower], expected[lower], rounding * magnitude[lower] + kept)
+    assert_within(cross, expected_cross, rounding * cross_magnitude)

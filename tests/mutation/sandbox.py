@@ -109,9 +109,7 @@ class Sandbox:
                          f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
                          f"-DCMAKE_INSTALL_PREFIX={self.place / 'varpro'}", *_generator()]  # fmt: skip
             subprocess.run(configure, check=True, capture_output=True)
-        made = subprocess.run(
-            ["cmake", "--build", str(self.build)], capture_output=True, check=False, timeout=LONGEST
-        )
+        made = subprocess.run(["cmake", "--build", str(self.build)], capture_output=True, check=False, timeout=LONGEST)
         if made.returncode:
             return False
         built = next(self.build.glob("_cpu*.so"))

@@ -66,8 +66,27 @@ def test_memory_of_a_refinement_is_shared_by_the_ranks(precision, item):
         model={"unit": "bilinear"}, subnetworks=0, units=80, glue={"block_rows": 1}, refine={"precision": precision}
     )
     held = item * 900 / 2 * 81 + 8 * 3 * 81**2
-    expected = 0.25e9 + 1000 * 105 + 8 * 900 * 3 + held
+    always = 0.25e9 + 1000 * 105 + 8 * 900 * 3
+    j = item * 900 * 3 * 80 * 23
+    expected = always + held + j / 2
     assert plan(config, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * expected, rel=1e-12)
+    config = config_of(
+        model={"unit": "bilinear"},
+        subnetworks=0,
+        units=80,
+        glue={"block_rows": 1},
+        refine={"precision": precision, "memory": 1e-3},
+    )
+    expected = always + held + 1e6 / 2
+    assert plan(config, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * expected, rel=1e-12)
+
+
+def test_a_sub_network_of_units_with_several_columns_costs_a_jacobian_and_its_products():
+    n, m, i, k, c, entries = 101, 60, 5, 3, 4, 700
+    evaluation = 2 * n * i * entries + n * (i * c + 1) ** 2 + (i * c + 1) ** 3 / 3
+    step = 6 * n * i * entries + 2 * n * m * c * k + 25 * (4 * n * k * m + 8 * n * (i * c + 1) * k)
+    found = subnetwork_gflop(n=n, m=m, i=i, k=k, iterations=7, evaluations=11, c=c, entries=entries)
+    assert found == pytest.approx(1e-9 * (7 * step + 11 * evaluation), rel=1e-12)
 
 
 def test_a_plan_counts_each_phase_and_the_control_and_bootstrapping_where_they_are():

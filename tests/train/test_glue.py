@@ -1,5 +1,7 @@
 """The global linear layer: Gram and TSQR against LAPACK, ridge, rank, sharding."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,23 @@ def test_gram_and_tsqr_agree_to_1e_8_on_a_well_conditioned_case():
     by_gram, by_tsqr = (glue(streamed(), None, method=m, ridge=0.0) for m in ("gram", "tsqr"))
     assert np.linalg.norm(by_gram.a - by_tsqr.a) < 1e-8 * np.linalg.norm(by_tsqr.a)
     assert by_gram.condition < 1e6
+
+
+@pytest.mark.parametrize("method", ["gram", "tsqr"])
+def test_single_precision_solves_the_problem_to_single_precision(method):
+    s = streamed()
+    single = dataclasses.replace(s, single=True)
+    assert next(iter(single.blocks()))[0].dtype == np.float32
+    ridge = 1e-3 * float(np.sum(dense(s)[0] ** 2)) / s.n_columns
+    a, close = (glue(x, None, method=method, ridge=ridge).a for x in (s, single))
+    assert 0 < np.linalg.norm(close - a) < 1e-4 * np.linalg.norm(a)
+
+
+def test_the_candidates_for_the_ridge_stay_above_the_rounding_of_the_sums():
+    s = dataclasses.replace(streamed(), single=True)
+    found = glue(s, s, method="gram")
+    scale = float(np.sum(dense(s)[0] ** 2)) / s.n_columns
+    assert found.ridge >= 10 * float(np.finfo(np.float32).eps) * scale / 2
 
 
 def test_tsqr_truncates_a_duplicate_unit_and_reports_the_rank():

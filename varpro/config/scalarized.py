@@ -50,8 +50,7 @@ class Glue(Section):
     """The mu in 1/2 ||Y - Phi A||^2 + mu/2 ||A||^2; auto = chosen on the validation images."""
     precision: Literal["fp32", "fp64"] = "fp64"
     """The precision of Phi and of Phi^T Phi within a block of rows; sums over the blocks are always fp64.  fp32 takes
-    half the time and is enough where the ridge is above 1e-7 of the mean diagonal, which smaller candidates then are not.
-    """
+    half the time and is enough for ridges above 1e-7 of the mean diagonal, as all candidates then are."""
     block_rows: Annotated[Int, Field(ge=1)] = 2000
     """The number of images held as rows of Phi at a time: memory is this times all units times 8 bytes."""
 
@@ -90,8 +89,8 @@ class Refine(Section):
     precision: Literal["fp32", "fp64"] = "fp32"
     """The precision of the products; Gram matrix and sums are always fp64."""
     memory: Annotated[Float, Field(ge=0)] = 4.0
-    """The most memory in GB, over all ranks, for the Jacobian of Phi A, whose products then cost almost nothing; where it
-    would take more, products come from the images."""
+    """The most memory in GB, over all ranks, for the Jacobian of Phi A, whose products then cost almost nothing; where
+    it would take more, products come from the images."""
     damping_floor: Annotated[Float, Field(gt=0)] = 1e-4
     """The least lambda: without a floor, each step on a sample would fit that sample."""
 

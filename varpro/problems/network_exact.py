@@ -7,8 +7,8 @@ C = Phi^T Phi + mu I,
     H += sum_k B_k^T C^-1 B_k,   B_k[j, p] = sum_n D[n, (j, p)] R[n, k]                            the rest
 
 The sums of squares are formed, not the difference of J^T J and M^T C^-1 M: those nearly cancel, and a Gram matrix
-cannot lose its sign, so that single precision serves.  Two passes over the rows make J anew, unless it may be held; D is
-never held.
+cannot lose its sign, so that single precision serves.  Two passes over the rows make J anew, unless it may be held; D
+is never held.
 """
 
 from collections.abc import Sequence

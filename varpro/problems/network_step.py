@@ -91,9 +91,8 @@ class MatrixFree:
 
 def linearise_network(problem: "WholeNetwork", current: "NetworkEvaluation") -> MatrixFree:
     """Gradient, damping scale and each unit's own block of J^T J.  Collective."""
-    j, units = LayerJacobian(problem, current), problem.units
-    if not j.held:
-        j = None
+    made, units = LayerJacobian(problem, current), problem.units
+    j = made if made.held else None
     blocks = _unit_blocks(problem, current) if j is None else _unit_blocks_of(problem, j)
     if problem.kaufman:
         products, gradient = None, -problem.contract(current, current.residual, j)

@@ -101,7 +101,9 @@ def layer_jacobian(images: Array, w: Array, layer: Array, patches: Patches) -> A
     """J (N, K, rows, F): the derivative of phi A by w, for the linear layer A (F, G^2, K).  D is never held."""
     images, w = _checked(images, w, patches)
     wanted = (w.shape[1], patches.cells**2)
-    require(layer.ndim == 3 and layer.shape[:2] == wanted, f"the layer has shape {layer.shape}; it needs {wanted} + (K,)")
+    require(
+        layer.ndim == 3 and layer.shape[:2] == wanted, f"the layer has shape {layer.shape}; it needs {wanted} + (K,)"
+    )
     j = np.empty((len(images), layer.shape[2], *w.shape), dtype=w.dtype)
     _cpu.convolve_layer_jacobian(images, w, np.ascontiguousarray(layer, dtype=w.dtype), j, patches.call())
     return j

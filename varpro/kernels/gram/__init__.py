@@ -12,8 +12,8 @@ from varpro.kernels._checks import doubles, require
 def accumulate(phi: Array, y: Array, gram: Array, cross: Array, *, single: bool = False) -> None:
     """gram += phi^T phi in its lower triangle, cross += phi^T y, in place.
 
-    phi : (N, I), y : (N, K).  gram : (I, I), cross : (I, K), float64, C-contiguous.  single : form phi^T phi of these rows in
-    float32, in half the time; on the host.
+    phi : (N, I), y : (N, K).  gram : (I, I), cross : (I, K), float64, C-contiguous.
+    single : form phi^T phi of these rows in float32, in half the time; on the host.
     """
     require(phi.ndim == 2, f"phi has shape {phi.shape}; it needs (N, I)")
     n, i = phi.shape

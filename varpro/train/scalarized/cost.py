@@ -162,6 +162,8 @@ def _rank_gigabytes(
     gluing = 8 * (3 * columns**2 + 2 * config.glue.block_rows * columns)
     phases: list[float] = [min(threads, config.subnetworks) * searching, gluing]
     if config.refine.enabled:
-        held = (4 if config.refine.precision == "fp32" else 8) * n_train / ranks * columns
-        phases.append(held + 8 * 3 * columns**2)
+        item = 4 if config.refine.precision == "fp32" else 8
+        parameters = size.parameters * config.units * max(config.subnetworks, 1)
+        j = min(1e9 * config.refine.memory, item * n_train * n_classes * parameters)
+        phases.append((item * n_train * columns + j) / ranks + 8 * 3 * columns**2)
     return 1e-9 * (0.25e9 + n_images * pixels + 8 * n_train * n_classes + max(phases))

@@ -25,7 +25,6 @@ from varpro.train.scalarized.cost import NETWORK_PRODUCTS, subnetwork_gflop
 from varpro.train.scalarized.network import one_hot
 from varpro.train.scalarized.partition import Design, Draw, draw
 
-
 E = TypeVar("E", bound=Evaluated)
 
 NETWORK_RIDGE = 1e-5
@@ -122,7 +121,9 @@ class SubnetworkTask:
         begin = self.start(index)
         if begin.units.columns_per_unit > 1:
             whole = self.search(self.network(begin), begin.w)
-            return self.trained(index, begin, whole, 0, whole.w[0], started=started, seconds=time.perf_counter() - clock)
+            return self.trained(
+                index, begin, whole, 0, whole.w[0], started=started, seconds=time.perf_counter() - clock
+            )
         bound = begin.units.bind(self.images[begin.rows], self.design.sigma)
         problem = self.problem(bound, one_hot(self.labels[begin.rows], self.n_classes)[None])
         found = self.search(problem, bound.lower(begin.w))
