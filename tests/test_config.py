@@ -68,17 +68,17 @@ def test_the_papers_partition_is_shipped():
     ],
 )
 def test_overrides(override, get, value):
-    assert get(load_config("digits", [override])) == value
+    assert get(load_config("digits_quadratic", [override])) == value
 
 
 def test_later_overrides_win_and_fixed_values_win_over_all():
-    assert load_config("digits", ["seed=1", "seed=2"]).seed == 2
-    assert load_config("digits", ["seed=1"], seed=5).seed == 5
-    assert load_config("digits", ["seed=1"], seed=None).seed == 1
+    assert load_config("digits_quadratic", ["seed=1", "seed=2"]).seed == 2
+    assert load_config("digits_quadratic", ["seed=1"], seed=5).seed == 5
+    assert load_config("digits_quadratic", ["seed=1"], seed=None).seed == 1
 
 
 def test_a_key_set_below_a_shorthand_keeps_what_the_shorthand_means():
-    config = load_config("digits", ["glue=tsqr", "glue.block_rows=7", "bootstrap=false", "bootstrap.margin=0.1"])
+    config = load_config("digits_quadratic", ["glue=tsqr", "glue.block_rows=7", "bootstrap=false", "bootstrap.margin=0.1"])
     assert (config.glue.method, config.glue.block_rows) == ("tsqr", 7)
     assert (config.bootstrap.enabled, config.bootstrap.margin) == (True, 0.1)
 
@@ -141,9 +141,9 @@ def test_every_mistake_gets_one_line_with_the_remedy(tree, message):
 
 def test_contradictions():
     with pytest.raises(ConfigError, match="units is 60 and samples 50"):
-        load_config("digits", ["units=60", "samples=50"])
+        load_config("digits_quadratic", ["units=60", "samples=50"])
     with pytest.raises(ConfigError, match="nothing would be trained"):
-        load_config("digits", ["subnetworks=0"])
+        load_config("digits_quadratic", ["subnetworks=0"])
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_contradictions():
 )
 def test_partitions_that_the_data_cannot_carry(override, shape, message):
     with pytest.raises(ConfigError, match=message):
-        load_config("digits", [override]).check_with_data(1000, 10, shape)
+        load_config("digits_quadratic", [override]).check_with_data(1000, 10, shape)
 
 
 def test_fewer_samples_than_classes():
@@ -168,19 +168,19 @@ def test_fewer_samples_than_classes():
 @pytest.mark.parametrize("override", ["seed", "=3", "a..b=1", "units=[1", "units.x=3", "data={source: a, source: b}"])
 def test_overrides_that_cannot_be_read(override):
     with pytest.raises(ConfigError, match="--set"):
-        load_config("digits", [override])
+        load_config("digits_quadratic", [override])
 
 
 def test_a_mistake_is_laid_where_it_was_made():
     with pytest.raises(ConfigError, match=r"^--set units=many: units is 'many'"):
-        load_config("digits", ["seed=3", "units=many"])
+        load_config("digits_quadratic", ["seed=3", "units=many"])
     with pytest.raises(ConfigError, match=r"^--seed -1: seed is -1; it needs a value >= 0"):
-        load_config("digits", ["units=3"], seed=-1)
+        load_config("digits_quadratic", ["units=3"], seed=-1)
 
 
 def test_an_override_without_effect_is_refused():
     with pytest.raises(ConfigError, match=r"--set refine\.products=3: has no effect.* set that to true"):
-        load_config("digits", ["refine.enabled=false", "refine.products=3"])
+        load_config("digits_quadratic", ["refine.enabled=false", "refine.products=3"])
 
 
 def test_files_that_are_no_config(tmp_path):

@@ -25,16 +25,16 @@ def mistake(capsys, program, *arguments):
     [
         (["nowhere.yaml"], "no such file"),
         (["digit"], "did you mean digits"),
-        (["digits", "--set", "unit=3"], "did you mean model.unit"),
-        (["digits", "--set", "samples=5000"], "there are 1198 training images"),
-        (["digits", "--set", "units=500"], "more images than units"),
-        (["digits", "--set", "data.source=minst"], "did you mean mnist"),
-        (["digits", "--backend", "cuda"], "CUDA was asked for"),
-        (["digits", "--data", "nowhere"], "--data nowhere: no such folder"),
-        (["digits", "--set", "data.train=4"], "none of the 4 images left to train on is of class 4"),
-        (["digits", "--seed", "-1"], "--seed -1: seed is -1; it needs a value >= 0"),
-        (["digits", "--sede", "1"], "--sede"),
-        (["digits", "--seed", "x"], "--seed"),
+        (["digits_quadratic", "--set", "unit=3"], "did you mean model.unit"),
+        (["digits_quadratic", "--set", "samples=5000"], "there are 1198 training images"),
+        (["digits_quadratic", "--set", "units=500"], "more images than units"),
+        (["digits_quadratic", "--set", "data.source=minst"], "did you mean mnist"),
+        (["digits_quadratic", "--backend", "cuda"], "CUDA was asked for"),
+        (["digits_quadratic", "--data", "nowhere"], "--data nowhere: no such folder"),
+        (["digits_quadratic", "--set", "data.train=4"], "none of the 4 images left to train on is of class 4"),
+        (["digits_quadratic", "--seed", "-1"], "--seed -1: seed is -1; it needs a value >= 0"),
+        (["digits_quadratic", "--sede", "1"], "--sede"),
+        (["digits_quadratic", "--seed", "x"], "--seed"),
         ([], "which config"),
     ],
 )
@@ -49,16 +49,16 @@ def test_mistakes_of_varpro_train(capsys, tmp_path, monkeypatch, arguments, mess
 def test_output_folders_that_hold_something_or_cannot_be_made(capsys, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("precious")
-    assert "--overwrite" in mistake(capsys, train, "digits", "--output", tmp_path / "full")
+    assert "--overwrite" in mistake(capsys, train, "digits_quadratic", "--output", tmp_path / "full")
     (tmp_path / "file").write_text("")
-    assert "is a file" in mistake(capsys, train, "digits", "--output", tmp_path / "file")
-    assert "cannot be written" in mistake(capsys, train, "digits", "--output", tmp_path / "file" / "below")
+    assert "is a file" in mistake(capsys, train, "digits_quadratic", "--output", tmp_path / "file")
+    assert "cannot be written" in mistake(capsys, train, "digits_quadratic", "--output", tmp_path / "file" / "below")
 
 
 def test_a_new_output_folder_does_not_stay_behind_without_results(capsys, tmp_path):
     (tmp_path / "mine").mkdir()
     for folder, stays in ((tmp_path / "new" / "below", False), (tmp_path / "mine", True)):
-        line = mistake(capsys, train, "digits", "--output", folder, "--set", "samples=5000")
+        line = mistake(capsys, train, "digits_quadratic", "--output", folder, "--set", "samples=5000")
         assert "there are 1198 training images" in line
         assert folder.exists() == stays
 
@@ -68,11 +68,11 @@ def test_an_output_folder_that_fills_up_or_goes_away_during_the_run(capsys, tmp_
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("varpro.report.outputs.write_outputs", full)
-    line = mistake(capsys, train, "digits", "--output", tmp_path, "--quiet", "--set", "bootstrap=false", *SMALL)
+    line = mistake(capsys, train, "digits_quadratic", "--output", tmp_path, "--quiet", "--set", "bootstrap=false", *SMALL)
     assert f"output folder {tmp_path} cannot be written (No space left on device)" in line
 
 
-@pytest.mark.parametrize(("program", "arguments"), [(train, ["digits"]), (predict, ["model.h5", "digits"])])
+@pytest.mark.parametrize(("program", "arguments"), [(train, ["digits_quadratic"]), (predict, ["model.h5", "digits"])])
 def test_what_is_not_installed_is_named_with_the_remedy(capsys, monkeypatch, program, arguments):
     monkeypatch.setitem(sys.modules, "h5py", None)
     assert "needs h5py, not installed here; pip install 'varpro[train]'" in mistake(capsys, program, *arguments)
@@ -80,12 +80,12 @@ def test_what_is_not_installed_is_named_with_the_remedy(capsys, monkeypatch, pro
 
 def test_overwriting_keeps_files_of_others(tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
-    assert train.main(["digits", "--output", str(tmp_path), "--overwrite", "--quiet", *SMALL]) == 0
+    assert train.main(["digits_quadratic", "--output", str(tmp_path), "--overwrite", "--quiet", *SMALL]) == 0
     assert (tmp_path / "mine.txt").read_text() == "precious"
     assert (tmp_path / "report.html").is_file()
 
 
-RARE = ["digits", "--set", "data.source=rare.npz", "--set", "samples=40", "--output", "o", "--quiet"]
+RARE = ["digits_quadratic", "--set", "data.source=rare.npz", "--set", "samples=40", "--output", "o", "--quiet"]
 
 
 def save_rare_class(folder):
@@ -105,7 +105,7 @@ def test_a_class_missing_from_a_mini_batch_names_the_sub_network(capsys, tmp_pat
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_under_mpirun_one_line_on_one_rank_and_no_hang(tmp_path, ranks):
-    ended = run_mpi(ranks, "-m", "varpro.cli.train", "digits", "--set", "sample=3", runner=(), cwd=tmp_path)
+    ended = run_mpi(ranks, "-m", "varpro.cli.train", "digits_quadratic", "--set", "sample=3", runner=(), cwd=tmp_path)
     assert ended.code == 2
     assert ended.stderr.count("did you mean samples") == 1
     assert "Traceback" not in ended.stderr
@@ -122,7 +122,7 @@ def test_under_mpirun_a_data_error_in_a_task_ends_all_ranks(tmp_path):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    assert train.main(["digits", "--output", str(folder), "--quiet", "--set", "bootstrap=false", *SMALL]) == 0
+    assert train.main(["digits_quadratic", "--output", str(folder), "--quiet", "--set", "bootstrap=false", *SMALL]) == 0
     return folder / "model.h5"
 
 

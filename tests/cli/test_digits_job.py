@@ -20,7 +20,7 @@ REFINED = [*PARTITION, "--set", "refine.iterations=3", "--set", "refine.first_ro
 
 def job(folder, ranks, *options):
     """The folder of a finished run."""
-    arguments = ["digits", "--output", folder, "--quiet", *options]
+    arguments = ["digits_quadratic", "--output", folder, "--quiet", *options]
     if ranks == 1:
         assert train.main([str(a) for a in arguments]) == 0
     else:
@@ -237,7 +237,7 @@ def test_predict_writes_what_python_predicts(alone, tmp_path, capsys):
 
 def test_dry_run_tells_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert train.main(["digits", "--dry-run"]) == 0
+    assert train.main(["digits_quadratic", "--dry-run"]) == 0
     out = capsys.readouterr().out
     for word in ("16 sub-networks x 12 units", "nonlinear", "GFLOP", "GB a rank", "1198 train"):
         assert word in out

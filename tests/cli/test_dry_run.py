@@ -19,11 +19,11 @@ SIZES = {"n_train": 500, "n_test": 100, "n_images": 600, "n_classes": 10, "ranks
 
 def test_the_config_printed_is_the_config_and_nothing_is_written(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert train.main(["digits", "--dry-run", "--seed", "5", *SMALL]) == 0
+    assert train.main(["digits_quadratic", "--dry-run", "--seed", "5", *SMALL]) == 0
     printed = capsys.readouterr().out
     resolved, _, table = printed.partition("\n\n")
     options = [option for option in SMALL if option != "--set"]
-    assert parse_config(yaml.safe_load(resolved), "printed") == load_config("digits", options, seed=5)
+    assert parse_config(yaml.safe_load(resolved), "printed") == load_config("digits_quadratic", options, seed=5)
     for words in ("3 sub-networks x 4 units, 100 images each", "1198 train, 239 validation, 360 test", "GB a rank"):
         assert words in table
     assert list(tmp_path.iterdir()) == []
@@ -31,16 +31,16 @@ def test_the_config_printed_is_the_config_and_nothing_is_written(capsys, tmp_pat
 
 def test_an_output_folder_in_use_is_mentioned(capsys, tmp_path):
     (tmp_path / "mine").write_text("")
-    assert train.main(["digits", "--dry-run", "--output", str(tmp_path)]) == 0
+    assert train.main(["digits_quadratic", "--dry-run", "--output", str(tmp_path)]) == 0
     assert "(not empty: needs --overwrite)" in capsys.readouterr().out
 
 
 def test_parameters_and_arithmetic_are_those_of_the_run(capsys, tmp_path):
-    options = ["digits", *SMALL, "--set", "search.cost_tolerance=0", "--set", "bootstrap=false"]
+    options = ["digits_quadratic", *SMALL, "--set", "search.cost_tolerance=0", "--set", "bootstrap=false"]
     assert train.main([*options, "--quiet", "--output", str(tmp_path)]) == 0
     assert train.main([*options, "--dry-run"]) == 0
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    counted = plan(load_config("digits", [o for o in options[1:] if o != "--set"]), (1, 8, 8), **SIZES)
+    counted = plan(load_config("digits_quadratic", [o for o in options[1:] if o != "--set"]), (1, 8, 8), **SIZES)
     assert (counted.nonlinear, counted.linear) == (metrics["parameters"]["nonlinear"], metrics["parameters"]["linear"])
     printed = capsys.readouterr().out
     assert f"{counted.nonlinear} nonlinear (9 a unit), {counted.linear} linear" in printed

@@ -87,7 +87,7 @@ def test_configs_of_both_kinds_are_listed(capsys):
         (["mnist_intraclass", "--backend", "cuda", "--dry-run", "--set", "network.name=x"], "network.name is 'x'"),
         (["mnist_intraclass", "--dry-run", *OWN, "--set", "batch=900"], "there are 300 training images"),
         (["mnist_intraclass", "--dry-run", *OWN, "--set", "network.name=lenet5"], "images are 8 x 8"),
-        (["digits", "--set", "network.name=lenet5"], "unknown key network"),
+        (["digits_quadratic", "--set", "network.name=lenet5"], "unknown key network"),
     ],
 )
 def test_mistakes_are_told_before_pytorch_is_asked_for(capsys, images, arguments, message):

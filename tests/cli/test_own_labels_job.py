@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
     for name in ("own", "odd"):
         source = f"data.source={place / name}.npz"
         options = ["--set", source, "--set", "bootstrap=false", *SMALL, "--output", str(place / name), "--quiet"]
-        assert train.main(["digits", *options]) == 0
+        assert train.main(["digits_quadratic", *options]) == 0
     return place
 
 
@@ -90,5 +90,5 @@ def test_a_model_file_without_names_still_predicts(folder, tmp_path):
 
 def test_few_images_are_answered_with_fewer_units_too(folder, capsys):
     options = ["--set", f"data.source={folder / 'odd.npz'}", "--set", "data.train=60", "--set", "units=80"]
-    assert train.main(["digits", *options, "--set", "samples=100"]) == 2
+    assert train.main(["digits_quadratic", *options, "--set", "samples=100"]) == 2
     assert "there are 60 training images; use more images, or fewer units: units < 60" in capsys.readouterr().err

@@ -20,7 +20,7 @@ def test_two_ranks_as_one(device_module, tmp_path):
     for ranks in (1, 2):
         folder = tmp_path / str(ranks)
         settings = [word for key in [*SMALL, "search.iterations=2", "bootstrap=false"] for word in ("--set", key)]
-        arguments = ["digits", "--backend", "cuda", "--output", folder, "--quiet", *settings]
+        arguments = ["digits_quadratic", "--backend", "cuda", "--output", folder, "--quiet", *settings]
         run_mpi(ranks, SCRIPT, device_module, *arguments, cwd=tmp_path).check()
         with h5py.File(folder / "model.h5") as file:
             found[ranks] = file["w"][:]

@@ -110,7 +110,7 @@ def test_too_little_memory_is_told_before_the_run(xp, monkeypatch):
 
 
 def test_dry_run_names_the_device_and_the_batch(xp, capsys):
-    arguments = ["digits", "--dry-run", "--backend", "cuda", "--set", "subnetworks=4"]
+    arguments = ["digits_quadratic", "--dry-run", "--backend", "cuda", "--set", "subnetworks=4"]
     assert main(arguments) == 0
     said = capsys.readouterr().out
     assert "cuda, device 0: " in said

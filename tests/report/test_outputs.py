@@ -136,7 +136,7 @@ def real(tmp_path_factory):
     options = [part for option in partition + refine for part in ("--set", option)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outputs, "draw_scalarized", lambda record: {})
-        assert train.main(["digits", "--output", str(path), "--quiet", *options]) == 0
+        assert train.main(["digits_quadratic", "--output", str(path), "--quiet", *options]) == 0
     return path
 
 
