@@ -11,9 +11,13 @@ if TYPE_CHECKING:
     from varpro import losses, models
     from varpro.fitting.api import fit, fit_batch
     from varpro.fitting.batch import BatchResult
+    from varpro.fitting.bootstrap import Bootstrap
     from varpro.fitting.check_derivative import check_derivative
+    from varpro.fitting.comparison import Comparison, compare
     from varpro.fitting.dmd import DmdResult, dmd
     from varpro.fitting.functional import Functional, functional
+    from varpro.fitting.posterior import Posterior
+    from varpro.fitting.profile import Profile
     from varpro.fitting.result import FitResult
     from varpro.result import Status
     from varpro.train.model_file import TrainedModel
@@ -21,16 +25,21 @@ if TYPE_CHECKING:
 __all__ = [
     "BackendError",
     "BatchResult",
+    "Bootstrap",
+    "Comparison",
     "ConfigError",
     "DataError",
     "DmdResult",
     "FitResult",
     "Functional",
     "OutputError",
+    "Posterior",
+    "Profile",
     "ShapeError",
     "Status",
     "VarproError",
     "check_derivative",
+    "compare",
     "dmd",
     "fit",
     "fit_batch",
@@ -45,11 +54,16 @@ __version__ = "0.2.0.dev0"
 # names are imported on first use.  tests/test_import.py compares the table with the imports above.
 _HOMES = {
     "BatchResult": "varpro.fitting.batch",
+    "Bootstrap": "varpro.fitting.bootstrap",
+    "Comparison": "varpro.fitting.comparison",
     "DmdResult": "varpro.fitting.dmd",
     "FitResult": "varpro.fitting.result",
     "Functional": "varpro.fitting.functional",
+    "Posterior": "varpro.fitting.posterior",
+    "Profile": "varpro.fitting.profile",
     "Status": "varpro.result",
     "check_derivative": "varpro.fitting.check_derivative",
+    "compare": "varpro.fitting.comparison",
     "dmd": "varpro.fitting.dmd",
     "fit": "varpro.fitting.api",
     "fit_batch": "varpro.fitting.api",

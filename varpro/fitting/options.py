@@ -4,7 +4,7 @@
 compares them with the fields here.  The scikit-learn regressor and the config of varpro-fit are made from these fields.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Self
@@ -13,6 +13,7 @@ from varpro.arrays import Array, ArrayLike
 from varpro.fitting.make_model import Derivative
 from varpro.fitting.model import Function
 from varpro.fitting.parameters import Bounds, Fixed, Scale, Tied
+from varpro.report.bar import Progress
 from varpro.search.damping import DampingRule
 from varpro.search.loop import Observer
 from varpro.search.termination import Termination
@@ -77,6 +78,9 @@ class CommonOptions:
     """The Gauss-Newton matrix: with the full derivative of the projected residual, or with Kaufman's part of it."""
     callback: Observer | None = None
     """A function that is called with the IterationRecord of each trial step."""
+    progress: Progress = None
+    """True shows a bar on a terminal or in a notebook; a function is called with the number of problems, or of starts,
+    of each part that is done."""
     max_iterations: int = 200
     """The most linearisations of a problem."""
     cost_tolerance: float = 1e-14
@@ -135,8 +139,6 @@ class BatchOptions(CommonOptions):
     max_iterations: int = 100
     cost_tolerance: float = 1e-8
     step_tolerance: float = 1e-9
-    progress: Callable[[int], None] | None = None
-    """A function that is called with the number of problems of each part that is done."""
     threads: int | None = None
     """The number of threads; None takes all cores for ready models and one for a Python function."""
     polish: bool = False

@@ -30,6 +30,7 @@ from varpro.fitting.run import run
 from varpro.fitting.solution import Solution
 from varpro.fitting.spec import Spec
 from varpro.fitting.specify import specify
+from varpro.report.bar import progress_bar
 from varpro.search.loop import Observer
 
 
@@ -45,7 +46,8 @@ def fit_one(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, o
     require_fittable(spec)
     if options.multistart:
         starts = several_starts(spec, u0[0], options.multistart, np.random.default_rng(options.seed))
-        u0 = best_start(spec, starts)[None]
+        with progress_bar(options.progress, len(starts), "starts") as advance:
+            u0 = best_start(spec, starts, advance)[None]
     if isinstance(options.ridge, str):
         spec, u0 = cross_validated(spec, u0, options.callback)
     found = solve(
@@ -71,9 +73,10 @@ def fit_many(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, 
     start = starting_values(model, data, w0)
     spec, u0 = specify(options, model, data, start, batch=True, guessed=w0 is None)
     spec = replace(with_threads(flag_short(spec), options.threads), device=device)
-    found = solve(
-        spec, u0, loss=options.loss, loss_scale=options.loss_scale, observe=options.callback, advance=options.progress
-    )
+    with progress_bar(options.progress, len(u0), "fits") as advance:
+        found = solve(
+            spec, u0, loss=options.loss, loss_scale=options.loss_scale, observe=options.callback, advance=advance
+        )
     return BatchResult(
         found,
         amplitude_names(model, options.linear_names, spec.n_amplitudes),
