@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from varpro.fitting.comparison import Comparison, compare
     from varpro.fitting.dmd import DmdResult, dmd
     from varpro.fitting.functional import Functional, functional
+    from varpro.fitting.joint import fit_global
+    from varpro.fitting.joint_result import GlobalFitResult, SetResult
     from varpro.fitting.posterior import Posterior
     from varpro.fitting.profile import Profile
     from varpro.fitting.result import FitResult
@@ -32,9 +34,11 @@ __all__ = [
     "DmdResult",
     "FitResult",
     "Functional",
+    "GlobalFitResult",
     "OutputError",
     "Posterior",
     "Profile",
+    "SetResult",
     "ShapeError",
     "Status",
     "VarproError",
@@ -43,6 +47,7 @@ __all__ = [
     "dmd",
     "fit",
     "fit_batch",
+    "fit_global",
     "functional",
     "load",
     "losses",
@@ -59,14 +64,17 @@ _HOMES = {
     "DmdResult": "varpro.fitting.dmd",
     "FitResult": "varpro.fitting.result",
     "Functional": "varpro.fitting.functional",
+    "GlobalFitResult": "varpro.fitting.joint_result",
     "Posterior": "varpro.fitting.posterior",
     "Profile": "varpro.fitting.profile",
+    "SetResult": "varpro.fitting.joint_result",
     "Status": "varpro.result",
     "check_derivative": "varpro.fitting.check_derivative",
     "compare": "varpro.fitting.comparison",
     "dmd": "varpro.fitting.dmd",
     "fit": "varpro.fitting.api",
     "fit_batch": "varpro.fitting.api",
+    "fit_global": "varpro.fitting.joint",
     "functional": "varpro.fitting.functional",
 }
 _SUBMODULES = ("losses", "models")

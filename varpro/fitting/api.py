@@ -75,7 +75,8 @@ def fit(
     weights : (N,) or (N, K), factors on the residual (1 / error).  absolute_sigma : the errors are known, so the
         covariance is not scaled with the residual.  mask : bool, True = use.
     bounds : (lower, upper) or {name: (lower, upper)} on w, kept at every step.  fixed : names, or {name: value}.
-    tied : {name: other}, {name: (other, factor)} or {name: (other, factor, offset)}.
+    tied : {name: other}, {name: (other, factor)}, {name: (other, factor, offset)}, or {name: "2 * tau_1 + shift"}, an
+        expression of parameters with + - * / **.
     linear : 'free', 'nonnegative' or (lower, upper) for the amplitudes.  linear_equality : (C (Q, I), d (Q,)): C a = d.
     ridge : mu of mu ||A||^2, a matrix L of ||L A||^2, or 'gcv'.
     fixed_term : (t, w) -> (N,), added without an amplitude; fixed_term_derivative : (t, w) -> (N, P).

@@ -85,9 +85,9 @@ def whiteness(fit: "FitResult") -> tuple[float, float, float]:
     t has no order or too little is left over."""
     solution = fit._solution
     spec, data = solution.spec, solution.own_data
-    if data.t.ndim != 1:
+    order, weight, rest = fit._order, data.total_weight()[0], data.y[0] - fit._fitted
+    if order is None:
         return np.nan, np.nan, np.nan
-    order, weight, rest = np.argsort(data.t, kind="stable"), data.total_weight()[0], data.y[0] - fit._fitted
     phi, d, _ = solution.own_spec.problem.weighted_columns(solution.u, np.zeros(1, dtype=int), solution.amplitudes)
     n, found = len(order), []
     for k in range(rest.shape[1]):
@@ -122,13 +122,14 @@ def warnings_of(fit: "FitResult") -> tuple[str, ...]:
 
 
 def _correlated(fit: "FitResult") -> str:
-    names = [*fit.names, *fit.linear_names]
-    if fit._covariance_size != len(names):  # many or complex amplitudes: the nonlinear parameters alone
-        names = list(fit.names)
     if fit._covariance_size > MOST_CORRELATED:
         return ""
-    c = np.abs(fit.correlation[: len(names), : len(names)])
-    pairs = [(float(c[i, j]), i, j) for i in range(len(names)) for j in range(i) if c[i, j] > CORRELATED]
+    names, which = [*fit.names], fit._solution.spec.names.free.tolist()  # one that is tied follows another fully
+    if fit._covariance_size == len(names) + len(fit.linear_names):  # else amplitudes are complex, or of several columns
+        which += range(len(names), fit._covariance_size)
+        names += fit.linear_names
+    c = np.abs(fit.correlation)
+    pairs = [(float(c[i, j]), i, j) for i in which for j in which if j < i and c[i, j] > CORRELATED]
     if not pairs:
         return ""
     words = [f"{names[j]} and {names[i]} ({value:.4f})" for value, i, j in sorted(pairs, reverse=True)[:NAMED]]

@@ -57,8 +57,8 @@ class CommonOptions:
     fixed: Fixed = None
     """Nonlinear parameters that stay at their start, by name, or at a value, by {name: value}."""
     tied: Tied = None
-    """Nonlinear parameters that follow another: {name: other}, {name: (other, factor)} or
-    {name: (other, factor, offset)}."""
+    """Nonlinear parameters that follow others: {name: other}, {name: (other, factor)}, {name: (other, factor, offset)},
+    or {name: expression}, such as "2 * tau_1 + shift"."""
     linear: Limits = "free"
     """Limits on the amplitudes: 'free', 'nonnegative' or (lower, upper)."""
     linear_equality: tuple[ArrayLike, ArrayLike] | None = None

@@ -85,6 +85,12 @@ class FitResult(Conclusions):
         return self
 
     @property
+    def _order(self) -> Array | None:
+        """(N,) the rows in the order of t; None where t has none."""
+        t = self._solution.spec.data.t
+        return np.argsort(t, kind="stable") if t.ndim == 1 else None
+
+    @property
     def success(self) -> bool:
         """Whether a tolerance was met."""
         return self.status.converged
@@ -188,13 +194,16 @@ class FitResult(Conclusions):
         t : any points.  level : confidence, between 0 and 1.  prediction : for a new observation of weight 1.
         Returns two arrays (N',) or (N', K); for complex data each part has its own band.
         """
-        if not 0 < level < 1:
-            raise ConfigError(f"level is {level}; it needs a number between 0 and 1, such as 0.95")
+        return self._band(self._solution.spec.data.on_axis(t), level, prediction, self.predict(t))
+
+    def _band(self, t: Array, level: float, prediction: bool, centre: Array) -> tuple[Array, Array]:
+        """The band about the values `centre` at points t of the model."""
         from varpro.fitting.bands import band_width
 
-        centre = self.predict(t)
+        if not 0 < level < 1:
+            raise ConfigError(f"level is {level}; it needs a number between 0 and 1, such as 0.95")
         scale = float(np.sqrt(self._statistics.variance[0]))
-        width = band_width(self._solution, self._statistics.uncertainty, self._solution.spec.data.on_axis(t))
+        width = band_width(self._solution, self._statistics.uncertainty, t)
         width = both_parts(lambda part: scale * part, width)
         if prediction:
             width = both_parts(lambda part: np.hypot(part, self.sigma), width)

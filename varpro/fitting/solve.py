@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -33,9 +34,18 @@ from varpro.fitting.specify import specify
 from varpro.report.bar import progress_bar
 from varpro.search.loop import Observer
 
+Result = TypeVar("Result", bound=FitResult)
+
 
 def fit_one(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, options: FitOptions) -> FitResult:
     """One fit; see `varpro.fit`."""
+    return fit_as(FitResult, model, t, y, w0, options)
+
+
+def fit_as(
+    kind: type[Result], model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, options: FitOptions
+) -> Result:
+    """One fit, as a result of some kind."""
     clock = time.perf_counter()
     check_backend(options.backend)
     if options.multistart < 0:
@@ -53,7 +63,7 @@ def fit_one(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, o
     found = solve(
         spec, u0, loss=options.loss, loss_scale=options.loss_scale, observe=options.callback, keep_history=True
     )
-    return FitResult(
+    return kind(
         found,
         amplitude_names(model, options.linear_names, spec.n_amplitudes),
         absolute_sigma=options.absolute_sigma,

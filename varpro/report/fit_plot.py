@@ -72,7 +72,7 @@ def draw_fit(fit: "FitResult", path: str | Path | None = None) -> Figure:
         weighted = _weighted(data)
         axes[0, 0].set_ylabel("y")
         axes[1, 0].set_ylabel("weighted\nresidual" if weighted else "residual")
-        figure.suptitle(_headline(fit), fontsize=10, x=0.01, ha="left", parse_math=False)
+        figure.suptitle(headline(fit), fontsize=10, x=0.01, ha="left", parse_math=False)
         save(figure, path)
     return figure
 
@@ -180,7 +180,7 @@ def _draw_residuals(axes: Axes, x: Array, residual: Array) -> None:
         axes.set_ylim(-1.15 * largest, 1.15 * largest)
 
 
-def _headline(fit: "FitResult") -> str:
+def headline(fit: "FitResult") -> str:
     """Status, rss and the first parameters with one standard error each."""
     values = fit.nonlinear
     if np.iscomplexobj(values):
