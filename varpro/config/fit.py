@@ -79,6 +79,8 @@ class Part(Section):
     """Whether exponentials are exp(-k t) instead of exp(-t / tau)."""
     shared_width: Bool | None = None
     """Whether all peaks share one width."""
+    magnitude: Bool | None = None
+    """Whether a recovery is given by its absolute value."""
     p: Annotated[Int, Field(ge=0)] | None = None
     """The degree of a rational's numerator."""
     q: Annotated[Int, Field(ge=1)] | None = None

@@ -49,7 +49,10 @@ class FitBasis:
 
     def __post_init__(self) -> None:
         pairs, count = self.model.pairs, self.model.n_parameters
-        take, column, parameter, scale = [], [], [], []
+        take: list[int] = []
+        column: list[int] = []
+        parameter: list[int] = []
+        scale: list[complex] = []
         self._steep = []
         for part, turn in ((0, 1.0), (count, 1.0j)) if self.complex_w else ((0, 1.0),):
             for m, (j, p) in enumerate(pairs):

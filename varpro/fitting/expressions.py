@@ -90,7 +90,7 @@ def _node(tree: ast.AST, known: Mapping[str, int], text: str, owner: str, labels
     def inner(part: ast.AST) -> Node:
         return _node(part, known, text, owner, labels)
 
-    if isinstance(tree, ast.Constant) and type(tree.value) in (int, float):
+    if isinstance(tree, ast.Constant) and isinstance(tree.value, int | float) and not isinstance(tree.value, bool):
         return "number", float(tree.value)
     if isinstance(tree, ast.Name | ast.Attribute | ast.Subscript):
         name = ast.unparse(tree)

@@ -27,7 +27,7 @@ def _guessed(joint: JointModel) -> list[Array]:
     """Combinations of the sets' own guesses: what is shared from one set and the rest from each set's own; everything
     from one set; the medians.  Of each kind the one that leaves least of all data: a set that is too short for its own
     guess may lead the first into a valley without a bottom."""
-    guesses = []
+    guesses: list[dict[str, float]] = []
     for part in joint.parts:
         if not isinstance(part.function, Guesses):
             raise ConfigError("w0 is missing: give starting values, or use ready models of varpro.models, which guess")
@@ -112,8 +112,9 @@ def _by_name(joint: JointModel, w0: Mapping[str, Any]) -> Array:
                 seen.add(key)
     out = _with_scales(joint, out[: _unscaled(joint)]) if np.isfinite(out[: _unscaled(joint)]).all() else out
     for p, name in enumerate(joint.parameter_names):
-        if joint.parameter_names[p] in w0:
-            out[p], _ = float(np.ravel(w0[name])[0]), seen.add(name)
+        if name in w0:
+            out[p] = float(np.ravel(w0[name])[0])
+            seen.add(name)
     unknown = sorted(set(w0) - seen)
     if unknown:
         raise ConfigError(f"w0: no parameter is called {unknown[0]!r}; there are {', '.join(joint.parameter_names)}")

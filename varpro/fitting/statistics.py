@@ -144,7 +144,7 @@ def _in_users_terms(
 
 def _followers(which: Array, depends: Array) -> Array:
     """(b, P) parameters that follow one of the free parameters `which` (b, F)."""
-    return (which[:, None, :] & depends).any(axis=2)
+    return np.asarray((which[:, None, :] & depends).any(axis=2))
 
 
 def _held_amplitudes(u: Uncertainty, mixing: Array) -> Array:
