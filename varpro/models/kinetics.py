@@ -44,9 +44,10 @@ class Kinetics(Framed):
         [("A", "B"), ("A", None)] a branch, [("A", "B"), ("B", "A")] an equilibrium.  Each is a parameter, k_A_B or k_A.
     initial : the concentrations at t = 0, {"A": 1.0}; by default 1 for the first species of the first step.
     The columns are the species in the order in which they appear; the amplitudes, (I, K) for K wavelengths, are the
-    species-associated spectra.  t counts from the beginning of the reaction.  A fit keeps the rates at 0 or above.  Data of one wavelength may not determine a branched scheme: then errors are infinite.
-    Real w only.  Example: a photocycle.  `guess` from sums of exponentials, in the order of the rates that fits best, the fast
-    first where several do.
+    species-associated spectra.  t counts from the beginning of the reaction.  A fit keeps the rates at 0 or above.
+    Data of one wavelength may not determine a branched scheme: then errors are infinite.
+    Real w only.  Example: a photocycle.  `guess` from sums of exponentials, in the order of the rates that fits best,
+    the fast first where several do.
     Raises ConfigError for what is no scheme.
     """
 
@@ -168,7 +169,7 @@ class Kinetics(Framed):
         return out.reshape(len(t), -1)
 
     def _by_blocks(self, t: Array, rates: Array, p: int) -> Array:
-        """(N, I) the derivative by one rate where K has no basis of eigenvectors: a block of exp of [[K, 0], [dK, K]]."""
+        """(N, I) the derivative by one rate without eigenvectors: a block of exp of [[K, 0], [dK, K]]."""
         k, count = self._matrix(rates), len(self.species)
         whole = np.block([[k, np.zeros_like(k)], [self._changes[p], k]])
         grown = scipy.linalg.expm(t[:, None, None] * whole)

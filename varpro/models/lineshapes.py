@@ -1,6 +1,5 @@
 """Lines of other shapes: pseudo-Voigt, Pearson VII, Fano; what mixes linearly is left to the amplitudes."""
 
-from dataclasses import dataclass
 from math import log
 
 import numpy as np
@@ -43,7 +42,7 @@ class _Lines(Peaks):
 class PseudoVoigt(_Lines):
     """Two columns for each line, exp(-log 2 x^2) and 1 / (1 + x^2) with x = (t - c) / s: a Gaussian and a Lorentzian.
 
-    They have one center and one half width s; w = (center_1, width_1, center_2, ...).  The mixing is linear, so it is no
+    They have one center and one half width s; w = (center_1, width_1, center_2, ...).  The mixing is linear, and so no
     parameter: the share of the Lorentzian is a_L / (a_G + a_L) of the two amplitudes, and linear='nonnegative' keeps it
     between 0 and 1.  Even and holomorphic in s.  Example: X-ray diffraction lines.
     """

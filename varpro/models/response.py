@@ -5,7 +5,8 @@
 
 the exponentially modified Gaussian.  With G = exp(-x^2 / (2 sigma^2)) / sqrt(2 pi), also 1/2 exp(...) erfcx(z):
 
-    dphi/dk = (sigma^2 k - x) phi - sigma G,    dphi/dc = k phi - G / sigma,    dphi/dsigma = sigma k^2 phi - (k + x / sigma^2) G
+    dphi/dk = (sigma^2 k - x) phi - sigma G,    dphi/dc = k phi - G / sigma
+    dphi/dsigma = sigma k^2 phi - (k + x / sigma^2) G
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -117,7 +118,7 @@ class SeenExponentials(Framed):
     def _start(self, signal: Signal, center: float, sigma: float) -> Array:
         """The lifetimes that suit a response best."""
         with np.errstate(all="ignore"):
-            columns = _seen((signal.t - center)[:, None], 1.0 / TAUS, np.float64(sigma))
+            columns = _seen((signal.t - center)[:, None], 1.0 / TAUS, sigma)
         size = np.linalg.norm(columns, axis=0)
         if not (np.isfinite(size) & (size > 0)).all() or len(TAUS) < self.n:
             return np.full(self.n + 2, np.nan)
@@ -126,7 +127,7 @@ class SeenExponentials(Framed):
         return np.array([*np.sort(TAUS[chosen]), center, sigma])
 
 
-def _seen(x: Array, k: Array, sigma: Array) -> Array:
+def _seen(x: Array, k: Array, sigma: Array | float) -> Array:
     """The column, from whichever of its two forms neither overflows nor cancels."""
     z = (sigma * k - x / sigma) / sqrt(2.0)
     left = np.exp(-0.5 * (x / sigma) ** 2) * scipy.special.erfcx(np.maximum(z, 0.0))

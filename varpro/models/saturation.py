@@ -22,8 +22,8 @@ HILL_LIMITS = (0.05, 50.0)
 class Sigmoids(Repeated):
     """phi_i = 1 / (1 + exp(-(t - c_i) / s_i)), a step of height 1; w = (center_1, width_1, center_2, ...).
 
-    Both are in the unit of t: between 12 and 88 % the step takes 4 s.  offset : append a column of ones; then a fit keeps
-    s > 0, since a falling step is the offset less a rising one.  Holomorphic in w.  Example: a melting curve.
+    Both are in the unit of t: between 12 and 88 % the step takes 4 s.  offset : append a column of ones; then a fit
+    keeps s > 0, since a falling step is the offset less a rising one.  Holomorphic in w.  Example: a melting curve.
     `guess` by a grid search.  Raises ConfigError for n < 1.
     """
 
@@ -73,7 +73,8 @@ class Hill(Repeated):
     """phi_i = t^h / (K^h + t^h) for t >= 0; w = (half_1, exponent_1, half_2, ...), the half K in the unit of t.
 
     K is the concentration of half the effect, h the Hill coefficient.  offset : append a column of ones.
-    A fit keeps K > 0 and h between 0.05 and 50.  Holomorphic in w.  Example: the oxygen that haemoglobin binds, h = 2.8.
+    A fit keeps K > 0 and h between 0.05 and 50.  Holomorphic in w.  Example: the oxygen that haemoglobin
+    binds, h = 2.8.
     `guess` by a grid search.  Raises ConfigError for n < 1.
     """
 
