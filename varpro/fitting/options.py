@@ -24,7 +24,8 @@ DATA = ("model", "t", "y", "w0")
 """The arguments of `varpro.fit` that are not options."""
 
 Limits = Literal["free", "nonnegative"] | tuple[ArrayLike, ArrayLike]
-Ridge = float | Array | Sequence[Sequence[float]] | Literal["gcv"]
+Smooth = tuple[Literal["second-difference"], Literal["gcv", "aic"] | float]
+Ridge = float | Array | Sequence[Sequence[float]] | Literal["gcv"] | Smooth
 Loss = Literal["linear", "huber", "soft_l1", "cauchy"]
 Jacobian = Literal["golub-pereyra", "kaufman"]
 Backend = Literal["auto", "cpu", "cuda"]
@@ -65,7 +66,8 @@ class CommonOptions:
     """Equations C a = d that the amplitudes fulfil, as C (Q, I) and d (Q,)."""
     ridge: Ridge = 0.0
     """The Tikhonov term: mu of mu ||A||^2, a matrix L of ||L A||^2, or, for a single fit, 'gcv' to choose mu by
-    generalised cross-validation."""
+    generalised cross-validation, and ('second-difference', how) for smooth amplitudes, mu ||L A||^2 with their second
+    differences L, how being 'gcv', 'aic' or mu."""
     fixed_term: Function | None = None
     """A term without an amplitude, (t, w) -> (N,), that is added to the model."""
     fixed_term_derivative: Function | None = None

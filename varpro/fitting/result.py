@@ -77,8 +77,9 @@ class FitResult(Conclusions):
         self.form = solution.form
         """The form of the problem: small, general, separate (a linear problem for each right-hand side) or compressed
         (many right-hand sides)."""
-        self.ridge = spec.linear.ridge * spec.data.weight_unit * spec.data.weight_unit
-        """The mu of mu ||A||^2, as given or as chosen by generalised cross-validation."""
+        mu = spec.linear.smoothness or spec.linear.ridge
+        self.ridge = mu * spec.data.weight_unit * spec.data.weight_unit
+        """The mu of mu ||A||^2, or of mu ||L A||^2 for second differences L, as given or as chosen from the data."""
 
     @property
     def _this(self) -> "FitResult":

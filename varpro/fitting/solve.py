@@ -28,6 +28,7 @@ from varpro.fitting.options import BatchOptions, FitOptions
 from varpro.fitting.result import FitResult
 from varpro.fitting.robust import robust_solution
 from varpro.fitting.run import run
+from varpro.fitting.smoothness import is_smooth, smoothed, with_smoothness
 from varpro.fitting.solution import Solution
 from varpro.fitting.spec import Spec
 from varpro.fitting.specify import specify
@@ -53,11 +54,15 @@ def fit_as(
     data = make_data(t, y, batch=False, weights=options.weights, mask=options.mask, dtype=options.dtype)
     start = starting_values(model, data, w0)
     spec, u0 = specify(options, model, data, start, batch=False, guessed=w0 is None)
+    if is_smooth(options.ridge):
+        spec = with_smoothness(spec, options.ridge)
     require_fittable(spec)
     if options.multistart:
         starts = several_starts(spec, u0[0], options.multistart, np.random.default_rng(options.seed))
         with progress_bar(options.progress, len(starts), "starts") as advance:
             u0 = best_start(spec, starts, advance)[None]
+    if is_smooth(options.ridge) and isinstance(options.ridge[1], str):
+        spec, u0 = smoothed(spec, u0, options.ridge[1], options.callback)
     if isinstance(options.ridge, str):
         spec, u0 = cross_validated(spec, u0, options.callback)
     found = solve(
@@ -77,6 +82,8 @@ def fit_many(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, 
     """Many fits of one shape; see `varpro.fit_batch`."""
     clock = time.perf_counter()
     device = choose_search(options.backend, options.dtype, options.polish)
+    if is_smooth(options.ridge):
+        raise ConfigError("a smooth ridge is for one problem; fit the problems one by one, or give its matrix")
     if isinstance(options.ridge, str):
         raise ConfigError("ridge='gcv' chooses one ridge for one problem; fit the problems one by one with varpro.fit")
     data = make_data(t, y, batch=True, weights=options.weights, mask=options.mask, dtype=options.dtype)

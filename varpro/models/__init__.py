@@ -1,6 +1,7 @@
 """Separable models: ready ones for curves, and scalarized networks, whose units reduce an image to a number."""
 
 from varpro.models.exponentials import Exponentials
+from varpro.models.kernel import Kernel, dipolar_kernel
 from varpro.models.kinetics import Kinetics
 from varpro.models.lineshapes import Fano, Pearson, PseudoVoigt
 from varpro.models.peaks import Gaussians, Lorentzians, Voigt
@@ -27,6 +28,7 @@ __all__ = [
     "Gaussians",
     "Hill",
     "InversionRecovery",
+    "Kernel",
     "Kinetics",
     "LocalBilinearUnits",
     "Lorentzians",
@@ -45,4 +47,5 @@ __all__ = [
     "Sum",
     "Units",
     "Voigt",
+    "dipolar_kernel",
 ]
