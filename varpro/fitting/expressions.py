@@ -59,6 +59,31 @@ def read(text: str, labels: Sequence[str], owner: str) -> Expression:
     return Expression(text, _node(tree, known, text, owner, labels))
 
 
+def expressions_among(
+    rules: Mapping[int, object], labels: Sequence[str], fixed: Array
+) -> tuple[tuple[int, Expression], ...]:
+    """The rules of `tied` that are text other than a name, in the order of their evaluation.  Raises ConfigError.
+
+    fixed : (P,) bool, the parameters that are fixed as well, which is a mistake.
+    """
+    found = {}
+    for p, rule in rules.items():
+        if isinstance(rule, str) and rule not in labels:
+            found[p] = read(rule, labels, f"tied: {labels[p]}")
+            if fixed[p]:
+                raise ConfigError(f"tied: {labels[p]} is fixed, too; choose one")
+    return in_order(found, labels)
+
+
+def require_unbounded(
+    expressions: Sequence[tuple[int, Expression]], limits: tuple[Array, Array], labels: Sequence[str]
+) -> None:
+    """Raise ConfigError for bounds (P,) twice on a parameter that follows an expression."""
+    for p, _ in expressions:
+        if np.isfinite(limits[0][p]) or np.isfinite(limits[1][p]):
+            raise ConfigError(f"bounds of {labels[p]}, which follows an expression; bound the parameters in it instead")
+
+
 def in_order(expressions: Mapping[int, Expression], labels: Sequence[str]) -> tuple[tuple[int, Expression], ...]:
     """Each expression after those that it names.  Raises ConfigError for a circle."""
     out: dict[int, Expression] = {}

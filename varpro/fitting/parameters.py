@@ -14,7 +14,7 @@ import numpy as np
 
 from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError, ShapeError
-from varpro.fitting.expressions import Expression, in_order, read
+from varpro.fitting.expressions import Expression, expressions_among, require_unbounded
 
 Key = int | str
 Fixed = Mapping[Key, ArrayLike] | Iterable[Key] | Key | None
@@ -130,7 +130,7 @@ def make_parameters(
     for p, value in _fixed_values(fixed, labels, w0).items():
         source[p], factor[p], offset[:, p] = -1, 0.0, value
     rules = {_index(key, labels, "tied"): rule for key, rule in (tied or {}).items()}
-    expressions = _expressions(rules, labels, source)
+    expressions = expressions_among(rules, labels, source == -1)
     ties = {p: _tie(rule, labels) for p, rule in rules.items() if p not in dict(expressions)}
     for p, (q, _, _) in ties.items():
         if source[p] == -1 or q in rules or p == q:
@@ -145,7 +145,7 @@ def make_parameters(
     if not own:
         raise ConfigError("every parameter is fixed or tied; leave one free, or solve the linear problem with numpy")
     limits = _bounds(bounds, labels)
-    _no_bounds_on([p for p, _ in expressions], limits, labels)
+    require_unbounded(expressions, limits, labels)
     lower, upper = _free_bounds(limits, labels, own, ties, source)
     if natural is not None:
         lower, upper = _with_natural(lower, upper, natural, own)
@@ -216,25 +216,6 @@ def _tie(rule: Tie, labels: tuple[str, ...]) -> tuple[int, float, float]:
     if factor == 0:
         raise ConfigError("tied: a factor of 0 fixes the parameter; use fixed= for that")
     return _index(parts[0], labels, "tied"), float(factor), float(offset)
-
-
-def _expressions(
-    rules: Mapping[int, Tie], labels: tuple[str, ...], source: Array
-) -> tuple[tuple[int, Expression], ...]:
-    """The rules that are text other than a name, in the order of their evaluation.  Raises ConfigError."""
-    found = {}
-    for p, rule in rules.items():
-        if isinstance(rule, str) and rule not in labels:
-            found[p] = read(rule, labels, f"tied: {labels[p]}")
-            if source[p] == -1:
-                raise ConfigError(f"tied: {labels[p]} is fixed, too; choose one")
-    return in_order(found, labels)
-
-
-def _no_bounds_on(which: Sequence[int], limits: tuple[Array, Array], labels: tuple[str, ...]) -> None:
-    for p in which:
-        if np.isfinite(limits[0][p]) or np.isfinite(limits[1][p]):
-            raise ConfigError(f"bounds of {labels[p]}, which follows an expression; bound the parameters in it instead")
 
 
 def _free_bounds(
