@@ -66,6 +66,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "matplotlib": ("varpro/report/*",),
     "jinja2": ("varpro/report/*",),
     "rich": ("varpro/report/*",),
+    "tqdm": ("varpro/report/*",),
     "pydantic": ("varpro/config/*",),
     "pydantic_core": ("varpro/config/*",),
     "yaml": ("varpro/config/*", "varpro/report/*", "varpro/cli/*"),

@@ -8,7 +8,7 @@ import pytest
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PAGES = ["index.md", "fitting.md", "models.md", "coming_from.md", "losses.md"]
+PAGES = ["index.md", "fitting.md", "models.md", "coming_from.md", "losses.md", "intervals.md", "joint.md"]
 ROOT = DOCS.parent
 TEXTS = sorted(
     path.relative_to(ROOT).as_posix()

@@ -11,9 +11,15 @@ if TYPE_CHECKING:
     from varpro import losses, models
     from varpro.fitting.api import fit, fit_batch
     from varpro.fitting.batch import BatchResult
+    from varpro.fitting.bootstrap import Bootstrap
     from varpro.fitting.check_derivative import check_derivative
+    from varpro.fitting.comparison import Comparison, compare
     from varpro.fitting.dmd import DmdResult, dmd
     from varpro.fitting.functional import Functional, functional
+    from varpro.fitting.joint import fit_global
+    from varpro.fitting.joint_result import GlobalFitResult, SetResult
+    from varpro.fitting.posterior import Posterior
+    from varpro.fitting.profile import Profile
     from varpro.fitting.result import FitResult
     from varpro.result import Status
     from varpro.train.model_file import TrainedModel
@@ -21,19 +27,27 @@ if TYPE_CHECKING:
 __all__ = [
     "BackendError",
     "BatchResult",
+    "Bootstrap",
+    "Comparison",
     "ConfigError",
     "DataError",
     "DmdResult",
     "FitResult",
     "Functional",
+    "GlobalFitResult",
     "OutputError",
+    "Posterior",
+    "Profile",
+    "SetResult",
     "ShapeError",
     "Status",
     "VarproError",
     "check_derivative",
+    "compare",
     "dmd",
     "fit",
     "fit_batch",
+    "fit_global",
     "functional",
     "load",
     "losses",
@@ -45,14 +59,22 @@ __version__ = "0.2.0.dev0"
 # names are imported on first use.  tests/test_import.py compares the table with the imports above.
 _HOMES = {
     "BatchResult": "varpro.fitting.batch",
+    "Bootstrap": "varpro.fitting.bootstrap",
+    "Comparison": "varpro.fitting.comparison",
     "DmdResult": "varpro.fitting.dmd",
     "FitResult": "varpro.fitting.result",
     "Functional": "varpro.fitting.functional",
+    "GlobalFitResult": "varpro.fitting.joint_result",
+    "Posterior": "varpro.fitting.posterior",
+    "Profile": "varpro.fitting.profile",
+    "SetResult": "varpro.fitting.joint_result",
     "Status": "varpro.result",
     "check_derivative": "varpro.fitting.check_derivative",
+    "compare": "varpro.fitting.comparison",
     "dmd": "varpro.fitting.dmd",
     "fit": "varpro.fitting.api",
     "fit_batch": "varpro.fitting.api",
+    "fit_global": "varpro.fitting.joint",
     "functional": "varpro.fitting.functional",
 }
 _SUBMODULES = ("losses", "models")

@@ -10,8 +10,10 @@ from varpro.models.separable import Model
 from varpro.models.sums import Sum
 
 DIMENSION = {"tau": 1, "k": -1, "center": 1, "width": 1, "sigma": 1, "gamma": 1, "damping": -1, "omega": -1}
+DIMENSION |= {"t1": 1, "half": 1}
 POWERS = [-15, -6, 3, 12]
-SHIFTED = [name for name in CASES if "power" not in name and "rational" not in name]
+FIXED = ("power", "rational", "stretched", "compressed", "hill", "menten", "recovery", "scheme")
+SHIFTED = [name for name in CASES if not any(word in name for word in FIXED)]
 ORIGINS = [-1e3, 2_460_000.5, 1.7e9]
 
 

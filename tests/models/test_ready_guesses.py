@@ -5,11 +5,17 @@ import pytest
 
 from varpro.errors import ShapeError
 from varpro.models.exponentials import Exponentials
+from varpro.models.kinetics import Kinetics
+from varpro.models.lineshapes import Fano, Pearson, PseudoVoigt
 from varpro.models.peaks import Gaussians, Lorentzians, Voigt
 from varpro.models.powers import Constant, Polynomial, Powers
 from varpro.models.rational import Rational
+from varpro.models.relaxation import InversionRecovery
+from varpro.models.response import SeenExponentials
+from varpro.models.saturation import Hill, MichaelisMenten, Sigmoids
 from varpro.models.separable import Model
 from varpro.models.sinusoids import DampedSinusoids
+from varpro.models.stretched import StretchedExponentials
 
 T = np.linspace(0.0, 10.0, 301)
 LATE = T + 40.0
@@ -40,6 +46,21 @@ CASES = {
     "simplest rational": (Rational(0, 1), T, [0.8], [3.0]),
     "one power": (Powers(1), T, [0.6], [2.0]),
     "two powers": (Powers(2), T[1:], [-1.0, 2.2], [3.0, 0.5]),
+    "stretched": (StretchedExponentials(1, offset=True), T, [2.0, 0.6], [2.0, 1.0]),
+    "compressed": (StretchedExponentials(1), T, [3.0, 1.6], [-2.0]),
+    "decay after a pulse": (SeenExponentials(1, offset=True), T, [2.0, 1.0, 0.1], [3.0, 0.2]),
+    "decay after a wide pulse": (SeenExponentials(1), LATE, [1.5, 42.0, 0.4], [3.0]),
+    "pseudo-voigt": (PseudoVoigt(2, offset=True), T, [3.0, 0.4, 7.0, 0.3], [2.0, 1.0, 1.0, 0.5, 0.2]),
+    "pearson": (Pearson(2), T, [3.0, 0.4, 1.5, 7.0, 0.3, 3.0], [2.0, 1.0]),
+    "fano": (Fano(1, offset=True), T, [4.0, 0.5], [3.0, 2.0, 1.0]),
+    "sigmoid": (Sigmoids(1, offset=True), T, [4.0, 0.5], [2.0, 1.0]),
+    "falling sigmoid": (Sigmoids(1), T, [4.0, -0.5], [2.0]),
+    "two sigmoids": (Sigmoids(2, offset=True), T, [3.0, 0.3, 7.0, 0.4], [2.0, 1.0, 0.5]),
+    "hill": (Hill(1, offset=True), T, [3.0, 2.5], [2.0, 0.5]),
+    "michaelis-menten": (MichaelisMenten(1), T, [2.0], [3.0]),
+    "recovery": (InversionRecovery(1), T, [2.0, 1.9], [3.0]),
+    "magnitude of a recovery": (InversionRecovery(1, magnitude=True, offset=True), T, [2.0, 1.9], [3.0, 0.1]),
+    "scheme": (Kinetics([("A", "B"), ("B", None)]), T, [2.5, 0.4], [1.0, 3.0]),
     "decay and peak": (Exponentials(1) + Gaussians(1), T, [2.0, 6.0, 0.5], [2.0, 1.0]),
     "peaks on a line": (Gaussians(2) + Polynomial(1), T, [3.0, 0.4, 7.0, 0.5], [2.0, 1.5, 1.0, 0.2]),
     "ringing on a constant": (DampedSinusoids(1) + Constant(), T, [0.2, 4.0], [1.0, 1.0, 3.0]),

@@ -18,7 +18,7 @@ from varpro.fitting.model import Function
 from varpro.fitting.options import FitOptions
 from varpro.fitting.solve import fit_one
 
-OF_DATA = ("weights", "mask", "callback", "dtype", "backend")
+OF_DATA = ("weights", "mask", "callback", "progress", "dtype", "backend")
 """Options of `varpro.fit` that scikit-learn handles in its own way, or that belong to one set of data."""
 OPTIONS = {f.name: f.default for f in fields(FitOptions) if f.name not in OF_DATA}
 """The other options and their defaults, which are the parameters of the regressor."""

@@ -56,7 +56,7 @@ _Linear = Literal["free", "nonnegative"] | tuple[_End, _End]
 _Ridge = Literal["gcv"] | Annotated[Float, Field(ge=0)]
 _Fixed = dict[str, Float] | list[str] | None
 Ends = Annotated[object, _one_of(tuple[Float | None, Float | None], "[lower, upper], null where there is none")]
-Tie = Annotated[object, _one_of(_Tie, "the other's name, [name, factor] or [name, factor, offset]")]
+Tie = Annotated[object, _one_of(_Tie, "the other's name, [name, factor], [name, factor, offset] or an expression")]
 Linear = Annotated[Any, _one_of(_Linear, "free, nonnegative or [lower, upper]")]
 Ridge = Annotated[object, _one_of(_Ridge, "gcv or a number >= 0")]
 Fixed = Annotated[object, _one_of(_Fixed, "a list of names, or a mapping name: value")]
@@ -79,6 +79,8 @@ class Part(Section):
     """Whether exponentials are exp(-k t) instead of exp(-t / tau)."""
     shared_width: Bool | None = None
     """Whether all peaks share one width."""
+    magnitude: Bool | None = None
+    """Whether a recovery is given by its absolute value."""
     p: Annotated[Int, Field(ge=0)] | None = None
     """The degree of a rational's numerator."""
     q: Annotated[Int, Field(ge=1)] | None = None

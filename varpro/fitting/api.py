@@ -1,6 +1,6 @@
 """`varpro.fit` and `varpro.fit_batch`, with every option of fitting.options as a named argument."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from varpro.arrays import ArrayLike
 from varpro.fitting.batch import BatchResult
@@ -20,6 +20,7 @@ from varpro.fitting.options import (
 from varpro.fitting.parameters import Bounds, Fixed, Scale, Tied
 from varpro.fitting.result import FitResult
 from varpro.fitting.solve import fit_many, fit_one
+from varpro.report.bar import Progress
 from varpro.search.loop import Observer
 
 
@@ -50,6 +51,7 @@ def fit(
     multistart: int = 0,
     seed: int = 0,
     callback: Observer | None = None,
+    progress: Progress = None,
     max_iterations: int = 200,
     cost_tolerance: float = 1e-14,
     step_tolerance: float = 1e-12,
@@ -73,12 +75,15 @@ def fit(
     weights : (N,) or (N, K), factors on the residual (1 / error).  absolute_sigma : the errors are known, so the
         covariance is not scaled with the residual.  mask : bool, True = use.
     bounds : (lower, upper) or {name: (lower, upper)} on w, kept at every step.  fixed : names, or {name: value}.
-    tied : {name: other}, {name: (other, factor)} or {name: (other, factor, offset)}.
+    tied : {name: other}, {name: (other, factor)}, {name: (other, factor, offset)}, or {name: "2 * tau_1 + shift"}, an
+        expression of parameters with + - * / **.
     linear : 'free', 'nonnegative' or (lower, upper) for the amplitudes.  linear_equality : (C (Q, I), d (Q,)): C a = d.
-    ridge : mu of mu ||A||^2, a matrix L of ||L A||^2, or 'gcv'.
+    ridge : mu of mu ||A||^2, a matrix L of ||L A||^2, or 'gcv'; ('second-difference', 'gcv', 'aic' or mu) for
+        smooth amplitudes.
     fixed_term : (t, w) -> (N,), added without an amplitude; fixed_term_derivative : (t, w) -> (N, P).
     loss : 'linear', 'huber', 'soft_l1', 'cauchy', by reweighting beyond loss_scale (default: from the median).
     jacobian : 'golub-pereyra' or 'kaufman'.  multistart : further starts to try.  callback : gets each trial's record.
+    progress : True shows a bar for the starts of multistart, on a terminal or in a notebook.
     max_iterations, cost_tolerance, step_tolerance, gradient_tolerance : see search.Termination.
     initial_damping, step_bound : see search.DampingRule.
     dtype : float32 rounds the data to it; sums are in float64.  backend : 'auto' or 'cpu'.
@@ -114,7 +119,7 @@ def fit_batch(
     loss_scale: float | None = None,
     jacobian: Jacobian = "golub-pereyra",
     callback: Observer | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress = None,
     max_iterations: int = 100,
     cost_tolerance: float = 1e-8,
     step_tolerance: float = 1e-9,
@@ -132,7 +137,8 @@ def fit_batch(
     y : (B, N) or (B, N, K).  t : (N,) shared or (B, N).  w0 : (P,) for all, or (B, P).  weights, mask : (N,), (B, N) or
         y's shape.  A model that also takes t (b, N) and w with entries (b, 1) is called for many problems at once;
         trial calls find out.  threads : by default all cores for ready models, one for a Python function.
-    progress : called with the number of problems in each part that has been finished.  All else as in `fit`.
+    progress : True shows a bar on a terminal or in a notebook; a function is called with the number of problems in each
+        part that has been finished.  All else as in `fit`.
     backend : 'cuda' searches on a GPU: for ready models, or a function of CuPy arrays with its derivative that takes
         many problems at once, with free real parameters and amplitudes and no bounds.  There dtype=float32 computes
         in float32, too, and polish continues from that solution in float64.  'auto' is the CPU.

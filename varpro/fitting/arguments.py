@@ -101,7 +101,9 @@ def linear_options(
     mu, rows = 0.0, None
     if isinstance(ridge, str):
         if ridge != "gcv":
-            raise ConfigError(f"ridge is {ridge!r}; give a number, a matrix or 'gcv'")
+            raise ConfigError(f"ridge is {ridge!r}; give a number, a matrix, 'gcv' or ('second-difference', 'gcv')")
+    elif isinstance(ridge, tuple) and len(ridge) == 2 and isinstance(ridge[0], str):
+        pass  # made when the number of amplitudes is known: see fitting.smoothness
     elif np.ndim(ridge) == 2:
         rows = np.array(ridge, dtype=float) / unit
     else:

@@ -41,21 +41,28 @@ class FitBasis:
     """The free parameter of each derivative, (M',) int32."""
     _take: Array = field(init=False)
     _scale: Array = field(init=False)
+    _steep: list[tuple[int, int, int]] = field(init=False)
+    """(m, p, f) of the pairs whose factor is dw_p / du_f at u, for parameters that follow an expression."""
     _all_pairs: bool = field(init=False)
     """Whether every pair is searched unchanged."""
     _spread: Array | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         pairs, count = self.model.pairs, self.model.n_parameters
-        take, column, parameter, scale = [], [], [], []
+        take: list[int] = []
+        column: list[int] = []
+        parameter: list[int] = []
+        scale: list[complex] = []
+        self._steep = []
         for part, turn in ((0, 1.0), (count, 1.0j)) if self.complex_w else ((0, 1.0),):
             for m, (j, p) in enumerate(pairs):
-                f = self.names.source[part + p]
-                if f >= 0:
+                for f in np.flatnonzero(self.names.depends[part + p]):
+                    if self.names.source[part + p] < 0:
+                        self._steep.append((len(take), int(part + p), int(f)))
                     take.append(m)
                     column.append(int(j))
                     parameter.append(int(f))
-                    scale.append(turn * self.names.factor[part + p])
+                    scale.append(turn * (self.names.factor[part + p] or 1.0))
         self._take = np.array(take, dtype=int)
         self._scale = np.array(scale, dtype=complex if self.complex_w else float)
         self.columns, self.parameters = np.array(column, dtype=np.int32), np.array(parameter, dtype=np.int32)
@@ -63,7 +70,7 @@ class FitBasis:
             columns = self.model.n_columns
             self.columns = np.concatenate([self.columns, columns + self.columns]).astype(np.int32)
             self.parameters = np.concatenate([self.parameters, self.parameters])
-        self._all_pairs = len(self._take) == len(pairs) and bool((self._scale == 1).all())
+        self._all_pairs = len(self._take) == len(pairs) and bool((self._scale == 1).all()) and not self._steep
         if self.mixing is not None:
             self._mix_pairs()
 
@@ -104,11 +111,14 @@ class FitBasis:
 
     def w(self, u: Array, problems: Array | None = None) -> Array:
         """The model's own parameters (b, P), complex where the user's are.  problems : (b,), None for all."""
-        full = self.names.expand(np.clip(u, self.names.lower, self.names.upper) if self.names.bounded else u, problems)
+        full = self.names.expand(self._inside(u), problems)
         if not self.complex_w:
             return full
         count = self.model.n_parameters
         return full[:, :count] + 1j * full[:, count:]
+
+    def _inside(self, u: Array) -> Array:
+        return np.clip(u, self.names.lower, self.names.upper) if self.names.bounded else u
 
     def basis(self, u: Array, problems: Array) -> Array:
         """Phi of b problems, float64, C-contiguous."""
@@ -125,7 +135,7 @@ class FitBasis:
         """D of b problems; with fine=True as accurate as possible, for statistics."""
         with np.errstate(all="ignore"):
             d = self.model.derivatives(self.w(u, problems), problems, fine=fine)
-        return self._pairs(d, problems).astype(dtype, copy=False)
+        return self._pairs(d, u, problems).astype(dtype, copy=False)
 
     def both(self, u: Array, problems: Array) -> tuple[Array, Array]:
         """Phi and D for a step of a search: numeric derivatives reuse Phi, so this costs less than `jacobian`."""
@@ -133,12 +143,12 @@ class FitBasis:
             return self.basis(u, problems), self.jacobian(u, problems)
         with np.errstate(all="ignore"):
             phi, d = self.model.both(self.w(u, problems), problems)
-        return self._rows(phi, problems, None), self._pairs(d, problems)
+        return self._rows(phi, problems, None), self._pairs(d, u, problems)
 
-    def _pairs(self, d: Array, problems: Array) -> Array:
+    def _pairs(self, d: Array, u: Array, problems: Array) -> Array:
         """The model's D for the pairs that are searched, as real numbers with weighted rows."""
         if not self._all_pairs:
-            d = d[:, :, self._take] * self._scale
+            d = d[:, :, self._take] * self._factors(u, problems)
         if self.complex_data:
             upper, lower = np.concatenate([d.real, -d.imag], axis=2), np.concatenate([d.imag, d.real], axis=2)
             d = np.concatenate([upper, lower], axis=1)
@@ -146,6 +156,15 @@ class FitBasis:
             d = d @ self._spread
         extra = None if self.extra_rows is None else np.zeros((len(self.extra_rows), d.shape[2]))
         return self._rows(d, problems, extra)
+
+    def _factors(self, u: Array, problems: Array) -> Array:
+        """(M,) or (b, 1, M) what the model's derivatives are multiplied by."""
+        if not self._steep:
+            return self._scale
+        m, p, f = np.array(self._steep).T
+        scale = np.repeat(self._scale[None], len(u), axis=0)
+        scale[:, m] *= self.names.slopes(self._inside(u), problems)[:, p, f]
+        return scale[:, None, :]
 
     def _rows(self, a: Array, problems: Array, extra: Array | None) -> Array:
         """The rows weighted, excluded ones set to 0, and the extra rows appended."""

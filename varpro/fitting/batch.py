@@ -159,6 +159,11 @@ class BatchResult:
 
         return batch_dataset(self)
 
+    def _repr_html_(self) -> str:
+        from varpro.fitting.export import batch_html
+
+        return batch_html(self)
+
     def __repr__(self) -> str:
         counts = ", ".join(f"{n} {name}" for name, n in self.counts().items())
         return f"<BatchResult: {len(self)} problems, {counts}>"

@@ -10,6 +10,7 @@ import scipy
 from varpro.arrays import Array
 from varpro.errors import BackendError
 from varpro.fitting.complex_parts import one_after_another
+from varpro.fitting.notebook import html_table
 from varpro.result import Status
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from varpro.fitting.result import FitResult
 
 
-def _need(name: str) -> ModuleType:
+def need(name: str) -> ModuleType:
+    """A module that is not a dependency.  Raises BackendError if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -80,14 +82,28 @@ def fit_text(fit: "FitResult", most: int = 40) -> str:
             lines.append("-" * 62)
     if len(rows) > most:
         lines.append(f"... and {len(rows) - most} more amplitudes")
-    lines.append("")
-    lines.append(f"residual sum of squares {fit.rss:.8g}, {fit.dof:.6g} degrees of freedom, R^2 {fit.r_squared:.8f}")
-    lines.append(
+    return "\n".join([*lines, "", *_quality(fit)])
+
+
+def _quality(fit: "FitResult") -> list[str]:
+    """How good the fit is, how it was found, and what to beware of."""
+    return [
+        f"residual sum of squares {fit.rss:.8g}, {fit.dof:.6g} degrees of freedom, R^2 {fit.r_squared:.8f}",
         f"{fit.nfev} evaluations, {fit.njev} derivatives ({fit.derivative}), rank {fit.rank}, "
-        f"{1e3 * fit.elapsed_seconds:.3g} ms"
-    )
-    lines.append(fit.message)
-    return "\n".join(lines)
+        f"{1e3 * fit.elapsed_seconds:.3g} ms",
+        fit.message,
+        *(f"Beware: {warning}." for warning in fit.warnings),
+    ]
+
+
+def fit_html(fit: "FitResult", most: int = 40) -> str:
+    """A fit as a table for a notebook."""
+    rows = [
+        [name, _number(value), _number(error, 4), _relative(value, error, fit, name)]
+        for _, name, value, error in _rows(fit)
+    ]
+    more = [f"... and {len(rows) - most} more amplitudes"] if len(rows) > most else []
+    return html_table(["parameter", "value", "std. error", "relative"], rows[:most], [*more, *_quality(fit)])
 
 
 def _number(value: complex, digits: int = 8) -> str:
@@ -108,7 +124,7 @@ def _relative(value: complex, error: complex, fit: "FitResult", name: str) -> st
 
 def fit_table(fit: "FitResult") -> "pandas.DataFrame":
     """pandas.DataFrame with columns kind, name, value, stderr, lower, upper (95 %)."""
-    pandas = _need("pandas")
+    pandas = need("pandas")
     quantile = scipy.stats.norm.ppf(0.975) if fit.absolute_sigma else scipy.stats.t.ppf(0.975, max(fit.dof, 1))
     rows = [
         {"kind": kind, "name": name, "value": v, "stderr": e, "lower": v - quantile * e, "upper": v + quantile * e}
@@ -119,7 +135,7 @@ def fit_table(fit: "FitResult") -> "pandas.DataFrame":
 
 def batch_table(many: "BatchResult") -> "pandas.DataFrame":
     """A pandas.DataFrame with one row per problem."""
-    pandas = _need("pandas")
+    pandas = need("pandas")
     columns: dict[str, Array] = {}
     for p, name in enumerate(_own_names(many)):
         columns[name] = many.nonlinear[:, p]
@@ -133,6 +149,26 @@ def batch_table(many: "BatchResult") -> "pandas.DataFrame":
     return pandas.DataFrame(columns)
 
 
+def batch_html(many: "BatchResult") -> str:
+    """A batch as a table for a notebook: the quartiles of each parameter and amplitude over the fits that converged."""
+    good = np.isin(many.status, [status for status in Status if status.converged])
+    linear = many.linear.reshape(len(many), -1)
+    labels = [name if many.linear.shape[2] == 1 else f"{name}[{k}]"
+              for name in many.linear_names for k in range(many.linear.shape[2])]  # fmt: skip
+    columns = [*zip(many.names, _wide(many.nonlinear).T, strict=True)]
+    columns += zip(labels, np.abs(linear).T if np.iscomplexobj(linear) else linear.T, strict=True)
+    rows = []
+    for name, values in columns[:40]:
+        quartiles = np.quantile(values[good], [0.25, 0.5, 0.75]) if good.any() else np.full(3, np.nan)
+        rows.append([name, *(f"{v:.6g}" for v in quartiles)])
+    return html_table(["parameter", "25 %", "median", "75 %"], rows, [repr(many).strip("<>")])
+
+
+def _wide(values: Array) -> Array:
+    """Complex values as their real parts, then their imaginary parts along the last axis."""
+    return np.concatenate([values.real, values.imag], axis=1) if np.iscomplexobj(values) else values
+
+
 def _own_names(many: "BatchResult") -> list[str]:
     """Names of the columns of `nonlinear`, which is complex if its names come as real and imaginary parts."""
     names = list(many.names)
@@ -143,7 +179,7 @@ def _own_names(many: "BatchResult") -> list[str]:
 
 def batch_dataset(many: "BatchResult") -> "xarray.Dataset":
     """An xarray.Dataset of all problems."""
-    xarray = _need("xarray")
+    xarray = need("xarray")
     return xarray.Dataset(
         {
             "nonlinear": (("problem", "parameter"), many.nonlinear),

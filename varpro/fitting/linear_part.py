@@ -27,6 +27,8 @@ class Linear:
     """The factor mu of mu ||A||^2."""
     ridge_matrix: Array | None = None
     """The matrix L of ||L A||^2."""
+    smoothness: float = 0.0
+    """The mu with which the ridge matrix was made, where it is one of second differences."""
     pinned: bool = False
     """Whether the model's last column is a term without a coefficient."""
 

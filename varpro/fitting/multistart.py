@@ -4,6 +4,7 @@ Nothing here depends on units: with the same seed a problem gets the same starts
 in other units, or if its t counts from another origin.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +31,7 @@ def several_starts(spec: Spec, u0: Array, count: int, rng: np.random.Generator) 
     """
     names = spec.names
     uniform, normal = rng.random((count, len(u0))), rng.standard_normal((count, len(u0)))
-    reach = _reach(spec, u0)
+    reach = reach_of(spec, u0)
     far = np.where(reach > 0, 3 * REACH * reach, np.inf)  # for a center in Unix seconds, a factor leads nowhere
     near, factors = u0 + REACH * reach * normal, u0 + np.clip(u0 * np.expm1(SPREAD * normal), -far, far)
     lower, upper, log = _drawn_between(spec)
@@ -65,7 +66,7 @@ def _between(lower: Array, upper: Array, log: Array, share: Array) -> Array:
         return np.where(log, np.sign(lower) * size, lower + share * (upper - lower))
 
 
-def _reach(spec: Spec, u0: Array) -> Array:
+def reach_of(spec: Spec, u0: Array) -> Array:
     """(F,) the least change of each parameter that replaces its columns: ||phi|| / ||dphi / du|| at u0 (F,).
 
     0 where the columns do not move or are not finite.
@@ -93,9 +94,9 @@ def repeated(spec: Spec, count: int) -> Spec:
     return replace(spec, data=own)
 
 
-def best_start(spec: Spec, starts: Array) -> Array:
+def best_start(spec: Spec, starts: Array, advance: Callable[[int], None] | None = None) -> Array:
     """(F,) the solution of least cost among searches from all starts; the first start if none is finite."""
-    found = run(repeated(spec, len(starts)), starts)
+    found = run(repeated(spec, len(starts)), starts, advance=advance)
     cost = np.where(np.isfinite(found.objective), found.objective, np.inf)
     best = int(np.argmin(cost))
     return np.asarray(found.u[best] if np.isfinite(cost[best]) else starts[0])

@@ -4,7 +4,7 @@
 compares them with the fields here.  The scikit-learn regressor and the config of varpro-fit are made from these fields.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Self
@@ -13,6 +13,7 @@ from varpro.arrays import Array, ArrayLike
 from varpro.fitting.make_model import Derivative
 from varpro.fitting.model import Function
 from varpro.fitting.parameters import Bounds, Fixed, Scale, Tied
+from varpro.report.bar import Progress
 from varpro.search.damping import DampingRule
 from varpro.search.loop import Observer
 from varpro.search.termination import Termination
@@ -23,7 +24,8 @@ DATA = ("model", "t", "y", "w0")
 """The arguments of `varpro.fit` that are not options."""
 
 Limits = Literal["free", "nonnegative"] | tuple[ArrayLike, ArrayLike]
-Ridge = float | Array | Sequence[Sequence[float]] | Literal["gcv"]
+Smooth = tuple[Literal["second-difference"], Literal["gcv", "aic"] | float]
+Ridge = float | Array | Sequence[Sequence[float]] | Literal["gcv"] | Smooth
 Loss = Literal["linear", "huber", "soft_l1", "cauchy"]
 Jacobian = Literal["golub-pereyra", "kaufman"]
 Backend = Literal["auto", "cpu", "cuda"]
@@ -56,15 +58,16 @@ class CommonOptions:
     fixed: Fixed = None
     """Nonlinear parameters that stay at their start, by name, or at a value, by {name: value}."""
     tied: Tied = None
-    """Nonlinear parameters that follow another: {name: other}, {name: (other, factor)} or
-    {name: (other, factor, offset)}."""
+    """Nonlinear parameters that follow others: {name: other}, {name: (other, factor)}, {name: (other, factor, offset)},
+    or {name: expression}, such as "2 * tau_1 + shift"."""
     linear: Limits = "free"
     """Limits on the amplitudes: 'free', 'nonnegative' or (lower, upper)."""
     linear_equality: tuple[ArrayLike, ArrayLike] | None = None
     """Equations C a = d that the amplitudes fulfil, as C (Q, I) and d (Q,)."""
     ridge: Ridge = 0.0
     """The Tikhonov term: mu of mu ||A||^2, a matrix L of ||L A||^2, or, for a single fit, 'gcv' to choose mu by
-    generalised cross-validation."""
+    generalised cross-validation, and ('second-difference', how) for smooth amplitudes, mu ||L A||^2 with their second
+    differences L, how being 'gcv', 'aic' or mu."""
     fixed_term: Function | None = None
     """A term without an amplitude, (t, w) -> (N,), that is added to the model."""
     fixed_term_derivative: Function | None = None
@@ -77,6 +80,9 @@ class CommonOptions:
     """The Gauss-Newton matrix: with the full derivative of the projected residual, or with Kaufman's part of it."""
     callback: Observer | None = None
     """A function that is called with the IterationRecord of each trial step."""
+    progress: Progress = None
+    """True shows a bar on a terminal or in a notebook; a function is called with the number of problems, or of starts,
+    of each part that is done."""
     max_iterations: int = 200
     """The most linearisations of a problem."""
     cost_tolerance: float = 1e-14
@@ -135,8 +141,6 @@ class BatchOptions(CommonOptions):
     max_iterations: int = 100
     cost_tolerance: float = 1e-8
     step_tolerance: float = 1e-9
-    progress: Callable[[int], None] | None = None
-    """A function that is called with the number of problems of each part that is done."""
     threads: int | None = None
     """The number of threads; None takes all cores for ready models and one for a Python function."""
     polish: bool = False

@@ -1,6 +1,7 @@
 """The map from the parameters that are searched to those of the model: fixed, tied and bounded ones.
 
 w = T u + c,  u the free parameters;  a pair (j, p) of D becomes (j, f) with factor T[p, f]
+w_p = g_p(w), an expression of several parameters;  (j, p) becomes (j, f) with factor dw_p / du_f for each f in it
 
 All problems of a batch share T; c may differ, since a fixed parameter may have another value in each problem.
 """
@@ -13,6 +14,7 @@ import numpy as np
 
 from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError, ShapeError
+from varpro.fitting.expressions import Expression, expressions_among, require_unbounded
 
 Key = int | str
 Fixed = Mapping[Key, ArrayLike] | Iterable[Key] | Key | None
@@ -41,6 +43,8 @@ class Parameters:
     """The model parameters that are searched themselves, (F,)."""
     limits: tuple[Array, Array]
     """The bounds as they were given, (P,) twice."""
+    expressions: tuple[tuple[int, Expression], ...] = ()
+    """The parameters that follow an expression, each after those that it names; their source is -1."""
 
     @cached_property
     def n_free(self) -> int:
@@ -61,8 +65,35 @@ class Parameters:
         """w (b, P) for u (b, F) of problems (b,); None means all problems."""
         if self.plain:
             return u
+        w = self._affine(u, problems)
+        for p, expression in self.expressions:
+            w[:, p] = expression.at(w)[0]
+        return w
+
+    def slopes(self, u: Array, problems: Array | None = None) -> Array:
+        """dw / du (b, P, F) at u (b, F) of problems (b,); (1, P, F), which is T, if nothing follows an expression."""
+        if not self.expressions:
+            return self.matrix[None]
+        w, out = self._affine(u, problems), np.repeat(self.matrix[None], len(u), axis=0)
+        for p, expression in self.expressions:
+            w[:, p], parts = expression.at(w)
+            for q, part in parts.items():
+                out[:, p] += part[:, None] * out[:, q]
+        return out
+
+    @cached_property
+    def depends(self) -> Array:
+        """(P, F) bool: whether a parameter moves with a free one."""
+        out: Array = self.matrix != 0
+        for p, expression in self.expressions:
+            for q in expression.names:
+                out[p] |= out[q]
+        return out
+
+    def _affine(self, u: Array, problems: Array | None) -> Array:
         offset = self.offset if problems is None or len(self.offset) == 1 else self.offset[problems]
-        return u @ self.matrix.T + offset
+        w: Array = u @ self.matrix.T + offset
+        return w
 
     def of(self, problems: Array) -> "Parameters":
         """The map of some problems, (b,)."""
@@ -98,11 +129,15 @@ def make_parameters(
     source, factor, offset = np.full(count, -2), np.ones(count), np.zeros((len(w0), count))
     for p, value in _fixed_values(fixed, labels, w0).items():
         source[p], factor[p], offset[:, p] = -1, 0.0, value
-    ties = {_index(key, labels, "tied"): _tie(rule, labels) for key, rule in (tied or {}).items()}
+    rules = {_index(key, labels, "tied"): rule for key, rule in (tied or {}).items()}
+    expressions = expressions_among(rules, labels, source == -1)
+    ties = {p: _tie(rule, labels) for p, rule in rules.items() if p not in dict(expressions)}
     for p, (q, _, _) in ties.items():
-        if source[p] == -1 or q in ties or p == q:
+        if source[p] == -1 or q in rules or p == q:
             why = "is fixed, too" if source[p] == -1 else "follows a parameter that is tied itself"
             raise ConfigError(f"tied: {labels[p]} {why}; tie it to a free parameter, and only once")
+    for p, _ in expressions:
+        source[p], factor[p] = -1, 0.0
     own = [p for p in range(count) if source[p] == -2 and p not in ties]
     source[own] = np.arange(len(own))
     for p, (q, scale, shift) in ties.items():
@@ -110,12 +145,13 @@ def make_parameters(
     if not own:
         raise ConfigError("every parameter is fixed or tied; leave one free, or solve the linear problem with numpy")
     limits = _bounds(bounds, labels)
+    require_unbounded(expressions, limits, labels)
     lower, upper = _free_bounds(limits, labels, own, ties, source)
     if natural is not None:
         lower, upper = _with_natural(lower, upper, natural, own)
     if (offset == offset[:1]).all():
         offset = offset[:1]
-    return Parameters(labels, source, factor, offset, lower, upper, np.array(own, dtype=int), limits)
+    return Parameters(labels, source, factor, offset, lower, upper, np.array(own, dtype=int), limits, expressions)
 
 
 def _all_free(labels: tuple[str, ...], natural: tuple[Array, Array] | None) -> Parameters:

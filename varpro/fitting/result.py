@@ -11,12 +11,12 @@ import scipy
 from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError
 from varpro.fitting.complex_parts import both_parts
+from varpro.fitting.conclusions import Conclusions
 from varpro.fitting.model import Function, left_behind
 from varpro.fitting.pickling import portable
 from varpro.fitting.solution import Solution
 from varpro.fitting.statistics import Statistics, statistics_of
 from varpro.result import IterationRecord, Status
-from varpro.statistics import EPS
 
 if TYPE_CHECKING:
     import pandas
@@ -26,7 +26,7 @@ COVARIANCE_LIMIT = 4000
 """Most parameters for which the whole covariance matrix is made: 128 MB."""
 
 
-class FitResult:
+class FitResult(Conclusions):
     """One fitted problem.
 
     Covariances are sigma^2 (J^T J)^-1 with the full Jacobian of all parameters at the solution; sigma^2 is rss / dof,
@@ -48,6 +48,7 @@ class FitResult:
     ) -> None:
         self._solution = solution
         self._kept_fitted: Array | None = None
+        self._kept_warnings: tuple[str, ...] | None = None
         self._shared_statistics = statistics
         self.absolute_sigma, self._flat = absolute_sigma, flat
         self.elapsed_seconds = seconds
@@ -76,8 +77,19 @@ class FitResult:
         self.form = solution.form
         """The form of the problem: small, general, separate (a linear problem for each right-hand side) or compressed
         (many right-hand sides)."""
-        self.ridge = spec.linear.ridge * spec.data.weight_unit * spec.data.weight_unit
-        """The mu of mu ||A||^2, as given or as chosen by generalised cross-validation."""
+        mu = spec.linear.smoothness or spec.linear.ridge
+        self.ridge = mu * spec.data.weight_unit * spec.data.weight_unit
+        """The mu of mu ||A||^2, or of mu ||L A||^2 for second differences L, as given or as chosen from the data."""
+
+    @property
+    def _this(self) -> "FitResult":
+        return self
+
+    @property
+    def _order(self) -> Array | None:
+        """(N,) the rows in the order of t; None where t has none."""
+        t = self._solution.spec.data.t
+        return np.argsort(t, kind="stable") if t.ndim == 1 else None
 
     @property
     def success(self) -> bool:
@@ -125,6 +137,10 @@ class FitResult:
         errors: Array = self._statistics.stderr_linear[0]
         return errors[:, 0] if self._flat else errors
 
+    @property
+    def _covariance_size(self) -> int:
+        return len(self.names) + self._statistics.uncertainty.slopes.shape[1] * len(self._statistics.mixing)
+
     @cached_property
     def covariance(self) -> Array:
         """The covariance, (P + I K,) squared, of the nonlinear, then the linear parameters (I, K) flattened.
@@ -132,7 +148,7 @@ class FitResult:
         Complex parameters appear as their real parts, then their imaginary parts.  Rows of fixed parameters are 0,
         those of parameters on a bound NaN; an undetermined parameter has infinite variance and NaN beside it.
         """
-        count = len(self.names) + self._statistics.uncertainty.slopes.shape[1] * len(self._statistics.mixing)
+        count = self._covariance_size
         if count > COVARIANCE_LIMIT:
             raise ConfigError(
                 f"the covariance of {count} parameters takes too much memory "
@@ -168,42 +184,6 @@ class FitResult:
         values = np.where(missing, np.nan, data.y[0] - self._fitted)
         return values[:, 0] if self._flat else values
 
-    @property
-    def r_squared(self) -> float:
-        """1 - rss / sum w^2 |y - mean|^2, the mean weighted by w^2; NaN if the data are constant up to rounding."""
-        data = self._solution.own_data
-        square = data.total_weight()[0] ** 2
-        if not square.any():
-            return np.nan
-        mean = np.sum(square * data.y[0]) / np.sum(square)
-        total = float(np.sum(square * np.abs(data.y[0] - mean) ** 2))
-        rounding = EPS**2 * square.size * float(np.sum(square * np.abs(data.y[0]) ** 2))
-        return 1.0 - float(self._solution.squares[0]) / total if total > rounding else np.nan
-
-    @property
-    def reduced_chi2(self) -> float:
-        """rss / dof, which is near 1 if the weights are the reciprocals of the errors."""
-        return self.rss / self.dof if self.dof else np.nan
-
-    @property
-    def aic(self) -> float:
-        """n log(rss / n) + 2 p for n real values and p fitted numbers; -infinity if no residual is left."""
-        return self._criterion(2.0)
-
-    @property
-    def bic(self) -> float:
-        """n log(rss / n) + p log n"""
-        return self._criterion(float(np.log(self._n_values)))
-
-    @property
-    def _n_values(self) -> int:
-        return int(self._solution.spec.data.valid[0]) * self._solution.spec.parts
-
-    def _criterion(self, price: float) -> float:
-        n, p = self._n_values, float(self._statistics.parameters[0])
-        with np.errstate(divide="ignore"):
-            return float(n * np.log(self.rss / n) + price * p)
-
     def predict(self, t: ArrayLike) -> Array:
         """The model at other t, (N',) or (N', K)."""
         values = self._model()(self._solution.spec.data.on_axis(t), self.nonlinear) @ self._solution.coefficients[0]
@@ -215,13 +195,16 @@ class FitResult:
         t : any points.  level : confidence, between 0 and 1.  prediction : for a new observation of weight 1.
         Returns two arrays (N',) or (N', K); for complex data each part has its own band.
         """
-        if not 0 < level < 1:
-            raise ConfigError(f"level is {level}; it needs a number between 0 and 1, such as 0.95")
+        return self._band(self._solution.spec.data.on_axis(t), level, prediction, self.predict(t))
+
+    def _band(self, t: Array, level: float, prediction: bool, centre: Array) -> tuple[Array, Array]:
+        """The band about the values `centre` at points t of the model."""
         from varpro.fitting.bands import band_width
 
-        centre = self.predict(t)
+        if not 0 < level < 1:
+            raise ConfigError(f"level is {level}; it needs a number between 0 and 1, such as 0.95")
         scale = float(np.sqrt(self._statistics.variance[0]))
-        width = band_width(self._solution, self._statistics.uncertainty, self._solution.spec.data.on_axis(t))
+        width = band_width(self._solution, self._statistics.uncertainty, t)
         width = both_parts(lambda part: scale * part, width)
         if prediction:
             width = both_parts(lambda part: np.hypot(part, self.sigma), width)
@@ -235,7 +218,7 @@ class FitResult:
         return both_parts(np.subtract, centre, half), both_parts(np.add, centre, half)
 
     def plot(self, path: str | Path | None = None) -> "Figure":
-        """A matplotlib figure: data, fit, 95 % band and residuals; saved to `path` if given."""
+        """A matplotlib figure: data, fit, its columns, 95 % band and residuals; saved to `path` if given."""
         from varpro.report.fit_plot import draw_fit
 
         return draw_fit(self, path)
@@ -257,6 +240,11 @@ class FitResult:
 
         return fit_text(self)
 
+    def _repr_html_(self) -> str:
+        from varpro.fitting.export import fit_html
+
+        return fit_html(self)
+
     def __repr__(self) -> str:
         return f"<FitResult: {self.status.label}, rss {self.rss:.6g}, {self.nfev} evaluations>"
 
@@ -273,5 +261,5 @@ class FitResult:
         state = {**self.__dict__, "_statistics": self._statistics, "_shared_statistics": None}
         state["_solution"] = kept = portable(self._solution)
         if kept.spec.model.function is left_behind:
-            state["_kept_fitted"] = self._fitted
+            state["_kept_fitted"], state["_kept_warnings"] = self._fitted, self.warnings
         return state

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,14 +28,25 @@ from varpro.fitting.options import BatchOptions, FitOptions
 from varpro.fitting.result import FitResult
 from varpro.fitting.robust import robust_solution
 from varpro.fitting.run import run
+from varpro.fitting.smoothness import is_smooth, smoothed, with_smoothness
 from varpro.fitting.solution import Solution
 from varpro.fitting.spec import Spec
 from varpro.fitting.specify import specify
+from varpro.report.bar import progress_bar
 from varpro.search.loop import Observer
+
+Result = TypeVar("Result", bound=FitResult)
 
 
 def fit_one(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, options: FitOptions) -> FitResult:
     """One fit; see `varpro.fit`."""
+    return fit_as(FitResult, model, t, y, w0, options)
+
+
+def fit_as(
+    kind: type[Result], model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, options: FitOptions
+) -> Result:
+    """One fit, as a result of some kind."""
     clock = time.perf_counter()
     check_backend(options.backend)
     if options.multistart < 0:
@@ -42,16 +54,21 @@ def fit_one(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, o
     data = make_data(t, y, batch=False, weights=options.weights, mask=options.mask, dtype=options.dtype)
     start = starting_values(model, data, w0)
     spec, u0 = specify(options, model, data, start, batch=False, guessed=w0 is None)
+    if is_smooth(options.ridge):
+        spec = with_smoothness(spec, options.ridge)
     require_fittable(spec)
     if options.multistart:
         starts = several_starts(spec, u0[0], options.multistart, np.random.default_rng(options.seed))
-        u0 = best_start(spec, starts)[None]
+        with progress_bar(options.progress, len(starts), "starts") as advance:
+            u0 = best_start(spec, starts, advance)[None]
+    if is_smooth(options.ridge) and isinstance(options.ridge[1], str):
+        spec, u0 = smoothed(spec, u0, options.ridge[1], options.callback)
     if isinstance(options.ridge, str):
         spec, u0 = cross_validated(spec, u0, options.callback)
     found = solve(
         spec, u0, loss=options.loss, loss_scale=options.loss_scale, observe=options.callback, keep_history=True
     )
-    return FitResult(
+    return kind(
         found,
         amplitude_names(model, options.linear_names, spec.n_amplitudes),
         absolute_sigma=options.absolute_sigma,
@@ -65,15 +82,18 @@ def fit_many(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, 
     """Many fits of one shape; see `varpro.fit_batch`."""
     clock = time.perf_counter()
     device = choose_search(options.backend, options.dtype, options.polish)
+    if is_smooth(options.ridge):
+        raise ConfigError("a smooth ridge is for one problem; fit the problems one by one, or give its matrix")
     if isinstance(options.ridge, str):
         raise ConfigError("ridge='gcv' chooses one ridge for one problem; fit the problems one by one with varpro.fit")
     data = make_data(t, y, batch=True, weights=options.weights, mask=options.mask, dtype=options.dtype)
     start = starting_values(model, data, w0)
     spec, u0 = specify(options, model, data, start, batch=True, guessed=w0 is None)
     spec = replace(with_threads(flag_short(spec), options.threads), device=device)
-    found = solve(
-        spec, u0, loss=options.loss, loss_scale=options.loss_scale, observe=options.callback, advance=options.progress
-    )
+    with progress_bar(options.progress, len(u0), "fits") as advance:
+        found = solve(
+            spec, u0, loss=options.loss, loss_scale=options.loss_scale, observe=options.callback, advance=advance
+        )
     return BatchResult(
         found,
         amplitude_names(model, options.linear_names, spec.n_amplitudes),

@@ -83,6 +83,7 @@ def _displaced(names: Parameters, w0: Array) -> Displaced:
         f = names.source[p]
         ends = names.factor[p] * np.array([names.lower[f], names.upper[f]]) + names.offset[0, p]
         limits[0][p], limits[1][p] = ends.min(), ends.max()
+    moves = np.asarray(names.depends.any(axis=1))  # those that follow an expression, too
     if np.iscomplexobj(w0):  # displaced along the real axis
         moves = moves[:count] | moves[count:]
     return limits[0][:count], limits[1][:count], moves

@@ -35,6 +35,8 @@ class Statistics:
     """The standard errors of w, (b, P), complex where w is."""
     stderr_linear: Array
     """The standard errors of the amplitudes, (b, I, K), complex where they are."""
+    slopes: Array
+    """dw / du, (b, P, F)."""
     uncertainty: Uncertainty
     names: Parameters
     mixing: Array
@@ -49,16 +51,17 @@ class Statistics:
 
     def covariance(self, problem: int) -> Array:
         """(P + I K,) squared; NaN for what is on a bound, infinite with NaN beside it for what is undetermined."""
-        u, t = self.uncertainty.rows(slice(problem, problem + 1)), self.names.matrix
+        u, t = self.uncertainty.rows(slice(problem, problem + 1)), self.slopes[problem]
         k, i, f = u.slopes.shape[1:]
         move = np.zeros((len(t) + len(self.mixing) * k, f + i * k))
         move[: len(t), :f] = t
         move[len(t) :, f:] = np.kron(self.mixing, np.eye(k))
         with np.errstate(invalid="ignore"):
             out: Array = self.variance[problem] * (move @ u.full(0) @ move.T)
-        still = np.concatenate([self.names.source < 0, ~np.kron(self.mixing != 0, np.ones((k, 1), bool)).any(axis=1)])
-        lost = np.concatenate([_followers(u.infinite, t)[0], _lost_amplitudes(u, self.mixing)[0].ravel()])
-        none = np.concatenate([_followers(u.at_bound, t)[0], _held_amplitudes(u, self.mixing)[0].ravel()])
+        depends = self.names.depends
+        still = np.concatenate([~depends.any(axis=1), ~np.kron(self.mixing != 0, np.ones((k, 1), bool)).any(axis=1)])
+        lost = np.concatenate([_followers(u.infinite, depends)[0], _lost_amplitudes(u, self.mixing)[0].ravel()])
+        none = np.concatenate([_followers(u.at_bound, depends)[0], _held_amplitudes(u, self.mixing)[0].ravel()])
         for blank in (lost, none):
             out[blank], out[:, blank] = np.nan, np.nan
         out[lost & ~none, lost & ~none] = np.inf
@@ -102,25 +105,25 @@ def _fitted(solution: Solution, problems: Array, *, absolute: bool) -> Statistic
         else:
             sigma, variance, found = robust_variance(solution, spec, problems, found, columns, values, per_dof)
         sigma = np.ones(len(problems)) if absolute else unit * sigma
-    return _in_users_terms(solution, found, dof, p, sigma, variance)
+    slopes = np.broadcast_to(spec.names.slopes(u, problems), (len(u), len(spec.names.source), spec.names.n_free))
+    return _in_users_terms(solution, found, slopes, dof, p, sigma, variance)
 
 
 def _in_users_terms(
-    solution: Solution, u: Uncertainty, dof: Array, p: Array, sigma: Array, variance: Array
+    solution: Solution, u: Uncertainty, t: Array, dof: Array, p: Array, sigma: Array, variance: Array
 ) -> Statistics:
-    """The covariances of free parameters and mixed amplitudes, turned into errors of the user's parameters."""
+    """The covariances of free parameters and mixed amplitudes, turned into errors of the user's parameters; t (b, P, F)
+    is dw / du."""
     names, mixing, scale = solution.spec.names, solution.spec.amplitude_map(), np.sqrt(variance)
-    t = names.matrix
     with np.errstate(all="ignore"):
-        deviation = np.sqrt(np.einsum("bff->bf", u.nonlinear))
-        nonlinear = scale[:, None] * (deviation @ np.abs(t).T)
+        nonlinear = scale[:, None] * np.sqrt(np.einsum("bpf,bfg,bpg->bp", t, u.nonlinear, t))
         slopes = np.einsum("ij,bkjf->bkif", mixing, u.slopes)
         own = np.einsum("ij,bkjl,il->bki", mixing, u.base, mixing)
         spread = np.einsum("bkif,bfg,bkig->bki", slopes, u.nonlinear, slopes)
         spread -= 2.0 * np.einsum("ij,bkjf,bkif->bki", mixing, u.cross, slopes)
         linear = scale[:, None, None] * np.sqrt(own + spread)
-    nonlinear[_followers(u.infinite, t)] = np.inf
-    nonlinear[_followers(u.at_bound, t)] = np.nan
+    nonlinear[_followers(u.infinite, names.depends)] = np.inf
+    nonlinear[_followers(u.at_bound, names.depends)] = np.nan
     linear = np.moveaxis(linear, 1, 2)
     linear[_lost_amplitudes(u, mixing)] = np.inf
     linear[_held_amplitudes(u, mixing)] = np.nan
@@ -132,15 +135,16 @@ def _in_users_terms(
         variance=variance,
         stderr_nonlinear=joined(nonlinear, solution.spec.complex_w),
         stderr_linear=joined(linear, solution.spec.complex_data),
+        slopes=t,
         uncertainty=u,
         names=names,
         mixing=mixing,
     )
 
 
-def _followers(which: Array, t: Array) -> Array:
+def _followers(which: Array, depends: Array) -> Array:
     """(b, P) parameters that follow one of the free parameters `which` (b, F)."""
-    return (which[:, None, :] & (t != 0)).any(axis=2)
+    return np.asarray((which[:, None, :] & depends).any(axis=2))
 
 
 def _held_amplitudes(u: Uncertainty, mixing: Array) -> Array:
@@ -175,7 +179,9 @@ def _spread_out(some: Statistics, good: Array, solution: Solution, problems: Arr
     u = Uncertainty(*(_at(getattr(some.uncertainty, f.name), good) for f in fields(some.uncertainty)))
     dof, p = np.maximum(values - nominal, 0).astype(some.dof.dtype), nominal.astype(some.parameters.dtype)
     dof[good], p[good] = some.dof, some.parameters
-    whole = changed(some, dof=dof, parameters=p, variance=_at(some.variance, good), **wide)
+    whole = changed(
+        some, dof=dof, parameters=p, variance=_at(some.variance, good), slopes=_at(some.slopes, good), **wide
+    )
     return replace(whole, uncertainty=u)
 
 

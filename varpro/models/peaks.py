@@ -38,7 +38,7 @@ class Peaks(Repeated):
     _: KW_ONLY
     offset: bool = False
     shared_width: bool = False
-    column_stems = ("peak",)
+    column_stems: ClassVar[tuple[str, ...]] = ("peak",)
     width_stems: ClassVar[tuple[str, ...]] = ("width",)
     quantities = {"center": PLACE, "width": WIDTH, "sigma": WIDTH, "gamma": WIDTH}  # noqa: RUF012
 

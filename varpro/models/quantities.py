@@ -65,6 +65,10 @@ FREQUENCY = Quantity(-1, span=(math.pi, math.pi), by_step=(False, True))
 """In radians: from half a turn over the whole range to half a turn per step."""
 PLACE = Quantity(1, place=True, span=(0.0, 1.0))
 EXPONENT = Quantity(0, span=(-3.0, 5.0))
+STRETCH = Quantity(0, span=(0.3, 2.0))
+HILL = Quantity(0, span=(0.5, 8.0))
+SHAPE = Quantity(0, span=(0.7, 20.0))
+INVERSION = Quantity(0, span=(1.0, 2.1))
 
 
 def frame_of(t: Array, y: Array, *, movable: bool) -> Frame:

@@ -1,8 +1,8 @@
-"""The plot of one fit: data, model with confidence band, and the residuals below."""
+"""The plot of one fit: data, model with confidence band and its columns, and the residuals below."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -24,6 +24,8 @@ FINE_POINTS = 400
 MARKS = 20_000
 """Most points that are drawn; more would only cover one another, so they are thinned out."""
 NAMED_PARAMETERS = 5
+DRAWN_COLUMNS = 6
+"""Most terms, column times amplitude, that are drawn; with more, none is."""
 
 
 class Curve(NamedTuple):
@@ -33,12 +35,15 @@ class Curve(NamedTuple):
     values: Array
     lower: Array
     upper: Array
+    terms: Array
+    """The columns times their amplitudes, (N', I); without any for several right-hand sides or a single column."""
 
 
 def draw_fit(fit: "FitResult", path: str | Path | None = None) -> Figure:
     """Data, fit and 95 % confidence band of a FitResult above its residuals; saved to `path` if given.
 
-    Of K right-hand sides at most 6 are drawn; complex data have real and imaginary part side by side.
+    For a single right-hand side each column is drawn as well, times its amplitude.  Of K right-hand sides at most 6 are
+    drawn; complex data have real and imaginary part side by side.
     Raises ConfigError if the result has lost its model through pickling.
     """
     fit._model()
@@ -58,13 +63,16 @@ def draw_fit(fit: "FitResult", path: str | Path | None = None) -> Figure:
         axes = figure.subplots(2, len(parts), sharex="col", squeeze=False, gridspec_kw={"height_ratios": [3, 1]})
         for column, (name, part) in enumerate(parts):
             upper, lower = axes[:, column]
-            _draw_curves(upper, x, part(seen), Curve(curve.x, *map(part, curve[1:])), shown, name=name, total=count)
+            _draw_curves(upper, x, part(seen), Curve(curve.x, *map(part, curve[1:])), shown, name=name)
+            _draw_terms(upper, curve.x, part(curve.terms), _term_names(fit))
+            if name != "imaginary part":
+                upper.legend(**_legend(len(shown), count))
             _draw_residuals(lower, x, part(residual))
             lower.set_xlabel(label)
         weighted = _weighted(data)
         axes[0, 0].set_ylabel("y")
         axes[1, 0].set_ylabel("weighted\nresidual" if weighted else "residual")
-        figure.suptitle(_headline(fit), fontsize=10, x=0.01, ha="left", parse_math=False)
+        figure.suptitle(headline(fit), fontsize=10, x=0.01, ha="left", parse_math=False)
         save(figure, path)
     return figure
 
@@ -75,10 +83,10 @@ def _curve(fit: "FitResult", x: Array, t: Array, shown: Array) -> Curve:
     if t.ndim == 1 and len(t) < FINE_POINTS and np.isrealobj(t) and t.dtype.kind == "f":
         fine = np.linspace(t.min(), t.max(), FINE_POINTS)
         try:
-            return Curve(fine, *_values(fit, fine, shown))
+            return Curve(fine, *_values(fit, fine, shown), _terms(fit, fine))
         except (ValueError, IndexError):  # a model that is tied to the data's t, such as a convolution
             pass
-    return Curve(x[order], *(values[order] for values in _values(fit, t, shown)))
+    return Curve(x[order], *(values[order] for values in (*_values(fit, t, shown), _terms(fit, t))))
 
 
 def _values(fit: "FitResult", t: Array, shown: Array) -> tuple[Array, Array, Array]:
@@ -86,6 +94,35 @@ def _values(fit: "FitResult", t: Array, shown: Array) -> tuple[Array, Array, Arr
         values = _wide(fit.predict(t))
         lower, upper = (np.where(np.isfinite(edge), edge, np.nan) for edge in map(_wide, fit.confidence_band(t)))
     return values[:, shown], lower[:, shown], upper[:, shown]
+
+
+def _terms(fit: "FitResult", t: Array) -> Array:
+    """(N', I) the columns times their amplitudes, where they are few and there is one right-hand side."""
+    coefficients = fit._solution.coefficients[0]
+    if coefficients.shape[1] != 1 or not 2 <= len(coefficients) <= DRAWN_COLUMNS:
+        return np.zeros((len(t), 0))
+    with np.errstate(all="ignore"):
+        return np.asarray(fit._model()(fit._solution.spec.data.on_axis(t), fit.nonlinear)) * coefficients[:, 0]
+
+
+def _term_names(fit: "FitResult") -> list[str]:
+    """The names of the columns; the pinned one has none of its own."""
+    return [*fit.linear_names, "fixed term"]
+
+
+def _draw_terms(axes: Axes, x: Array, terms: Array, names: list[str]) -> None:
+    for term, name, colour in zip(terms.T, names, COLOURS[1:] + COLOURS[:1], strict=False):
+        axes.plot(x, term, "--", color=colour, linewidth=1.1, alpha=0.9, label=name)
+    if terms.shape[1]:
+        low, high = axes.get_ylim()
+        finite = terms[np.isfinite(terms)]
+        edge = 0.03 * (high - low)
+        axes.set_ylim(min(low, finite.min(initial=low) - edge), max(high, finite.max(initial=high) + edge))
+
+
+def _legend(shown: int, total: int) -> dict[str, Any]:
+    heading = None if shown == 1 else f"y column{'' if total == shown else f' (of {total})'}"
+    return {"title": heading, "ncols": 1 if shown == 1 else 2, "fontsize": 9, "title_fontsize": 9}
 
 
 def _wide(values: Array) -> Array:
@@ -97,7 +134,7 @@ def _weighted(data: "Data") -> bool:
     return data.weights is not None and not np.isin(data.weights, (0.0, 1.0)).all()
 
 
-def _draw_curves(axes: Axes, x: Array, seen: Array, curve: Curve, shown: Array, *, name: str, total: int) -> None:
+def _draw_curves(axes: Axes, x: Array, seen: Array, curve: Curve, shown: Array, *, name: str) -> None:
     single = len(shown) == 1
     thin = slice(None, None, -(-len(x) // MARKS))
     size = 4.5 if len(x) <= 120 else 3.0 if len(x) <= 1000 else 1.5
@@ -119,9 +156,6 @@ def _draw_curves(axes: Axes, x: Array, seen: Array, curve: Curve, shown: Array, 
     if name:
         axes.set_title(name)
     _zoom(axes, seen, curve.values)
-    heading = None if single else f"y column{'' if total == len(shown) else f' (of {total})'}"
-    if name != "imaginary part":
-        axes.legend(title=heading, ncols=1 if single else 2, fontsize=9, title_fontsize=9)
 
 
 def _zoom(axes: Axes, seen: Array, values: Array) -> None:
@@ -146,7 +180,7 @@ def _draw_residuals(axes: Axes, x: Array, residual: Array) -> None:
         axes.set_ylim(-1.15 * largest, 1.15 * largest)
 
 
-def _headline(fit: "FitResult") -> str:
+def headline(fit: "FitResult") -> str:
     """Status, rss and the first parameters with one standard error each."""
     values = fit.nonlinear
     if np.iscomplexobj(values):

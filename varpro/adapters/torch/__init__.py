@@ -1,4 +1,5 @@
-"""The objectives of `varpro.losses` in PyTorch: modules with their exact gradients, and an eliminated last layer.
+"""The objectives of `varpro.losses` in PyTorch: modules with their exact gradients, an eliminated last layer, and fits
+whose solutions have gradients.
 
 A module is called as loss(F, y, ...) with tensors and returns a scalar; `.info` holds the results of the last call.
 Tensors are used where they are: on the CPU and, if CuPy and the kernels are installed, on a CUDA device; otherwise
@@ -16,6 +17,7 @@ except ModuleNotFoundError as error:
     raise BackendError("torch is not installed; pip install 'varpro[torch]'") from error
 
 from varpro.adapters.torch.bridge import objective
+from varpro.adapters.torch.fit_layer import fit_layer
 from varpro.adapters.torch.head import VarproHead
 from varpro.adapters.torch.layers import InwardScale, SemiOrthogonal
 from varpro.adapters.torch.modules import (
@@ -37,5 +39,6 @@ __all__ = [
     "SemiOrthogonal",
     "SeparabilityPenalty",
     "VarproHead",
+    "fit_layer",
     "objective",
 ]

@@ -1,0 +1,277 @@
+"""Profile likelihood: the interval in which one parameter may lie when all others are fitted again.
+
+    S(v) = min over the others of ||R||^2 (+ ridge),    z(v) = +- sqrt((S(v) - S_min) / sigma^2)
+
+The ends are where |z| is the quantile of Student's t for dof, whose square is that of F(1, dof); with known errors
+sigma = 1 and the quantile is the normal one.  z is nearly straight in v, so that a secant finds an end in a few fits,
+both ends at the same time.  Bates and Watts, Nonlinear Regression Analysis and Its Applications (1988), section 6.1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy
+
+from varpro.arrays import Array
+from varpro.errors import ConfigError
+from varpro.fitting.linear_part import Linear
+from varpro.fitting.multistart import reach_of, repeated
+from varpro.fitting.refits import holding, require_minimum
+from varpro.fitting.run import run
+from varpro.fitting.spec import Spec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from varpro.fitting.result import FitResult
+
+DOUBLINGS = 8
+"""Steps outwards, each twice the last, before a profile counts as open: 256 times the linear interval."""
+ROUNDS = 40
+CLOSE = 1e-7
+"""Relative error of z at which an end is found."""
+DRAWN = 17
+"""Values between the ends at which the curve is computed for a picture."""
+BEYOND = 1.2
+"""How far they reach beyond the ends."""
+LOWER = 1e-3
+"""A z^2 below minus this says that the fit was not the minimum."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The profile of one parameter; `lower` and `upper` are infinite, or a bound, where it does not close."""
+
+    name: str
+    level: float
+    """The confidence, between 0 and 1."""
+    estimate: float
+    lower: float
+    upper: float
+    closed: tuple[bool, bool]
+    """Whether the lower and the upper end were reached."""
+    message: str
+    """One sentence for each end that is open; empty where both are closed."""
+    values: Array = field(repr=False)
+    """The values at which the others were fitted again, (m,), ascending."""
+    z: Array = field(repr=False)
+    """The signed root of the rise of the sum of squares, (m,), in units of sigma; straight for a linear model."""
+    quantile: float = field(repr=False)
+    """The |z| of the ends."""
+
+    def plot(self, path: str | Path | None = None) -> "Figure":
+        """A matplotlib figure: z against the parameter, with the ends and the straight line of the standard error."""
+        from varpro.report.profile_plot import draw_profile
+
+        return draw_profile(self, path)
+
+    def __str__(self) -> str:
+        ends = f"{self.name} = {self.estimate:.8g}, {100 * self.level:g} % from {self.lower:.8g} to {self.upper:.8g}"
+        return f"{ends}; {self.message}" if self.message else ends
+
+
+Squares = Callable[[Array], Array]
+"""(m,) values of a parameter -> (m,) sums of squares"""
+
+
+def profile_of(fit: "FitResult", name: str, level: float = 0.95) -> Profile:
+    """See FitResult.profile."""
+    require_minimum(fit, "a profile")
+    spec = fit._solution.spec
+    if not 0 < level < 1:
+        raise ConfigError(f"level is {level}; it needs a number between 0 and 1, such as 0.95")
+    if fit._solution.loss != "linear":
+        raise ConfigError(f"a profile needs loss='linear', not {fit._solution.loss!r}; use bootstrap for a robust loss")
+    if not fit.dof and not fit.absolute_sigma:
+        raise ConfigError("a profile needs degrees of freedom: there are as many parameters as values")
+    dof = fit.dof
+    quantile = scipy.stats.norm.ppf(0.5 + level / 2) if fit.absolute_sigma else scipy.stats.t.ppf(0.5 + level / 2, dof)
+    line = _of_amplitude(fit, name) if name in fit.linear_names else _of_parameter(fit, name)
+    least = 2.0 * float(fit._solution.objective[0])
+    unit = 1.0 / spec.data.weight_unit**2 if fit.absolute_sigma else least / dof
+    return _Search(name, line, least, unit, float(quantile)).profile(level)
+
+
+@dataclass
+class _Line:
+    """One parameter v: its estimate, a first step, its limits, and the sums of squares at other values."""
+
+    estimate: float
+    step: float
+    lower: float
+    upper: float
+    squares: Squares
+    undetermined: bool = False
+
+
+def _of_parameter(fit: "FitResult", name: str) -> _Line:
+    """The line of a nonlinear parameter, which a free one u moves: v = factor u + offset."""
+    if name not in fit.names:
+        raise ConfigError(f"no parameter is called {name!r}; there are {', '.join((*fit.names, *fit.linear_names))}")
+    spec, p = fit._solution.spec, fit.names.index(name)
+    names, u0 = spec.names, fit._solution.u[0]
+    f = int(names.source[p])
+    if f < 0:
+        raise ConfigError(f"{name} was not fitted by itself: it is fixed, or follows an expression; it has no profile")
+    factor, offset = float(names.factor[p]), float(names.offset[0, p])
+    error = float(np.sqrt(fit._statistics.variance[0] * fit._statistics.uncertainty.nonlinear[0, f, f]))
+    lost = bool(fit._statistics.uncertainty.infinite[0, f])
+    if not (np.isfinite(error) and error > 0):
+        error = 0.1 * float(reach_of(spec, u0)[f]) or 0.1 * abs(u0[f]) or 1.0
+    refit = _Refits(spec, f, u0)
+    ends = sorted(factor * np.array([names.lower[f], names.upper[f]]) + offset)
+    return _Line(
+        factor * u0[f] + offset, abs(factor) * error, ends[0], ends[1],
+        lambda v: refit((v - offset) / factor), lost,
+    )  # fmt: skip
+
+
+@dataclass
+class _Refits:
+    """Fits with the free parameter f held; each starts from the nearest of those before."""
+
+    spec: Spec
+    f: int
+    u0: Array
+    known: list[tuple[float, Array]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.known = [(float(self.u0[self.f]), self.u0)]
+
+    def __call__(self, values: Array) -> Array:
+        spec, f = self.spec, self.f
+        start = np.stack([min(self.known, key=lambda k: abs(k[0] - v))[1] for v in values])
+        start[:, f] = values
+        if spec.names.n_free == 1:
+            zeros = np.zeros(len(values), dtype=int)
+            with np.errstate(all="ignore"):
+                return 2.0 * np.asarray(spec.problem.evaluate(start, zeros).cost)
+        many = replace(repeated(spec, len(values)), names=holding(spec.names, f, values))
+        found = run(many, np.delete(start, f, axis=1))
+        for v, u, good in zip(values, found.u, np.isfinite(found.objective), strict=True):
+            if good:
+                self.known.append((float(v), np.insert(u, f, v)))
+        return 2.0 * found.objective
+
+
+def _of_amplitude(fit: "FitResult", name: str) -> _Line:
+    """The line of an amplitude, held by one more equation C a = d."""
+    spec, i = fit._solution.spec, fit.linear_names.index(name)
+    if spec.data.y.shape[2] != 1 or spec.complex_data or spec.linear.lower is not None:
+        raise ConfigError(
+            f"{name} has no profile: amplitudes have one for a single real right-hand side, without bounds on them"
+        )
+    if spec.n_amplitudes == 1:
+        raise ConfigError(f"{name} is the only amplitude; profile a nonlinear parameter, or bootstrap")
+    u0, value, error = fit._solution.u, float(np.ravel(fit.linear)[i]), float(np.ravel(fit.stderr_linear)[i])
+    row: Array = np.eye(spec.n_amplitudes)[i : i + 1]
+    c, d = spec.linear.equality or (row[:0], np.zeros(0))
+
+    def squares(values: Array) -> Array:
+        out = []
+        for v in values:
+            held: Linear = replace(spec.linear, equality=(np.vstack([c, row]), np.append(d, v)))
+            out.append(2.0 * float(run(replace(spec, linear=held), u0).objective[0]))
+        return np.array(out)
+
+    finite = np.isfinite(error) and error > 0
+    return _Line(value, error if finite else abs(value), -np.inf, np.inf, squares, bool(np.isinf(error)))
+
+
+@dataclass
+class _Search:
+    """The search for both ends of a profile."""
+
+    name: str
+    line: _Line
+    least: float
+    unit: float
+    quantile: float
+    seen: list[tuple[float, float]] = field(default_factory=list)
+
+    def z(self, values: Array, side: Array) -> Array:
+        """The signed root at values (m,) on the side -1 or 1 (m,) of the estimate; NaN where there is no fit."""
+        rise = (self.line.squares(values) - self.least) / self.unit
+        z = np.sign(rise) * np.sqrt(np.abs(rise))
+        self.seen += [(float(v), float(s * r)) for v, s, r in zip(values, side, z, strict=True) if np.isfinite(r)]
+        return z
+
+    def profile(self, level: float) -> Profile:
+        line = self.line
+        self.seen.append((line.estimate, 0.0))
+        ends, closed, words = [-np.inf, np.inf], [False, False], ["", ""]
+        if line.undetermined:
+            words[0] = f"the data do not determine {self.name}"
+        else:
+            for k, (end, good, word) in enumerate(zip(*self._ends(), strict=True)):
+                ends[k], closed[k], words[k] = end, good, word
+            self._fill(ends)
+        if any(v * s < -LOWER for v, s in ((z, np.sign(x - line.estimate)) for x, z in self.seen)):
+            words.append("a lower sum of squares than that of the fit was found on the way: fit again from there")
+        values, z = np.array(sorted(self.seen)).T
+        return Profile(
+            self.name, level, line.estimate, float(ends[0]), float(ends[1]), (closed[0], closed[1]),
+            "; ".join(filter(None, words)), values, z, self.quantile,
+        )  # fmt: skip
+
+    def _ends(self) -> tuple[list[float], list[bool], list[str]]:
+        """The lower and the upper end: steps outwards until |z| passes the quantile, then secants between."""
+        line, side = self.line, np.array([-1.0, 1.0])
+        limit = np.array([line.lower, line.upper])
+        inner, inner_z = np.full(2, line.estimate), np.zeros(2)
+        outer, outer_z = np.full(2, np.nan), np.full(2, np.nan)
+        step, active = self.quantile * line.step, np.ones(2, dtype=bool)
+        for _ in range(DOUBLINGS):
+            trial = np.clip(line.estimate + side * step, line.lower, line.upper)
+            z = np.full(2, np.nan)
+            z[active] = self.z(trial[active], side[active])
+            beyond = active & (z >= self.quantile)
+            outer[beyond], outer_z[beyond] = trial[beyond], z[beyond]
+            within = active & (z < self.quantile)
+            inner[within], inner_z[within] = trial[within], z[within]
+            active = within & (trial != limit)
+            step *= 2.0
+            if not active.any():
+                break
+        found = np.isfinite(outer)
+        out = np.where(found, outer, np.where(inner == limit, limit, side * np.inf))
+        out[found] = self._between(inner, inner_z, outer, outer_z, found)[found]
+        return out.tolist(), found.tolist(), [self._word(k, out[k], inner[k]) for k in (0, 1)]
+
+    def _word(self, k: int, end: float, last: float) -> str:
+        """What an open end needs said."""
+        way = ("lower", "upper")[k]
+        if not np.isfinite(end):
+            return f"the {way} end is open: the sum of squares stays below its limit beyond {self.name} = {last:.4g}"
+        if end == (self.line.lower, self.line.upper)[k]:
+            return f"the {way} end is the bound of {self.name}"
+        return ""
+
+    def _between(self, inner: Array, inner_z: Array, outer: Array, outer_z: Array, found: Array) -> Array:
+        """(2,) where |z| is the quantile: the Illinois form of the false position on both sides at once."""
+        a, b, fa, fb = inner.copy(), outer.copy(), inner_z - self.quantile, outer_z - self.quantile
+        out, left = b.copy(), found & (np.abs(fb) > CLOSE * self.quantile)
+        for _ in range(ROUNDS):
+            if not left.any():
+                break
+            x = np.where(left, b - fb * (b - a) / np.where(fb == fa, 1.0, fb - fa), b)
+            f = np.full(2, np.nan)
+            f[left] = self.z(x[left], np.sign(x - self.line.estimate)[left]) - self.quantile
+            f = np.where(np.isnan(f), np.inf, f)
+            out = np.where(left, x, out)
+            crossed = np.sign(f) != np.sign(fb)
+            a, fa = np.where(left & crossed, b, a), np.where(left, np.where(crossed, fb, 0.5 * fa), fa)
+            b, fb = np.where(left, x, b), np.where(left, f, fb)
+            left = left & (np.abs(f) > CLOSE * self.quantile)
+        return out
+
+    def _fill(self, ends: list[float]) -> None:
+        """Values between the ends, for a picture of the curve."""
+        line, seen = self.line, [v for v, _ in self.seen]
+        low, high = (end if np.isfinite(end) else far for end, far in zip(ends, (min(seen), max(seen)), strict=True))
+        first, last = (line.estimate + BEYOND * (end - line.estimate) for end in (low, high))
+        values = np.linspace(max(first, line.lower), min(last, line.upper), DRAWN)
+        self.z(values, np.where(values < line.estimate, -1.0, 1.0))
