@@ -24,6 +24,10 @@ class OutputError(VarproError, OSError):
     """An output folder that cannot be written or must not be overwritten."""
 
 
+class TrainingError(VarproError, RuntimeError):
+    """A run that cannot go on because too many of its parts have failed."""
+
+
 class BackendError(VarproError, RuntimeError):
     """A device or library that was requested and is not available."""
 

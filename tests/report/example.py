@@ -34,7 +34,7 @@ def example_metrics():
             "test_accuracy": 0.915,
             "variant": "paper",
         },
-        "glue": {"ridge": 12.5, "rank": 21, "condition": 345.6},
+        "glue": {"ridge": 12.5, "rank": 21, "condition": 345.6, "residual": 0.0},
         "refine": {"iterations": 4, "products": 40, "test_accuracy": 0.93125},
         "seconds": {
             "load": 0.25,
@@ -46,6 +46,9 @@ def example_metrics():
             "control": 1.5,
         },
         "work": {"gflop": 80.0, "gflops": 10.0, "gemm_gflops_measured": 20.0, "efficiency": 0.5},
+        "checkpoint": {"seconds": 0.25, "bytes": 3_400_000, "restored": 2},
+        "traffic": [{"rank": rank, "bytes": 5_000_000 + rank, "waited_seconds": 0.5 * rank} for rank in range(2)],
+        "left_out": [],
         "subnetworks": [
             {key: part[key] for key in ("index", "rank", "iterations", "evaluations", "cost", "status", "seconds")}
             for part in example_partition(2)

@@ -8,7 +8,12 @@ import pytest
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.models import QuadraticUnits
 from varpro.models.units import features
+from varpro.train.checkpoint import Kept, states
+from varpro.train.checkpoint.identity import Identity
+from varpro.train.checkpoint.stop import Stop
 from varpro.train.scalarized.glue import Rows, Streamed, _Gram, count_correct, glue
+from varpro.train.scalarized.glue_gradients import GradientLayers
+from varpro.train.scalarized.kept_sums import KeptSums
 from varpro.train.scalarized.network import one_hot
 
 
@@ -124,3 +129,68 @@ def test_the_refinement_step_repairs_what_the_gram_matrix_squared():
     errors = [np.linalg.norm(a - best) for a in (raw.a, solver.refined(raw).a)]
     assert errors[0] > 1e-10 * np.linalg.norm(best)  # else there is nothing to repair
     assert errors[1] < 0.1 * errors[0]
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-3, 2.0])
+@pytest.mark.parametrize("reproducible", [False, True])
+@pytest.mark.parametrize("rank", [1, 5, 12])
+def test_conjugate_gradients_agree_with_the_gram_matrix_to_1e_8(monkeypatch, ridge, reproducible, rank):
+    monkeypatch.setattr("varpro.train.scalarized.glue_gradients.RANK", rank)
+    s = streamed(reproducible=reproducible)
+    by_gram, by_cg = glue(s, None, ridge=ridge), glue(s, None, method="cg", ridge=ridge)
+    assert np.linalg.norm(by_gram.a - by_cg.a) < 1e-8 * np.linalg.norm(by_gram.a)
+    assert by_cg.residual < 1e-10
+    assert by_cg.ridge == ridge
+
+
+def test_conjugate_gradients_choose_the_ridge_that_the_gram_matrix_chooses():
+    s, validation = streamed(), streamed(rows=97)
+    by_gram, by_cg = (glue(s, validation, method=m) for m in ("gram", "cg"))
+    assert by_cg.ridge == pytest.approx(by_gram.ridge, rel=1e-12)
+
+
+def test_conjugate_gradients_with_a_duplicate_unit_fit_as_well_as_can_be():
+    s = streamed(duplicate=True)
+    phi, y = dense(s)
+    found = glue(s, None, method="cg", ridge=0.0)
+    best = np.linalg.norm(y - phi @ (np.linalg.pinv(phi) @ y))
+    assert np.linalg.norm(y - phi @ found.a) < 1.001 * best
+
+
+def test_the_approximation_of_full_rank_needs_next_to_no_products():
+    layers = GradientLayers(streamed(), 12)
+    assert layers.solve([1e-3], layers.cross, 1e-10).products <= 3
+    assert GradientLayers(streamed(), 1).solve([1e-3], layers.cross, 1e-10).products > 3
+
+
+def test_the_approximation_has_the_largest_eigenvalues():
+    s = streamed(count=40)
+    layers, (phi, _) = GradientLayers(s, 10), dense(s)
+    expected = np.linalg.eigvalsh(phi.T @ phi)[::-1]
+    assert (layers.eigenvalues[:3] > 0.7 * expected[:3]).all()
+    assert (layers.eigenvalues <= expected[:10] * (1 + 1e-9)).all()
+    np.testing.assert_allclose(layers.u.T @ layers.u, np.eye(10), atol=1e-12)
+
+
+def test_sums_that_are_kept_and_continued_give_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(states, "SHARE", 0)
+    comm = SerialCommunicator()
+    kept = Kept(tmp_path, comm, Stop())
+    kept.begin(Identity("1", {}, "data"), resume=False)
+    s = streamed(reproducible=True)
+    plain, saved = glue(s, None, ridge=1e-3), Kept.save
+
+    def ending(self, name, state):
+        saved(self, name, state)
+        if len(state.arrays["blocks"]) == 5:
+            raise SystemExit(9)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Kept, "save", ending)
+        with pytest.raises(SystemExit):
+            glue(s, None, ridge=1e-3, watch=KeptSums(kept, "sums", comm))
+    computed, block = [], Streamed.block
+    monkeypatch.setattr(Streamed, "block", lambda self, rows: (computed.append(rows.start), block(self, rows))[1])
+    again = glue(s, None, ridge=1e-3, watch=KeptSums(kept, "sums", comm))
+    np.testing.assert_array_equal(again.a, plain.a)
+    assert computed[:4] == [250, 300, 350, 400]

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from varpro.distributed import Communicator, RunStopped, SerialCommunicator, world
+from varpro.distributed import PAUSED, Communicator, Paused, RunStopped, SerialCommunicator, world
 from varpro.distributed.launch import launched_rank
 from varpro.errors import BackendError, ConfigError, VarproError
 
@@ -19,7 +19,7 @@ def run(program: str, main: Callable[[Communicator], int], comm: Communicator | 
     comm : the ranks; None means world().
     VarproError: one line on stderr, exit code 2 on every rank.  Any other exception: a traceback headed by the rank,
     and every rank is killed (exit code 1).  Interrupt: one line, every rank is killed (130).  SystemExit keeps its
-    code.
+    code; Paused, which every rank raises, one line and code 75.
     """
     if comm is None:
         try:
@@ -28,7 +28,7 @@ def run(program: str, main: Callable[[Communicator], int], comm: Communicator | 
             comm = _Unconnected()
             return comm.stop(USER_ERROR, _one_line(program, error))
     try:
-        code, message = _outcome(main, comm)
+        code, message = _outcome(program, main, comm)
         if code:
             return comm.stop(code, message)
         comm.barrier()  # asleep until the last rank is done, as when rank 0 writes; the end of MPI would spin
@@ -45,12 +45,14 @@ def run(program: str, main: Callable[[Communicator], int], comm: Communicator | 
         comm.abort(PROGRAM_ERROR, where + traceback.format_exc())
 
 
-def _outcome(main: Callable[[Communicator], int], comm: Communicator) -> tuple[int, str | None]:
+def _outcome(program: str, main: Callable[[Communicator], int], comm: Communicator) -> tuple[int, str | None]:
     """Exit code and last words of main, whether it returns or calls sys.exit."""
     try:
         return main(comm), None
     except RunStopped:
         raise
+    except Paused as paused:
+        return PAUSED, f"{program}: {paused.words}"
     except SystemExit as leaving:
         return _exit_code(leaving), leaving.code if isinstance(leaving.code, str) else None
 

@@ -1,4 +1,4 @@
-"""The output folder of a program, tested before anything long begins."""
+"""The output folder of a program, tested and locked before anything long begins."""
 
 import os
 from collections.abc import Iterator
@@ -7,15 +7,23 @@ from pathlib import Path
 
 from varpro.distributed import Communicator
 from varpro.errors import OutputError
+from varpro.train.checkpoint.lock import LEFT_OVER
+
+STATUS = "status.json"
+HOUSEKEEPING = ("run.lock", STATUS, "history.jsonl", "checkpoint")
+"""What a training writes before it has results; a folder with nothing else may be used again by its continuation."""
 
 
 @contextmanager
-def output_folder(comm: Communicator, output: Path, *, overwrite: bool) -> Iterator[Path]:
-    """The folder, made and tested by rank 0, whose error every rank raises; removed again if it stays empty."""
+def output_folder(comm: Communicator, output: Path, *, overwrite: bool, resume: str = "") -> Iterator[Path]:
+    """The folder, made and tested by rank 0, whose error every rank raises; removed again if it stays empty.
+
+    resume : "yes" or "auto" to continue the run that it holds, empty to begin one.
+    """
     error, new = None, not output.exists()
     if comm.rank == 0:
         try:
-            prepare_output(output, overwrite=overwrite)
+            prepare_output(output, overwrite=overwrite, resume=resume)
         except OutputError as caught:
             error = caught
     error = comm.bcast(error)
@@ -29,21 +37,31 @@ def output_folder(comm: Communicator, output: Path, *, overwrite: bool) -> Itera
                 output.rmdir()
 
 
-def prepare_output(output: Path, *, overwrite: bool) -> None:
+def prepare_output(output: Path, *, overwrite: bool, resume: str = "") -> None:
     """Make the output folder, or raise OutputError if it is not empty or cannot be written."""
     if output.exists() and not output.is_dir():
         raise OutputError(f"output {output} is a file, a folder is needed; choose another with --output")
     probe = output / f".varpro-{os.getpid()}"
     try:
-        if not overwrite and output.is_dir() and any(output.iterdir()):
-            raise OutputError(
-                f"output folder {output} exists and is not empty; choose another with --output, or add --overwrite"
-            )
+        held = sorted(path.name for path in output.iterdir()) if output.is_dir() else []
+        _require_use(output, held, overwrite=overwrite, resume=resume)
         output.mkdir(parents=True, exist_ok=True)
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise error if isinstance(error, OutputError) else unwritable(output, error) from None
+
+
+def _require_use(output: Path, held: list[str], *, overwrite: bool, resume: str) -> None:
+    """Raise OutputError if a folder with these names in it must not be written, or does not hold a run to continue."""
+    held = [name for name in held if not name.startswith(LEFT_OVER)]
+    began = bool(held) and ("checkpoint" in held or STATUS in held or all(name in HOUSEKEEPING for name in held))
+    if resume == "yes" and not began:
+        raise OutputError(f"output folder {output} holds no run to continue; leave --resume out, or take --resume auto")
+    if overwrite or not held or (resume and began):
+        return
+    remedy = "continue its run with --resume, or add --overwrite" if "checkpoint" in held else "or add --overwrite"
+    raise OutputError(f"output folder {output} exists and is not empty; choose another with --output, {remedy}")
 
 
 def unwritable(output: Path, error: OSError) -> OutputError:

@@ -89,7 +89,7 @@ def _read_file(path: Path) -> tuple[Array, Array | None]:
     if path.suffix == ".npy":
         try:
             return np.asarray(np.load(path, allow_pickle=False)), None
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, OSError, EOFError, MemoryError) as error:
             reason = "it holds Python objects" if "pickle" in str(error) else error
             raise DataError(f"{path}: cannot be read ({reason}); save an array of numbers with np.save") from None
     if ".bin" in path.suffixes:

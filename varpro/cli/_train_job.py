@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from varpro.cli._dry_run import describe
+from varpro.cli._logging import logging_to
 from varpro.cli._output import output_folder, unwritable
+from varpro.cli._session import MODEL, Session, locked, stop_of
 from varpro.config.file import list_configs
 from varpro.config.layered import LayeredConfig
 from varpro.config.training import load_config
 from varpro.distributed import Communicator
 from varpro.errors import ConfigError
-from varpro.report.progress import make_display
 from varpro.train.data.prepared import prepare
 from varpro.train.job import C, Job, N
 from varpro.train.layered.job import LayeredJob
@@ -28,6 +29,7 @@ def run_job(comm: Communicator, options: Namespace) -> int:
         raise ConfigError(f"which config? name a file or one of {', '.join(list_configs())}; see `varpro-train --help`")
     config = load_config(options.config, options.set, seed=options.seed, backend=options.backend, output=options.output)
     job: Job[Any, Any] = LayeredJob(config, comm) if isinstance(config, LayeredConfig) else ScalarizedJob(config, comm)
+    stop = stop_of(options, comm)
     job.choose_device()
     if options.dry_run:
         prepared = prepare(config, comm, options.data)
@@ -35,15 +37,26 @@ def run_job(comm: Communicator, options: Namespace) -> int:
             print(describe(job, prepared))
         return 0
     job.require_backend()
-    with output_folder(comm, Path(config.output or "runs"), overwrite=options.overwrite) as output:
-        _train(job, options, output)
+    with (
+        stop.listening(),
+        output_folder(
+            comm, Path(config.output or "runs"), overwrite=options.overwrite, resume=options.resume
+        ) as output,
+        locked(comm, output) as lock,
+        logging_to(options.log_file, options.log_level, first_rank=comm.rank == 0),
+    ):
+        _train(job, options, Session(output, stop, lock, options.resume, options.quiet))
     return 0
 
 
-def _train(job: Job[C, N], options: Namespace, output: Path) -> None:
+def _train(job: Job[C, N], options: Namespace, session: Session) -> None:
     """Load, train, write; only rank 0 has something to write."""
-    prepared = prepare(job.config, job.comm, options.data)
-    with make_display(quiet=options.quiet, first_rank=job.comm.rank == 0) as display:
+    prepared, output = prepare(job.config, job.comm, options.data), session.output
+    if not session.begin(job, prepared):
+        if job.comm.rank == 0 and not options.quiet:
+            print(f"the run in {output} has finished already; nothing is left to do")
+        return
+    with session.shown() as display:
         found = job.train(prepared, display)
         if found is None:
             return
@@ -52,8 +65,9 @@ def _train(job: Job[C, N], options: Namespace, output: Path) -> None:
 
         record, network = found
         try:
-            job.save(output / "model.h5", network, prepared)
+            job.save(output / MODEL, network, prepared)
             write_outputs(record, output)
+            session.finish()
         except OSError as error:  # a full disk, or a folder that has disappeared
             raise unwritable(output, error) from error
     if not options.quiet:

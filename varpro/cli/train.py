@@ -1,5 +1,7 @@
 """varpro-train: run a config, alone or under mpirun, and write a folder that describes the outcome."""
 
+from pathlib import Path
+
 from varpro.cli._program import Add, Program, data_argument, job_arguments
 
 
@@ -9,6 +11,11 @@ def _arguments(add: Add) -> None:
     job_arguments(add, shown="partition, memory, arithmetic")
     add("--backend", choices=("auto", "cpu", "cuda"), help="where to compute")
     add("--seed", type=int, metavar="N", help="seed of every random draw")
+    add("--resume", nargs="?", const="yes", default="", choices=("yes", "auto"), metavar="auto",
+        help="continue the run in the output folder; auto: or begin it, if there is none")  # fmt: skip
+    add("--max-time", metavar="TIME", help="stop before this much time has passed, such as 11h30m; exit code 75")
+    add("--log-level", choices=("debug", "info", "warning", "error"), help="write a log (default info)")
+    add("--log-file", type=Path, metavar="FILE", help="write the log to a file instead of stderr")
     add("--list-configs", action="store_true", help="names of the shipped configs")
 
 

@@ -42,10 +42,11 @@ def _auto_or_number(value: object) -> object:
 
 
 class Glue(Section):
-    """The global linear layer.  The plain word tsqr or gram stands for {method: tsqr} or {method: gram}."""
+    """The global linear layer.  A plain word, such as tsqr, stands for {method: tsqr}."""
 
-    method: Literal["gram", "tsqr"] = "gram"
-    """Cholesky of Phi^T Phi, or orthogonal factorisation and a truncated SVD for ill-conditioned Phi."""
+    method: Literal["gram", "tsqr", "cg"] = "gram"
+    """Cholesky of Phi^T Phi; orthogonal factorisation and a truncated SVD, for ill-conditioned Phi; or conjugate
+    gradients, where Phi^T Phi does not fit into memory."""
     ridge: Annotated[Literal["auto"] | float, BeforeValidator(_auto_or_number)] = "auto"
     """The mu in 1/2 ||Y - Phi A||^2 + mu/2 ||A||^2; auto = chosen on the validation images."""
     precision: Literal["fp32", "fp64"] = "fp64"
@@ -127,7 +128,7 @@ class ScalarizedConfig(TrainingConfig):
     @classmethod
     def _shorthand(cls, value: object, info: ValidationInfo) -> object:
         """Accept a plain word or boolean for a section."""
-        words = ("gram", "tsqr") if info.field_name == "glue" else (True, False)
+        words = ("gram", "tsqr", "cg") if info.field_name == "glue" else (True, False)
         if isinstance(value, bool | str) and value in words:
             return {"method" if info.field_name == "glue" else "enabled": value}
         if value is None or isinstance(value, dict | Section):

@@ -4,7 +4,18 @@ Only this package imports mpi4py, and only if a launcher has started more than o
 """
 
 from varpro.distributed.communicator import Communicator, RunStopped, SerialCommunicator, world
+from varpro.distributed.pause import PAUSED, Paused
 from varpro.distributed.queue import run_tasks
 from varpro.distributed.threads import blas_threads, threads_per_rank
 
-__all__ = ["Communicator", "RunStopped", "SerialCommunicator", "blas_threads", "run_tasks", "threads_per_rank", "world"]
+__all__ = [
+    "PAUSED",
+    "Communicator",
+    "Paused",
+    "RunStopped",
+    "SerialCommunicator",
+    "blas_threads",
+    "run_tasks",
+    "threads_per_rank",
+    "world",
+]

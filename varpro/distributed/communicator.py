@@ -9,6 +9,7 @@ import atexit
 import functools
 import sys
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, TypeVar
 
 import numpy as np
@@ -23,6 +24,14 @@ Array = NDArray[Any]
 Operation = Literal["sum", "max", "min"]
 
 REDUCED_DTYPES = tuple(np.dtype(name) for name in ("float64", "float32", "int64"))
+
+
+@dataclass
+class Traffic:
+    """What a rank's main thread has sent, received and waited for in collectives."""
+
+    bytes: int = 0
+    seconds: float = 0.0
 
 
 class RunStopped(SystemExit):
@@ -41,6 +50,7 @@ class Communicator(ABC):
     node_rank: int
     """This rank's number among those on the same machine."""
     node_size: int
+    traffic: "Traffic"
     core_share: float
     """The processor cores of this rank: those it may run on, each divided by the ranks on this machine that may use
     it."""
@@ -126,6 +136,7 @@ class SerialCommunicator(Communicator):
 
     def __init__(self) -> None:
         self.rank, self.size, self.node_rank, self.node_size = 0, 1, 0, 1
+        self.traffic = Traffic()
         self.core_share = float(len(cores_of_this_process()))
 
     def allreduce_(self, array: Array, op: Operation = "sum") -> Array:

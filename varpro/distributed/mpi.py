@@ -27,6 +27,7 @@ from varpro.distributed.communicator import (
     Communicator,
     Operation,
     RunStopped,
+    Traffic,
     check_buffer,
     check_reducible,
     print_error,
@@ -66,7 +67,7 @@ class MpiCommunicator(Communicator):
         self._messages = world.Dup()
         self._outbox: list[MPI.Request] = []
         self._inbox: list[tuple[int, MPI.Request]] = []
-        self.rank, self.size = world.rank, world.size
+        self.rank, self.size, self.traffic = world.rank, world.size, Traffic()
         node = world.Split_type(MPI.COMM_TYPE_SHARED)
         self.node_rank, self.node_size = node.rank, node.size
         cores = cores_of_this_process()
@@ -78,6 +79,7 @@ class MpiCommunicator(Communicator):
     def allreduce_(self, array: Array, op: Operation = "sum") -> Array:
         check_reducible(array)
         self._agree(f"allreduce {op} {array.dtype} {array.size}")
+        self.traffic.bytes += array.nbytes
         for part in _parts(array):
             self._move(self._data.Iallreduce(MPI.IN_PLACE, part.view(array.dtype), _OPERATIONS[op]))
         return array
@@ -121,6 +123,7 @@ class MpiCommunicator(Communicator):
         self._wait(lambda: self._control.Iprobe(dest, _READY_TAG))
         self._control.recv(source=dest, tag=_READY_TAG)
         announced.wait()
+        self.traffic.bytes += array.nbytes
         for part in _parts(array):
             self._move(self._data.Isend(part, dest))
 
@@ -129,6 +132,7 @@ class MpiCommunicator(Communicator):
         dtype, shape = self._control.recv(source=source, tag=_ARRAY_TAG)
         array: Array = np.empty(shape, dtype=dtype)
         self._control.send(None, source, _READY_TAG)
+        self.traffic.bytes += array.nbytes
         for part in _parts(array):
             self._move(self._data.Irecv(part, source))
         return array
@@ -177,6 +181,7 @@ class MpiCommunicator(Communicator):
         _kill_all(code)
 
     def _bcast_bytes(self, array: Array, root: int) -> Array:
+        self.traffic.bytes += array.nbytes
         for part in _parts(array):
             self._move(self._data.Ibcast(part, root))
         return array
@@ -186,6 +191,7 @@ class MpiCommunicator(Communicator):
         frame = np.frombuffer(pickle.dumps(obj, protocol=5), dtype=np.uint8)
         sizes = np.empty(self.size, dtype=np.int64)
         self._move(self._data.Iallgather(np.array([frame.size]), sizes))
+        self.traffic.bytes += int(sizes.sum())
         return frame, sizes
 
     def _move(self, request: MPI.Request) -> None:
@@ -214,6 +220,7 @@ class MpiCommunicator(Communicator):
                 time.sleep(min(waited / 8.0, LONGEST_NAP))
             else:
                 os.sched_yield()
+        self.traffic.seconds += time.perf_counter() - start
         return True
 
 

@@ -4,15 +4,21 @@ The main thread of every rank only communicates: rank 0's hands out task numbers
 and return.  Worker threads compute, on rank 0 as well.  While many tasks are left, a rank holds one more than it has
 threads, so that short tasks do not wait for the next message; near the end it holds none in reserve, so that no rank
 keeps work that others could do.
+
+A task may be handed out once more, to another rank, and a run may be paused between two messages: then nobody waits for
+tasks that have begun.
 """
 
 import queue
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Generic, TypeVar, cast
 
 from varpro.distributed.communicator import Communicator
+from varpro.distributed.pause import Paused
 from varpro.distributed.threads import start_worker
 
 Result = TypeVar("Result")
@@ -20,10 +26,21 @@ Result = TypeVar("Result")
 SHORTEST_NAP, LONGEST_NAP = 50e-6, 2e-3
 """Seconds between two checks for messages, doubled while nothing happens.  A local result ends a nap at once."""
 
+NOBODY = -1
+
 
 class _Order(Enum):
     FINISHED = auto()
     FAILED = auto()
+    PAUSING = auto()
+    """From a rank that has been told to pause: its last message."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """From any rank to rank 0, and from there to all: end now, with these words."""
+
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +98,15 @@ def run_tasks(
     work: Callable[[int], Result],
     *,
     threads: int = 1,
-    on_result: Callable[[int, int, Result], None] | None = None,
+    on_result: Callable[[int, int, Result], int | None] | None = None,
+    pause: Callable[[], str] | None = None,
 ) -> list[Result] | None:
     """Results of work(0), ..., work(n_tasks - 1), each computed once, on any rank and thread.  Collective.
 
     work : called on worker threads, up to `threads` at a time on this rank; returns something that can be pickled.
-    on_result : called with (index, rank that computed it, result) on rank 0's main thread, in order of arrival.
+    on_result : called with (index, rank that computed it, result) on rank 0's main thread, in order of arrival.  If it
+    returns a number, work(number) is computed in its place, on another rank where there is one.
+    pause : asked on every rank; words, if the run is to end now: Paused is then raised on every rank.
     Returns the results by index on rank 0, None elsewhere.  An error in `work` is raised at once on the rank where it
     occurred; the other ranks then wait for that rank to end the run (RunStopped).
     """
@@ -96,8 +116,8 @@ def run_tasks(
     crew = _Crew(work, min(threads, n_tasks))
     try:
         if comm.rank == 0:
-            return _Server(comm, n_tasks, crew, crew_sizes, on_result).run()
-        _assist(comm, crew)
+            return _Server(comm, n_tasks, crew, crew_sizes, on_result, pause).run()
+        _assist(comm, crew, pause)
         return None
     finally:
         crew.dismiss()
@@ -112,37 +132,55 @@ class _Server(Generic[Result]):
         n_tasks: int,
         crew: _Crew[Result],
         crew_sizes: list[int],
-        on_result: Callable[[int, int, Result], None] | None,
+        on_result: Callable[[int, int, Result], int | None] | None,
+        pause: Callable[[], str] | None,
     ) -> None:
         self.comm, self.n_tasks, self.crew, self.crew_sizes, self.on_result = comm, n_tasks, crew, crew_sizes, on_result
-        self.next_index = 0
+        self.pause = pause
+        self.waiting = deque((index, NOBODY) for index in range(n_tasks))
+        """Tasks to hand out, each with a rank that should not get it."""
+        self.places = {index: index for index in range(n_tasks)}
+        """Which result each task gives: its own, or that of the task it replaces."""
         self.held = [0] * comm.size
         self.results: dict[int, Result] = {}
 
     def run(self) -> list[Result]:
         try:
             while len(self.results) < self.n_tasks:
+                self._end_if_asked()
                 self._hand_out()
                 self._collect()
+        except Paused as paused:
+            self._tell_all(_Pause(paused.words))
+            self._take_last_results()
+            raise
         except BaseException:
             self._tell_all(_Order.FAILED)
             raise
         self._tell_all(_Order.FINISHED)
         return [self.results[index] for index in range(self.n_tasks)]
 
+    def _end_if_asked(self) -> None:
+        words = self.pause() if self.pause is not None else ""
+        if words:
+            raise Paused(words)
+
     def _hand_out(self) -> None:
-        while self.next_index < self.n_tasks:
-            spare = 1 if self.n_tasks - self.next_index > 2 * sum(self.crew_sizes) else 0
+        while self.waiting:
+            task, avoided = self.waiting[0]
+            spare = 1 if len(self.waiting) > 2 * sum(self.crew_sizes) else 0
             room = [size + spare - held for size, held in zip(self.crew_sizes, self.held, strict=True)]
+            if self.comm.size > 1 and avoided != NOBODY:
+                room[avoided] = 0
             rank = max(range(self.comm.size), key=room.__getitem__)
             if room[rank] <= 0:
                 return
+            self.waiting.popleft()
             if rank == 0:
-                self.crew.submit(self.next_index)
+                self.crew.submit(task)
             else:
-                self.comm.post(self.next_index, rank)
+                self.comm.post(task, rank)
             self.held[rank] += 1
-            self.next_index += 1
 
     def _collect(self) -> None:
         message = self.comm.poll()
@@ -151,35 +189,65 @@ class _Server(Generic[Result]):
             if content is _Order.FAILED:
                 self._tell_all(_Order.FAILED)
                 self.comm.barrier()  # meets the failed rank, which ends the run
+            if isinstance(content, _Pause):
+                raise Paused(content.words)
             self._accept(source, content)
         done = self.crew.next_done(quiet=message is None)
         if done is not None:
             self._accept(0, done)
 
+    def _take_last_results(self) -> None:
+        """Accept what was on its way; messages of a rank arrive in order, so its last one tells that nothing is."""
+        pausing = 1
+        while pausing < self.comm.size:
+            message = self.comm.poll()
+            if message is None:
+                time.sleep(SHORTEST_NAP)
+            elif message[1] is _Order.PAUSING:
+                pausing += 1
+            elif isinstance(message[1], _Done):
+                self._accept(*message)
+        while (done := self.crew.next_done(quiet=False)) is not None:
+            self._accept(0, done)
+
     def _accept(self, rank: int, done: _Done[Result]) -> None:
         self.held[rank] -= 1
         result = cast(Result, done.result)  # not an error: `next_done` would have raised it
-        self.results[done.index] = result
-        if self.on_result is not None:
-            self.on_result(done.index, rank, result)
+        place = self.places[done.index]
+        instead = self.on_result(place, rank, result) if self.on_result is not None else None
+        if instead is None:
+            self.results[place] = result
+        else:
+            self.places[instead] = place
+            self.waiting.append((instead, rank))
 
-    def _tell_all(self, order: _Order) -> None:
+    def _tell_all(self, order: _Order | _Pause) -> None:
         for rank in range(1, self.comm.size):
             self.comm.post(order, rank)
         self.comm.flush()
 
 
-def _assist(comm: Communicator, crew: _Crew[Result]) -> None:
+def _assist(comm: Communicator, crew: _Crew[Result], pause: Callable[[], str] | None) -> None:
     """The main thread of any other rank, until rank 0 says that all is done."""
+    told = False
     while True:
         message = comm.poll()
         order = None if message is None else message[1]
         if isinstance(order, int):
             crew.submit(order)
+        elif isinstance(order, _Pause):
+            comm.post(_Order.PAUSING, 0)
+            while not comm.flush():
+                time.sleep(SHORTEST_NAP)
+            raise Paused(order.words)
         elif order is _Order.FINISHED:
             return
         elif order is _Order.FAILED:
             comm.barrier()  # meets the failed rank, which ends the run
+        words = pause() if pause is not None and not told else ""
+        if words:
+            comm.post(_Pause(words), 0)
+            told = True
         try:
             done = crew.next_done(quiet=message is None and comm.flush())
         except BaseException:

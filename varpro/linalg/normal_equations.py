@@ -6,13 +6,25 @@ control and refinement all form their normal equations here.
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import TypeVar
+from typing import Protocol, TypeVar
+
+import numpy as np
 
 from varpro.arrays import Array, beside, namespace, to_host
 from varpro.kernels import gram as kernel
 from varpro.linalg.row_sums import ShardedRows, grid_unit, round_to_grid
 
 T = TypeVar("T")
+
+
+class Watch(Protocol[T]):
+    """Looks after sums while they grow, so that they can be continued another time."""
+
+    def begin(self, rows: ShardedRows, blocks: Sequence[T], gram: Array, cross: Array) -> Sequence[T]:
+        """Add what is known already to the sums of one rank; the blocks left to this one.  Collective."""
+
+    def after(self, done: int, gram: Array, cross: Array) -> None:
+        """This rank has added `done` blocks in all; the sums are its own.  Collective, equally often on every rank."""
 
 
 def normal_equations(
@@ -25,12 +37,14 @@ def normal_equations(
     like: Array,
     largest: tuple[float, float] = (1.0, 1.0),
     single: bool = False,
+    watch: Watch[T] | None = None,
 ) -> tuple[Array, Array]:
     """Phi^T Phi (J, J), its lower triangle, where `like` is, and Phi^T Y (J, K) on the host; float64.  Collective.
 
     blocks : those of this rank; make(block) gives its (Phi, Y), where `like` is.  columns : J.  outputs : K.
     largest : bounds on |Phi| and |Y|, which set the grid of reproducible sums.
     single : form each block's Phi^T Phi in single precision.
+    watch : for rows that take long; then a rank's blocks follow one another, each with all of its threads in BLAS.
     """
     unit = grid_unit(rows.n_rows * largest[0] * max(largest)) if rows.reproducible else 0.0
 
@@ -40,11 +54,26 @@ def normal_equations(
             sums.add(*make(block))
         return sums
 
+    if watch is not None:
+        watched = _watched(_Sums(columns, outputs, unit, namespace(like), single), rows, blocks, make, watch)
+        return _over_ranks(watched.gram, rows), to_host(_over_ranks(watched.cross, rows))
     first, *others = rows.map(share, rows.shares(blocks))
     for other in others:
         first.gram += other.gram
         first.cross += other.cross
     return _over_ranks(first.gram, rows), to_host(_over_ranks(first.cross, rows))
+
+
+def _watched(
+    sums: "_Sums", rows: ShardedRows, blocks: Sequence[T], make: Callable[[T], tuple[Array, Array]], watch: Watch[T]
+) -> "_Sums":
+    blocks = watch.begin(rows, blocks, sums.gram, sums.cross)
+    most = int(rows.comm.allreduce(np.array([len(blocks)]), "max")[0])
+    for turn in range(most):
+        if turn < len(blocks):
+            sums.add(*make(blocks[turn]))
+        watch.after(min(turn + 1, len(blocks)), sums.gram, sums.cross)
+    return sums
 
 
 class _Sums:

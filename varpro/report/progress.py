@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from varpro.report.record import JsonObject
+
 LINE_SECONDS = 10.0
 """Least time between plain lines, apart from the end of a phase."""
 
@@ -31,6 +33,13 @@ class Display:
 
     def message(self, text: str) -> None:
         """Show a line that stays."""
+
+    def line(self, line: "JsonObject") -> None:
+        """A line for history.jsonl, which a display that writes it takes as it happens."""
+
+    def timeline(self) -> list["JsonObject"]:
+        """Phase, start and seconds of each phase, if the display notes them."""
+        return []
 
 
 def make_display(*, quiet: bool, first_rank: bool, stream: TextIO | None = None) -> Display:

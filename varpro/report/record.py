@@ -1,6 +1,6 @@
 """What a run passes to its report: numbers and small arrays, nothing that needs a plotting library or PyTorch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from varpro.arrays import Array
@@ -41,6 +41,8 @@ class ScalarizedRecord(Record):
     """For each sub-network: index, rank, units, samples, iterations, cost, status, start, seconds."""
     rank_seconds: Array
     """The seconds that each rank's threads computed on sub-networks, (ranks,)."""
+    timeline: list[JsonObject] = field(default_factory=list)
+    """For each phase of this process: phase, start, seconds; times in seconds since the first sub-network began."""
 
 
 @dataclass(frozen=True, eq=False)

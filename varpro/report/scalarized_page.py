@@ -3,7 +3,7 @@
 from collections import Counter
 
 from varpro.report.page import render
-from varpro.report.record import ScalarizedRecord
+from varpro.report.record import JsonObject, ScalarizedRecord
 from varpro.report.scalarized_table import accuracy_rows, bootstrap_rows, cost_rows, gain
 from varpro.report.table import percent
 
@@ -38,6 +38,23 @@ def render_scalarized_page(record: ScalarizedRecord, plots: dict[str, bytes]) ->
     )
 
 
+def _conduct(m: JsonObject) -> list[tuple[str, str]]:
+    """What a run on a cluster is asked for afterwards: failures, checkpoints, traffic."""
+    facts = []
+    if left_out := m.get("left_out"):
+        listed = ", ".join(f"number {one['index']} ({one['reason']})" for one in left_out[:3])
+        facts.append(("sub-networks left out", f"{len(left_out)}: {listed}{' ...' if len(left_out) > 3 else ''}"))
+    kept = m.get("checkpoint") or {}
+    if kept.get("bytes"):
+        share = 100 * kept["seconds"] / m["seconds"]["total"]
+        restored = f", {kept['restored']} states taken up" if kept["restored"] else ""
+        facts.append(("checkpoints", f"{kept['bytes'] / 1e6:.1f} MB, {share:.1f} % of the time{restored}"))
+    if len(traffic := m.get("traffic") or []) > 1:
+        moved, waited = (max(one[key] for one in traffic) for key in ("bytes", "waited_seconds"))
+        facts.append(("between ranks", f"at most {moved / 1e6:.0f} MB a rank, {waited:.1f} s of waiting"))
+    return facts
+
+
 def _facts(record: ScalarizedRecord) -> list[tuple[str, str]]:
     m = record.metrics
     statuses = Counter(part["status"] for part in record.partition)
@@ -50,6 +67,7 @@ def _facts(record: ScalarizedRecord) -> list[tuple[str, str]]:
     ]
     if statuses:
         facts.append(("sub-networks ended by", ", ".join(f"{name} {count}" for name, count in statuses.most_common())))
+    facts += _conduct(m)
     if m["refine"]["iterations"]:
         facts.append(("refinement", f"{m['refine']['iterations']} steps, {m['refine']['products']} products"))
     return facts

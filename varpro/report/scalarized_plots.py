@@ -147,11 +147,11 @@ def draw_units(record: ScalarizedRecord) -> Figure | None:
 
 
 def draw_ranks(record: ScalarizedRecord) -> Figure | None:
-    """Which rank computed which sub-network when, and for how long."""
+    """Which rank computed which sub-network when, and for how long; the phases of all ranks behind."""
     if not record.partition:
         return None
     ranks = len(record.rank_seconds)
-    figure = Figure(figsize=(7, 1.4 + min(0.42 * ranks, 6)))
+    figure = Figure(figsize=(7, 1.4 + min(0.42 * ranks, 6) + (0.8 if record.timeline else 0.0)))
     axes = figure.subplots()
     for part in record.partition:
         axes.barh(
@@ -164,6 +164,12 @@ def draw_ranks(record: ScalarizedRecord) -> Figure | None:
             linewidth=0.4,
             alpha=0.75,
         )
+    for place, phase in enumerate(record.timeline):
+        end = phase["start"] + phase["seconds"]
+        colour = (BLUE, RED, GREEN, ORANGE, GREY)[place % 5]
+        axes.axvspan(phase["start"], end, color=colour, alpha=0.12, linewidth=0, label=phase["phase"])
+    if record.timeline:
+        figure.legend(ncols=3, fontsize=8, loc="outside lower center", handlelength=1.0)
     counts = np.bincount([part["rank"] for part in record.partition], minlength=ranks)
     named = range(0, ranks, -(-ranks // NAMED_RANKS))
     labels = [f"rank {r}: {counts[r]} sub-networks, {record.rank_seconds[r]:.1f} s" for r in named]
@@ -171,7 +177,7 @@ def draw_ranks(record: ScalarizedRecord) -> Figure | None:
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.set_xlabel("seconds since the first began")
-    axes.set_title("Sub-networks by rank")
+    axes.set_title("Sub-networks by rank" + (", and phases" if record.timeline else ""))
     return figure
 
 

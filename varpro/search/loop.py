@@ -36,6 +36,8 @@ def search(
     problems: Array | None = None,
     box: Box | None = None,
     decision: Decision | None = None,
+    numbers: Array | None = None,
+    between: Callable[[Array, Array], None] | None = None,
 ) -> SearchResult[Found]:
     """Minimise B costs from w0 (B, P) float64, keeping the best iterate of each.
 
@@ -44,11 +46,13 @@ def search(
     problems : their numbers (B,), ascending, in a problem that has more; 0, 1, ..., B - 1 by default.
     box : lower and upper (P,), which the steps respect up to rounding.
     decision : another carrier of the rules, for tests.
+    between : called with w (b, P) and numbers (b,) after a new iterate; a later search from them, given as w0 and
+    `numbers`, goes on in the same steps, if damping.diagonal_memory is 0 and the problem is the same.
     """
-    numbers = np.arange(len(w0)) if problems is None else problems
+    places = np.arange(len(w0)) if problems is None else problems
     rules, decide = rules_of(damping, termination), decision or Decision()
-    current = problem.evaluate(namespace(w0).array(w0, dtype=np.float64), numbers)
-    begun = decide.begin(rules, current.cost, current.terms, problem.size(numbers))
+    current = problem.evaluate(namespace(w0).array(w0, dtype=np.float64), places)
+    begun = decide.begin(rules, current.cost, current.terms, problem.size(places)) if numbers is None else numbers
     state = _State(current, begun, np.full(len(begun), np.inf))
     model: Linearisation | None = None
     finished: list[_State[Found]] = []
@@ -76,6 +80,8 @@ def search(
                     observe(record)
         if (state.fresh & state.running).any():
             state = replace(state, current=problem.renew(state.current))
+            if between is not None:
+                between(to_host(state.current.w), state.numbers)
 
 
 @dataclass(frozen=True, slots=True)

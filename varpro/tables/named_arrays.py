@@ -10,6 +10,19 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.errors import DataError
 
+FREE_BYTES, MOST_COMPRESSED = 1 << 20, 2000
+"""Bytes that an array may claim without having any, and how many for each that it has; zlib reaches 1000."""
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What readers raise for damaged files, and for those that claim more than there is memory."""
 FILLED = ("_FillValue", "missing_value")
 """Attributes that mark a missing value in netCDF's conventions."""
 
@@ -33,7 +46,7 @@ def read_named_arrays(path: Path, names: tuple[str, ...], *, as_stored: bool = F
     """
     try:
         return _read_npz(path, names) if path.suffix.lower() == ".npz" else _read_hdf5(path, names, as_stored)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         reason = "it holds Python objects" if "pickle" in str(error) else " ".join(str(error).split())
         raise DataError(f"{path}: cannot be read ({reason}); save arrays of numbers with np.savez or h5py") from error
 
@@ -53,10 +66,17 @@ def _read_hdf5(path: Path, names: tuple[str, ...], as_stored: bool) -> NamedArra
         found = {}
         for name in names:
             if isinstance(file.get(name), h5py.Dataset):
+                _require_content(name, file[name].nbytes, file[name].id.get_storage_size())
                 attributes = {} if as_stored else dict(file[name].attrs)
                 found[name], told = _unpacked(name, np.asarray(file[name][()]), attributes)
                 notes += told
         return NamedArrays(held, found, notes)
+
+
+def _require_content(name: str, claimed: int, stored: int) -> None:
+    """Raise ValueError for an array that claims far more bytes than the file holds, before memory is taken for it."""
+    if claimed > FREE_BYTES + MOST_COMPRESSED * stored:
+        raise ValueError(f"{name} claims {claimed} bytes, and the file holds {stored} of them")
 
 
 def _unpacked(name: str, values: Array, attributes: dict[str, object]) -> tuple[Array, list[str]]:

@@ -12,6 +12,7 @@ from varpro.config.sections import TrainingConfig
 from varpro.distributed import Communicator, threads_per_rank
 from varpro.report.progress import Display
 from varpro.report.record import Record
+from varpro.train.checkpoint import Checkpoint
 from varpro.train.data.prepared import Prepared
 
 C = TypeVar("C", bound=TrainingConfig)
@@ -22,8 +23,11 @@ N = TypeVar("N")
 class Job(ABC, Generic[C, N]):
     """The training of one config on some ranks.  Every method is collective except `forecast` and `save`."""
 
+    states_belong_to_ranks = False
+    """Whether a checkpoint can be continued on the same number of ranks only."""
+
     def __init__(self, config: C, comm: Communicator) -> None:
-        self.config, self.comm = config, comm
+        self.config, self.comm, self.checkpoint = config, comm, Checkpoint()
 
     @property
     def threads(self) -> int:

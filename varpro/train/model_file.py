@@ -1,10 +1,25 @@
-"""What every model file offers once it is read, and the error for a file that holds no model."""
+"""What every model file offers once it is read, its seal, and the error for a file that holds no model.
 
+HDF5 leaves the first bytes of a file to its user: there stands the SHA-256 of the rest.  A flipped or missing byte is
+found before the library that reads HDF5 sees the file, and so is a file that claims more than it holds.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from varpro.arrays import Array
 from varpro.errors import DataError
+from varpro.train.checkpoint.files import replaced
+
+SEAL_BYTES = 512
+"""The size of the user's block, the least that HDF5 allows."""
+MAGIC = b"varpro model, SHA-256 of what follows these 512 bytes: "
+UNSEALED = b"\x89HDF\r\n\x1a\n"
+"""How HDF5 begins without a block of the user's: files of version 0.1 have no checksum."""
+PIECE = 1 << 22
 
 
 class TrainedModel(Protocol):
@@ -23,7 +38,57 @@ class TrainedModel(Protocol):
         """Labels (N,)."""
 
 
+@contextmanager
+def sealed(path: str | Path) -> Iterator[Path]:
+    """A path to write HDF5 to, with a user's block of SEAL_BYTES; sealed and put in place when the block ends."""
+    with replaced(Path(path)) as part:
+        try:
+            yield part
+        except RuntimeError as error:  # how h5py tells of a full disk when it closes a file
+            raise OSError(str(error)) from error
+        with part.open("r+b") as file:
+            file.write(_seal(part))
+
+
+def check_seal(path: str | Path) -> bool:
+    """Whether the file has a seal; False for one of version 0.1.  Raises DataError if it does not fit the content."""
+    try:
+        with Path(path).open("rb") as file:
+            first = file.read(SEAL_BYTES)
+        if first.startswith(UNSEALED):
+            return False
+        if not first.startswith(MAGIC):
+            raise not_a_model(path, ValueError("it does not begin as one"))
+        if first != _seal(Path(path)):
+            raise not_a_model(path, ValueError("its SHA-256 does not fit its content"))
+    except OSError as error:
+        raise not_a_model(path, error) from error
+    return True
+
+
+def require_stored(file: Any, version: Any, is_sealed: bool) -> None:
+    """Raise ValueError for an open HDF5 file that has lost its seal, or has an array without the bytes it claims."""
+    if int(version) > 1 and not is_sealed:
+        raise ValueError("its first bytes are missing")
+
+    def check(name: str, node: Any) -> None:
+        if hasattr(node, "shape") and node.id.get_storage_size() < node.nbytes:
+            raise ValueError(f"{name} claims {node.nbytes} bytes and has {node.id.get_storage_size()}")
+
+    file.visititems(check)
+
+
+def _seal(path: Path) -> bytes:
+    """The user's block that belongs to the rest of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(SEAL_BYTES)
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return (MAGIC + digest.hexdigest().encode() + b"\n").ljust(SEAL_BYTES, b"\0")
+
+
 def not_a_model(path: str | Path, error: Exception) -> DataError:
     """The error to raise for a file that holds no model."""
-    reason = " ".join(str(error).split())
+    reason = " ".join(str(error).split()) or type(error).__name__
     return DataError(f"{path}: not a model file of varpro-train, or damaged ({reason}); train again")

@@ -12,6 +12,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError, DataError
+from varpro.train.data.converted import is_converted, read_converted
 from varpro.train.data.own_data import read_own
 from varpro.train.data.parts import DataSet, Part, check_dataset
 from varpro.train.data.published import DATASETS
@@ -47,7 +48,13 @@ def load_dataset(
         raise DataError(f"--data {data_dir}: no such folder; name the one that holds mnist/, cifar10/, ...")
     name = _named(source.lower())
     if Path(source).suffix in (".npz", ".h5", ".hdf5"):
-        own = read_own(Path(source) if Path(source).is_file() or data_dir is None else data_dir / source, classes)
+        path = Path(source) if Path(source).is_file() or data_dir is None else data_dir / source
+        if is_converted(path):
+            converted = check_dataset(read_converted(path, verify=comm is None or comm.node_rank == 0))
+            if classes is not None and tuple(classes) != converted.class_names:
+                raise ConfigError(f"{path} has the classes {', '.join(converted.class_names)}; remove data.classes")
+            return converted
+        own = read_own(path, classes)
         train, test = Part(*own.train), Part(*own.test)
         return check_dataset(DataSet(Path(source).stem, train, test, own.class_names, len(train) // 6, own.numbers))
     if classes is not None:

@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import math
 import zlib
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def read_idx(path: Path) -> Array:
     if len(content) < start:
         raise DataError(f"{path}: the header is cut short; fetch the file again")
     shape = tuple(int(n) for n in np.frombuffer(content, ">i4", dimensions, 4))
-    expected = start + int(np.prod(shape, dtype=np.int64))
+    expected = start + math.prod(shape)
     if min(shape) < 0 or len(content) != expected:
         raise DataError(
             f"{path}: holds {len(content)} bytes, but its header tells of {' x '.join(map(str, shape))} values, "

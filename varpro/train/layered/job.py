@@ -20,6 +20,8 @@ BACKWARD = 3.0
 class LayeredJob(Job[LayeredConfig, "LayeredNetwork"]):
     """Steps on batches with PyTorch."""
 
+    states_belong_to_ranks = True
+
     @property
     def threads(self) -> int:
         return self.config.threads or super().threads
@@ -48,7 +50,7 @@ class LayeredJob(Job[LayeredConfig, "LayeredNetwork"]):
     ) -> "tuple[LayeredRecord, LayeredNetwork] | None":
         from varpro.train.layered.trainer import train
 
-        return train(prepared, self.comm, display=display, threads=self.threads)
+        return train(prepared, self.comm, display=display, threads=self.threads, checkpoint=self.checkpoint)
 
     def save(self, path: Path, network: "LayeredNetwork", prepared: Prepared[LayeredConfig]) -> None:
         from varpro.train.layered.storage import save_layered

@@ -1,6 +1,6 @@
 """One network from its random start to its results: trained, given a last layer if it has none, measured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from varpro.config.layered import LayeredConfig, Objective
 from varpro.distributed import Communicator
 from varpro.report.progress import Display
 from varpro.report.record import JsonObject
+from varpro.train.checkpoint import Checkpoint
 from varpro.train.layered import evaluation
 from varpro.train.layered.evaluation import Passed
 from varpro.train.layered.network import LayeredNetwork
@@ -40,6 +41,7 @@ class LayeredRun:
     validation: Images
     test: Images
     n_classes: int
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
 
     def start(self, plan: NetworkPlan) -> LayeredNetwork:
         """A network at its random start, the same for a given seed on every rank and device."""
@@ -87,7 +89,8 @@ def train_and_measure(run: LayeredRun, plan: NetworkPlan, objective: Objective, 
             panels[epoch] = principal_plane(test.features[rows]), test.labels[rows]
         return _line(run, network, test)
 
-    trained = Loop(run.config, run.comm, network, terms, run.train, name).run(run.display, look)
+    loop = Loop(run.config, run.comm, network, terms, run.train, name, run.checkpoint, panels)
+    trained = loop.run(run.display, look)
     run.display.phase(f"measuring ({name})", 1)
     test, measured = _measure(run, network, terms, trained, objective)
     run.display.advance()

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from varpro.arrays import Array
-from varpro.errors import ConfigError
 from varpro.models.units.images import unit_floats
 from varpro.train.data.pixels import readable_images
 from varpro.train.layered.network import LayeredNetwork
 from varpro.train.layered.plan import plan_network
-from varpro.train.model_file import not_a_model
+from varpro.train.model_file import SEAL_BYTES, check_seal, not_a_model, require_stored, sealed
 
-FORMAT = 1
+FORMAT = 2
+"""1 has no seal."""
 BLOCK_ROWS = 500
 """Images scored at a time."""
 OPTIONS = ("embedding", "xi")
@@ -57,13 +57,13 @@ class LayeredModel:
 
 
 def save_layered(path: str | Path, network: LayeredNetwork, class_names: tuple[str, ...], dataset: str) -> None:
-    """Write a network, which must have its last layer.
+    """Write a network, which must have its last layer, as a whole or not at all.  Raises OSError.
 
     Attributes: format, network, shape (C, L, R), embedding, xi (0 = none), class_names, dataset.  The group
     `parameters` holds an array for each name of PyTorch's state_dict.
     """
     plan = network.plan
-    with h5py.File(path, "w", track_order=True) as file:
+    with sealed(path) as part, h5py.File(part, "w", track_order=True, userblock_size=SEAL_BYTES) as file:
         file.attrs["format"] = FORMAT
         file.attrs["network"] = plan.name
         file.attrs["shape"] = np.array(plan.shape, dtype=np.int64)
@@ -77,15 +77,17 @@ def save_layered(path: str | Path, network: LayeredNetwork, class_names: tuple[s
 
 def load_layered(path: str | Path) -> LayeredModel:
     """Read what `save_layered` wrote.  Raises DataError."""
+    is_sealed = check_seal(path)
     try:
         with h5py.File(path, "r") as file:
+            require_stored(file, file.attrs["format"], is_sealed)
             name, shape = str(file.attrs["network"]), tuple(int(n) for n in file.attrs["shape"])
             names, dataset = tuple(str(n) for n in file.attrs["class_names"]), str(file.attrs["dataset"])
             options: dict[str, Any] = {key: file.attrs[key].item() or None for key in OPTIONS}
             state = {key: torch.from_numpy(np.asarray(value)) for key, value in _arrays(file["parameters"])}
         network = LayeredNetwork(plan_network(name, shape, len(names), **options, linear=True))
         network.load_state_dict(state)
-    except (OSError, KeyError, ValueError, RuntimeError, ConfigError, AttributeError) as error:
+    except Exception as error:  # HDF5 may raise anything about a file without a checksum
         raise not_a_model(path, error) from error
     return LayeredModel(network, names, dataset)
 

@@ -4,6 +4,7 @@ Collective from beginning to end; rank 0 returns the record for the report.
 """
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from varpro.errors import BackendError, ConfigError
 from varpro.models.units.images import planes
 from varpro.report.progress import Display
 from varpro.report.record import JsonObject, LayeredRecord
+from varpro.train.checkpoint import Checkpoint
 from varpro.train.data.parts import DataSet, Part
 from varpro.train.data.prepared import Prepared
 from varpro.train.layered import evaluation, pictures
@@ -26,16 +28,24 @@ from varpro.train.mistakes import mistakes
 
 
 def train(
-    prepared: Prepared[LayeredConfig], comm: Communicator, *, display: Display, threads: int = 1
+    prepared: Prepared[LayeredConfig],
+    comm: Communicator,
+    *,
+    display: Display,
+    threads: int = 1,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[LayeredRecord, LayeredNetwork] | None:
-    """Run a config on its data.  Collective; (record, network) on rank 0, None elsewhere."""
+    """Run a config on its data.  Collective; (record, network) on rank 0, None elsewhere.
+
+    checkpoint : where to keep what is done; None = nowhere.
+    """
     clock = time.perf_counter()
     config, dataset = prepared.config, prepared.dataset
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         with blas_threads(threads), torch.random.fork_rng():
-            run = _run(prepared, comm, display)
+            run = replace(_run(prepared, comm, display), checkpoint=checkpoint or Checkpoint())
             plan = config.plan(dataset.shape, dataset.n_classes)
             start, untrained = _untrained(run, plan)
             found = train_and_measure(run, plan, config.objective, "training")

@@ -4,8 +4,10 @@ for each epoch:  for each batch:  features, scores = network(own images);  gathe
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import torch
@@ -17,10 +19,12 @@ from varpro.distributed import Communicator
 from varpro.errors import NonFiniteError
 from varpro.report.progress import Display
 from varpro.report.record import JsonObject
+from varpro.train.checkpoint import Checkpoint
 from varpro.train.layered.network import LayeredNetwork
 from varpro.train.layered.objective import WeightedSum
 from varpro.train.layered.parallel import agree_on_buffers, gather_rows, sum_gradients
 from varpro.train.layered.pictures import spread_rows
+from varpro.train.layered.restart import KeptTraining, Panels, Place
 
 AfterEpoch = Callable[[int], JsonObject]
 """What to add to the line of an epoch, where 0 is before the first step.  Collective."""
@@ -74,26 +78,45 @@ class Loop:
     images: Images
     name: str
     """The name of the phase in the history and on the screen."""
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    panels: Panels = field(default_factory=dict)
+    """What `after_epoch` has drawn so far, kept with the rest."""
 
     def run(self, display: Display, after_epoch: AfterEpoch) -> TrainingLog:
-        """Train for the epochs of the config.  Collective.  Raises NonFiniteError, DegenerateBatchError."""
+        """Train for the epochs of the config, or go on where an earlier process was.  Collective.
+
+        Raises NonFiniteError, DegenerateBatchError.
+        """
         optimiser = make_optimiser(self.config.optimiser, self)
         found = TrainingLog(parameters=sum(p.numel() for p in self.parameters()))
-        found.history.append({"phase": self.name, "epoch": 0, **after_epoch(0)})
+        kept = KeptTraining(self.checkpoint, self, optimiser, found, self.panels)
         labels = self.images.labels.numpy(force=True)
+        place = kept.load()
+        if place is None:
+            found.history.append({"phase": self.name, "epoch": 0, **after_epoch(0)})
+            place = Place()
+        for told in found.history:
+            display.line(told)
         display.phase(self.name, self.config.epochs * n_batches(self.config, len(labels)))
-        for epoch in range(1, self.config.epochs + 1):
+        display.advance(n=found.batches)
+        self.checkpoint.begin_phase()
+        for epoch in range(place.epoch, self.config.epochs + 1):
             rate = rate_of(self.config.optimiser, epoch)
             for group in optimiser.param_groups:
                 group["lr"] = rate
+            line = self._epoch(place, labels, optimiser, display, found, kept)
             clock = time.perf_counter()
-            line = self._epoch(epoch, labels, optimiser, display, found)
             agree_on_buffers(self.network, self.comm)
             self._require_finite_parameters(epoch)
-            seconds = time.perf_counter() - clock
+            seconds = place.seconds + time.perf_counter() - clock
             found.seconds += seconds
             line |= {"rate": rate, "seconds": seconds}
             found.history.append({"phase": self.name, "epoch": epoch, **line, **after_epoch(epoch)})
+            display.line(found.history[-1])
+            place = Place(epoch + 1)
+            if epoch < self.config.epochs:
+                kept.moment(place)
+        kept.end()
         found.skipped, found.ridged = (self.objective.statuses[kind] for kind in ("skipped", "ridge"))
         return found
 
@@ -102,20 +125,32 @@ class Loop:
         return [*self.network.parameters(), *self.objective.parameters()]
 
     def _epoch(
-        self, epoch: int, labels: Array, optimiser: torch.optim.Optimizer, display: Display, found: TrainingLog
+        self,
+        place: Place,
+        labels: Array,
+        optimiser: torch.optim.Optimizer,
+        display: Display,
+        found: TrainingLog,
+        kept: KeptTraining,
     ) -> JsonObject:
+        """The steps of an epoch from `place` on, which moves along."""
         self.network.train()
         self.objective.train()
-        before, sums, right, seen = self.objective.statuses.copy(), dict[str, float](), 0, 0
-        for rows in batches(self.config, labels, epoch):
-            total, correct = self._step(rows, optimiser, epoch)
+        if not place.step:
+            place.before = dict(self.objective.statuses)
+        for rows in islice(batches(self.config, labels, place.epoch), place.step, None):
+            clock = time.perf_counter()
+            total, correct = self._step(rows, optimiser, place.epoch)
             for name, value in {"loss": total, **self.objective.values}.items():
-                sums[name] = sums.get(name, 0.0) + value * len(rows)
-            right, seen, found.batches = right + correct, seen + len(rows), found.batches + 1
+                place.sums[name] = place.sums.get(name, 0.0) + value * len(rows)
+            place.right, place.seen, place.step = place.right + correct, place.seen + len(rows), place.step + 1
+            found.batches += 1
+            place.seconds += time.perf_counter() - clock
             display.advance(total)
-        changed = self.objective.statuses - before
-        line: JsonObject = {name: value / seen for name, value in sums.items()}
-        line["batch_accuracy"] = right / seen if self.network.last is not None else None
+            kept.moment(place)
+        changed = self.objective.statuses - Counter(place.before)
+        line: JsonObject = {name: value / place.seen for name, value in place.sums.items()}
+        line["batch_accuracy"] = place.right / place.seen if self.network.last is not None else None
         return line | {"skipped": changed["skipped"], "ridged": changed["ridge"]}
 
     def _step(self, rows: Array, optimiser: torch.optim.Optimizer, epoch: int) -> tuple[float, int]:

@@ -25,6 +25,7 @@ from functools import partial
 
 from varpro.config.scalarized import ScalarizedConfig
 from varpro.models.units import UnitSize
+from varpro.train.scalarized.glue_gradients import RANK
 
 NETWORK_PRODUCTS = 25
 """The most conjugate-gradient products per step of a sub-network whose units own several columns."""
@@ -160,6 +161,8 @@ def _rank_gigabytes(
     row = m if size.columns == 1 else m * n_classes  # of D, or of J
     searching = config.samples * (8 * pixels + item * row) + (16 + item) * m * m
     gluing = 8 * (3 * columns**2 + 2 * config.glue.block_rows * columns)
+    if config.glue.method == "cg":  # three sketches; x, r, z, direction, product and a right-hand side for five ridges
+        gluing = 8 * columns * (3 * min(RANK, columns) + 5 * 6 * n_classes + 2 * config.glue.block_rows)
     phases: list[float] = [min(threads, config.subnetworks) * searching, gluing]
     if config.refine.enabled:
         item = 4 if config.refine.precision == "fp32" else 8

@@ -18,12 +18,17 @@ from varpro.models.units import Units
 from varpro.report.progress import Display
 from varpro.search.damping import DampingRule
 from varpro.search.termination import Termination
+from varpro.train.checkpoint import Checkpoint
+from varpro.train.scalarized.attempts import Attempts, judged
 from varpro.train.scalarized.device_subnetworks import DeviceTask
 from varpro.train.scalarized.glue import Glued, Rows, Streamed, glue
+from varpro.train.scalarized.iterates import Refined
+from varpro.train.scalarized.kept_sums import KeptSums
 from varpro.train.scalarized.network import Network
 from varpro.train.scalarized.partition import REFINEMENT, TRAINING, Design, generator, join_units, require_classes
-from varpro.train.scalarized.refine import Refined, RefineOptions, refine
-from varpro.train.scalarized.subnetworks import SearchOptions, SubnetworkTask, Trained
+from varpro.train.scalarized.refine import RefineOptions, refine
+from varpro.train.scalarized.restart import layer_of, state_of_layer
+from varpro.train.scalarized.subnetworks import Failed, SearchOptions, SubnetworkTask, Trained
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Run:
     dataset: str
     device: Device | None = None
     """The GPU of this rank; None computes on the CPU."""
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    """Where what is done is kept."""
     _uploaded: dict[int, tuple[Array, Array]] = field(default_factory=dict)
     """Images on the host and their copy on the device, by the identity of the former."""
 
@@ -74,6 +81,28 @@ class Run:
             self._uploaded[id(images)] = (images, self.device.put(images))
         return self._uploaded[id(images)][1]
 
+    def glued(
+        self, units: Units, w: Array, rows: Rows, validation: Rows | None, ridge: float | None, name: str
+    ) -> Glued:
+        """The linear layer of units on rows, or the one that an earlier process has found.  Collective.
+
+        ridge : None = chosen on the validation rows.  name : of its states in the checkpoint.
+        """
+        found = self.checkpoint.load(name)
+        if found is not None:
+            return layer_of(found)
+        glued = glue(
+            self.streamed(units, w, rows),
+            self.streamed(units, w, validation) if validation is not None else None,
+            method=self.config.glue.method,
+            ridge=ridge,
+            rank_tolerance=self.config.search.rank_tolerance,
+            watch=KeptSums(self.checkpoint, f"{name}-sums", self.comm),
+        )
+        self.checkpoint.save(name, state_of_layer(glued))
+        self.checkpoint.forget(f"{name}-sums")
+        return glued
+
     def network(self, units: Units, w: Array, a: Array) -> Network:
         """A network with this run's classes."""
         return Network(units, w, self.config.model.sigma, a, self.class_names, self.dataset)
@@ -93,8 +122,12 @@ class Cycle:
     task_ranks: list[int] = field(default_factory=list)
     """The rank that trained each sub-network."""
     refined: Refined | None = None
-    start: tuple[Units, Array] | None = None
-    """The same units untrained, for the control."""
+    draws: list[tuple[int, int]] = field(default_factory=list)
+    """The number of each sub-network in the network, and whether it was drawn again; the control draws the same."""
+    failed: list[Failed] = field(default_factory=list)
+    """The sub-networks that were left out, on rank 0."""
+    restored: set[int] = field(default_factory=set)
+    """The sub-networks that an earlier process has trained, on rank 0."""
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -113,20 +146,22 @@ def learning_cycle(
     seconds = {"subnetworks": 0.0, "glue": 0.0, "refine": 0.0}
     trained: list[Trained] = []
     ranks: list[int] = []
+    draws: list[tuple[int, int]] = []
+    attempts: Attempts | None = None
     if config.subnetworks:
         task = subnetwork_task(run, rows, stream)
         if stream == TRAINING:  # guessed labels may lack a class, the user's must not
             partition = {"count": config.subnetworks, "samples": config.samples, "seed": config.seed, "stream": stream}
             require_classes(rows.labels, run.class_names, **partition)
-        trained, ranks = _train_on_device(run, task, name) if run.device else _train_subnetworks(run, task, name)
-        parts = run.comm.bcast([(t.units, t.w) for t in trained] if run.comm.rank == 0 else None)
-        assert parts is not None
+        attempts = _train_subnetworks(run, task, name)
+        trained, ranks = attempts.trained()
+        parts, draws = run.comm.bcast(([(t.units, t.w) for t in trained], [(t.index, t.redrawn) for t in trained]))
         units, w = join_units(parts)
         seconds["subnetworks"], clock = time.perf_counter() - clock, time.perf_counter()
     else:
         units, w = run.design.start(generator(config.seed, stream), rows.images)
-    start = (units, w)
     refined = None
+    run.checkpoint.begin_phase()
     if config.refine.enabled:
         with blas_threads(1):
             refined = refine(
@@ -140,22 +175,20 @@ def learning_cycle(
                 run.display,
                 name,
                 score,
+                run.checkpoint,
             )
         w = refined.w
         seconds["refine"], clock = time.perf_counter() - clock, time.perf_counter()
     run.display.phase(f"{name}: gluing", 1)
+    run.checkpoint.begin_phase()
     with blas_threads(run.sum_threads()):
-        held = run.streamed(units, w, validation) if validation is not None else None
-        glued = glue(
-            run.streamed(units, w, rows),
-            held,
-            method=config.glue.method,
-            ridge=ridge,
-            rank_tolerance=config.search.rank_tolerance,
-        )
+        glued = run.glued(units, w, rows, validation, ridge, f"{name}-glue")
     run.display.advance()
     seconds["glue"] = time.perf_counter() - clock
-    return Cycle(run.network(units, w, glued.a), glued, trained, ranks, refined, start, seconds)
+    cycle = Cycle(run.network(units, w, glued.a), glued, trained, ranks, refined, draws, seconds=seconds)
+    if attempts is not None:
+        cycle.failed, cycle.restored = attempts.failed, attempts.restored
+    return cycle
 
 
 def subnetwork_task(run: Run, rows: Rows, stream: int) -> SubnetworkTask:
@@ -184,42 +217,57 @@ def subnetwork_task(run: Run, rows: Rows, stream: int) -> SubnetworkTask:
     )
 
 
-def untrained(run: Run, rows: Rows, stream: int) -> tuple[Units, Array]:
-    """The untrained units of a cycle, drawn again for the control."""
+def untrained(run: Run, rows: Rows, stream: int, draws: list[tuple[int, int]] | None = None) -> tuple[Units, Array]:
+    """The untrained units of a cycle, drawn again for the control.  draws : those of the cycle; None = all, once."""
     if not run.config.subnetworks:
         return run.design.start(generator(run.config.seed, stream), rows.images)
     task = subnetwork_task(run, rows, stream)
-    draws = [task.start(index) for index in range(run.config.subnetworks)]
-    return join_units([(d.units, d.w) for d in draws])
+    chosen = [(index, 0) for index in range(run.config.subnetworks)] if draws is None else draws
+    begun = [task.start(index, redrawn) for index, redrawn in chosen]
+    return join_units([(d.units, d.w) for d in begun])
 
 
-def _train_subnetworks(run: Run, task: SubnetworkTask, name: str) -> tuple[list[Trained], list[int]]:
+def _train_subnetworks(run: Run, task: SubnetworkTask, name: str) -> Attempts:
     """All sub-networks, complete on rank 0; each runs on one BLAS thread, so that its bits depend on nothing else."""
     count = run.config.subnetworks
-    ranks = [0] * count
     run.display.phase(f"{name}: sub-networks", count)
-
-    def arrived(index: int, rank: int, result: Trained) -> None:
-        ranks[index] = rank
-        run.display.advance(cost=result.cost)
-
+    phase = "train" if task.stream == TRAINING else "bootstrap"
+    attempts = Attempts(run.comm, run.checkpoint, run.display, task, count, name, phase).begin()
+    run.checkpoint.begin_phase()
     with blas_threads(1):
-        results = run_tasks(run.comm, count, task, threads=min(run.threads, count), on_result=arrived)
-    return (results or []), ranks
+        if run.device is not None:
+            attempts.left = _train_on_device(run, attempts)
+        run_tasks(
+            run.comm,
+            len(attempts.left),
+            attempts.work,
+            threads=max(1, min(run.threads, len(attempts.left))),
+            on_result=attempts.arrived,
+            pause=run.checkpoint.asked,
+        )
+    return attempts
 
 
-def _train_on_device(run: Run, task: SubnetworkTask, name: str) -> tuple[list[Trained], list[int]]:
-    """The same, with each rank's equal share trained in batches on its device."""
+def _train_on_device(run: Run, attempts: Attempts) -> list[int]:
+    """The same, with each rank's equal share trained in batches on its device; returns those that failed, which the
+    host tries once more."""
     assert run.device is not None
-    count, comm = run.config.subnetworks, run.comm
-    run.display.phase(f"{name}: sub-networks", count)
+    comm, task = run.comm, attempts.task
     work = DeviceTask(task, run.device, run.on_device(task.images), run.threads)
-    with blas_threads(1):
-        mine = work(list(range(comm.rank, count, comm.size)), lambda t: run.display.advance(cost=t.cost))
-    everyone = comm.gather(mine) or []
-    run.display.advance(n=sum(map(len, everyone[1:])))
-    results = sorted((t for part in everyone for t in part), key=lambda t: t.index)
-    return results, [index % comm.size for index in range(count)]
+    failed: list[int] = []
+
+    def arrived(trained: Trained, rank: int) -> None:
+        result = judged(trained)
+        if isinstance(result, Failed):
+            failed.append(trained.index)
+        else:
+            attempts.keep(result, rank)
+
+    mine = work(attempts.left[comm.rank :: comm.size], lambda t: arrived(t, 0) if comm.rank == 0 else None)
+    for rank, part in enumerate(comm.gather(mine if comm.rank else []) or []):
+        for trained in part:
+            arrived(trained, rank)
+    return comm.bcast(sorted(failed))
 
 
 def _refine_options(run: Run, stream: int, rows: Rows) -> RefineOptions:

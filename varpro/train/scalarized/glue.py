@@ -4,7 +4,8 @@
 
 Phi (N x J + 1) is streamed in blocks and never held.  `gram`: Gram matrix in double precision, all-reduce, Cholesky,
 one step of iterative refinement with the true residual.  `tsqr`: R of [Phi Y] by TSQR and a truncated SVD of R, for
-ill-conditioned problems or exactly truncated solutions.  The ridge mu is chosen on the validation split.
+ill-conditioned problems or exactly truncated solutions.  `cg`: conjugate gradients on streamed rows, where the Gram
+matrix does not fit (glue_gradients).  The ridge mu is chosen on the validation split.
 """
 
 from collections.abc import Iterator
@@ -17,10 +18,11 @@ import scipy.linalg
 from varpro.arrays import Array, beside, namespace, to_host
 from varpro.distributed.communicator import Communicator
 from varpro.linalg.cholesky import Factored, factor
-from varpro.linalg.normal_equations import normal_equations
+from varpro.linalg.normal_equations import Watch, normal_equations
 from varpro.linalg.row_sums import ShardedRows
 from varpro.linalg.tsqr import tsqr
 from varpro.models.units import Scalarization, Units
+from varpro.train.scalarized.glue_gradients import GradientLayers
 from varpro.train.scalarized.network import one_hot
 
 RELATIVE_RIDGES = (1e-11, 1e-9, 1e-7, 1e-5, 1e-3)
@@ -90,7 +92,10 @@ class Glued:
     ridge: float
     rank: int
     condition: float
-    """The square root of an estimate of kappa_1(Phi^T Phi + mu I); with tsqr, sigma_1 / sigma_rank of Phi."""
+    """The square root of an estimate of kappa_1(Phi^T Phi + mu I); with tsqr, sigma_1 / sigma_rank of Phi; NaN with
+    cg."""
+    residual: float = 0.0
+    """With cg, the relative residual of the normal equations at which it ended."""
 
 
 def glue(
@@ -100,12 +105,18 @@ def glue(
     method: str = "gram",
     ridge: float | None = None,
     rank_tolerance: float | None = None,
+    watch: Watch[slice] | None = None,
 ) -> Glued:
     """The linear layer from the training rows.  Collective; replicated result.
 
     ridge : mu, or None to choose the candidate with the best validation accuracy (the largest if several are equal).
+    watch : looks after the sums of the Gram matrix while they grow.
     """
-    solver = _Gram(train) if method == "gram" else _Triangle(train, rank_tolerance)
+    solver: _Gram | _Triangle | _Gradients
+    if method == "cg":
+        solver = _Gradients(train)
+    else:
+        solver = _Gram(train, watch) if method == "gram" else _Triangle(train, rank_tolerance)
     relative = SINGLE_RIDGES if train.single else RELATIVE_RIDGES
     candidates = [ridge] if ridge is not None else [c * solver.scale for c in relative]
     if validation is None or not len(validation.rows):
@@ -131,7 +142,7 @@ def count_correct(streamed: Streamed, layers: list[Array]) -> Array:
 class _Gram:
     """Gram matrix and Cholesky; different ranks factor different candidates for the ridge."""
 
-    def __init__(self, streamed: Streamed) -> None:
+    def __init__(self, streamed: Streamed, watch: Watch[slice] | None = None) -> None:
         self.streamed = streamed
         self.gram, self.cross = normal_equations(
             streamed.sharded,
@@ -142,6 +153,7 @@ class _Gram:
             like=streamed.rows.images,
             largest=(max(1.0, streamed.at.largest_value), 1.0),
             single=streamed.single,
+            watch=watch,
         )
         self.scale = float(namespace(self.gram).diagonal(self.gram).sum()) / streamed.n_columns
 
@@ -173,6 +185,24 @@ class _Gram:
             correction = factored.solve(gradient)
         comm.bcast_(correction)
         return Glued(solution.a + correction, solution.ridge, solution.rank, solution.condition)
+
+
+class _Gradients:
+    """Conjugate gradients; a layer is made accurate when its ridge has been chosen."""
+
+    def __init__(self, streamed: Streamed) -> None:
+        self.layers, self.columns = GradientLayers(streamed), streamed.n_columns
+        self.scale = self.layers.scale
+
+    def solutions(self, ridges: list[float]) -> list[Glued]:
+        """One layer for each ridge, found side by side."""
+        found = zip(self.layers.several(ridges), ridges, strict=True)
+        return [Glued(a, mu, self.columns, np.nan) for a, mu in found]
+
+    def refined(self, solution: Glued) -> Glued:
+        """The layer at full accuracy."""
+        a, residual = self.layers.refined(solution.a, solution.ridge)
+        return Glued(a, solution.ridge, solution.rank, np.nan, residual)
 
 
 class _Triangle:

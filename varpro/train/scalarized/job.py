@@ -51,7 +51,7 @@ class ScalarizedJob(Job[ScalarizedConfig, Network]):
         from varpro.train.scalarized.trainer import train
 
         with self.device.told_when_full(FULL) if self.device else nullcontext():
-            return train(prepared, self.comm, display=display, device=self.device)
+            return train(prepared, self.comm, display=display, device=self.device, checkpoint=self.checkpoint)
 
     def save(self, path: Path, network: Network, prepared: Prepared[ScalarizedConfig]) -> None:
         from varpro.train.scalarized.storage import save_network

@@ -17,9 +17,9 @@ TRAINING, BOOTSTRAP, GUESSES, REFINEMENT = range(4)
 """Streams of random numbers that never overlap."""
 
 
-def generator(seed: int, stream: int, index: int = 0) -> np.random.Generator:
-    """The generator for one task of one stream."""
-    return np.random.default_rng([seed, stream, index])
+def generator(seed: int, stream: int, index: int = 0, redrawn: int = 0) -> np.random.Generator:
+    """The generator for one task of one stream; redrawn : 1 for another draw in the place of one that failed."""
+    return np.random.default_rng([seed, stream, index, *([redrawn] if redrawn else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ def drawn_rows(rng: np.random.Generator, n_images: int, samples: int) -> Array:
     return np.sort(rng.choice(n_images, size=min(samples, n_images), replace=False))
 
 
-def draw(design: Design, images: Array, samples: int, seed: int, stream: int, index: int) -> Draw:
+def draw(design: Design, images: Array, samples: int, seed: int, stream: int, index: int, redrawn: int = 0) -> Draw:
     """The draw of sub-network `index`.  images : (N, C, L, R), all that may be drawn."""
-    rng = generator(seed, stream, index)
+    rng = generator(seed, stream, index, redrawn)
     rows = drawn_rows(rng, len(images), samples)
     units, w = design.start(rng, images[rows])
     return Draw(rows, units, w)

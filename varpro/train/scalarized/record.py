@@ -8,6 +8,7 @@ from varpro.arrays import Array
 from varpro.models.units.images import unit_floats
 from varpro.report.record import JsonObject, ScalarizedRecord
 from varpro.train.mistakes import mistakes
+from varpro.train.scalarized.attempts import history_lines
 from varpro.train.scalarized.cycle import Cycle, Run
 from varpro.train.scalarized.subnetworks import Trained
 
@@ -32,6 +33,7 @@ def assemble(run: Run, found: "Findings", split: "Split") -> ScalarizedRecord:
         unit_matrices=network.units.gallery(network.w, shown, _spread(split.train.images)),
         partition=_partition(found.cycle, run.config.samples),
         rank_seconds=_rank_seconds(found.cycle, run.comm.size),
+        timeline=_timeline(found.cycle, run.display.timeline()),
     )
 
 
@@ -45,7 +47,8 @@ def _metrics(run: Run, found: "Findings") -> JsonObject:
     cycle, seconds, boot = found.cycle, found.seconds, found.bootstrap
     refined = cycle.refined
     gflop = sum(t.gflop for t in cycle.trained)
-    rate = gflop / seconds["subnetworks"] if cycle.trained else 0.0
+    here = sum(t.gflop for t in cycle.trained if t.index not in cycle.restored)
+    rate = here / seconds["subnetworks"] if here else 0.0
     unset = dict.fromkeys(("ambiguous_fraction", "guess_accuracy", "agreement_with_guesses", "test_accuracy"))
     return {
         "dataset": run.dataset,
@@ -59,7 +62,12 @@ def _metrics(run: Run, found: "Findings") -> JsonObject:
         **{name: {"accuracy": value} for name, value in found.accuracy.items()},
         "control": found.control or {"test_accuracy": None},
         "bootstrap": {**unset, **boot},
-        "glue": {"ridge": cycle.glued.ridge, "rank": cycle.glued.rank, "condition": cycle.glued.condition},
+        "glue": {
+            "ridge": cycle.glued.ridge,
+            "rank": cycle.glued.rank,
+            "condition": cycle.glued.condition,
+            "residual": cycle.glued.residual,
+        },
         "refine": {
             "iterations": refined.iterations if refined else 0,
             "products": refined.products if refined else 0,
@@ -76,6 +84,12 @@ def _metrics(run: Run, found: "Findings") -> JsonObject:
             "efficiency": rate / found.gemm_gflops,
         },
         "subnetworks": [_subnetwork(t, rank) for t, rank in zip(cycle.trained, cycle.task_ranks, strict=False)],
+        "checkpoint": run.checkpoint.account(),
+        "traffic": [
+            {"rank": rank, "bytes": traffic.bytes, "waited_seconds": traffic.seconds}
+            for rank, traffic in enumerate(found.traffic)
+        ],
+        "left_out": [{"index": failed.index, "reason": failed.reason} for failed in cycle.failed],
     }
 
 
@@ -97,20 +111,7 @@ def _history(found: "Findings") -> list[JsonObject]:
         if cycle is None:
             continue
         for trained in cycle.trained:
-            for record in trained.history:
-                lines.append(
-                    {
-                        "phase": phase,
-                        "subnetwork": trained.index,
-                        "iteration": record.iteration,
-                        "cost": record.cost,
-                        "damping": record.damping,
-                        "gain": record.gain,
-                        "accepted": record.accepted,
-                        "rank": record.rank,
-                        "status": trained.status.label if record is trained.history[-1] else "running",
-                    }
-                )
+            lines.extend(history_lines(phase, trained))
         if cycle.refined is not None:
             name = "refine" if phase == "train" else "bootstrap-refine"
             lines.extend({"phase": name, **line} for line in cycle.refined.history)
@@ -125,8 +126,14 @@ def _partition(cycle: Cycle, samples: int) -> list[JsonObject]:
     ]
 
 
+def _timeline(cycle: Cycle, phases: list[JsonObject]) -> list[JsonObject]:
+    """The phases, with times that count from the start of the first sub-network, as those of the partition."""
+    first = min([t.started for t in cycle.trained] or [phase["start"] for phase in phases[:1]], default=0.0)
+    return [{**phase, "start": phase["start"] - first} for phase in phases]
+
+
 def _rank_seconds(cycle: Cycle, size: int) -> Array:
-    busy = np.zeros(size)
+    busy = np.zeros(max([size, *(rank + 1 for rank in cycle.task_ranks)]))  # an earlier process may have had more
     for trained, rank in zip(cycle.trained, cycle.task_ranks, strict=False):
         busy[rank] += trained.seconds
     return busy

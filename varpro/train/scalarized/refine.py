@@ -6,7 +6,7 @@ far from good, exact ones at the end.  The damping has a floor, or each early st
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from varpro.result import IterationRecord, Status
 from varpro.search.damping import DampingRule
 from varpro.search.loop import search
 from varpro.search.termination import Termination
+from varpro.train.checkpoint import Checkpoint
 from varpro.train.scalarized.glue import Rows
+from varpro.train.scalarized.iterates import KeptIterate, Refined
 from varpro.train.scalarized.network import one_hot
 
 
@@ -46,17 +48,6 @@ class RefineOptions:
     threads: int
 
 
-@dataclass
-class Refined:
-    """The refined parameters, and how they were found."""
-
-    w: Array
-    iterations: int
-    products: int
-    status: Status
-    history: list[dict[str, float | int | str | bool]] = field(default_factory=list)
-
-
 def refine(
     comm: Communicator,
     units: Units,
@@ -68,16 +59,20 @@ def refine(
     display: Display,
     name: str,
     score: Callable[[Units, Array, Array], dict[str, float]] | None,
+    checkpoint: Checkpoint | None = None,
 ) -> Refined:
-    """Search all parameters of a network at once.  Collective; replicated result."""
+    """Search all parameters of a network at once, or go on where an earlier process was.  Collective; replicated
+    result."""
     display.phase(f"{name}: refinement", options.iterations)
-    clock = time.perf_counter()
-    history: list[dict[str, float | int | str | bool]] = []
+    kept = KeptIterate(checkpoint or Checkpoint(), name).load(display)
+    if kept.ended is not None:
+        return kept.ended
+    clock, history = time.perf_counter() - kept.seconds, kept.history
     sample = Sample(
         images=rows.images,
         y=one_hot(rows.labels, n_classes),
         order=options.order,
-        rows=options.first_rows,
+        rows=kept.rows or options.first_rows,
         comm=comm,
         growth=options.growth,
         threads=options.threads,
@@ -87,6 +82,10 @@ def refine(
         if score is not None:
             history[-1].update(score(units, current.w[0], current.a))
         history[-1]["elapsed_seconds"] = time.perf_counter() - clock
+        kept.tell(display, history[-1])
+
+    def between(w: Array, numbers: Array) -> None:
+        kept.keep(w, numbers, sample.rows, problem.products.value, time.perf_counter() - clock)
 
     def observe(record: IterationRecord) -> None:
         history.append(
@@ -103,6 +102,8 @@ def refine(
             }
         )
         display.advance(cost=record.cost, n=int(record.accepted))
+        if not record.accepted:
+            kept.tell(display, history[-1])
 
     problem = WholeNetwork(
         units=units,
@@ -116,18 +117,21 @@ def refine(
         held_bytes=options.held_bytes,
         observe_iterate=iterate,
     )
+    problem.products.value = kept.products
     found = search(
         problem,
-        w0[None],
+        w0[None] if kept.w is None else kept.w,
         damping=DampingRule(initial=max(1e-2, options.damping_floor), smallest=options.damping_floor, largest=1e6),
         termination=Termination(
             max_iterations=options.iterations, cost_tolerance=0.0, step_tolerance=0.0, confirmed=False
         ),
         observe=observe,
+        numbers=kept.numbers,
+        between=between,
     )
     if history and history[-1]["accepted"]:
         iterate(problem, found.evaluation)
-    w = np.ascontiguousarray(found.w[0])
-    return Refined(
-        comm.bcast(w), int(found.iterations[0]), problem.products.value, Status(int(found.status[0])), history
-    )
+    w = comm.bcast(np.ascontiguousarray(found.w[0]))
+    refined = Refined(w, int(found.iterations[0]), problem.products.value, Status(int(found.status[0])), history)
+    kept.end(refined)
+    return refined

@@ -5,22 +5,23 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from varpro.errors import ConfigError, DataError
+from varpro.errors import DataError
 from varpro.models.units import find_kind
-from varpro.train.model_file import not_a_model
+from varpro.train.model_file import SEAL_BYTES, check_seal, not_a_model, require_stored, sealed
 from varpro.train.scalarized.network import Network
 
-FORMAT = 1
+FORMAT = 2
+"""1 has no seal."""
 
 
 def save_network(path: str | Path, network: Network) -> None:
-    """Write a network.
+    """Write a network, as a whole or not at all.  Raises OSError.
 
     Attributes: format, unit, shape (C, L, R), count, sigma, class_names, dataset.  Arrays: w, a and those of the kind
     of unit.
     """
     units = network.units
-    with h5py.File(path, "w", track_order=True) as file:
+    with sealed(path) as part, h5py.File(part, "w", track_order=True, userblock_size=SEAL_BYTES) as file:
         file.attrs["format"] = FORMAT
         file.attrs["unit"] = units.kind
         file.attrs["shape"] = np.array(units.shape, dtype=np.int64)
@@ -36,15 +37,17 @@ def save_network(path: str | Path, network: Network) -> None:
 
 def load_network(path: str | Path) -> Network:
     """Read a network that `save_network` wrote.  Raises DataError for any other file."""
+    is_sealed = check_seal(path)
     try:
         with h5py.File(path, "r") as file:
+            require_stored(file, file.attrs["format"], is_sealed)
             kind, (planes, rows, columns) = str(file.attrs["unit"]), (int(n) for n in file.attrs["shape"])
             count, sigma = int(file.attrs["count"]), str(file.attrs["sigma"])
             names = tuple(str(name) for name in file.attrs.get("class_names", ()))
             w, a, dataset = file["w"][:], file["a"][:], str(file.attrs["dataset"])
             arrays = {name: values[:] for name, values in file.items() if name not in ("w", "a")}
             units = find_kind(kind).restored((planes, rows, columns), count, arrays)
-    except (OSError, KeyError, ValueError, ConfigError) as error:
+    except Exception as error:  # HDF5 may raise anything about a file without a checksum
         raise not_a_model(path, error) from error
     if w.shape != (units.n_parameters,) or a.shape[0] != units.n_columns + 1:
         raise DataError(f"{path}: holds {w.size} parameters where {units.n_parameters} belong; the file is damaged")

@@ -5,7 +5,7 @@ several side by side.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -62,6 +62,18 @@ class Trained:
     started: float
     """The wall-clock time of its start in seconds, from time.time()."""
     seconds: float
+    redrawn: int = 0
+    """1 if its first draw failed and this is another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """One sub-network that could not be trained."""
+
+    index: int
+    reason: str
+    machine: bool
+    """Whether the machine was at fault, not the numbers."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +90,9 @@ class SubnetworkTask:
     stream: int
     options: SearchOptions
 
-    def start(self, index: int) -> Draw:
+    def start(self, index: int, redrawn: int = 0) -> Draw:
         """What sub-network `index` begins with; the control draws the same."""
-        return draw(self.design, self.images, self.samples, self.seed, self.stream, index)
+        return draw(self.design, self.images, self.samples, self.seed, self.stream, index, redrawn)
 
     def problem(self, model: Basis, y: Array) -> SeparableProblem:
         """The least-squares problems of sub-networks bound to their images; y (B, N, K) is where the basis is."""
@@ -116,19 +128,21 @@ class SubnetworkTask:
             held_bytes=HELD_BYTES,
         )
 
-    def __call__(self, index: int) -> Trained:
+    def __call__(self, index: int, *, redrawn: int = 0) -> Trained:
         started, clock = time.time(), time.perf_counter()
-        begin = self.start(index)
+        begin = self.start(index, redrawn)
         if begin.units.columns_per_unit > 1:
             whole = self.search(self.network(begin), begin.w)
-            return self.trained(
+            done = self.trained(
                 index, begin, whole, 0, whole.w[0], started=started, seconds=time.perf_counter() - clock
             )
+            return replace(done, redrawn=redrawn)
         bound = begin.units.bind(self.images[begin.rows], self.design.sigma)
         problem = self.problem(bound, one_hot(self.labels[begin.rows], self.n_classes)[None])
         found = self.search(problem, bound.lower(begin.w))
         w = bound.lift(found.w[0])
-        return self.trained(index, begin, found, 0, w, started=started, seconds=time.perf_counter() - clock)
+        done = self.trained(index, begin, found, 0, w, started=started, seconds=time.perf_counter() - clock)
+        return replace(done, redrawn=redrawn)
 
     def search(self, problem: Problem[E], w0: Array) -> SearchResult[E]:
         """The search of one sub-network from w0 (P,)."""

@@ -11,18 +11,19 @@ import numpy as np
 
 from varpro.arrays import Array, Device, beside, to_host
 from varpro.config.scalarized import ScalarizedConfig
-from varpro.distributed.communicator import Communicator
+from varpro.distributed.communicator import Communicator, Traffic
 from varpro.distributed.threads import blas_threads, threads_per_rank
 from varpro.models.units import Units
 from varpro.models.units.images import planes
 from varpro.report.progress import Display
 from varpro.report.record import JsonObject, ScalarizedRecord
+from varpro.train.checkpoint import Checkpoint
 from varpro.train.data.parts import Part
 from varpro.train.data.prepared import Prepared
 from varpro.train.scalarized.bootstrap import guess_labels
 from varpro.train.scalarized.cycle import Cycle, Run, Score, learning_cycle, untrained
 from varpro.train.scalarized.device_subnetworks import device_gemm_gflops
-from varpro.train.scalarized.glue import Rows, count_correct, glue
+from varpro.train.scalarized.glue import Rows, count_correct
 from varpro.train.scalarized.network import Network
 from varpro.train.scalarized.partition import BOOTSTRAP, GUESSES, TRAINING, generator
 from varpro.train.scalarized.record import assemble
@@ -43,14 +44,21 @@ class Findings:
     bootstrap: JsonObject = field(default_factory=dict)
     bootstrap_cycle: Cycle | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    traffic: list[Traffic] = field(default_factory=list)
+    """What each rank has moved and waited for, on rank 0."""
 
 
 def train(
-    prepared: Prepared[ScalarizedConfig], comm: Communicator, *, display: Display, device: Device | None = None
+    prepared: Prepared[ScalarizedConfig],
+    comm: Communicator,
+    *,
+    display: Display,
+    device: Device | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[ScalarizedRecord, Network] | None:
     """Run a config on its data.  Collective; (record, network before bootstrapping) on rank 0, None elsewhere.
 
-    device : the GPU of this rank; None computes on the CPU.
+    device : the GPU of this rank; None computes on the CPU.  checkpoint : where to keep what is done; None = nowhere.
     """
     clock = time.perf_counter()
     config, dataset, split = prepared.config, prepared.dataset, prepared.split
@@ -65,6 +73,7 @@ def train(
         tuple(dataset.class_names),
         dataset.name,
         device,
+        checkpoint or Checkpoint(),
     )
     gemm = _gemm_rate(run)
     cycle = learning_cycle(
@@ -89,6 +98,7 @@ def train(
         **found.seconds,
         "total": prepared.seconds + time.perf_counter() - clock,
     }
+    found.traffic = comm.gather(comm.traffic) or []
     return (assemble(run, found, split), cycle.network) if comm.rank == 0 else None
 
 
@@ -136,14 +146,9 @@ def _control(run: Run, cycle: Cycle, parts: dict[str, Rows]) -> dict[str, float]
         return None
     clock = time.perf_counter()
     run.display.phase("control: untrained units", 1)
-    units, w = untrained(run, parts["train"], TRAINING)
-    glued = glue(
-        run.streamed(units, w, parts["train"]),
-        run.streamed(units, w, parts["validation"]),
-        method=run.config.glue.method,
-        ridge=_ridge(run.config),
-        rank_tolerance=run.config.search.rank_tolerance,
-    )
+    run.checkpoint.begin_phase()
+    units, w = untrained(run, parts["train"], TRAINING, cycle.draws)
+    glued = run.glued(units, w, parts["train"], parts["validation"], _ridge(run.config), "control-glue")
     test = _accuracy(run, run.network(units, w, glued.a), parts["test"])
     run.display.advance()
     return {"test_accuracy": test, "ridge": glued.ridge, "seconds": time.perf_counter() - clock}

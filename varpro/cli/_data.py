@@ -1,0 +1,28 @@
+"""What varpro-data does."""
+
+from argparse import Namespace
+
+from varpro.distributed import Communicator
+from varpro.errors import OutputError
+from varpro.report.progress import make_display
+from varpro.train.data.convert import Plan, convert
+from varpro.train.data.source_files import open_source
+
+
+def run_job(comm: Communicator, options: Namespace) -> int:
+    """Exit code of a conversion with the options of the command line.  Raises VarproError."""
+    output = options.output
+    if output.suffix not in (".h5", ".hdf5"):
+        raise OutputError(f"{output}: the file is HDF5; give it the ending .h5")
+    if output.exists() and not options.overwrite:
+        raise OutputError(f"{output} exists; choose another file, or add --overwrite")
+    train = open_source(options.source, options.labels)
+    test = open_source(options.test, options.test_labels) if options.test else None
+    plan = Plan.of(train, test)
+    rows = sum(len(order) for _, order in (plan.train, plan.test))
+    with make_display(quiet=options.quiet, first_rank=True) as display:
+        display.phase(f"converting {options.source.name}", rows)
+        convert(plan, output, lambda n: display.advance(n=n))
+    if not options.quiet:
+        print(f"{rows} images of {len(plan.class_names)} classes -> {output}")
+    return 0

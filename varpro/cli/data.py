@@ -1,0 +1,29 @@
+"""varpro-data: data sets of any size for varpro-train, from the files that they come in."""
+
+from pathlib import Path
+
+from varpro.cli._program import Add, Program
+
+
+def _arguments(add: Add) -> None:
+    add("action", choices=("convert",), help="what to do")
+    add("source", type=Path, help="IDX images, CIFAR-10 .bin, .npz, .h5, or a folder of pictures by class")
+    add("output", type=Path, help="the .h5 file to write, for data.source")
+    add("--labels", type=Path, metavar="FILE", help="the IDX file of labels")
+    add("--test", type=Path, metavar="SOURCE", help="the test images (default: a sixth of the source is held out)")
+    add("--test-labels", type=Path, metavar="FILE", help="their IDX file of labels")
+    add("--overwrite", action="store_true", help="replace the output file")
+    add("--quiet", action="store_true", help="no progress")
+
+
+main = Program(
+    "varpro-data",
+    "Convert images and labels to one checksummed file; a conversion that was stopped goes on.",
+    _arguments,
+    "varpro.cli._data",
+    modules=("h5py", "pooch", "pydantic", "rich"),
+    first_rank_only=True,
+).main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,96 @@
+"""The iterates of a refinement: the last one is kept, with all that the search and the sample remember."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from varpro.arrays import Array
+from varpro.kernels.search import N_NUMBERS, NUMBERS
+from varpro.report.progress import Display
+from varpro.report.record import JsonObject
+from varpro.result import Status
+from varpro.train.checkpoint import Checkpoint, State
+
+
+@dataclass
+class Refined:
+    """The refined parameters, and how they were found."""
+
+    w: Array
+    iterations: int
+    products: int
+    status: Status
+    history: list[JsonObject] = field(default_factory=list)
+
+
+@dataclass
+class KeptIterate:
+    """Where a refinement begins: at its start, after the last iterate that was kept, or at its end."""
+
+    checkpoint: Checkpoint
+    cycle: str
+    """The name of the learning cycle."""
+    w: Array | None = None
+    """The iterate (1, P); None = the start."""
+    numbers: Array | None = None
+    """What the search remembers, (1,) of NUMBERS."""
+    rows: int = 0
+    """The size of the sample; 0 = as the options say."""
+    products: int = 0
+    seconds: float = 0.0
+    """The time spent so far."""
+    history: list[JsonObject] = field(default_factory=list)
+    ended: Refined | None = None
+
+    @property
+    def phase(self) -> str:
+        """The name of the phase in the history."""
+        return "refine" if self.cycle == "training" else "bootstrap-refine"
+
+    @property
+    def name(self) -> str:
+        """The name of the state."""
+        return f"{self.cycle}-refinement"
+
+    def load(self, display: Display) -> "KeptIterate":
+        """Take up what an earlier process has kept.  Collective."""
+        state = self.checkpoint.load(self.name)
+        if state is None:
+            return self
+        values = state.values
+        self.history, self.products, self.seconds = values["history"], values["products"], values["seconds"]
+        for line in self.history:
+            self.tell(display, line)
+        display.advance(n=sum(bool(line["accepted"]) for line in self.history))
+        if values["ended"]:
+            iterations, status = int(values["iterations"]), Status(values["status"])
+            self.ended = Refined(state.arrays["w"], iterations, self.products, status, self.history)
+        else:
+            self.w, self.rows = state.arrays["w"], int(values["rows"])
+            self.numbers = np.ascontiguousarray(state.arrays["numbers"]).view(NUMBERS).reshape(-1)
+        return self
+
+    def tell(self, display: Display, line: JsonObject) -> None:
+        """A line for history.jsonl."""
+        display.line({"phase": self.phase, **line})
+
+    def keep(self, w: Array, numbers: Array, rows: int, products: int, seconds: float) -> None:
+        """An iterate is done; keep it if it is time.  Collective."""
+
+        def make() -> State:
+            values = {"ended": False, "rows": rows, "products": products, "seconds": seconds, "history": self.history}
+            return State(values, {"w": w, "numbers": numbers.view(np.float64).reshape(-1, N_NUMBERS)})
+
+        self.checkpoint.moment(self.name, w.nbytes, make)
+
+    def end(self, refined: Refined) -> None:
+        """Keep the result."""
+        values = {
+            "ended": True,
+            "iterations": refined.iterations,
+            "status": int(refined.status),
+            "products": refined.products,
+            "seconds": refined.history[-1]["elapsed_seconds"] if refined.history else 0.0,
+            "history": refined.history,
+        }
+        self.checkpoint.save(self.name, State(values, {"w": refined.w}))
