@@ -24,6 +24,8 @@ Model = Callable[..., Tensor]
 OPTIONS = ("max_iterations", "cost_tolerance", "step_tolerance", "gradient_tolerance", "bounds")
 EXACT = float(np.finfo(float).eps)
 """Share of the data below which a residual sum of squares is rounding."""
+SMALL = 1e-7
+"""Relative length of a step of Newton's method that is the last."""
 NEWTON = 4
 """Most steps of Newton's method after a search: the gradient is that of the minimum, so its place must be exact."""
 
@@ -198,7 +200,10 @@ def _polished(cost: Callable[[Tensor], Tensor], theta: Tensor, held: Tensor) -> 
         after = slope(theta - step)
         if not (after[free].norm() < now[free].norm() and (cost(theta - step) <= cost(theta) * (1 + 1e-9))):
             break
+        small = bool(step.norm() <= SMALL * theta.norm())
         theta, now = theta - step, after
+        if small:  # the next step would be of the order of its square
+            break
     return theta
 
 
