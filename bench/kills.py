@@ -205,6 +205,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             one, own = trial(len(trials), rng, folder, reference, options.ranks)
             trials.append(one)
             kills += own
+            print(
+                f"run {one.number}: {one.ranks} ranks, {one.kills} kills, {one.seconds:.1f} s: {one.outcome}",
+                flush=True,
+            )
             if one.outcome != "same":
                 print(
                     f"trial {one.number}: {one.outcome}\n{(folder / f'trial{one.number}.log').read_text()}", flush=True
