@@ -78,7 +78,9 @@ def test_later_overrides_win_and_fixed_values_win_over_all():
 
 
 def test_a_key_set_below_a_shorthand_keeps_what_the_shorthand_means():
-    config = load_config("digits_quadratic", ["glue=tsqr", "glue.block_rows=7", "bootstrap=false", "bootstrap.margin=0.1"])
+    config = load_config(
+        "digits_quadratic", ["glue=tsqr", "glue.block_rows=7", "bootstrap=false", "bootstrap.margin=0.1"]
+    )
     assert (config.glue.method, config.glue.block_rows) == ("tsqr", 7)
     assert (config.bootstrap.enabled, config.bootstrap.margin) == (True, 0.1)
 
@@ -152,11 +154,17 @@ def test_contradictions():
         ("samples=5000", (1, 8, 8), "samples is 5000, but there are 1000 training images"),
         ("model.unit=quadratic", (1, 8, 9), "w\\^T X w needs square images"),
         ("model={unit: local-bilinear, window: [3, 9]}", (1, 8, 8), "set the largest side <= 8"),
+        ("glue.ridge=0", (1, 8, 8), r"glue\.ridge is 0, and \d+ columns of Phi are more than the 1000 training images"),
     ],
 )
 def test_partitions_that_the_data_cannot_carry(override, shape, message):
     with pytest.raises(ConfigError, match=message):
-        load_config("digits_quadratic", [override]).check_with_data(1000, 10, shape)
+        load_config("digits_quadratic", ["subnetworks=60", "units=20", override]).check_with_data(1000, 10, shape)
+
+
+def test_a_linear_layer_that_is_determined_needs_no_ridge():
+    for overrides in (["subnetworks=40"], ["subnetworks=60", "glue=tsqr"]):
+        load_config("digits_quadratic", [*overrides, "units=20", "glue.ridge=0"]).check_with_data(1000, 10, (1, 8, 8))
 
 
 def test_fewer_samples_than_classes():

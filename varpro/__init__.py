@@ -98,8 +98,8 @@ def __dir__() -> list[str]:
 def load(path: "str | Path") -> "TrainedModel":
     """The network of a model.h5: `.predict(images)` gives labels (N,), `.scores(images)` outputs (N, K).
 
-    images : (N, L, R) or (N, C, L, R), floats in [0, 1] or bytes.  Raises DataError.  Needs h5py, and PyTorch for a
-    network that was trained with it.
+    images : (N, L, R), (N, C, L, R) or (N, d1, .., dk), floats in [0, 1] or bytes.  Raises DataError.  Needs
+    h5py, and PyTorch for a network that was trained with it.
     """
     from varpro.train.storage import load_model
 

@@ -13,6 +13,8 @@ from varpro.errors import BackendError, ConfigError
 from varpro.models import QuadraticUnits
 from varpro.models.units.bilinear import BilinearUnits
 from varpro.models.units.device import DeviceUnits
+from varpro.models.units.multilinear import MultilinearOptions, MultilinearUnits
+from varpro.models.units.product_units import ProductOptions
 from varpro.problems.separable import SeparableProblem
 from varpro.report.progress import make_display
 from varpro.search.damping import DampingRule
@@ -39,14 +41,22 @@ SMALL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [QuadraticUnits, BilinearUnits])
+KINDS = {
+    "quadratic": QuadraticUnits,
+    "bilinear": BilinearUnits,
+    "bilinear of rank 2": partial(BilinearUnits, options=ProductOptions(rank=2)),
+    "multilinear, shared": partial(MultilinearUnits, options=MultilinearOptions(shared=True)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("precision", ["float64", "float32", "tf32"])
 def test_search_of_a_batch_is_that_of_each_alone(xp, kind, precision):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (40, 1, 5, 5)).astype(np.uint8)
     images[:, :, 2] = images[:, :, :, 2] = 0
     rows = np.stack([np.sort(rng.choice(40, 25, replace=False)) for _ in range(3)])
-    units = kind((1, 5, 5), 2)
+    units = KINDS[kind]((1, 5, 5), 2)
     y = np.stack([one_hot(r % 3, 3) for r in rows])
     starts = [units.start(rng, images[r]) for r in rows]
     rule, stop = DampingRule(initial=0.1), Termination(max_iterations=4, cost_tolerance=0.0)
@@ -66,7 +76,16 @@ def test_search_of_a_batch_is_that_of_each_alone(xp, kind, precision):
             assert found.iterations[b] == expected.iterations[0]
 
 
-@pytest.mark.parametrize("changes", [{}, {"reproducible": True}, {"model": {"unit": "bilinear"}}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"reproducible": True},
+        {"model": {"unit": "bilinear"}},
+        {"model": {"unit": "multilinear"}},
+        {"search": {"iterations": 3, "method": "gradient"}},
+    ],
+)
 def test_run_on_a_device_as_on_the_cpu(xp, changes):
     outcomes = {}
     for backend in ("cpu", "cuda"):

@@ -18,6 +18,36 @@ def test_a_sub_network_costs_what_its_table_says():
     assert found == pytest.approx(1e-9 * (7 * linearisation + 11 * evaluation), rel=1e-12)
 
 
+def test_a_gradient_costs_d_and_its_product_with_the_derivative_by_the_columns():
+    n, m, i, k = 101, 60, 5, 3
+    linearisation = 2 * n * m * (m / i) + 2 * n * m + 2 * n * (i + 1) * k
+    sizes = {"n": n, "m": m, "i": i, "k": k, "gauss_newton": False}
+    found = subnetwork_gflop(**sizes, iterations=7, evaluations=11)
+    alone = subnetwork_gflop(**sizes, iterations=0, evaluations=11)
+    assert found - alone == pytest.approx(1e-9 * 7 * linearisation, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("search", "expected"),
+    [
+        ({"method": "gradient", "iterations": 9}, {"iterations": 9, "evaluations": 10}),
+        ({"method": "derivative-free", "evaluations": 70}, {"iterations": 0, "evaluations": 70}),
+    ],
+)
+def test_a_plan_counts_what_the_method_of_search_does(search, expected):
+    config = config_of(search=search)
+    m = round(size_of_unit(config, (1, 5, 5)).parameters * 5)
+    one = subnetwork_gflop(n=61, m=m, i=5, k=3, gauss_newton=False, **expected)
+    assert plan(config, (1, 5, 5), **SIZES).subnetwork_gflop == pytest.approx(2 * one, rel=1e-12)
+
+
+def test_each_round_of_bootstrapping_is_counted():
+    once, thrice = (
+        plan(config_of(bootstrap={"enabled": True, "rounds": rounds}), (1, 5, 5), **SIZES) for rounds in (1, 3)
+    )
+    assert thrice.bootstrap_gflop == pytest.approx(3 * once.bootstrap_gflop, rel=1e-12)
+
+
 @pytest.mark.parametrize(("kaufman", "contractions"), [(True, 1), (False, 4)])
 def test_a_step_of_a_whole_network_costs_what_its_table_says(kaufman, contractions):
     n, i, k, entries = 101, 5, 3, 17

@@ -1,6 +1,7 @@
 """The whole job: what bootstrapping trains on, what is called accuracy, and which network each figure belongs to."""
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -75,6 +76,34 @@ def test_confident_guesses_alone_are_trained_on_and_agreed_with():
     assert 0 < found["ambiguous_fraction"] < 1
     assert found["agreement_with_guesses"] == 1.0
     assert found["variant"] == "confident-only"
+
+
+def test_each_round_of_bootstrapping_guesses_with_the_network_of_the_one_before(monkeypatch):
+    guessed, cycles = [], []
+    guess, cycle = trainer.guess_labels, trainer.learning_cycle
+
+    def watched_guess(scores, **options):
+        guessed.append(scores)
+        return guess(scores, **options)
+
+    def watched_cycle(*given, **named):
+        cycles.append((named["stream"], cycle(*given, **named)))
+        return cycles[-1][1]
+
+    monkeypatch.setattr(trainer, "guess_labels", watched_guess)
+    monkeypatch.setattr(trainer, "learning_cycle", watched_cycle)
+    data = dataset()
+    record, _ = job(data, bootstrap={"variant": "argmax", "rounds": 3})
+    rounds = record.metrics["bootstrap"]["rounds"]
+    assert len(rounds) == 3
+    assert len({stream for stream, _ in cycles}) == 4
+    for scores, (_, before) in zip(guessed, cycles, strict=False):
+        np.testing.assert_allclose(scores, before.network.scores(data.test.images), rtol=1e-9, atol=1e-9)
+    for told, after in pairwise(rounds):
+        assert told["test_accuracy"] == after["guess_accuracy"]
+    assert {name: record.metrics["bootstrap"][name] for name in rounds[-1]} == rounds[-1]
+    once = job(data, bootstrap={"variant": "argmax"})[0].metrics["bootstrap"]
+    assert {name: once[name] for name in rounds[0]} == rounds[0]
 
 
 def test_the_retrained_network_has_the_ridge_of_the_first(monkeypatch):

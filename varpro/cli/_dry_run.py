@@ -12,17 +12,23 @@ from varpro.train.job import Job
 def describe(job: Job[Any, Any], prepared: Prepared[Any]) -> str:
     """The text, several lines.  Raises BackendError if the run does not fit on its device."""
     config, dataset = prepared.config, prepared.dataset
-    planes, rows, columns = dataset.shape
     sizes = ", ".join(f"{len(getattr(prepared.split, part))} {part}" for part in ("train", "validation", "test"))
-    colour = f" x {planes} planes" if planes > 1 else ""
     table = [
-        ("data", f"{dataset.name}: {sizes} images of {rows} x {columns}{colour}; {dataset.n_classes} classes"),
+        ("data", f"{dataset.name}: {sizes} {_what(dataset.shape)}; {dataset.n_classes} classes"),
         ("ranks", f"{job.comm.size}, {job.threads} thread{'s' if job.threads > 1 else ''} each"),
         *job.forecast(prepared),
         ("output", _output_line(Path(config.output or "runs"))),
     ]
     lines = [f"{name:<14}{text}" for name, text in table]
     return "\n".join([yaml.safe_dump(config.as_dict(), sort_keys=False), *lines])
+
+
+def _what(shape: tuple[int, ...]) -> str:
+    """Images of one shape, in words."""
+    if len(shape) != 3:
+        return f"tensors of {' x '.join(map(str, shape))}"
+    planes, rows, columns = shape
+    return f"images of {rows} x {columns}{f' x {planes} planes' if planes > 1 else ''}"
 
 
 def _output_line(folder: Path) -> str:

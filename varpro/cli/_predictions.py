@@ -8,7 +8,8 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.distributed import Communicator
-from varpro.errors import DataError, OutputError
+from varpro.errors import ConfigError, DataError, OutputError
+from varpro.models.units import import_units
 from varpro.train.data.datasets import label_values, load_dataset
 from varpro.train.data.idx import read_cifar_batches, read_idx
 from varpro.train.data.own_data import plain_labels, read_arrays
@@ -19,6 +20,11 @@ from varpro.train.storage import load_model
 
 def run_job(comm: Communicator, options: Namespace) -> int:
     """Exit code of a prediction with the options of the command line.  Raises VarproError."""
+    if options.units:
+        try:
+            import_units(options.units)
+        except ValueError as error:
+            raise ConfigError(f"--import {options.units}: it {error}") from None
     print(predict_file(options.model, options.input, options.output, options.data, overwrite=options.overwrite))
     return 0
 
@@ -72,8 +78,11 @@ def read_images(source: str, data_dir: Path | None) -> tuple[Array, Array | None
     images, labels = _read_file(path)
     if images.dtype.kind not in "uif":
         raise DataError(f"{path}: images are {images.dtype}; numbers are needed")
-    if images.ndim not in (3, 4):
-        raise DataError(f"{path}: holds an array of shape {images.shape}; images (N, L, R) or (N, C, L, R) are needed")
+    if images.ndim < 3:
+        raise DataError(
+            f"{path}: holds an array of shape {images.shape}; images (N, L, R) or (N, C, L, R) are needed, "
+            "or (N, d1, .., dk)"
+        )
     if labels is not None and labels.shape != images.shape[:1]:
         raise DataError(f"{path}: {len(images)} images but labels of shape {labels.shape}; save one an image, or none")
     check_pixels(f"{path}:", images)

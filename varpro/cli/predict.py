@@ -10,6 +10,7 @@ def _arguments(add: Add) -> None:
     add("input", help="a data set's name (its test part), or a .npz, .h5, .npy, IDX or CIFAR-10 .bin file of images")
     add("--output", metavar="FILE", help=".csv, .npz or .h5 (default <input>.predictions.csv, here)")
     data_argument(add)
+    add("--import", dest="units", metavar="MODULE", help="module of the model's units, if they are of your own")
     add("--overwrite", action="store_true", help="replace the output file")
 
 

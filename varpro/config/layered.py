@@ -231,16 +231,27 @@ class LayeredConfig(TrainingConfig):
             if key.startswith("objective.") and inner not in ("", "weight") and part not in self.objective.active():
                 raise ConfigError(f"{origin}: has no effect, as objective.{part}.weight is 0; set that too")
 
-    def plan(self, shape: tuple[int, int, int], n_classes: int) -> "NetworkPlan":
+    def _of_images(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """The shape as one of images.  Raises ConfigError for tensors of higher order."""
+        if len(shape) != 3:
+            raise ConfigError(
+                f"network.name is {self.network.name}, but the data are tensors of {' x '.join(map(str, shape))}; "
+                "networks of layers read images: drop the key network and set model.unit: multilinear"
+            )
+        return shape
+
+    def plan(self, shape: tuple[int, ...], n_classes: int) -> "NetworkPlan":
         """The network for images of a shape, with a last layer if cross-entropy trains one.  Raises ConfigError."""
         options, name = self.network.model_dump(exclude={"name"}), self.network.name
-        return NETWORKS[name].plan(name, shape, n_classes, **options, linear=self.objective.cross_entropy > 0)
+        return NETWORKS[name].plan(
+            name, self._of_images(shape), n_classes, **options, linear=self.objective.cross_entropy > 0
+        )
 
-    def check_with_data(self, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> None:
+    def check_with_data(self, n_train: int, n_classes: int, shape: tuple[int, ...]) -> None:
         """Raise ConfigError if the network cannot read these images or the batches cannot be made."""
         plan = self.plan(shape, n_classes)
         if self.baseline.enabled and self.baseline.name:
-            NETWORKS[self.baseline.name].plan(self.baseline.name, shape, n_classes)
+            NETWORKS[self.baseline.name].plan(self.baseline.name, self._of_images(shape), n_classes)
         if self.batch > n_train:
             raise ConfigError(f"batch is {self.batch}, but there are {n_train} training images; set batch <= {n_train}")
         if self.balanced and self.batch < PER_CLASS * n_classes:

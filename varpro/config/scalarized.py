@@ -9,13 +9,15 @@ from varpro.config.sections import Bool, Float, Int, Section, TrainingConfig, Tr
 from varpro.config.source import validated
 from varpro.config.units import ModelSection
 from varpro.errors import ConfigError
+from varpro.models.units import is_path
+from varpro.models.units.check import check_kind
 
 
 class Search(Section):
-    """Levenberg-Marquardt on each sub-network."""
+    """The search of each sub-network."""
 
     iterations: Annotated[Int, Field(ge=0)] = 15
-    """The most Gauss-Newton matrices per sub-network."""
+    """The most Gauss-Newton matrices, or gradients, per sub-network."""
     cost_tolerance: Annotated[Float, Field(ge=0)] = 3e-3
     """The relative decrease (f_old - f_new) / f_old below which a search stops."""
     jacobian: Literal["golub-pereyra", "kaufman"] = "golub-pereyra"
@@ -29,7 +31,24 @@ class Search(Section):
     rank_tolerance: Annotated[Float, Field(gt=0, lt=1)] | None = None
     """The size, relative to the largest, below which singular values of Phi count as zero; null = max(N, I) eps."""
     initial_damping: Annotated[Float, Field(gt=0)] = 0.1
-    """The lambda of the first step, in units of diag(H)."""
+    """The lambda of the first step, in units of diag(H); of steepest descent, in units of ||g||^2 / f."""
+    method: Literal["levenberg-marquardt", "gradient", "derivative-free"] = "levenberg-marquardt"
+    """How each sub-network is searched: by the Gauss-Newton matrix with damping, by steepest descent, or by Powell's
+    method on values alone."""
+    evaluations: Annotated[Int, Field(ge=1)] = 1000
+    """The most evaluations of a derivative-free search, for each sub-network."""
+    squash: Bool = False
+    """Whether outputs pass a sigmoid before they are compared with the labels, for gradient and derivative-free."""
+
+    def idle_keys(self) -> dict[str, str]:
+        """The keys that the method does not read, and why."""
+        words = f"search.method is {self.method}"
+        unread = {
+            "levenberg-marquardt": ("evaluations",),
+            "gradient": ("evaluations", "jacobian"),
+            "derivative-free": ("iterations", "jacobian", "gn_precision", "initial_damping"),
+        }
+        return {f"search.{name}": words for name in unread[self.method]}
 
 
 def _auto_or_number(value: object) -> object:
@@ -66,6 +85,8 @@ class Bootstrap(Section):
     """How ambiguous images are treated: a random label, the largest output, or left out of the training."""
     margin: Annotated[Float, Field(ge=0, lt=1)] = 0.2
     """The margin in v1 - v2 > margin v1, with v1 and v2 the largest outputs, above which a guess is sure."""
+    rounds: Annotated[Int, Field(ge=1)] = 1
+    """The number of times that labels are guessed and trained on, each time by the network of the round before."""
 
 
 class Refine(Section):
@@ -141,6 +162,11 @@ class ScalarizedConfig(TrainingConfig):
             raise ConfigError(
                 "subnetworks is 0 and refine is off: nothing would be trained; set refine: true or subnetworks >= 1"
             )
+        if self.search.squash and self.search.method == "levenberg-marquardt":
+            raise ConfigError(
+                "search.squash is true, but the Gauss-Newton matrix is that of the plain residual; "
+                "set search.method: gradient or derivative-free, or squash: false"
+            )
         self._require_more_samples_than(self.units)
 
     def check_effect(self, overridden: Mapping[str, str]) -> None:
@@ -149,9 +175,16 @@ class ScalarizedConfig(TrainingConfig):
             section, _, inner = key.partition(".")
             if inner not in ("", "enabled") and getattr(getattr(self, section), "enabled", True) is False:
                 raise ConfigError(f"{origin}: has no effect, as {section}.enabled is false; set that to true too")
+            if key in self.search.idle_keys():
+                raise ConfigError(f"{origin}: has no effect, as {self.search.idle_keys()[key]}; leave it out")
 
-    def check_with_data(self, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> None:
-        """Raise ConfigError if the partition is impossible for n_train images of shape (planes, rows, columns)."""
+    def check_with_data(self, n_train: int, n_classes: int, shape: tuple[int, ...]) -> None:
+        """Raise ConfigError if the units cannot read images of a shape, or the partition is impossible for n_train."""
+        if len(shape) != 3 and not self.model.kind.any_order:
+            raise ConfigError(
+                f"model.unit is {self.model.unit}, but the data are tensors of {' x '.join(map(str, shape))}; "
+                "set model.unit: multilinear, which reads any number of dimensions"
+            )
         if self.subnetworks and self.samples > n_train:
             remedy = (
                 f"set samples <= {n_train}"
@@ -164,7 +197,16 @@ class ScalarizedConfig(TrainingConfig):
                 f"samples is {self.samples}, fewer than the {n_classes} classes; raise it to several times {n_classes}"
             )
         self.model.kind.check(shape, self.model.options)
-        self._require_more_samples_than(self.units * self.model.kind.size_of_one(shape, self.model.options).columns)
+        if is_path(self.model.unit):
+            check_kind(self.model.kind, shape, self.model.options, self.model.sigma)
+        columns = self.model.kind.size_of_one(shape, self.model.options).columns
+        self._require_more_samples_than(self.units * columns)
+        whole = self.units * max(self.subnetworks, 1) * columns + 1
+        if self.glue.method == "gram" and self.glue.ridge == 0 and whole > n_train:
+            raise ConfigError(
+                f"glue.ridge is 0, and {whole} columns of Phi are more than the {n_train} training images, so the "
+                "linear layer is not determined; set glue.ridge: auto, glue: tsqr, or lower units"
+            )
 
     def _require_more_samples_than(self, columns: int) -> None:
         if self.subnetworks and columns + 1 > self.samples:

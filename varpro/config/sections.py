@@ -115,5 +115,6 @@ class TrainingConfig(Section):
     def check_effect(self, overridden: Mapping[str, str]) -> None:
         """Raise ConfigError for an overridden key (with its origin) that changes nothing."""
 
-    def check_with_data(self, n_train: int, n_classes: int, shape: tuple[int, int, int]) -> None:
-        """Raise ConfigError for anything that n_train images of shape (planes, rows, columns) do not allow."""
+    def check_with_data(self, n_train: int, n_classes: int, shape: tuple[int, ...]) -> None:
+        """Raise ConfigError for anything that n_train images of a shape, (planes, rows, columns) or that of a tensor of
+        higher order, do not allow."""

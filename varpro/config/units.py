@@ -4,11 +4,20 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any, LiteralString
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from varpro.config.sections import Section, Tree, name_in
-from varpro.models.units import UNITS, OptionError, UnitOptions, Units, find_kind
+from varpro.errors import ConfigError
+from varpro.models.units import UNITS, OptionError, UnitOptions, Units, find_kind, import_kind, is_path
+
+
+def _unit(value: object) -> object:
+    """A name in the registry, or the import path of a kind."""
+    if isinstance(value, str) and is_path(value):
+        import_kind(value)
+        return value
+    return name_in(UNITS).func(value)  # type: ignore[call-arg]
 
 
 class ModelSection(Section):
@@ -16,8 +25,8 @@ class ModelSection(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    unit: Annotated[str, name_in(UNITS)] = "quadratic"
-    """The kind of unit, which turns an image into a number."""
+    unit: Annotated[str, BeforeValidator(_unit)] = "quadratic"
+    """The kind of unit, which turns an image into a number; mypackage.units:Ridge is a class of your own."""
     sigma: Annotated[str, Field(min_length=1)] = "tanh"
     """The activation; tanh is tanh(q), logistic is 1 / (1 + exp(-q))."""
 
@@ -26,9 +35,11 @@ class ModelSection(Section):
     def _as_the_kind_says(cls, given: Any) -> Any:
         """Let the kind of unit decide what concerns it; its options join the section, with their defaults."""
         unit = given.get("unit", cls.model_fields["unit"].default) if isinstance(given, dict) else None
-        if not isinstance(unit, str) or unit not in UNITS:
+        try:
+            kind, options = find_kind(str(unit)), {}
+        except ConfigError:
             return given  # pydantic will complain about it
-        kind, options, complaints = find_kind(unit), {}, list(_misplaced(given, find_kind(unit)))
+        complaints = list(_misplaced(given, kind))
         if "sigma" in given and given["sigma"] not in kind.sigmas:
             expected = ", ".join(repr(sigma) for sigma in kind.sigmas)
             complaints.append(_complaint("literal_error", "sigma", given["sigma"], expected=expected))

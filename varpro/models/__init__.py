@@ -15,7 +15,15 @@ from varpro.models.sinusoids import DampedSinusoids
 from varpro.models.spots import Spots
 from varpro.models.stretched import StretchedExponentials
 from varpro.models.sums import Sum
-from varpro.models.units import BilinearUnits, BoundUnits, LocalBilinearUnits, QuadraticUnits, Units
+from varpro.models.units import (
+    BilinearUnits,
+    BoundUnits,
+    LocalBilinearUnits,
+    MultilinearUnits,
+    OwnUnits,
+    QuadraticUnits,
+    Units,
+)
 
 __all__ = [
     "BilinearUnits",
@@ -34,6 +42,8 @@ __all__ = [
     "Lorentzians",
     "MichaelisMenten",
     "Model",
+    "MultilinearUnits",
+    "OwnUnits",
     "Pearson",
     "Polynomial",
     "Powers",

@@ -57,7 +57,9 @@ def png(figure: Figure) -> bytes:
 
 
 def picture(axes: Axes, image: Array) -> None:
-    """An image (L, R) or (C, L, R) in [0, 1]: dark on white, or in its colours."""
+    """An image (L, R) or (C, L, R) in [0, 1]: dark on white, or in its colours; of a tensor, its middle slice."""
+    while image.ndim > 3 or (image.ndim == 3 and len(image) > 4):
+        image = image[len(image) // 2]
     if image.ndim == 3:
         image = np.moveaxis(image, 0, -1) if image.shape[0] == 3 else image[0]
     axes.imshow(image, cmap="gray_r" if image.ndim == 2 else None, vmin=0, vmax=1, interpolation="nearest")

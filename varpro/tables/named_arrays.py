@@ -47,7 +47,8 @@ def read_named_arrays(path: Path, names: tuple[str, ...], *, as_stored: bool = F
     try:
         return _read_npz(path, names) if path.suffix.lower() == ".npz" else _read_hdf5(path, names, as_stored)
     except UNREADABLE as error:
-        reason = "it holds Python objects" if "pickle" in str(error) else " ".join(str(error).split())
+        pickled = "pickle" in str(error)
+        reason = "it holds Python objects, as arrays of unlike shapes do" if pickled else " ".join(str(error).split())
         raise DataError(f"{path}: cannot be read ({reason}); save arrays of numbers with np.savez or h5py") from error
 
 

@@ -1,5 +1,6 @@
 """Kinds of units, one module each; a kind registers its name and owns everything specific to it."""
 
+from varpro.models.units.imported import find_kind, import_kind, import_units, is_path
 from varpro.models.units.interface import (
     UNITS,
     BoundUnits,
@@ -7,7 +8,6 @@ from varpro.models.units.interface import (
     Units,
     UnitSize,
     features,
-    find_kind,
     unit_kind,
 )
 from varpro.models.units.options import OptionError, UnitOptions, option
@@ -17,6 +17,8 @@ from varpro.models.units.quadratic import QuadraticUnits  # isort: skip
 from varpro.models.units.bilinear import BilinearUnits  # isort: skip
 from varpro.models.units.local_bilinear import LocalBilinearUnits  # isort: skip
 from varpro.models.units.convolutional import ConvolutionalUnits  # isort: skip
+from varpro.models.units.multilinear import MultilinearUnits  # isort: skip
+from varpro.models.units.own import OwnUnits  # isort: skip
 
 __all__ = [
     "UNITS",
@@ -24,7 +26,9 @@ __all__ = [
     "BoundUnits",
     "ConvolutionalUnits",
     "LocalBilinearUnits",
+    "MultilinearUnits",
     "OptionError",
+    "OwnUnits",
     "QuadraticUnits",
     "Scalarization",
     "UnitOptions",
@@ -32,6 +36,9 @@ __all__ = [
     "Units",
     "features",
     "find_kind",
+    "import_kind",
+    "import_units",
+    "is_path",
     "option",
     "unit_kind",
 ]

@@ -1,4 +1,7 @@
-"""Bilinear units: q = u^T X v + b, dq/du = X v, dq/dv = X^T u.  Colour planes are stacked vertically in X."""
+"""Bilinear units: q = sum_t u_t^T X v_t + b, dq/du = X v, dq/dv = X^T u.  Colour planes are stacked vertically in X.
+
+One term unless `rank` says otherwise; with one, values and derivatives come from the kernel.
+"""
 
 from dataclasses import dataclass
 
@@ -6,86 +9,41 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.kernels import scalarize
-from varpro.models.units.images import flat_images
-from varpro.models.units.interface import BoundUnits, Shape, UnitSize, unit_kind
-from varpro.models.units.options import UnitOptions
-from varpro.models.units.table import BoundTable, TableUnits
+from varpro.models.units.interface import BoundUnits, unit_kind
+from varpro.models.units.product_units import ProductUnits
+from varpro.models.units.products import Products
+from varpro.models.units.table import BoundTable
 
 
 @unit_kind("bilinear")
 @dataclass(frozen=True)
-class BilinearUnits(TableUnits):
-    """The rows of the table are u (C L of them), v (R of them), then b."""
-
-    no_device = None
-
-    @classmethod
-    def size_of_one(cls, shape: Shape, options: UnitOptions) -> UnitSize:
-        planes, rows, columns = shape
-        return UnitSize(planes * rows + columns + 1, planes * rows * columns)
+class BilinearUnits(ProductUnits):
+    """The rows of the table are u (C L of them) and v (R of them) of each term, then b."""
 
     @property
-    def height(self) -> int:
-        """C L, the length of u."""
-        return self.shape[0] * self.shape[1]
-
-    @property
-    def n_rows(self) -> int:
-        return self.height + self.shape[2] + 1
-
-    def parts(self, w: Array) -> tuple[Array, Array, Array]:
-        """u (C L, I), v (R, I), b (I,)."""
-        table = self.table(w)
-        return table[: self.height], table[self.height : -1], table[-1]
-
-    def seen_rows(self, lit: Array) -> Array:
-        return np.concatenate([np.any(lit, axis=2).ravel(), np.any(lit, axis=(0, 1)), [True]])
-
-    def rescale(self, w: Array, factor: Array, bias: Array) -> Array:
-        table = self.table(w) * np.sqrt(factor)
-        table[-1] = bias
-        return table.ravel()
-
-    def matrices(self, w: Array) -> Array:
-        """u v^T of each unit, flattened, (C L R, I)."""
-        u, v, _ = self.parts(w)
-        return (u[:, None] * v).reshape(-1, self.count)
-
-    def tangent(self, w: Array, dw: Array) -> Array:
-        (u, v, _), (du, dv, _) = self.parts(w), self.parts(dw)
-        return (du[:, None] * v + u[:, None] * dv).reshape(-1, self.count)
-
-    def cotangent(self, w: Array, gradient: Array, bias: Array) -> Array:
-        u, v, _ = self.parts(w)
-        cube = gradient.reshape(self.height, -1, self.count)
-        return np.concatenate([np.einsum("lri,ri->li", cube, v), np.einsum("lri,li->ri", cube, u), bias[None]]).ravel()
-
-    def forward(self, images: Array, matrices: Array) -> Array:
-        return flat_images(images, matrices.dtype) @ matrices
-
-    def adjoint(self, images: Array, b: Array) -> Array:
-        return flat_images(images, b.dtype).T @ b
+    def products(self) -> Products:
+        planes, rows, columns = self.shape
+        return Products((planes * rows, columns), self.options.rank)
 
     def bind(self, images: Array, sigma: str) -> BoundUnits:
-        return _BoundBilinear(self, images, sigma)
+        return _BoundBilinear(self, images, sigma) if self.options.rank == 1 else super().bind(images, sigma)
 
     def gathered(
         self, images: Array, index: Array, w: Array, *, sigma: str, jacobian: str | None
     ) -> tuple[Array, Array | None]:
+        if self.options.rank > 1:
+            return super().gathered(images, index, w, sigma=sigma, jacobian=jacobian)
         table = w.reshape(len(w), -1, self.count)
         return scalarize.bilinear(images, index, table, sigma=sigma, jacobian=jacobian)
-
-    def pictures(self, w: Array, which: Array) -> Array:
-        u, v, _ = self.parts(w)
-        return np.einsum("li,ri->ilr", u[:, which], v[:, which])
 
 
 class _BoundBilinear(BoundTable):
     def __init__(self, units: BilinearUnits, images: Array, sigma: str) -> None:
         super().__init__(units, images, sigma)
-        down = self.rows[self.rows < units.height]
-        across = self.rows[len(down) : -1] - units.height
-        x = self.pixels.reshape(len(images), 1, units.height, units.shape[2])
+        height, width = units.products.sides
+        down = self.rows[self.rows < height]
+        across = self.rows[len(down) : -1] - height
+        x = self.pixels.reshape(len(images), 1, height, width)
         self.images = np.ascontiguousarray(x[:, :, down[:, None], across])
         del self.pixels
 

@@ -1,4 +1,5 @@
-"""Images in the form that units read: (N, C, L, R), bytes or floats in [0, 1], never copied as a whole to float."""
+"""Images in the form that units read: (N, C, L, R) or tensors (N, d1, .., dk), bytes or floats in [0, 1], never copied
+as a whole to float."""
 
 import numpy as np
 
@@ -7,11 +8,11 @@ from varpro.errors import ShapeError
 
 
 def planes(images: Array) -> Array:
-    """Images (N, L, R) or (N, C, L, R) as (N, C, L, R), without a copy."""
+    """Images (N, L, R) as (N, 1, L, R), without a copy; (N, C, L, R) and tensors (N, d1, .., dk) as they are."""
     if images.ndim == 3:
         return images[:, None]
-    if images.ndim != 4:
-        raise ShapeError(f"images have shape {images.shape}; they need (N, L, R) or (N, C, L, R)")
+    if images.ndim < 3:
+        raise ShapeError(f"images have shape {images.shape}; they need (N, L, R), (N, C, L, R) or (N, d1, .., dk)")
     return images
 
 
@@ -23,5 +24,5 @@ def unit_floats(images: Array, dtype: type[np.floating] = np.float64) -> Array:
 
 
 def flat_images(images: Array, dtype: np.dtype) -> Array:
-    """Images (n, C, L, R) as floats (n, C * L * R)."""
+    """Images (n, C, L, R) as floats (n, C * L * R), tensors alike."""
     return unit_floats(images, dtype.type).reshape(len(images), -1)

@@ -21,8 +21,8 @@ from varpro.models.units.activation import SIGMAS
 from varpro.models.units.options import UnitOptions
 from varpro.registry import Registry
 
-Shape = tuple[int, int, int]
-"""(C, L, R): planes, rows, columns of an image"""
+Shape = tuple[int, ...]
+"""(C, L, R): planes, rows, columns of an image; (d1, .., dk) of tensors of higher order"""
 
 
 class BoundUnits(abc.ABC):
@@ -111,6 +111,8 @@ class Units(abc.ABC):
     """The choices of sigma in a config."""
     prediction_dtype: ClassVar[npt.DTypeLike] = np.float64
     """The precision of Phi when a trained network predicts."""
+    any_order: ClassVar[bool] = False
+    """Whether units read tensors of any order; others read images (C, L, R)."""
     no_device: ClassVar[str | None] = "has no CUDA kernel"
     """Why sub-networks of this kind cannot be trained on a device; None if `gathered` and `clear_unlit` exist."""
 
@@ -224,14 +226,6 @@ def unit_kind(name: str) -> Callable[[U], U]:
         return UNITS.register(name)(kind)
 
     return put
-
-
-def find_kind(name: str) -> type[Units]:
-    """The kind with this name in a config or a model file.  Raises ConfigError.
-
-    Every look-up goes through here, so a kind given by its import path would be found here, too.
-    """
-    return UNITS[name]
 
 
 def features(units: Units, w: Array, sigma: str, images: Array, *, dtype: npt.DTypeLike = np.float64) -> Array:

@@ -1,34 +1,37 @@
 """Units whose parameters form a table (Q, I), row by row, with one column per unit and the biases in the last row."""
 
 import abc
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.models.units.images import unit_floats
-from varpro.models.units.interface import BoundUnits, Shape
+from varpro.models.units.interface import BoundUnits, Shape, Units
 from varpro.models.units.linear import LinearUnits
 from varpro.models.units.options import UnitOptions
 
 
 @dataclass(frozen=True)
-class TableUnits(LinearUnits):
-    """All units have Q parameters; some rows of the table weigh pixels."""
+class Tabled(Units):
+    """The layout of such parameters, and the storage of the options of a kind."""
+
+    options: UnitOptions = field(default_factory=UnitOptions)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.options, self.Options):
+            object.__setattr__(self, "options", self.Options())
 
     @classmethod
-    def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: UnitOptions | None = None) -> Self:
-        return cls(shape, count)
+    def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: Any = None) -> Self:
+        return cls(shape, count, options or cls.Options())
 
     @property
     @abc.abstractmethod
     def n_rows(self) -> int:
         """The number Q of rows."""
-
-    @abc.abstractmethod
-    def seen_rows(self, lit: Array) -> Array:
-        """(Q,) bool: the rows that can change q; the others weigh pixels that are never lit.  lit : (C, L, R) bool."""
 
     @property
     def n_parameters(self) -> int:
@@ -39,12 +42,8 @@ class TableUnits(LinearUnits):
         return w.reshape(-1, self.count)
 
     def bias(self, w: Array) -> Array:
+        """The biases b, (I,)."""
         return self.table(w)[-1]
-
-    def draw(self, rng: np.random.Generator) -> Array:
-        table = rng.standard_normal((self.n_rows, self.count))
-        table[-1] = 0.0
-        return table.ravel()
 
     def blocks(self) -> list[Array]:
         return [np.arange(self.n_parameters).reshape(-1, self.count).T]
@@ -57,7 +56,35 @@ class TableUnits(LinearUnits):
 
     def joined(self, others: list[tuple[Self, Array]], w: Array) -> tuple[Self, Array]:
         table = np.concatenate([self.table(w), *(units.table(v) for units, v in others)], axis=1)
-        return type(self)(self.shape, table.shape[1]), table.ravel()
+        return replace(self, count=table.shape[1]), table.ravel()
+
+    def stored(self) -> dict[str, Array]:
+        """The options by name, one-dimensional, text as bytes."""
+        values = {name: np.atleast_1d(getattr(self.options, name)) for name in self.options.names()}
+        return {name: np.char.encode(v, "utf-8") if v.dtype.kind == "U" else v for name, v in values.items()}
+
+    @classmethod
+    def restored(cls, shape: Shape, count: int, arrays: Mapping[str, Array]) -> Self:
+        given, plain = {}, cls.Options()
+        for name in (name for name in cls.Options.names() if name in arrays):
+            values = arrays[name]
+            parts = (np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values).tolist()
+            given[name] = tuple(parts) if isinstance(getattr(plain, name), tuple) else parts[0]
+        return cls(shape, count, cls.Options(**given))
+
+
+@dataclass(frozen=True)
+class TableUnits(Tabled, LinearUnits):
+    """The same for units linear in the image; some rows of the table weigh pixels."""
+
+    @abc.abstractmethod
+    def seen_rows(self, lit: Array) -> Array:
+        """(Q,) bool: the rows that can change q; the others weigh pixels that are never lit.  lit : (C, L, R) bool."""
+
+    def draw(self, rng: np.random.Generator) -> Array:
+        table = rng.standard_normal((self.n_rows, self.count))
+        table[-1] = 0.0
+        return table.ravel()
 
     def clear_unlit(self, w: Array, lit: Array) -> Array:
         return np.where(self.seen_rows(lit)[:, None], self.table(w), 0.0).ravel()
@@ -71,7 +98,7 @@ class BoundTable(BoundUnits):
         self.pixels = unit_floats(images)
         lit: Array = np.any(images, axis=0)
         if not lit.any():
-            lit[0, 0, 0] = True
+            lit.flat[0] = True
         self.rows = np.flatnonzero(units.seen_rows(lit))
         """The rows of the table that are searched."""
         self.columns = np.tile(np.arange(units.count, dtype=np.int32), len(self.rows))

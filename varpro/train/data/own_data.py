@@ -1,4 +1,6 @@
-"""The user's own images: a .npz or .h5 with arrays images (N, L, R) or (N, C, L, R) and labels (N,).
+"""The user's own images: a .npz or .h5 with arrays images and labels (N,).
+
+Images are (N, L, R), (N, C, L, R), or tensors (N, d1, .., dk) such as videos, volumes and hyperspectral images.
 
 It may also hold test_images and test_labels; without them a sixth of the images becomes the test part.  Training images
 are taken in an order drawn from a fixed seed, so that files sorted by class can be split.
@@ -48,7 +50,8 @@ def read_own(path: Path, classes: Sequence[str] | None = None) -> OwnData:
     for name in ("images", "labels"):
         if name not in arrays:
             raise DataError(
-                f"{path}: holds no array called {name}; it needs images (N, L, R) or (N, C, L, R) and labels (N,)"
+                f"{path}: holds no array called {name}; it needs images (N, L, R), (N, C, L, R) or "
+                "(N, d1, .., dk) and labels (N,)"
             )
     images, labels = _pair(path, arrays["images"], arrays["labels"], "")
     if ("test_images" in arrays) != ("test_labels" in arrays):
@@ -98,7 +101,9 @@ def _decoded(value: str | bytes) -> str:
 def _pair(path: Path, images: Array, labels: Array, prefix: str) -> tuple[Array, Array]:
     """Images as bytes or floats, checked, and labels as text."""
     if images.dtype.kind not in "uifb":
-        raise DataError(f"{path}: {prefix}images are {images.dtype}; numbers are needed")
+        raise DataError(
+            f"{path}: {prefix}images are {images.dtype}; numbers are needed, in one array of tensors of equal shape"
+        )
     texts = plain_labels(labels)
     if texts is None:
         raise DataError(f"{path}: {prefix}labels are {labels.dtype}; text or whole numbers are needed")
@@ -192,9 +197,12 @@ def _require_examples(
 
 def _check_shapes(path: Path, images: tuple[int, ...], labels: tuple[int, ...], prefix: str) -> None:
     """Raise DataError for wrong shapes, with the remedy for the usual mistakes."""
-    if len(images) not in (3, 4):
+    if len(images) < 3:
         hint = "; reshape each row to its image" if len(images) == 2 else ""
-        raise DataError(f"{path}: {prefix}images have shape {images}; (N, L, R) or (N, C, L, R) is needed{hint}")
+        raise DataError(
+            f"{path}: {prefix}images have shape {images}; (N, L, R) or (N, C, L, R) is needed, or "
+            f"(N, d1, .., dk) for tensors{hint}"
+        )
     if len(images) == 4 and images[1] > 4 >= images[3] and images[1] == images[2]:
         raise DataError(
             f"{path}: {prefix}images have shape {images}, with the {images[3]} colour planes last; "

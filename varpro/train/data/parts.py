@@ -11,7 +11,7 @@ from varpro.train.data.pixels import check_pixels
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Images (N, L, R) or (N, C, L, R) with labels (N,) int64."""
+    """Images (N, L, R), (N, C, L, R) or tensors (N, d1, .., dk), with labels (N,) int64."""
 
     images: Array
     labels: Array
@@ -53,8 +53,8 @@ class DataSet:
         return len(self.class_names)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """The (planes, rows, columns) of an image."""
+    def shape(self) -> tuple[int, ...]:
+        """The (planes, rows, columns) of an image, or the sides of a tensor of higher order."""
         shape = self.train.images.shape
         return (1, *shape[1:]) if len(shape) == 3 else shape[1:]
 

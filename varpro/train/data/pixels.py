@@ -27,7 +27,7 @@ def check_pixels(what: str, images: Array) -> None:
 
 
 def readable_images(images: ArrayLike, shape: tuple[int, ...]) -> Array:
-    """Images (N, L, R) or (N, C, L, R) as (N, C, L, R), for a network that reads `shape`.
+    """Images (N, L, R), (N, C, L, R) or tensors (N, d1, .., dk) as (N, *shape), for a network that reads `shape`.
 
     Raises ShapeError for another shape, DataError if a pixel lies outside [0, 1] or is not finite.
     """

@@ -13,7 +13,10 @@ def choose_device(config: ScalarizedConfig, comm: Communicator) -> Device | None
     Raises BackendError if CUDA was requested and is not available, ConfigError if keys contradict the choice.
     """
     kind, device = config.model.kind, None
-    if config.backend == "cuda":
+    if config.search.method == "derivative-free":
+        if config.backend == "cuda":
+            raise ConfigError("search.method is derivative-free, which computes on the CPU; use --backend cpu")
+    elif config.backend == "cuda":
         require_kernel(kind)
         device = Device.choose(config.device, comm.node_rank)
     elif config.backend == "auto" and has_kernel(kind) and all(comm.allgather(cuda_available())):

@@ -22,6 +22,7 @@ Additions and multiplications count alike.
 
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 from varpro.config.scalarized import ScalarizedConfig
 from varpro.models.units import UnitSize
@@ -32,12 +33,20 @@ NETWORK_PRODUCTS = 25
 
 
 def subnetwork_gflop(
-    *, n: int, m: int, i: int, k: int, iterations: int, evaluations: int, c: int = 1, entries: float = 0.0
-) -> float:
+    *, n: int, m: int, i: int, k: int, iterations: int, evaluations: int, c: int = 1,
+    entries: float = 0.0, gauss_newton: bool = True,
+) -> float:  # fmt: skip
     """GFLOP of one sub-network's search: i units of c columns, without the constant, m parameters searched, and
-    `entries` multiplications per unit and image where c > 1: there J is made, and J^T J."""
+    `entries` multiplications per unit and image where c > 1: there J is made, and J^T J.
+
+    gauss_newton : False for steepest descent, whose linearisation is D and its product with the derivative by Phi.
+    """
     columns, side = i * c + 1, m / i
-    if c > 1:
+    if not gauss_newton:
+        values = 2 * n * i * entries if c > 1 else 2 * n * m * side
+        linearisation = c * 2 * n * m * side + 2 * n * m * c + 2 * n * columns * k
+        evaluation = values + 4 * n * columns**2
+    elif c > 1:
         step = NETWORK_PRODUCTS * (4 * n * k * m + 8 * n * columns * k)
         linearisation = 6 * n * i * entries + 2 * n * m * c * k + step
         evaluation = 2 * n * i * entries + n * columns**2 + columns**3 / 3
@@ -82,14 +91,14 @@ class Plan:
     """The peak memory of a rank, in GB."""
 
 
-def size_of_unit(config: ScalarizedConfig, shape: tuple[int, int, int]) -> UnitSize:
+def size_of_unit(config: ScalarizedConfig, shape: tuple[int, ...]) -> UnitSize:
     """Parameters, arithmetic and columns of one unit of a run."""
     return config.model.kind.size_of_one(shape, config.model.options)
 
 
 def plan(
     config: ScalarizedConfig,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     *,
     n_train: int,
     n_test: int,
@@ -98,7 +107,7 @@ def plan(
     ranks: int,
     threads: int,
 ) -> Plan:
-    """Count a run on images of shape (planes, rows, columns), of which every rank holds n_images."""
+    """Count a run on images of one shape, of which every rank holds n_images."""
     size, total = size_of_unit(config, shape), config.units * max(config.subnetworks, 1)
     searching, refining, gluing = _cycle_gflop(config, shape, n_train, n_classes)
     return Plan(
@@ -109,13 +118,15 @@ def plan(
         subnetwork_gflop=searching,
         glue_gflop=gluing * (2 if config.control else 1),
         refine_gflop=refining,
-        bootstrap_gflop=sum(_cycle_gflop(config, shape, n_test, n_classes)) if config.bootstrap.enabled else 0.0,
+        bootstrap_gflop=config.bootstrap.rounds * sum(_cycle_gflop(config, shape, n_test, n_classes))
+        if config.bootstrap.enabled
+        else 0.0,
         rank_gigabytes=_rank_gigabytes(config, shape, n_train, n_images, n_classes, ranks, threads, size),
     )
 
 
 def _cycle_gflop(
-    config: ScalarizedConfig, shape: tuple[int, int, int], n: int, n_classes: int
+    config: ScalarizedConfig, shape: tuple[int, ...], n: int, n_classes: int
 ) -> tuple[float, float, float]:
     """GFLOP of the sub-networks, the refinement and one gluing of a learning cycle on n rows."""
     size = size_of_unit(config, shape)
@@ -124,10 +135,13 @@ def _cycle_gflop(
         m=round(size.parameters * config.units),
         i=config.units,
         k=n_classes,
-        iterations=config.search.iterations,
-        evaluations=config.search.iterations + 1,
+        iterations=0 if config.search.method == "derivative-free" else config.search.iterations,
+        evaluations=config.search.evaluations
+        if config.search.method == "derivative-free"
+        else config.search.iterations + 1,
         c=size.columns,
         entries=size.multiplications,
+        gauss_newton=config.search.method == "levenberg-marquardt",
     )
     whole = partial(
         whole_network_gflop,
@@ -145,7 +159,7 @@ def _cycle_gflop(
 
 def _rank_gigabytes(
     config: ScalarizedConfig,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     n_train: int,
     n_images: int,
     n_classes: int,
@@ -154,7 +168,7 @@ def _rank_gigabytes(
     size: UnitSize,
 ) -> float:
     """Images as bytes, a quarter of a GB for the libraries, and the phase that needs the most memory."""
-    pixels = shape[0] * shape[1] * shape[2]
+    pixels = prod(shape)
     columns = config.units * size.columns * max(config.subnetworks, 1) + 1
     m = round(size.parameters * config.units)
     item = 4 if config.search.gn_precision == "fp32" else 8

@@ -40,7 +40,7 @@ class Run:
     display: Display
     threads: int
     """The number of cores of this rank."""
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     n_classes: int
     class_names: tuple[str, ...]
     dataset: str
@@ -204,6 +204,9 @@ def subnetwork_task(run: Run, rows: Rows, stream: int) -> SubnetworkTask:
         gn_precision={"fp64": "float64", "fp32": "float32", "tf32": "tf32"}[search.gn_precision],
         ridge=search.ridge,
         rank_tolerance=search.rank_tolerance,
+        method=search.method,
+        evaluations=search.evaluations,
+        squash=search.squash,
     )
     return SubnetworkTask(
         design=run.design,

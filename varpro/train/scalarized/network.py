@@ -9,6 +9,7 @@ from varpro.arrays import Array
 from varpro.linalg.row_sums import BLOCK_ROWS
 from varpro.models.units import Units
 from varpro.train.data.pixels import readable_images
+from varpro.train.scalarized.outputs import Outputs, shaped
 
 
 def one_hot(labels: Array, n_classes: int) -> Array:
@@ -31,9 +32,11 @@ class Network:
     class_names: tuple[str, ...] = ()
     dataset: str = ""
 
-    def scores(self, images: Array) -> Array:
-        """Outputs (N, K) for images (N, L, R) or (N, C, L, R): floats in [0, 1], or bytes, read as value / 255.
+    def scores(self, images: Array, *, outputs: Outputs = "plain") -> Array:
+        """Outputs (N, K) for images (N, L, R), (N, C, L, R) or (N, d1, .., dk): floats in [0, 1], or bytes,
+        read as value / 255.
 
+        outputs : plain, sum-1 (each row divided by its sum) or squashed (through a sigmoid).
         Raises ShapeError if the images do not have the shape that the network was trained on, DataError if a pixel lies
         outside [0, 1] or is not finite.
         """
@@ -41,7 +44,7 @@ class Network:
         out = np.empty((len(x), self.a.shape[1]))
         for rows, phi in self.blocks(x):
             out[rows] = phi @ self.a
-        return out
+        return shaped(out, outputs)
 
     def predict(self, images: Array) -> Array:
         """Labels (N,) int64 of the largest scores; errors as in `scores`."""

@@ -17,6 +17,11 @@ TRAINING, BOOTSTRAP, GUESSES, REFINEMENT = range(4)
 """Streams of random numbers that never overlap."""
 
 
+def bootstrap_stream(number: int) -> int:
+    """The stream of a round of bootstrapping, counted from 0; those after the first lie beyond all others."""
+    return BOOTSTRAP if number == 0 else REFINEMENT + number
+
+
 def generator(seed: int, stream: int, index: int = 0, redrawn: int = 0) -> np.random.Generator:
     """The generator for one task of one stream; redrawn : 1 for another draw in the place of one that failed."""
     return np.random.default_rng([seed, stream, index, *([redrawn] if redrawn else [])])
@@ -27,8 +32,8 @@ class Design:
     """The units of a network before anything is learnt."""
 
     kind: str
-    shape: tuple[int, int, int]
-    """The shape (C, L, R) of an image."""
+    shape: tuple[int, ...]
+    """The shape (C, L, R) of an image, or (d1, .., dk) of a tensor."""
     count: int
     """The number of units in a sub-network."""
     options: UnitOptions

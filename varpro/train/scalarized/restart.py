@@ -35,8 +35,8 @@ def result_of(state: State) -> tuple[Trained | Failed, int]:
     if "failed" in values:
         return Failed(**values["failed"]), int(values["rank"])
     arrays = {name.removeprefix(UNIT): a for name, a in state.arrays.items() if name.startswith(UNIT)}
-    planes, rows, columns = (int(n) for n in values["shape"])
-    units = find_kind(values["kind"]).restored((planes, rows, columns), int(values["count"]), arrays)
+    shape = tuple(int(n) for n in values["shape"])
+    units = find_kind(values["kind"], running=False).restored(shape, int(values["count"]), arrays)
     history = [
         IterationRecord(int(b), int(i), cost, damping, gain, bool(accepted), int(rank))
         for b, i, cost, damping, gain, accepted, rank in state.arrays["history"].tolist()

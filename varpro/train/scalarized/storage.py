@@ -5,8 +5,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from varpro.errors import DataError
-from varpro.models.units import find_kind
+from varpro.errors import ConfigError, DataError
+from varpro.models.units import find_kind, is_path
 from varpro.train.model_file import SEAL_BYTES, check_seal, not_a_model, require_stored, sealed
 from varpro.train.scalarized.network import Network
 
@@ -17,8 +17,8 @@ FORMAT = 2
 def save_network(path: str | Path, network: Network) -> None:
     """Write a network, as a whole or not at all.  Raises OSError.
 
-    Attributes: format, unit, shape (C, L, R), count, sigma, class_names, dataset.  Arrays: w, a and those of the kind
-    of unit.
+    Attributes: format, unit, shape (C, L, R) or (d1, .., dk), count, sigma, class_names, dataset.  Arrays: w, a and
+    those of the kind of unit.
     """
     units = network.units
     with sealed(path) as part, h5py.File(part, "w", track_order=True, userblock_size=SEAL_BYTES) as file:
@@ -36,18 +36,23 @@ def save_network(path: str | Path, network: Network) -> None:
 
 
 def load_network(path: str | Path) -> Network:
-    """Read a network that `save_network` wrote.  Raises DataError for any other file."""
-    is_sealed = check_seal(path)
+    """Read a network that `save_network` wrote.
+
+    Units of one's own are found only if their module has been imported: opening a file runs no code.  Raises DataError.
+    """
+    is_sealed, kind = check_seal(path), ""
     try:
         with h5py.File(path, "r") as file:
             require_stored(file, file.attrs["format"], is_sealed)
-            kind, (planes, rows, columns) = str(file.attrs["unit"]), (int(n) for n in file.attrs["shape"])
+            kind, shape = str(file.attrs["unit"]), tuple(int(n) for n in file.attrs["shape"])
             count, sigma = int(file.attrs["count"]), str(file.attrs["sigma"])
             names = tuple(str(name) for name in file.attrs.get("class_names", ()))
             w, a, dataset = file["w"][:], file["a"][:], str(file.attrs["dataset"])
             arrays = {name: values[:] for name, values in file.items() if name not in ("w", "a")}
-            units = find_kind(kind).restored((planes, rows, columns), count, arrays)
+            units = find_kind(kind, running=False).restored(shape, count, arrays)
     except Exception as error:  # HDF5 may raise anything about a file without a checksum
+        if isinstance(error, ConfigError) and is_path(kind):
+            raise DataError(f"{path}: {error}") from error
         raise not_a_model(path, error) from error
     if w.shape != (units.n_parameters,) or a.shape[0] != units.n_columns + 1:
         raise DataError(f"{path}: holds {w.size} parameters where {units.n_parameters} belong; the file is damaged")

@@ -6,19 +6,21 @@ several side by side.
 
 import time
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.models.units import Units
+from varpro.problems.descent import DescentProblem
 from varpro.problems.interface import Evaluated, Problem
 from varpro.problems.network import WholeNetwork
 from varpro.problems.sample import Sample
 from varpro.problems.separable import Basis, SeparableProblem
 from varpro.result import IterationRecord, SearchResult, Status
 from varpro.search.damping import DampingRule
+from varpro.search.derivative_free import search_values
 from varpro.search.loop import search
 from varpro.search.termination import Termination
 from varpro.train.scalarized.cost import NETWORK_PRODUCTS, subnetwork_gflop
@@ -44,6 +46,17 @@ class SearchOptions:
     gn_precision: str = "float64"
     ridge: float = 0.0
     rank_tolerance: float | None = None
+    method: str = "levenberg-marquardt"
+    """Or gradient, or derivative-free."""
+    evaluations: int = 1000
+    """The most evaluations of a derivative-free search."""
+    squash: bool = False
+    """Whether a search without the Gauss-Newton matrix squashes the outputs."""
+
+    @property
+    def gauss_newton(self) -> bool:
+        """Whether steps come from the Gauss-Newton matrix."""
+        return self.method == "levenberg-marquardt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +110,10 @@ class SubnetworkTask:
     def problem(self, model: Basis, y: Array) -> SeparableProblem:
         """The least-squares problems of sub-networks bound to their images; y (B, N, K) is where the basis is."""
         options = self.options
-        return SeparableProblem(
-            model=model,
-            y=y,
-            ridge=options.ridge,
-            rank_tolerance=options.rank_tolerance,
-            kaufman=options.kaufman,
-            gn_precision=options.gn_precision,
-        )
+        shared: dict[str, Any] = {"ridge": options.ridge, "rank_tolerance": options.rank_tolerance}
+        if not options.gauss_newton:
+            return DescentProblem(model=model, y=y, gn_precision=options.gn_precision, squash=options.squash, **shared)
+        return SeparableProblem(model=model, y=y, kaufman=options.kaufman, gn_precision=options.gn_precision, **shared)
 
     def network(self, begin: Draw) -> WholeNetwork:
         """The problem of one sub-network whose units own several columns.  D^T D of (parameters x columns)^2 numbers
@@ -131,7 +140,7 @@ class SubnetworkTask:
     def __call__(self, index: int, *, redrawn: int = 0) -> Trained:
         started, clock = time.time(), time.perf_counter()
         begin = self.start(index, redrawn)
-        if begin.units.columns_per_unit > 1:
+        if begin.units.columns_per_unit > 1 and self.options.gauss_newton:
             whole = self.search(self.network(begin), begin.w)
             done = self.trained(
                 index, begin, whole, 0, whole.w[0], started=started, seconds=time.perf_counter() - clock
@@ -146,7 +155,11 @@ class SubnetworkTask:
 
     def search(self, problem: Problem[E], w0: Array) -> SearchResult[E]:
         """The search of one sub-network from w0 (P,)."""
-        return search(problem, w0[None], damping=self.options.damping, termination=self.options.termination)
+        options = self.options
+        if options.method == "derivative-free":
+            tolerance = options.termination.cost_tolerance
+            return search_values(problem, w0[None], evaluations=options.evaluations, cost_tolerance=tolerance)
+        return search(problem, w0[None], damping=options.damping, termination=options.termination)
 
     def trained(
         self,
@@ -178,6 +191,7 @@ class SubnetworkTask:
                 iterations=iterations,
                 evaluations=evaluations,
                 c=begin.units.columns_per_unit,
+                gauss_newton=self.options.gauss_newton,
                 entries=begin.units.size_of_one(self.design.shape, self.design.options).multiplications,
             ),
             started=started,

@@ -25,7 +25,7 @@ from varpro.train.scalarized.cycle import Cycle, Run, Score, learning_cycle, unt
 from varpro.train.scalarized.device_subnetworks import device_gemm_gflops
 from varpro.train.scalarized.glue import Rows, count_correct
 from varpro.train.scalarized.network import Network
-from varpro.train.scalarized.partition import BOOTSTRAP, GUESSES, TRAINING, generator
+from varpro.train.scalarized.partition import GUESSES, TRAINING, bootstrap_stream, generator
 from varpro.train.scalarized.record import assemble
 from varpro.train.scalarized.subnetworks import measured_gemm_gflops
 
@@ -163,22 +163,40 @@ def _all_scores(run: Run, network: Network, rows: Rows) -> Array:
 
 
 def _bootstrap(run: Run, found: Findings, test: Rows) -> None:
-    """Section 5 of the paper: guess, train a full cycle on the guesses, read off the labels."""
-    settings, clock = run.config.bootstrap, time.perf_counter()
-    rng = generator(run.config.seed, GUESSES)
-    guesses = guess_labels(found.scores, margin=settings.margin, variant=settings.variant, rng=rng)
+    """Section 5 of the paper, as often as the config says; each round guesses with the network of the one before."""
+    clock, scores, rounds = time.perf_counter(), found.scores, []
+    for number in range(run.config.bootstrap.rounds):
+        told, scores = _bootstrap_round(run, found, test, scores, number)
+        rounds.append(told)
+    found.bootstrap = {"variant": run.config.bootstrap.variant, **rounds[-1], "rounds": rounds}
+    found.seconds["bootstrap"] = time.perf_counter() - clock
+
+
+def _bootstrap_round(
+    run: Run, found: Findings, test: Rows, scores: Array, number: int
+) -> tuple[dict[str, float], Array]:
+    """Guess labels from outputs, train a full cycle on the guesses, read off the labels; and the new outputs."""
+    settings = run.config.bootstrap
+    rng = generator(run.config.seed, GUESSES, number)
+    guesses = guess_labels(scores, margin=settings.margin, variant=settings.variant, rng=rng)
     used = Rows(test.images[guesses.used], guesses.labels[guesses.used])
     cycle = learning_cycle(
-        run, used, stream=BOOTSTRAP, name="bootstrapping", validation=None, ridge=found.cycle.glued.ridge, score=None
+        run,
+        used,
+        stream=bootstrap_stream(number),
+        name="bootstrapping" if number == 0 else f"bootstrapping.{number + 1}",
+        validation=None,
+        ridge=found.cycle.glued.ridge,
+        score=None,
     )
     with blas_threads(run.sum_threads()):
-        final = np.argmax(_all_scores(run, cycle.network, test), axis=1)
+        again = _all_scores(run, cycle.network, test)
+    final = np.argmax(again, axis=1)
     found.bootstrap_cycle = cycle
-    found.bootstrap = {
-        "variant": settings.variant,
+    told = {
         "ambiguous_fraction": float(guesses.ambiguous.mean()),
         "guess_accuracy": float(np.mean(guesses.labels == test.labels)),
         "agreement_with_guesses": float(np.mean(final[guesses.used] == guesses.labels[guesses.used])),
         "test_accuracy": float(np.mean(final == test.labels)),
     }
-    found.seconds["bootstrap"] = time.perf_counter() - clock
+    return told, again
