@@ -68,7 +68,9 @@ def test_an_output_folder_that_fills_up_or_goes_away_during_the_run(capsys, tmp_
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("varpro.report.outputs.write_outputs", full)
-    line = mistake(capsys, train, "digits_quadratic", "--output", tmp_path, "--quiet", "--set", "bootstrap=false", *SMALL)
+    line = mistake(
+        capsys, train, "digits_quadratic", "--output", tmp_path, "--quiet", "--set", "bootstrap=false", *SMALL
+    )
     assert f"output folder {tmp_path} cannot be written (No space left on device)" in line
 
 

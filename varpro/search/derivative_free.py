@@ -68,9 +68,13 @@ def search_values(
     status = Status.NONFINITE
     if np.isfinite(watched.first):
         try:
-            # the package of SciPy has no type for options
-            options: dict[str, float] = {"ftol": cost_tolerance, "xtol": 1e-2, "maxfev": evaluations + 1}
-            scipy.optimize.minimize(watched, w0[0], method="Powell", callback=watched.record, options=options)
+            scipy.optimize.minimize(  # type: ignore[call-overload]  # its stubs know no options of single methods
+                watched,
+                np.asarray(w0[0], dtype=np.float64),
+                method="Powell",
+                callback=watched.record,
+                options={"ftol": cost_tolerance, "xtol": 1e-2, "maxfev": evaluations + 1},
+            )
             status = Status.COST_TOLERANCE
         except _SpentError:
             status = Status.ITERATIONS
