@@ -8,10 +8,12 @@ from varpro.errors import ConfigError
 from varpro.kernels.convolve import SQUASHES
 from varpro.models.units import ConvolutionalUnits, OptionError, features
 from varpro.models.units.convolutional import ConvolutionOptions
+from varpro.models.units.convolved import blend, fine_cells
 
 ONE = np.arange(1)
 CASES = {
     "grey": ((1, 8, 8), {"filter": (3,), "cells": 2}),
+    "a place for each cell": ((1, 8, 8), {"filter": (3, 5), "cells": 2, "pooling": "boxes"}),
     "two sizes": ((1, 8, 8), {"filter": (3, 5), "cells": 2}),
     "mixed colours": ((3, 6, 6), {"filter": (3,), "cells": 3, "rank": 2}),
     "planes apart": ((2, 7, 7), {"filter": (3,), "cells": 1, "colour": "planes", "padding": "valid"}),
@@ -105,7 +107,8 @@ def test_a_model_file_gives_the_units_back(bank):
     ("options", "message"),
     [
         ({"filter": (9,)}, r"model.filter is \[9\]: a filter of 9 x 9 is larger than the images, 6 x 6"),
-        ({"filter": (3,), "cells": 4}, "4 x 4 cells do not divide the 6 x 6 places"),
+        ({"filter": (3,), "cells": 4, "pooling": "boxes"}, "4 x 4 cells do not divide the 6 x 6 places"),
+        ({"filter": (3,), "cells": 7}, "model.cells is 7: there are only 6 places across for a filter of 3"),
     ],
 )
 def test_geometry_that_fails_is_told_before_a_run(options, message):
@@ -128,3 +131,33 @@ def test_geometry_that_fails_is_told_before_a_run(options, message):
 def test_options_complain_in_words(options, words):
     with pytest.raises(OptionError, match=words):
         ConvolutionOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("places", "cells", "fine"), [(28, 4, 7), (32, 4, 8), (6, 4, 6), (7, 4, 7), (9, 1, 1), (8, 2, 4)]
+)
+def test_smooth_averages_are_made_of_the_fewest_boxes_that_do(places, cells, fine):
+    assert fine_cells(places, cells) == fine
+    weights = blend(cells, fine)
+    if fine == cells:
+        assert weights is None
+        return
+    assert weights.shape == (cells**2, fine**2)
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0, rtol=1e-14)
+    table = weights.reshape(cells, cells, fine, fine)
+    np.testing.assert_allclose(table, table[::-1, ::-1, ::-1, ::-1], rtol=1e-12)
+    middles = table.sum(axis=(1, 3)).argmax(axis=1)
+    assert (np.diff(middles) > 0).all(), "each cell has a middle of its own"
+
+
+def test_smooth_averages_are_those_of_the_boxes():
+    rng = np.random.default_rng(3)
+    images = rng.random((5, 1, 8, 8))
+    smooth, boxes = (
+        ConvolutionalUnits.create((1, 8, 8), 3, rng, ConvolutionOptions(filter=(3,), cells=cells, pooling=pooling))
+        for cells, pooling in ((2, "smooth"), (4, "boxes"))
+    )
+    w = smooth.start(rng, images)
+    fine = features(boxes, w, "tanh", images)[:, :-1].reshape(5, 3, 16)
+    expected = (fine @ blend(2, 4).T).reshape(5, -1)
+    np.testing.assert_allclose(features(smooth, w, "tanh", images)[:, :-1], expected, rtol=1e-13)

@@ -18,7 +18,7 @@ from varpro.arrays import Array
 from varpro.errors import ConfigError
 from varpro.kernels import convolve
 from varpro.kernels.convolve import SQUASHES, Patches
-from varpro.models.units.convolved import BoundConvolution, Convolved
+from varpro.models.units.convolved import BoundConvolution, Convolved, fine_cells
 from varpro.models.units.interface import BoundUnits, Scalarization, Shape, Units, UnitSize, unit_kind
 from varpro.models.units.options import UnitOptions, option
 
@@ -69,7 +69,10 @@ class ConvolutionOptions(UnitOptions):
     filter: tuple[int, ...] = option((9,), check=_sides)
     """The side of the filters in pixels; each side in a list gets an equal share of the units."""
     cells: int = option(4, check=lambda value: _whole(value, 1))
-    """The number of parts per direction over which places are averaged: a unit has cells^2 columns."""
+    """The number of parts a direction over which places are averaged: a unit has cells^2 columns."""
+    pooling: str = option("smooth", check=_one_of("smooth", "boxes"))
+    """The weights of the places in a cell's average: smooth has Gaussian weights, so that neighbouring cells overlap;
+    boxes gives each place to one cell."""
     padding: str = option("same", check=_one_of("same", "valid"))
     """The padding: same adds zeros around the image, so that filters can be centred on any pixel; valid adds none."""
     stride: int = option(1, check=lambda value: _whole(value, 1))
@@ -81,17 +84,20 @@ class ConvolutionOptions(UnitOptions):
     smoothing: float = option(0.01, check=_positive)
     """The smoothing in smooth_abs, sqrt(q^2 + smoothing); q^2 is 1 on average at the start."""
 
-    def patches(self, side: int, planes: int, sigma: str) -> Patches:
-        """The kernel's description of filters with one side."""
+    def patches(self, side: int, shape: Shape, sigma: str) -> Patches:
+        """The kernel's description of filters with one side: its cells are those that a smooth average is made of."""
+        planes = shape[0]
         mixed = planes > 1 and self.colour == "mix"
+        padding = side // 2 if self.padding == "same" else 0
+        places = (min(shape[1:]) + 2 * padding - side) // self.stride + 1
         return Patches(
             height=side,
             width=side,
-            cells=self.cells,
+            cells=self.cells if self.pooling == "boxes" else fine_cells(places, self.cells),
             terms=self.rank * (1 if mixed else planes),
             mixed=mixed,
             stride=self.stride,
-            padding=(side // 2, side // 2) if self.padding == "same" else (0, 0),
+            padding=(padding, padding),
             sigma=sigma,
             smoothing=self.smoothing,
         )
@@ -123,13 +129,18 @@ class ConvolutionalUnits(Units):
     def check(cls, shape: Shape, options: ConvolutionOptions) -> None:
         for side in options.filter:
             try:
-                options.patches(side, shape[0], SQUASHES[0]).places(shape)
+                places = min(options.patches(side, shape, SQUASHES[0]).places(shape))
             except ConfigError as error:
                 raise ConfigError(f"model.filter is {list(options.filter)}: {error}") from None
+            if options.cells > places:
+                raise ConfigError(
+                    f"model.cells is {options.cells}: there are only {places} places across for a filter of {side}; "
+                    f"use 1 to {places} cells"
+                )
 
     @classmethod
     def size_of_one(cls, shape: Shape, options: ConvolutionOptions) -> UnitSize:
-        patches = [options.patches(side, shape[0], SQUASHES[0]) for side in options.filter]
+        patches = [options.patches(side, shape, SQUASHES[0]) for side in options.filter]
         parameters = float(np.mean([p.rows(shape[0]) for p in patches]))
         return UnitSize(
             parameters, float(np.mean([convolve.multiply_adds(shape, p) for p in patches])), options.cells**2
@@ -141,7 +152,7 @@ class ConvolutionalUnits(Units):
 
     def rows(self, side: int) -> int:
         """The number of parameters of a filter with this side."""
-        return self.options.patches(side, self.shape[0], SQUASHES[0]).rows(self.shape[0])
+        return self.options.patches(side, self.shape, SQUASHES[0]).rows(self.shape[0])
 
     @property
     def n_parameters(self) -> int:
@@ -160,7 +171,7 @@ class ConvolutionalUnits(Units):
         return [
             (
                 np.ascontiguousarray(w[where].reshape(self.rows(side), -1), dtype=dtype),
-                self.options.patches(side, self.shape[0], sigma),
+                self.options.patches(side, self.shape, sigma),
             )
             for side, _, where in self.parts()
         ]
@@ -174,7 +185,7 @@ class ConvolutionalUnits(Units):
         w = rng.standard_normal(self.n_parameters)
         some = images[:START_SAMPLE]
         for side, _, where in self.parts():
-            patches = self.options.patches(side, self.shape[0], "square")
+            patches = self.options.patches(side, self.shape, "square")
             table = w[where].reshape(self.rows(side), -1)
             table[-1] = 0.0
             squares = convolve.values(some, table, patches).mean(axis=(0, 2))
@@ -245,17 +256,21 @@ class ConvolutionalUnits(Units):
         o = self.options
         return {
             "banks": np.array(self.banks, dtype=np.int64),
-            "geometry": np.array([o.cells, o.padding == "same", o.stride, o.rank, o.colour == "mix"], dtype=np.int64),
+            "geometry": np.array(
+                [o.cells, o.padding == "same", o.stride, o.rank, o.colour == "mix", o.pooling == "smooth"],
+                dtype=np.int64,
+            ),
             "smoothing": np.array([o.smoothing]),
         }
 
     @classmethod
     def restored(cls, shape: Shape, count: int, arrays: Mapping[str, Array]) -> Self:
         banks = tuple((int(side), int(filters)) for side, filters in arrays["banks"])
-        cells, same, stride, rank, mix = (int(k) for k in arrays["geometry"])
+        cells, same, stride, rank, mix, *smooth = (int(k) for k in arrays["geometry"])
         options = ConvolutionOptions(
             filter=tuple(side for side, _ in banks),
             cells=cells,
+            pooling="smooth" if smooth and smooth[0] else "boxes",  # files before smooth averages lack the number
             padding="same" if same else "valid",
             stride=stride,
             rank=rank,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from varpro.arrays import Array
 from varpro.kernels import convolve
@@ -14,19 +15,44 @@ if TYPE_CHECKING:
     from varpro.models.units.convolutional import ConvolutionalUnits
 
 
+BLEND_ROWS = 200
+"""Images whose cells are held while smooth averages are made of them."""
+
+
+def fine_cells(places: int, cells: int) -> int:
+    """The number per direction of the boxes that smooth averages over `cells` cells are made of: the least that divides
+    the places and is nearly twice as many."""
+    wanted = max(2 * cells - 1, 1)
+    return next((fine for fine in range(wanted, places + 1) if places % fine == 0), max(places, 1))
+
+
+def blend(cells: int, fine: int) -> Array | None:
+    """The averages of the kernel's fine^2 cells that make a unit's cells^2 columns, (cells^2, fine^2), rows of sum 1;
+    None if they are the columns.  The weights are Gaussian, their deviation half the distance of two cells.
+    """
+    if fine == cells:
+        return None
+    centres, boxes = (np.arange(cells) + 0.5) / cells, (np.arange(fine) + 0.5) / fine
+    weights = np.exp(-0.5 * ((boxes - centres[:, None]) * (2 * cells)) ** 2)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.kron(weights, weights)
+
+
 class Convolved(Scalarization):
     """Tables are made once for all blocks of images; contractions add up over the parameters themselves."""
 
     def __init__(self, units: "ConvolutionalUnits", w: Array, sigma: str, dtype: np.dtype) -> None:
         self.units, self.sigma, self.dtype = units, sigma, dtype
         self.tables = units.tables(w, sigma, dtype)
+        self.blends = [_blend(units, patches, self.dtype) for _, patches in self.tables]
         self.largest_slope, self.largest_value = _bounds(self.tables, units)
 
     def phi(self, images: Array) -> Array:
         phi = np.empty((len(images), self.units.n_columns + 1), dtype=self.dtype)
         phi[:, -1] = 1.0
-        for (table, patches), columns in zip(self.tables, self._columns(), strict=True):
-            phi[:, columns] = convolve.values(images, table, patches).reshape(len(images), -1)
+        for part in self._parts(images):
+            for (table, patches), columns, smooth in self._banks():
+                phi[part, columns] = _averages(convolve.values(images[part], table, patches), smooth)
         return phi
 
     def direction(self, v: Array) -> Callable[[Array, Array], Array]:
@@ -34,8 +60,9 @@ class Convolved(Scalarization):
 
         def of(images: Array, phi: Array) -> Array:
             change = np.empty((len(images), self.units.n_columns), dtype=self.dtype)
-            for (table, patches), (dw, _), columns in zip(self.tables, along, self._columns(), strict=True):
-                change[:, columns] = convolve.tangent(images, table, dw, patches).reshape(len(images), -1)
+            for part in self._parts(images):
+                for ((table, patches), columns, smooth), (dw, _) in zip(self._banks(), along, strict=True):
+                    change[part, columns] = _averages(convolve.tangent(images[part], table, dw, patches), smooth)
             return change
 
         return of
@@ -47,29 +74,51 @@ class Convolved(Scalarization):
     def contraction(self, images: Array, phi: Array, weights: Array) -> Array:
         c = self.units.columns_per_unit
         weights = np.broadcast_to(weights, (len(images), self.units.n_columns))
-        parts = [
-            convolve.contract(images, table, weights[:, columns].reshape(len(images), -1, c), patches).ravel()
-            for (table, patches), columns in zip(self.tables, self._columns(), strict=True)
-        ]
-        return np.concatenate(parts)
+        total = np.zeros(self.units.n_parameters)
+        for part in self._parts(images):
+            for ((table, patches), columns, smooth), (_, _, where) in zip(
+                self._banks(), self.units.parts(), strict=True
+            ):
+                of_cells = weights[part, columns].reshape(-1, table.shape[1], c)
+                b = of_cells if smooth is None else of_cells @ smooth
+                total[where] += convolve.contract(images[part], table, b, patches).ravel()
+        return total
 
     def layer_jacobian(self, images: Array, layer: Array) -> Array:
         n, c, k = len(images), self.units.columns_per_unit, layer.shape[1]
         j = np.empty((n, k, self.units.n_parameters), dtype=self.dtype)
-        for (table, patches), columns, (_, _, where) in zip(
-            self.tables, self._columns(), self.units.parts(), strict=True
-        ):
-            part = convolve.layer_jacobian(images, table, layer[columns].reshape(-1, c, k), patches)
-            j[:, :, where] = part.reshape(n, k, -1)
+        for ((table, patches), columns, smooth), (_, _, where) in zip(self._banks(), self.units.parts(), strict=True):
+            of_cells = layer[columns].reshape(-1, c, k)
+            if smooth is not None:
+                of_cells = np.matmul(smooth.T, of_cells)
+            j[:, :, where] = convolve.layer_jacobian(images, table, of_cells, patches).reshape(n, k, -1)
         return j
 
     def gradient(self, total: Array) -> Array:
         return total
 
-    def _columns(self) -> Iterator[slice]:
+    def _banks(self) -> Iterator[tuple[tuple[Array, Patches], slice, Array | None]]:
+        """Each bank's table and patches, its columns of Phi, and how they are made of the kernel's cells."""
         c = self.units.columns_per_unit
-        for _, units, _ in self.units.parts():
-            yield slice(units.start * c, units.stop * c)
+        for table, smooth, (_, units, _) in zip(self.tables, self.blends, self.units.parts(), strict=True):
+            yield table, slice(units.start * c, units.stop * c), smooth
+
+    def _parts(self, images: Array) -> Iterator[slice]:
+        """All images at once, or a few where the kernel's cells would take much more memory than the columns."""
+        step = BLEND_ROWS if any(smooth is not None for smooth in self.blends) else max(len(images), 1)
+        for first in range(0, len(images), step):
+            yield slice(first, first + step)
+
+
+def _blend(units: "ConvolutionalUnits", patches: Patches, dtype: npt.DTypeLike) -> Array | None:
+    weights = blend(units.options.cells, patches.cells)
+    return None if weights is None else weights.astype(dtype)
+
+
+def _averages(cells: Array, smooth: Array | None) -> Array:
+    """The columns (n, F c) from the kernel's cells (n, F, fine^2)."""
+    averages = cells if smooth is None else cells.reshape(-1, cells.shape[2]) @ smooth.T
+    return averages.reshape(len(cells), -1)
 
 
 def _bounds(tables: list[tuple[Array, Patches]], units: "ConvolutionalUnits") -> tuple[float, float]:
@@ -110,5 +159,9 @@ class BoundConvolution(BoundUnits):
         for (table, patches), (_, _, where) in zip(
             self.units.tables(w[0], self.sigma, dtype), self.units.parts(), strict=True
         ):
-            d[0, :, where] = convolve.jacobian(self.images, table, patches).reshape(n, c, -1).transpose(0, 2, 1)
+            of_cells, smooth = convolve.jacobian(self.images, table, patches), _blend(self.units, patches, dtype)
+            of_columns = (
+                of_cells if smooth is None else np.tensordot(of_cells, smooth, axes=(1, 1)).transpose(0, 3, 1, 2)
+            )
+            d[0, :, where] = of_columns.reshape(n, c, -1).transpose(0, 2, 1)
         return d.reshape(1, n, -1)
