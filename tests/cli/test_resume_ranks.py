@@ -30,7 +30,9 @@ def test_three_ranks_continue_what_two_began(tmp_path, undisturbed):
     )
     folder = tmp_path / "run"
     for ranks, name, code in ((2, "training-subnetwork-1", 75), (3, "training-glue-sums", 75), (2, "none", 0)):
-        ended = run_mpi(ranks, script, name, *RUN, "--output", folder, "--resume", "auto", runner=("-m", "mpi4py"))
+        ended = run_mpi(
+            ranks, script, name, *RUN, "--output", folder, "--resume", "auto", runner=("-m", "mpi4py"), timeout=200
+        )
         assert ended.code == code, ended
     assert model(folder) == model(undisturbed)
 
@@ -50,7 +52,7 @@ def test_a_rank_that_is_killed_costs_its_unfinished_work_only(tmp_path, undistur
         "sys.exit(train.main(sys.argv[1:]))\n"
     )
     folder = tmp_path / "run"
-    ended = run_mpi(2, script, *RUN, "--output", folder, runner=("-m", "mpi4py"), timeout=30)
+    ended = run_mpi(2, script, *RUN, "--output", folder, runner=("-m", "mpi4py"), timeout=200)
     assert ended.code != 0
     assert (folder / "checkpoint" / "training-glue.ckpt").is_file()
     assert train.main([*RUN, "--output", str(folder), "--resume"]) == 0

@@ -127,8 +127,8 @@ def test_the_second_attempt_is_another_ranks(tmp_path):
     )
     small = [part for s in ("subnetworks=6", "units=5", "samples=120", "search.iterations=3", "bootstrap=false")
              for part in ("--set", s)]  # fmt: skip
-    run_mpi(2, script, "digits", *small, "--output", tmp_path / "a", runner=("-m", "mpi4py")).check()
-    run_mpi(1, "-m", "varpro.cli.train", "digits", *small, "--output", tmp_path / "b", runner=()).check()
+    run_mpi(2, script, "digits", *small, "--output", tmp_path / "a", runner=("-m", "mpi4py"), timeout=200).check()
+    run_mpi(1, "-m", "varpro.cli.train", "digits", *small, "--output", tmp_path / "b", runner=(), timeout=200).check()
     two, one = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in "ab")
     assert {part["rank"] for part in two["subnetworks"]} == {0}
     assert two["left_out"] == []
