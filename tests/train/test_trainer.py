@@ -11,7 +11,7 @@ from varpro.distributed.communicator import SerialCommunicator
 from varpro.report.progress import Display
 from varpro.train.data.parts import Part
 from varpro.train.data.prepared import Prepared
-from varpro.train.scalarized import trainer
+from varpro.train.scalarized import trainer, transduction
 from varpro.train.scalarized.cycle import untrained
 from varpro.train.scalarized.glue import glue
 from varpro.train.scalarized.partition import TRAINING
@@ -115,7 +115,8 @@ def test_the_retrained_network_has_the_ridge_of_the_first(monkeypatch):
         ridges.append(cycle.glued.ridge)
         return cycle
 
-    monkeypatch.setattr(trainer, "learning_cycle", watched)
+    for module in (trainer, transduction):
+        monkeypatch.setattr(module, "learning_cycle", watched)
     job(bootstrap=True)
     assert len(ridges) == 2
     assert ridges[0] == ridges[1]
