@@ -80,7 +80,7 @@ def test_confident_guesses_alone_are_trained_on_and_agreed_with():
 
 def test_each_round_of_bootstrapping_guesses_with_the_network_of_the_one_before(monkeypatch):
     guessed, cycles = [], []
-    guess, cycle = trainer.guess_labels, trainer.learning_cycle
+    guess, cycle = transduction.guess_labels, trainer.learning_cycle
 
     def watched_guess(scores, **options):
         guessed.append(scores)
@@ -90,8 +90,9 @@ def test_each_round_of_bootstrapping_guesses_with_the_network_of_the_one_before(
         cycles.append((named["stream"], cycle(*given, **named)))
         return cycles[-1][1]
 
-    monkeypatch.setattr(trainer, "guess_labels", watched_guess)
-    monkeypatch.setattr(trainer, "learning_cycle", watched_cycle)
+    monkeypatch.setattr(transduction, "guess_labels", watched_guess)
+    for module in (trainer, transduction):
+        monkeypatch.setattr(module, "learning_cycle", watched_cycle)
     data = dataset()
     record, _ = job(data, bootstrap={"variant": "argmax", "rounds": 3})
     rounds = record.metrics["bootstrap"]["rounds"]
