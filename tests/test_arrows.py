@@ -37,7 +37,7 @@ ARROWS: dict[str, set[str]] = {
     "config": {"fitting", "models", "tables"},  # of fitting, the one list of its options
     "report": {"result"},
     "fitting": SEARCH | {"models", "report"},
-    "train": {"train.checkpoint", "train.data", "config", "distributed", "models", "report"},
+    "train": {"train.checkpoint", "train.data", "config", "distributed", "linalg", "models", "report"},
     "train.checkpoint": {"distributed"},
     "train.data": {"train.checkpoint", "config", "distributed", "models", "tables"},
     "train.scalarized": SEARCH | {"train", "train.checkpoint", "train.data", "config", "distributed", "models",

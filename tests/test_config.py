@@ -120,6 +120,7 @@ MISTAKES = [
     ({"glue": {"ridge": -1}}, "auto or a number >= 0"),
     ({"bootstrap": {"variant": "papr"}}, "choose one of 'paper'"),
     ({"bootstrap": {"margin": 1.0}}, "needs a value < 1"),
+    ({"bootstrap": "softer"}, "must be one of true, false, paper, argmax, confident-only, soft, linear, average"),
     ({"control": "yes"}, "true or false"),
     ({"refine": "yes"}, "true, false"),
     ({"model": {"unit": "local-bilinear", "window": [9, 3]}}, r"\[smallest, largest\]"),

@@ -2,6 +2,7 @@
 
 import sys
 
+import h5py
 import numpy as np
 import pytest
 
@@ -135,6 +136,13 @@ def test_mistakes_of_varpro_predict(capsys, tmp_path, monkeypatch, model):
     assert "not a model file" in mistake(capsys, predict, "junk.h5", "digits")
     assert "no such file" in mistake(capsys, predict, model, "images.npz")
     assert "is not known" in mistake(capsys, predict, model, "digits", "--output", "labels.txt")
+    with h5py.File(model) as given, h5py.File("uncalibrated.h5", "w") as file:
+        for name in given:
+            if name != "calibration":
+                given.copy(name, file)
+        file.attrs.update(given.attrs)
+    asked = ("uncalibrated.h5", "digits", "--probabilities")
+    assert "set data.validation to some hundreds and train again" in mistake(capsys, predict, *asked)
     np.savez("wide.npz", images=np.zeros((2, 9, 8)))
     assert "(1, 9, 8)" in mistake(capsys, predict, model, "wide.npz")
     np.savez("bytes.npz", images=np.full((2, 8, 8), 255.0))

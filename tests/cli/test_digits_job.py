@@ -15,6 +15,7 @@ from varpro.config.training import load_config
 from varpro.train.data.datasets import load_dataset
 
 PARTITION = ["--set", "subnetworks=5", "--set", "units=8", "--set", "samples=250", "--set", "search.iterations=6"]
+PARTITION += ["--set", "bootstrap=paper"]
 REFINED = [*PARTITION, "--set", "refine.iterations=3", "--set", "refine.first_rows=300", "--set", "glue.block_rows=100"]
 
 

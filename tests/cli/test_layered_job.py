@@ -111,6 +111,7 @@ def folder(tmp_path_factory):
     pytest.importorskip("torch", reason="torch is not installed")
     path = tmp_path_factory.mktemp("run")
     options = ["--set", "objective.intraclass_variance=0.1", "--set", "epochs=12", "--set", "batch=50"]
+    options += ["--set", "data.validation=239"]
     assert train.main(["mnist_intraclass", "--output", str(path), "--quiet", *DIGITS, *options]) == 0
     return path
 
@@ -141,6 +142,9 @@ def test_the_model_predicts_what_the_run_measured(folder, tmp_path, capsys):
     model = varpro.load(folder / "model.h5")
     accuracy = json.loads((folder / "metrics.json").read_text())["test"]["accuracy"]
     assert np.mean(model.predict(test.images) == test.labels) == pytest.approx(accuracy, abs=1 / 360)
+    calibration = json.loads((folder / "metrics.json").read_text())["calibration"]
+    own = model.predict_proba(test.images)[np.arange(len(test.labels)), test.labels]
+    assert -np.mean(np.log(own)) == pytest.approx(calibration["test"]["log_loss"], rel=1e-3)
     assert predict.main([str(folder / "model.h5"), "digits", "--output", str(tmp_path / "p.npz")]) == 0
     with np.load(tmp_path / "p.npz") as found:
         np.testing.assert_array_equal(found["labels"], model.predict(test.images))

@@ -65,6 +65,21 @@ def test_predictions_carry_the_users_labels(folder, tmp_path, capsys):
     assert f"{100 * np.mean(labels == given):.2f} %" in capsys.readouterr().out
 
 
+def test_probabilities_are_written_on_request(folder, tmp_path):
+    model, source = folder / "own/model.h5", folder / "own.npz"
+    expected = varpro.load(model).predict_proba(np.load(source)["images"])
+    for ending in ("csv", "npz", "h5"):
+        output = str(tmp_path / f"p.{ending}")
+        assert predict.main([str(model), str(source), "--probabilities", "--output", output]) == 0
+    with np.load(tmp_path / "p.npz") as found:
+        np.testing.assert_array_equal(found["probabilities"], expected)
+    with h5py.File(tmp_path / "p.h5") as file:
+        np.testing.assert_array_equal(file["probabilities"][:], expected)
+    rows = list(csv.DictReader((tmp_path / "p.csv").open(encoding="utf-8")))
+    written = [[float(row[f"probability_{name}"]) for name in ("eins", "none", "zwei")] for row in rows]
+    np.testing.assert_allclose(written, expected, rtol=1e-8)
+
+
 def test_numbers_that_are_labels_come_back_as_numbers(folder, tmp_path, capsys):
     assert (
         predict.main([str(folder / "odd/model.h5"), str(folder / "odd.npz"), "--output", str(tmp_path / "p.npz")]) == 0

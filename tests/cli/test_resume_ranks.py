@@ -2,9 +2,12 @@
 
 import pytest
 
-from tests.cli.test_resume import RUN, model
+from tests.cli.test_resume import RUN as PLAIN
+from tests.cli.test_resume import model
 from tests.mpi import run_mpi
 from varpro.cli import train
+
+RUN = [*PLAIN, "--set", "bootstrap=paper"]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,18 @@ import numpy as np
 from varpro.report.record import ScalarizedRecord
 from varpro.report.scalarized_page import ALTERNATIVES
 from varpro.report.scalarized_plots import draw_scalarized
+from varpro.train.calibration import measured
+
+
+def example_calibration():
+    """The probabilities of a run: two bins, one of them too confident."""
+    bins = [
+        {"low": 0.5, "high": 0.6, "images": np.int64(10), "confidence": 0.55, "accuracy": 0.6},
+        {"low": 0.9, "high": 1.0, "images": np.int64(90), "confidence": 0.98, "accuracy": 0.94},
+    ]
+    test = {"log_loss": 0.21, "expected_calibration_error": 0.041, "bins": bins}
+    losses = {"temperature": 0.2, "logistic": 0.25}
+    return {"method": "temperature", "images": 500, "held_out_log_loss": losses, "test": test}
 
 
 def example_metrics():
@@ -26,6 +38,7 @@ def example_metrics():
         "train": {"accuracy": 0.97},
         "validation": {"accuracy": 0.94},
         "test": {"accuracy": np.float64(0.93125)},
+        "calibration": example_calibration(),
         "control": {"test_accuracy": 0.9, "ridge": 0.25, "seconds": 1.5},
         "bootstrap": {
             "ambiguous_fraction": 0.05,
@@ -122,13 +135,15 @@ def example_record(*, classes=3, mistakes=3, shape=(6, 6), subnetworks=2, **repl
 
 
 def without(*parts):
-    """example_metrics of a run that was told to leave parts out: control, bootstrap, refine, subnetworks."""
+    """example_metrics of a run without some parts: control, bootstrap, calibration, refine, subnetworks, or seconds."""
     metrics = example_metrics()
     if "control" in parts:
         metrics["control"] = {"test_accuracy": None}
     if "bootstrap" in parts:
         keys = ("ambiguous_fraction", "guess_accuracy", "agreement_with_guesses", "test_accuracy")
         metrics["bootstrap"] = dict.fromkeys(keys)
+    if "calibration" in parts:
+        metrics["calibration"] = measured(None, np.zeros((0, 3)), np.zeros(0))
     if "refine" in parts:
         metrics["refine"] = {"iterations": 0, "products": 0, "test_accuracy": None}
     if "subnetworks" in parts:

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from tests.report.example import example_calibration
 from varpro.report.record import LayeredRecord
 from varpro.train.layered.pictures import embedding, retrieved
 
@@ -22,6 +23,7 @@ def example_block(accuracy=0.97, *, last_layer="trained"):
         "train": {"accuracy": 0.99, "scatter_ratio": 0.1},
         "validation": {"accuracy": None},
         "test": example_test(accuracy),
+        "calibration": example_calibration(),
         "last_layer": {
             "separability": 3.5,
             "separability_normalised": 0.5,

@@ -102,7 +102,7 @@ def test_a_run_without_a_trained_last_layer_scatter_or_mistakes():
         part["test"]["eigenvalues"] = part["test"]["scatter_ratio"] = None
     record.metrics["last_layer"] = dict.fromkeys(record.metrics["last_layer"])
     plots = draw_layered(record)
-    assert set(plots) == {"learning", "embedding", "confusion"}
+    assert set(plots) == {"learning", "embedding", "reliability", "confusion"}
     assert "e(W)" not in render_layered_page(record, plots)
 
 

@@ -41,6 +41,7 @@ LEFT_OUT = {
         {"metrics": without("subnetworks"), "partition": [], "history": [refine_line(1, 0.5, elapsed_seconds=1.0)]},
         {"convergence", "ranks"},
     ),
+    "calibration": ({"metrics": without("calibration")}, {"reliability"}),
     "bootstrap": ({"metrics": without("bootstrap")}, set()),
     "control": ({"metrics": without("control")}, set()),
     "all of them": ({"metrics": without("bootstrap", "control", "refine"), "history": TRAINED}, {"refinement"}),
@@ -102,6 +103,14 @@ def test_names_of_any_kind_are_drawn_as_they_are(names):
         axes = getattr(plots, f"draw_{plot}")(record).axes
         texts = [axis.title for axis in axes] if plot == "misclassified" else axes[0].get_xticklabels()
         assert not any(text.get_parse_math() for text in texts if text.get_text())
+
+
+def test_the_reliability_shows_each_bin_where_it_is():
+    upper, lower = plots.draw_reliability(example_record()).axes
+    dots = next(line for line in upper.lines if line.get_marker() == "o")
+    np.testing.assert_allclose(dots.get_xydata(), [[0.55, 0.6], [0.98, 0.94]])
+    np.testing.assert_allclose([bar.get_height() for bar in lower.patches], [10, 90])
+    assert draw("reliability", example_record())
 
 
 def test_a_cost_that_is_not_finite_leaves_a_gap():

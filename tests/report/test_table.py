@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.example import example_record, without
+from varpro.report.probabilities import probability_rows
 from varpro.report.scalarized_table import accuracy_rows, bootstrap_rows, cost_rows, gain
 from varpro.report.screen import print_summary
 from varpro.report.table import percent
@@ -71,6 +72,21 @@ def test_agreement_with_guesses_is_never_called_accuracy():
     assert bootstrap_rows(example_record(metrics=without("bootstrap"))) == []
 
 
+def test_probabilities_say_how_they_were_calibrated_and_how_true_they_are():
+    rows = {row.name: row for row in probability_rows(example_record())}
+    assert rows["calibration"].value == "temperature"
+    assert "500 validation images" in rows["calibration"].note
+    assert rows["log-loss, held out"].value == "0.2"
+    assert rows["log-loss"].value == "0.21"
+    assert rows["expected calibration error"].value == "4.10 %"
+
+
+def test_without_probabilities_one_line_gives_the_remedy():
+    (row,) = probability_rows(example_record(metrics=without("calibration")))
+    assert (row.name, row.value) == ("probabilities", "none")
+    assert "set data.validation" in row.note
+
+
 def test_time_and_work():
     rows = {row.name: row for row in cost_rows(example_record())}
     assert rows["time"].value == "24.0 s"
@@ -90,7 +106,7 @@ def test_the_screen_shows_the_same_rows_and_where_the_files_are():
     stream = io.StringIO()
     print_summary(example_record(), Path("some") / "where", stream)
     text = stream.getvalue()
-    for rows in (accuracy_rows, bootstrap_rows, cost_rows):
+    for rows in (accuracy_rows, probability_rows, bootstrap_rows, cost_rows):
         for row in rows(example_record()):
             line = next(line for line in text.splitlines() if line.startswith(f"  {row.name}  "))
             assert row.value in line

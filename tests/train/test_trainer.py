@@ -11,7 +11,7 @@ from varpro.distributed.communicator import SerialCommunicator
 from varpro.report.progress import Display
 from varpro.train.data.parts import Part
 from varpro.train.data.prepared import Prepared
-from varpro.train.scalarized import trainer
+from varpro.train.scalarized import trainer, transduction
 from varpro.train.scalarized.cycle import untrained
 from varpro.train.scalarized.glue import glue
 from varpro.train.scalarized.partition import TRAINING
@@ -80,7 +80,7 @@ def test_confident_guesses_alone_are_trained_on_and_agreed_with():
 
 def test_each_round_of_bootstrapping_guesses_with_the_network_of_the_one_before(monkeypatch):
     guessed, cycles = [], []
-    guess, cycle = trainer.guess_labels, trainer.learning_cycle
+    guess, cycle = transduction.guess_labels, trainer.learning_cycle
 
     def watched_guess(scores, **options):
         guessed.append(scores)
@@ -90,8 +90,9 @@ def test_each_round_of_bootstrapping_guesses_with_the_network_of_the_one_before(
         cycles.append((named["stream"], cycle(*given, **named)))
         return cycles[-1][1]
 
-    monkeypatch.setattr(trainer, "guess_labels", watched_guess)
-    monkeypatch.setattr(trainer, "learning_cycle", watched_cycle)
+    monkeypatch.setattr(transduction, "guess_labels", watched_guess)
+    for module in (trainer, transduction):
+        monkeypatch.setattr(module, "learning_cycle", watched_cycle)
     data = dataset()
     record, _ = job(data, bootstrap={"variant": "argmax", "rounds": 3})
     rounds = record.metrics["bootstrap"]["rounds"]
@@ -115,7 +116,8 @@ def test_the_retrained_network_has_the_ridge_of_the_first(monkeypatch):
         ridges.append(cycle.glued.ridge)
         return cycle
 
-    monkeypatch.setattr(trainer, "learning_cycle", watched)
+    for module in (trainer, transduction):
+        monkeypatch.setattr(module, "learning_cycle", watched)
     job(bootstrap=True)
     assert len(ridges) == 2
     assert ridges[0] == ridges[1]

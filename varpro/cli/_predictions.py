@@ -1,7 +1,6 @@
 """What varpro-predict does: read images, score them, write labels and scores."""
 
 from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,12 @@ from varpro.arrays import Array
 from varpro.distributed import Communicator
 from varpro.errors import ConfigError, DataError, OutputError
 from varpro.models.units import import_units
+from varpro.train.calibration import UNCALIBRATED, calibrated
 from varpro.train.data.datasets import label_values, load_dataset
 from varpro.train.data.idx import read_cifar_batches, read_idx
 from varpro.train.data.own_data import plain_labels, read_arrays
 from varpro.train.data.pixels import check_pixels
-from varpro.train.data.predictions import WRITERS
+from varpro.train.data.predictions import WRITERS, Writer
 from varpro.train.storage import load_model
 
 
@@ -25,24 +25,44 @@ def run_job(comm: Communicator, options: Namespace) -> int:
             import_units(options.units)
         except ValueError as error:
             raise ConfigError(f"--import {options.units}: it {error}") from None
-    print(predict_file(options.model, options.input, options.output, options.data, overwrite=options.overwrite))
+    print(
+        predict_file(
+            options.model,
+            options.input,
+            options.output,
+            options.data,
+            overwrite=options.overwrite,
+            with_probabilities=options.probabilities,
+        )
+    )
     return 0
 
 
-def predict_file(model: Path, source: str, output: str | None, data_dir: Path | None, *, overwrite: bool) -> str:
+def predict_file(
+    model: Path,
+    source: str,
+    output: str | None,
+    data_dir: Path | None,
+    *,
+    overwrite: bool,
+    with_probabilities: bool = False,
+) -> str:
     """Write labels and scores of the images in `source`; returns the text for the user.  Raises VarproError.
 
     output : .csv, .npz or .h5; None = <source>.predictions.csv in the working folder.
+    with_probabilities : write calibrated probabilities too.
     """
     path = Path(output or f"{Path(source).name.partition('.')[0]}.predictions.csv")
     writer = _writer(path, overwrite=overwrite)
     network = load_model(model)
+    if with_probabilities and network.calibration is None:
+        raise DataError(f"--probabilities: {model} gives {UNCALIBRATED} and train again")
     images, labels = read_images(source, data_dir)
     scores = network.scores(images)
     values = label_values(network.class_names, network.dataset, scores.shape[1])
     predicted = values[np.argmax(scores, axis=1)]
     try:
-        writer(path, predicted, scores, values)
+        writer(path, predicted, scores, values, calibrated(network.calibration, scores) if with_probabilities else None)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise OutputError(f"{path} cannot be written ({reason}); choose another file with --output") from None
@@ -106,7 +126,7 @@ def _read_file(path: Path) -> tuple[Array, Array | None]:
     return read_idx(path), None
 
 
-def _writer(path: Path, *, overwrite: bool) -> Callable[[Path, Array, Array, Array], None]:
+def _writer(path: Path, *, overwrite: bool) -> Writer:
     """The function that writes the output.  Raises OutputError for an unknown ending or an existing file."""
     if path.suffix not in WRITERS:
         ending = path.suffix or "(none)"

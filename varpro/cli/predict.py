@@ -11,6 +11,7 @@ def _arguments(add: Add) -> None:
     add("--output", metavar="FILE", help=".csv, .npz or .h5 (default <input>.predictions.csv, here)")
     data_argument(add)
     add("--import", dest="units", metavar="MODULE", help="module of the model's units, if they are of your own")
+    add("--probabilities", action="store_true", help="write calibrated probabilities too")
     add("--overwrite", action="store_true", help="replace the output file")
 
 

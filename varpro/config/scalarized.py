@@ -1,7 +1,7 @@
 """The config of a scalarized run: its keys, and which of them contradict each other."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -66,8 +66,12 @@ class Glue(Section):
     method: Literal["gram", "tsqr", "cg"] = "gram"
     """Cholesky of Phi^T Phi; orthogonal factorisation and a truncated SVD, for ill-conditioned Phi; or conjugate
     gradients, where Phi^T Phi does not fit into memory."""
+    loss: Literal["squares", "cross_entropy"] = "squares"
+    """What the layer minimises: squares of the outputs' errors, or the cross-entropy of their softmax, by Newton's
+    method, which holds Phi in memory."""
     ridge: Annotated[Literal["auto"] | float, BeforeValidator(_auto_or_number)] = "auto"
-    """The mu in 1/2 ||Y - Phi A||^2 + mu/2 ||A||^2; auto = chosen on the validation images."""
+    """The mu in 1/2 ||Y - Phi A||^2 + mu/2 ||A||^2, or beside the sum of the cross-entropy; auto = chosen on the
+    validation images."""
     precision: Literal["fp32", "fp64"] = "fp64"
     """The precision of Phi and of Phi^T Phi within a block of rows; sums over the blocks are always fp64.  fp32 takes
     half the time and is enough for ridges above 1e-7 of the mean diagonal, as all candidates then are."""
@@ -75,14 +79,20 @@ class Glue(Section):
     """The number of images held as rows of Phi at a time: memory is this times all units times 8 bytes."""
 
 
+Variant = Literal["paper", "argmax", "confident-only", "soft", "linear", "average"]
+
+
 class Bootstrap(Section):
-    """Guessing the test labels and training on them, section 5 of the paper.  true and false stand for {enabled:
-    ...}."""
+    """Guessing the test labels and training on them, section 5 of the paper.  true and false stand for {enabled: ...},
+    the name of a variant for {variant: ...}; a key below it turns it on."""
 
     enabled: Bool = True
-    """Whether to bootstrap."""
-    variant: Literal["paper", "argmax", "confident-only"] = "paper"
-    """How ambiguous images are treated: a random label, the largest output, or left out of the training."""
+    """Whether to bootstrap; a config without `bootstrap` does not."""
+    variant: Variant = "paper"
+    """What is fitted to the test images.  paper: their largest outputs, or random labels where these are ambiguous;
+    argmax: the largest outputs; confident-only: the same without ambiguous images; soft: calibrated probabilities;
+    linear: argmax with the trained units, only the linear layer is new; average: argmax, then the mean of the outputs
+    before and after."""
     margin: Annotated[Float, Field(ge=0, lt=1)] = 0.2
     """The margin in v1 - v2 > margin v1, with v1 and v2 the largest outputs, above which a guess is sure."""
     rounds: Annotated[Int, Field(ge=1)] = 1
@@ -117,6 +127,14 @@ class Refine(Section):
     """The least lambda: without a floor, each step on a sample would fit that sample."""
 
 
+_SHORT: dict[str, dict[str, tuple[object, ...]]] = {
+    "glue": {"method": ("gram", "tsqr", "cg")},
+    "bootstrap": {"enabled": (True, False), "variant": get_args(Variant)},
+    "refine": {"enabled": (True, False)},
+}
+"""The words that may stand for a section, by the key that they set."""
+
+
 class ScalarizedConfig(TrainingConfig):
     """A whole run.  `subnetworks` x (`units`, `samples`) is the partition."""
 
@@ -130,7 +148,7 @@ class ScalarizedConfig(TrainingConfig):
     """The number of images in each sub-network's mini-batch, drawn at random."""
     search: Search = Search()
     glue: Glue = Glue()
-    bootstrap: Bootstrap = Bootstrap()
+    bootstrap: Bootstrap = Bootstrap(enabled=False)
     refine: Refine = Refine(enabled=False)
     control: Bool = True
     """Whether to glue the same units untrained, too, and report them beside the trained ones."""
@@ -149,15 +167,21 @@ class ScalarizedConfig(TrainingConfig):
     @classmethod
     def _shorthand(cls, value: object, info: ValidationInfo) -> object:
         """Accept a plain word or boolean for a section."""
-        words = ("gram", "tsqr", "cg") if info.field_name == "glue" else (True, False)
-        if isinstance(value, bool | str) and value in words:
-            return {"method" if info.field_name == "glue" else "enabled": value}
+        keys = _SHORT[info.field_name or ""]
+        for key, words in keys.items():
+            if isinstance(value, bool | str) and value in words:
+                return {key: value}
         if value is None or isinstance(value, dict | Section):
             return value
-        raise ValueError(f"must be one of {', '.join(str(w).lower() for w in words)}, or a mapping of keys to values")
+        listed = [str(word).lower() for words in keys.values() for word in words]
+        raise ValueError(f"must be one of {', '.join(listed)}, or a mapping of keys to values")
 
     def check_without_data(self) -> None:
         """Raise ConfigError for contradictions that show before any data are read."""
+        if self.glue.loss == "cross_entropy" and self.glue.method != "gram":
+            raise ConfigError(
+                f"glue.loss is cross_entropy, which has no glue.method: {self.glue.method}; remove one of the two"
+            )
         if self.subnetworks == 0 and not self.refine.enabled:
             raise ConfigError(
                 "subnetworks is 0 and refine is off: nothing would be trained; set refine: true or subnetworks >= 1"

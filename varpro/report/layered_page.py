@@ -2,6 +2,7 @@
 
 from varpro.report.layered_table import accuracy_lines, feature_lines, layered_facts, retrieval_lines, training_lines
 from varpro.report.page import render
+from varpro.report.probabilities import RELIABILITY, probability_rows
 from varpro.report.record import LayeredRecord
 from varpro.report.table import percent
 
@@ -13,6 +14,7 @@ LAYERED_ALTERNATIVES = {
     "scatter": "Share of the scatter within classes by epoch",
     "separability": "Separability of the last layer by epoch",
     "retrieval": "Queries and their nearest test images, those of another class framed",
+    "reliability": RELIABILITY,
     "confusion": "Confusion matrix of the test set",
     "misclassified": "Misclassified test images with true and predicted class",
 }
@@ -30,6 +32,7 @@ def render_layered_page(record: LayeredRecord, plots: dict[str, bytes]) -> str:
         headline=percent(m["test"]["accuracy"]),
         control=percent(control),
         untrained=percent(m["untrained"]["test"]["discriminant"]),
+        probabilities=probability_rows(record),
         accuracy=accuracy_lines(record),
         training=training_lines(record),
         features=feature_lines(record),

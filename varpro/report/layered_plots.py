@@ -21,6 +21,7 @@ from varpro.report.drawing import (
     draw_misclassified,
     picture,
 )
+from varpro.report.probabilities import draw_reliability
 from varpro.report.record import Embedding, LayeredRecord
 
 Colour = tuple[float, float, float, float]
@@ -41,6 +42,7 @@ def draw_layered(record: LayeredRecord) -> dict[str, bytes]:
         "scatter": draw_scatter,
         "separability": draw_separability,
         "retrieval": draw_retrieval,
+        "reliability": draw_reliability,
         "confusion": draw_confusion,
         "misclassified": draw_misclassified,
     }

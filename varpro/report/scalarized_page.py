@@ -3,6 +3,7 @@
 from collections import Counter
 
 from varpro.report.page import render
+from varpro.report.probabilities import RELIABILITY, probability_rows
 from varpro.report.record import JsonObject, ScalarizedRecord
 from varpro.report.scalarized_table import accuracy_rows, bootstrap_rows, cost_rows, gain
 from varpro.report.table import percent
@@ -11,6 +12,7 @@ ALTERNATIVES = {
     "accuracy": "Bars of the accuracies against true labels",
     "convergence": "Cost by iteration for every sub-network, with the median",
     "refinement": "Accuracy and cost of the refinement against seconds",
+    "reliability": RELIABILITY,
     "confusion": "Confusion matrix of the test set",
     "units": "Learnt matrices of some units as red and blue images",
     "misclassified": "Misclassified test images with true and predicted class",
@@ -30,6 +32,7 @@ def render_scalarized_page(record: ScalarizedRecord, plots: dict[str, bytes]) ->
         headline=percent(record.metrics["test"]["accuracy"]),
         control=percent(record.metrics["control"]["test_accuracy"]),
         gain=None if above is None else f"{100 * above:+.2f} points",
+        probabilities=probability_rows(record),
         accuracy=accuracy_rows(record),
         bootstrap=bootstrap_rows(record),
         cost=cost_rows(record),

@@ -18,6 +18,7 @@ from varpro.report.drawing import (
     draw_misclassified,
     image_grid,
 )
+from varpro.report.probabilities import draw_reliability
 from varpro.report.record import ScalarizedRecord
 from varpro.report.table import percent
 
@@ -31,6 +32,7 @@ def draw_scalarized(record: ScalarizedRecord) -> dict[str, bytes]:
         "accuracy": draw_accuracy,
         "convergence": draw_convergence,
         "refinement": draw_refinement,
+        "reliability": draw_reliability,
         "confusion": draw_confusion,
         "units": draw_units,
         "misclassified": draw_misclassified,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TextIO
 
 from varpro.report.layered_table import Line, accuracy_lines, feature_lines, layered_facts, retrieval_lines
+from varpro.report.probabilities import probability_rows
 from varpro.report.record import LayeredRecord, Record, ScalarizedRecord
 from varpro.report.scalarized_table import accuracy_rows, bootstrap_rows, cost_rows
 from varpro.report.table import Row
@@ -28,6 +29,7 @@ def _scalarized(record: ScalarizedRecord) -> list[str]:
     """Accuracy, bootstrapping, time."""
     sections = [
         (f"{record.metrics['dataset']}, seed {record.metrics['seed']}", accuracy_rows(record)),
+        ("probabilities", probability_rows(record)),
         ("bootstrapping over the test set", bootstrap_rows(record)),
         ("cost", cost_rows(record)),
     ]
@@ -48,7 +50,8 @@ def _layered(record: LayeredRecord) -> list[str]:
         f"  {line.name:<{width}}  {line.trained:>9}  {line.control if m['control'] else '':>9}  {line.untrained:>9}"
         for line in (heads, *lines)
     ]
-    facts = [f"  {row.name:<22}{row.value}{'  ' + row.note if row.note else ''}" for row in layered_facts(record)]
+    rows = [*probability_rows(record), *layered_facts(record)]
+    facts = [f"  {row.name:<27}{row.value}{'  ' + row.note if row.note else ''}" for row in rows]
     return ["", f"{m['dataset']}, seed {m['seed']}, test images, true labels", *table, "", *facts]
 
 

@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from varpro.arrays import Array
 from varpro.errors import DataError
+from varpro.train.calibration import Calibration
 from varpro.train.checkpoint.files import replaced
 
 SEAL_BYTES = 512
@@ -31,11 +34,17 @@ class TrainedModel(Protocol):
     @property
     def dataset(self) -> str: ...
 
+    @property
+    def calibration(self) -> Calibration | None: ...
+
     def scores(self, images: Array) -> Array:
         """Outputs (N, K)."""
 
     def predict(self, images: Array) -> Array:
         """Labels (N,)."""
+
+    def predict_proba(self, images: Array) -> Array:
+        """Calibrated probabilities (N, K)."""
 
 
 @contextmanager
@@ -92,3 +101,21 @@ def not_a_model(path: str | Path, error: Exception) -> DataError:
     """The error to raise for a file that holds no model."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return DataError(f"{path}: not a model file of varpro-train, or damaged ({reason}); train again")
+
+
+def write_calibration(file: Any, calibration: Calibration | None) -> None:
+    """Write a calibration, if there is one, into an open HDF5 file: the array `calibration` (K + 1, K)."""
+    if calibration is not None:
+        stored = file.create_dataset("calibration", data=calibration.layer, track_times=False)
+        stored.attrs["method"] = calibration.method
+
+
+def read_calibration(file: Any) -> Calibration | None:
+    """The calibration in an open HDF5 file, None if it has none.  Raises ValueError if it is no layer (K + 1, K)."""
+    if "calibration" not in file:
+        return None
+    stored = file["calibration"]
+    layer = np.asarray(stored[:], dtype=np.float64)
+    if layer.ndim != 2 or layer.shape[0] != layer.shape[1] + 1:
+        raise ValueError(f"calibration has shape {layer.shape}")
+    return Calibration(str(stored.attrs["method"]), layer)

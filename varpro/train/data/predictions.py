@@ -1,8 +1,8 @@
-"""Labels and scores of a prediction as a file: a table to read, or arrays for further work."""
+"""Labels, scores and probabilities of a prediction as a file: a table to read, or arrays for further work."""
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -10,29 +10,46 @@ import numpy as np
 from varpro.arrays import Array
 
 
-def _write_csv(path: Path, labels: Array, scores: Array, classes: Array) -> None:
+def _write_csv(path: Path, labels: Array, scores: Array, classes: Array, probabilities: Array | None = None) -> None:
+    columns = [f"score_{name}" for name in classes]
+    if probabilities is not None:
+        columns += [f"probability_{name}" for name in classes]
+        scores = np.concatenate([scores, probabilities], axis=1)
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["index", "label", *(f"score_{name}" for name in classes)])
+        table.writerow(["index", "label", *columns])
         for index, (label, row) in enumerate(zip(labels, scores, strict=True)):
             table.writerow([index, label, *(f"{value:.9g}" for value in row)])
 
 
-def _write_npz(path: Path, labels: Array, scores: Array, classes: Array) -> None:
-    np.savez(path, labels=labels, scores=scores, classes=classes)
+def _write_npz(path: Path, labels: Array, scores: Array, classes: Array, probabilities: Array | None = None) -> None:
+    arrays: dict[str, Any] = {"labels": labels, "scores": scores, "classes": classes}
+    if probabilities is not None:
+        arrays["probabilities"] = probabilities
+    np.savez(path, **arrays)
 
 
-def _write_h5(path: Path, labels: Array, scores: Array, classes: Array) -> None:
+def _write_h5(path: Path, labels: Array, scores: Array, classes: Array, probabilities: Array | None = None) -> None:
     with h5py.File(path, "w") as file:
         file["scores"] = scores
+        if probabilities is not None:
+            file["probabilities"] = probabilities
         for name, values in (("labels", labels), ("classes", classes)):
             file[name] = values if values.dtype.kind != "U" else values.astype(h5py.string_dtype())
 
 
-WRITERS: dict[str, Callable[[Path, Array, Array, Array], None]] = {
+class Writer(Protocol):
+    """Writes the file of a prediction.  Raises OSError."""
+
+    def __call__(
+        self, path: Path, labels: Array, scores: Array, classes: Array, probabilities: Array | None = None
+    ) -> None:
+        """labels (N,), as written in the user's files; scores (N, K); classes (K,); probabilities (N, K) if wanted."""
+
+
+WRITERS: dict[str, Writer] = {
     ".csv": _write_csv,
     ".npz": _write_npz,
     ".h5": _write_h5,
 }
-"""By the ending of the file: write(path, labels (N,), scores (N, K), classes (K,)), with labels as written in the
-user's files.  Raise OSError."""
+"""By the ending of the file."""

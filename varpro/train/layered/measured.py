@@ -10,6 +10,7 @@ from varpro.config.layered import LayeredConfig, Objective
 from varpro.distributed import Communicator
 from varpro.report.progress import Display
 from varpro.report.record import JsonObject
+from varpro.train.calibration import calibrate, measured
 from varpro.train.checkpoint import Checkpoint
 from varpro.train.layered import evaluation
 from varpro.train.layered.evaluation import Passed
@@ -105,6 +106,9 @@ def _measure(
     last = _finish(network, terms, train, run.n_classes)
     train, test = (_scored(network, passed) for passed in (train, test))
     validation = run.passed(network, run.validation) if len(run.validation) else None
+    if validation is not None and validation.scores is not None:
+        network.calibration = calibrate(validation.scores, validation.labels)
+    assert test.scores is not None
     return test, {
         "network": {
             "name": network.plan.name,
@@ -123,6 +127,7 @@ def _measure(
             "accuracy": evaluation.accuracy(test.scores, test.labels),
             **evaluation.of_features(train, test, _learned(terms)),
         },
+        "calibration": measured(network.calibration, test.scores, test.labels),
         "last_layer": evaluation.last_layer(network.last if last == "trained" else None, test),
         "degenerate": {"batches": trained.batches, "skipped": trained.skipped, "ridge": trained.ridged},
     }

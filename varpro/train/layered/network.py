@@ -7,6 +7,7 @@ from torch import nn
 
 from varpro.adapters.torch.layers import InwardScale
 from varpro.arrays import Array
+from varpro.train.calibration import Calibration
 from varpro.train.layered.layers import (
     Average,
     Conv,
@@ -63,6 +64,7 @@ class LayeredNetwork(nn.Module):
         self.plan = plan
         self.body = nn.Sequential(*(_module(layer, shape) for layer, shape in plan.walk()))
         self.last: nn.Linear | None = nn.Linear(plan.embedding, plan.n_classes) if plan.linear else None
+        self.calibration: Calibration | None = None
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         features = self.body(images)

@@ -9,10 +9,19 @@ import torch
 
 from varpro.arrays import Array
 from varpro.models.units.images import unit_floats
+from varpro.train.calibration import Calibration, calibrated
 from varpro.train.data.pixels import readable_images
 from varpro.train.layered.network import LayeredNetwork
 from varpro.train.layered.plan import plan_network
-from varpro.train.model_file import SEAL_BYTES, check_seal, not_a_model, require_stored, sealed
+from varpro.train.model_file import (
+    SEAL_BYTES,
+    check_seal,
+    not_a_model,
+    read_calibration,
+    require_stored,
+    sealed,
+    write_calibration,
+)
 
 FORMAT = 2
 """1 has no seal."""
@@ -22,13 +31,19 @@ OPTIONS = ("embedding", "xi")
 
 
 class LayeredModel:
-    """What `varpro.load` returns for a network's model.h5: predict(X), scores(X), features(X), on the CPU.
+    """What `varpro.load` returns for a network's model.h5: predict(X), predict_proba(X), scores(X), features(X), on the
+    CPU.
 
     X : (N, L, R) or (N, C, L, R), floats in [0, 1] or bytes.
     """
 
     def __init__(self, network: LayeredNetwork, class_names: tuple[str, ...], dataset: str) -> None:
         self.network, self.class_names, self.dataset = network.eval(), class_names, dataset
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What makes probabilities of scores; None if there were no validation images."""
+        return self.network.calibration
 
     def scores(self, images: Array) -> Array:
         """(N, K).  Raises ShapeError for images of another shape, DataError for pixels outside [0, 1]."""
@@ -41,6 +56,13 @@ class LayeredModel:
     def predict(self, images: Array) -> Array:
         """Labels (N,) int64 of the largest scores; errors as in `scores`."""
         return np.argmax(self.scores(images), axis=1)
+
+    def predict_proba(self, images: Array) -> Array:
+        """Calibrated probabilities (N, K) float64, whose rows sum to 1; errors as in `scores`.
+
+        Raises DataError if the network was trained without validation images.
+        """
+        return calibrated(self.network.calibration, self.scores(images))
 
     def _passed(self, images: Array) -> tuple[Array, Array]:
         plan = self.network.plan
@@ -60,7 +82,7 @@ def save_layered(path: str | Path, network: LayeredNetwork, class_names: tuple[s
     """Write a network, which must have its last layer, as a whole or not at all.  Raises OSError.
 
     Attributes: format, network, shape (C, L, R), embedding, xi (0 = none), class_names, dataset.  The group
-    `parameters` holds an array for each name of PyTorch's state_dict.
+    `parameters` holds an array for each name of PyTorch's state_dict; `calibration` is that of the probabilities.
     """
     plan = network.plan
     with sealed(path) as part, h5py.File(part, "w", track_order=True, userblock_size=SEAL_BYTES) as file:
@@ -73,6 +95,7 @@ def save_layered(path: str | Path, network: LayeredNetwork, class_names: tuple[s
         file.attrs["dataset"] = dataset
         for name, value in network.state_dict().items():
             file.create_dataset(f"parameters/{name}", data=value.numpy(force=True), track_times=False)
+        write_calibration(file, network.calibration)
 
 
 def load_layered(path: str | Path) -> LayeredModel:
@@ -84,9 +107,11 @@ def load_layered(path: str | Path) -> LayeredModel:
             name, shape = str(file.attrs["network"]), tuple(int(n) for n in file.attrs["shape"])
             names, dataset = tuple(str(n) for n in file.attrs["class_names"]), str(file.attrs["dataset"])
             options: dict[str, Any] = {key: file.attrs[key].item() or None for key in OPTIONS}
+            calibration = read_calibration(file)
             state = {key: torch.from_numpy(np.asarray(value)) for key, value in _arrays(file["parameters"])}
         network = LayeredNetwork(plan_network(name, shape, len(names), **options, linear=True))
         network.load_state_dict(state)
+        network.calibration = calibration
     except Exception as error:  # HDF5 may raise anything about a file without a checksum
         raise not_a_model(path, error) from error
     return LayeredModel(network, names, dataset)

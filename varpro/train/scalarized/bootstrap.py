@@ -26,8 +26,8 @@ def guess_labels(scores: Array, *, margin: float, variant: str, rng: np.random.G
     """Guess a label for each row of outputs.
 
     With v the outputs normalised to sum 1 and v1, v2 its two largest, a guess is sure if v1 - v2 > margin v1.
-    variant : "paper" draws a random label for ambiguous rows, "argmax" takes the largest output for all rows,
-    "confident-only" does the same but trains on the sure rows only.  scores : (N, K).
+    variant : "paper" draws a random label for ambiguous rows; all others take the largest output, and
+    "confident-only" uses the sure rows only.  scores : (N, K).
     """
     total = scores.sum(axis=1, keepdims=True)
     v = scores / np.where(total == 0, 1.0, total)

@@ -178,6 +178,8 @@ def _rank_gigabytes(
     if config.glue.method == "cg":  # three sketches; x, r, z, direction, product and a right-hand side for five ridges
         gluing = 8 * columns * (3 * min(RANK, columns) + 5 * 6 * n_classes + 2 * config.glue.block_rows)
     phases: list[float] = [min(threads, config.subnetworks) * searching, gluing]
+    if config.glue.loss == "cross_entropy":
+        phases[1] += 4 * n_train / ranks * columns
     if config.refine.enabled:
         item = 4 if config.refine.precision == "fp32" else 8
         parameters = size.parameters * config.units * max(config.subnetworks, 1)

@@ -5,7 +5,7 @@ The training set and, in bootstrapping, the test set with guessed labels go thro
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from varpro.train.checkpoint import Checkpoint
 from varpro.train.scalarized.attempts import Attempts, judged
 from varpro.train.scalarized.device_subnetworks import DeviceTask
 from varpro.train.scalarized.glue import Glued, Rows, Streamed, glue
+from varpro.train.scalarized.glue_entropy import glue_entropy
 from varpro.train.scalarized.iterates import Refined
 from varpro.train.scalarized.kept_sums import KeptSums
 from varpro.train.scalarized.network import Network
@@ -61,7 +62,7 @@ class Run:
         """Phi of units on rows, sharded over the ranks; computed on the device if there is one."""
         config = self.config
         if self.device is not None:
-            rows = Rows(self.on_device(rows.images), rows.labels)
+            rows = replace(rows, images=self.on_device(rows.images))
         return Streamed(
             units,
             w,
@@ -91,14 +92,19 @@ class Run:
         found = self.checkpoint.load(name)
         if found is not None:
             return layer_of(found)
-        glued = glue(
-            self.streamed(units, w, rows),
-            self.streamed(units, w, validation) if validation is not None else None,
-            method=self.config.glue.method,
-            ridge=ridge,
-            rank_tolerance=self.config.search.rank_tolerance,
-            watch=KeptSums(self.checkpoint, f"{name}-sums", self.comm),
-        )
+        train = self.streamed(units, w, rows)
+        held = None if validation is None else self.streamed(units, w, validation)
+        if self.config.glue.loss == "cross_entropy":
+            glued = glue_entropy(train, held, ridge=ridge)
+        else:
+            glued = glue(
+                train,
+                held,
+                method=self.config.glue.method,
+                ridge=ridge,
+                rank_tolerance=self.config.search.rank_tolerance,
+                watch=KeptSums(self.checkpoint, f"{name}-sums", self.comm),
+            )
         self.checkpoint.save(name, state_of_layer(glued))
         self.checkpoint.forget(f"{name}-sums")
         return glued
@@ -210,8 +216,7 @@ def subnetwork_task(run: Run, rows: Rows, stream: int) -> SubnetworkTask:
     )
     return SubnetworkTask(
         design=run.design,
-        images=rows.images,
-        labels=rows.labels,
+        rows=rows,
         n_classes=run.n_classes,
         samples=config.samples,
         seed=config.seed,
@@ -256,7 +261,7 @@ def _train_on_device(run: Run, attempts: Attempts) -> list[int]:
     host tries once more."""
     assert run.device is not None
     comm, task = run.comm, attempts.task
-    work = DeviceTask(task, run.device, run.on_device(task.images), run.threads)
+    work = DeviceTask(task, run.device, run.on_device(task.rows.images), run.threads)
     failed: list[int] = []
 
     def arrived(trained: Trained, rank: int) -> None:

@@ -11,7 +11,6 @@ from varpro.arrays import Array, Device
 from varpro.errors import BackendError
 from varpro.models.units.device import DeviceUnits
 from varpro.search.loop import search
-from varpro.train.scalarized.network import one_hot
 from varpro.train.scalarized.partition import Draw
 from varpro.train.scalarized.subnetworks import SubnetworkTask, Trained
 
@@ -76,7 +75,7 @@ class DeviceTask:
         task, options, started, clock = self.task, self.task.options, time.time(), time.perf_counter()
         rows = np.stack([d.rows for d in draws])
         bound = DeviceUnits.bind(draws[0].units, self.images, rows, task.design.sigma)
-        y = self.device.put(np.stack([one_hot(task.labels[r], task.n_classes) for r in rows]))
+        y = self.device.put(np.stack([task.rows.y(r, task.n_classes) for r in rows]))
         problem = task.problem(bound, y)
         w0 = self.device.put(np.stack([d.w for d in draws]))
         found = search(problem, w0, damping=options.damping, termination=options.termination)

@@ -37,9 +37,15 @@ class Rows:
 
     images: Array
     labels: Array
+    targets: Array | None = None
+    """Right-hand sides (N, K) in place of those of the labels: soft guesses."""
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def y(self, rows: Array | slice, n_classes: int) -> Array:
+        """The right-hand sides (n, K) float64 of some rows, on the host."""
+        return one_hot(self.labels[rows], n_classes) if self.targets is None else self.targets[rows]
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ class Streamed:
     def block(self, block: slice) -> tuple[Array, Array]:
         """(Phi, Y) of some rows, in the same memory as the images."""
         phi = self.at.phi(self.rows.images[block])
-        y: Array = beside(one_hot(self.rows.labels[block], self.n_classes), phi)
+        y: Array = beside(self.rows.y(block, self.n_classes), phi)
         return phi, y
 
     def blocks(self) -> Iterator[tuple[Array, Array]]:
@@ -137,6 +143,13 @@ def count_correct(streamed: Streamed, layers: list[Array]) -> Array:
         outputs = (phi @ stacked).reshape(len(phi), len(layers), -1)
         correct += to_host((outputs.argmax(axis=2) == y.argmax(axis=1)[:, None]).sum(axis=0))
     return streamed.comm.allreduce(correct)
+
+
+def all_scores(streamed: Streamed, a: Array) -> Array:
+    """Outputs (N, K), replicated; each block comes from the rank that owns it.  Collective."""
+    layer = beside(a, streamed.rows.images)
+    parts = [to_host(phi @ layer) for phi, _ in streamed.blocks()]
+    return np.concatenate([block for part in streamed.comm.allgather(parts) for block in part])
 
 
 class _Gram:

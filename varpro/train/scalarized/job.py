@@ -27,7 +27,11 @@ class ScalarizedJob(Job[ScalarizedConfig, Network]):
         self.device = choose_device(self.config, self.comm)
 
     def forecast(self, prepared: Prepared[ScalarizedConfig]) -> list[tuple[str, str]]:
-        """Partition, device, arithmetic and memory.  Raises BackendError if a sub-network does not fit."""
+        """Partition, device, arithmetic and memory.  Raises BackendError if a sub-network does not fit, ConfigError
+        if soft labels have nothing to be calibrated on."""
+        from varpro.train.scalarized.transduction import require_validation
+
+        require_validation(prepared.config, len(prepared.split.validation))
         config, dataset, split, ranks = prepared.config, prepared.dataset, prepared.split, self.comm.size
         p = plan(
             config,

@@ -8,6 +8,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.linalg.row_sums import BLOCK_ROWS
 from varpro.models.units import Units
+from varpro.train.calibration import Calibration, calibrated
 from varpro.train.data.pixels import readable_images
 from varpro.train.scalarized.outputs import Outputs, shaped
 
@@ -31,6 +32,8 @@ class Network:
     """The linear layer, (J + 1, K) float64, with the constant's row last."""
     class_names: tuple[str, ...] = ()
     dataset: str = ""
+    calibration: Calibration | None = None
+    """What makes probabilities of scores; None if there were no validation images."""
 
     def scores(self, images: Array, *, outputs: Outputs = "plain") -> Array:
         """Outputs (N, K) for images (N, L, R), (N, C, L, R) or (N, d1, .., dk): floats in [0, 1], or bytes,
@@ -49,6 +52,13 @@ class Network:
     def predict(self, images: Array) -> Array:
         """Labels (N,) int64 of the largest scores; errors as in `scores`."""
         return np.argmax(self.scores(images), axis=1)
+
+    def predict_proba(self, images: Array) -> Array:
+        """Calibrated probabilities (N, K) float64, whose rows sum to 1; errors as in `scores`.
+
+        Raises DataError if the network was trained without validation images.
+        """
+        return calibrated(self.calibration, self.scores(images))
 
     def blocks(self, images: Array) -> Iterator[tuple[slice, Array]]:
         """Phi by blocks of rows, so that a prediction needs memory for only one block."""

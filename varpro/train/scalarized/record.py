@@ -7,6 +7,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.models.units.images import unit_floats
 from varpro.report.record import JsonObject, ScalarizedRecord
+from varpro.train.calibration import measured
 from varpro.train.mistakes import mistakes
 from varpro.train.scalarized.attempts import history_lines
 from varpro.train.scalarized.cycle import Cycle, Run
@@ -25,7 +26,7 @@ def assemble(run: Run, found: "Findings", split: "Split") -> ScalarizedRecord:
     network = found.cycle.network
     shown = np.linspace(0, network.units.count - 1, min(SHOWN, network.units.count)).astype(int)
     return ScalarizedRecord(
-        metrics=_metrics(run, found),
+        metrics=_metrics(run, found, split.test.labels),
         config=run.config.as_dict(),
         history=_history(found),
         class_names=list(run.class_names),
@@ -43,7 +44,7 @@ def _spread(images: Array) -> Array:
     return spread
 
 
-def _metrics(run: Run, found: "Findings") -> JsonObject:
+def _metrics(run: Run, found: "Findings", labels: Array) -> JsonObject:
     cycle, seconds, boot = found.cycle, found.seconds, found.bootstrap
     refined = cycle.refined
     gflop = sum(t.gflop for t in cycle.trained)
@@ -60,6 +61,7 @@ def _metrics(run: Run, found: "Findings") -> JsonObject:
         "seed": run.config.seed,
         "parameters": {"nonlinear": len(cycle.network.w), "linear": cycle.network.a.size},
         **{name: {"accuracy": value} for name, value in found.accuracy.items()},
+        "calibration": measured(cycle.network.calibration, found.scores, labels),
         "control": found.control or {"test_accuracy": None},
         "bootstrap": {**unset, **boot},
         "glue": {

@@ -23,7 +23,6 @@ from varpro.search.termination import Termination
 from varpro.train.checkpoint import Checkpoint
 from varpro.train.scalarized.glue import Rows
 from varpro.train.scalarized.iterates import KeptIterate, Refined
-from varpro.train.scalarized.network import one_hot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +69,7 @@ def refine(
     clock, history = time.perf_counter() - kept.seconds, kept.history
     sample = Sample(
         images=rows.images,
-        y=one_hot(rows.labels, n_classes),
+        y=rows.y(slice(None), n_classes),
         order=options.order,
         rows=kept.rows or options.first_rows,
         comm=comm,

@@ -7,18 +7,28 @@ import numpy as np
 
 from varpro.errors import ConfigError, DataError
 from varpro.models.units import find_kind, is_path
-from varpro.train.model_file import SEAL_BYTES, check_seal, not_a_model, require_stored, sealed
+from varpro.train.model_file import (
+    SEAL_BYTES,
+    check_seal,
+    not_a_model,
+    read_calibration,
+    require_stored,
+    sealed,
+    write_calibration,
+)
 from varpro.train.scalarized.network import Network
 
 FORMAT = 2
 """1 has no seal."""
+OURS = ("w", "a", "calibration")
+"""Arrays that do not belong to the kind of unit."""
 
 
 def save_network(path: str | Path, network: Network) -> None:
     """Write a network, as a whole or not at all.  Raises OSError.
 
-    Attributes: format, unit, shape (C, L, R) or (d1, .., dk), count, sigma, class_names, dataset.  Arrays: w, a and
-    those of the kind of unit.
+    Attributes: format, unit, shape (C, L, R) or (d1, .., dk), count, sigma, class_names, dataset.  Arrays: w, a, those
+    of the kind of unit, and the calibration of the probabilities, if there is one.
     """
     units = network.units
     with sealed(path) as part, h5py.File(part, "w", track_order=True, userblock_size=SEAL_BYTES) as file:
@@ -33,6 +43,7 @@ def save_network(path: str | Path, network: Network) -> None:
         file.create_dataset("a", data=network.a)
         for name, values in units.stored().items():
             file.create_dataset(name, data=values)
+        write_calibration(file, network.calibration)
 
 
 def load_network(path: str | Path) -> Network:
@@ -48,7 +59,8 @@ def load_network(path: str | Path) -> Network:
             count, sigma = int(file.attrs["count"]), str(file.attrs["sigma"])
             names = tuple(str(name) for name in file.attrs.get("class_names", ()))
             w, a, dataset = file["w"][:], file["a"][:], str(file.attrs["dataset"])
-            arrays = {name: values[:] for name, values in file.items() if name not in ("w", "a")}
+            arrays = {name: values[:] for name, values in file.items() if name not in OURS}
+            calibration = read_calibration(file)
             units = find_kind(kind, running=False).restored(shape, count, arrays)
     except Exception as error:  # HDF5 may raise anything about a file without a checksum
         if isinstance(error, ConfigError) and is_path(kind):
@@ -56,4 +68,4 @@ def load_network(path: str | Path) -> Network:
         raise not_a_model(path, error) from error
     if w.shape != (units.n_parameters,) or a.shape[0] != units.n_columns + 1:
         raise DataError(f"{path}: holds {w.size} parameters where {units.n_parameters} belong; the file is damaged")
-    return Network(units, w, sigma, a, names, dataset)
+    return Network(units, w, sigma, a, names, dataset, calibration)

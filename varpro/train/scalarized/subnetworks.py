@@ -24,7 +24,7 @@ from varpro.search.derivative_free import search_values
 from varpro.search.loop import search
 from varpro.search.termination import Termination
 from varpro.train.scalarized.cost import NETWORK_PRODUCTS, subnetwork_gflop
-from varpro.train.scalarized.network import one_hot
+from varpro.train.scalarized.glue import Rows
 from varpro.train.scalarized.partition import Design, Draw, draw
 
 E = TypeVar("E", bound=Evaluated)
@@ -94,9 +94,8 @@ class SubnetworkTask:
     """The work of one task number; the same object on every rank."""
 
     design: Design
-    images: Array
-    """All images that sub-networks draw from, (N, C, L, R)."""
-    labels: Array
+    rows: Rows
+    """All rows that sub-networks draw from."""
     n_classes: int
     samples: int
     seed: int
@@ -105,7 +104,7 @@ class SubnetworkTask:
 
     def start(self, index: int, redrawn: int = 0) -> Draw:
         """What sub-network `index` begins with; the control draws the same."""
-        return draw(self.design, self.images, self.samples, self.seed, self.stream, index, redrawn)
+        return draw(self.design, self.rows.images, self.samples, self.seed, self.stream, index, redrawn)
 
     def problem(self, model: Basis, y: Array) -> SeparableProblem:
         """The least-squares problems of sub-networks bound to their images; y (B, N, K) is where the basis is."""
@@ -119,13 +118,13 @@ class SubnetworkTask:
         """The problem of one sub-network whose units own several columns.  D^T D of (parameters x columns)^2 numbers
         would cost hundreds of times as much as J^T J, so J is made and held, and a step found by conjugate gradients:
         for 4 N K M operations a product, while J^T J and its projection would take N K M (M + 4 I c)."""
-        options, images, n = self.options, self.images[begin.rows], len(begin.rows)
+        options, images, n = self.options, self.rows.images[begin.rows], len(begin.rows)
         dtype = np.float32 if options.gn_precision == "float32" else np.float64
         ridge = options.ridge / n
         if ridge == 0.0:
             phi = begin.units.at(begin.w, self.design.sigma, dtype).phi(images[: n // 4 + 1])
             ridge = NETWORK_RIDGE * float(np.mean(phi.astype(np.float64) ** 2))
-        sample = Sample(images, one_hot(self.labels[begin.rows], self.n_classes), np.arange(n), n, SerialCommunicator())
+        sample = Sample(images, self.rows.y(begin.rows, self.n_classes), np.arange(n), n, SerialCommunicator())
         return WholeNetwork(
             units=begin.units,
             sigma=self.design.sigma,
@@ -146,8 +145,8 @@ class SubnetworkTask:
                 index, begin, whole, 0, whole.w[0], started=started, seconds=time.perf_counter() - clock
             )
             return replace(done, redrawn=redrawn)
-        bound = begin.units.bind(self.images[begin.rows], self.design.sigma)
-        problem = self.problem(bound, one_hot(self.labels[begin.rows], self.n_classes)[None])
+        bound = begin.units.bind(self.rows.images[begin.rows], self.design.sigma)
+        problem = self.problem(bound, self.rows.y(begin.rows, self.n_classes)[None])
         found = self.search(problem, bound.lower(begin.w))
         w = bound.lift(found.w[0])
         done = self.trained(index, begin, found, 0, w, started=started, seconds=time.perf_counter() - clock)

@@ -5,11 +5,11 @@ Collective from beginning to end; rank 0 returns the record for the report.
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from varpro.arrays import Array, Device, beside, to_host
+from varpro.arrays import Array, Device
 from varpro.config.scalarized import ScalarizedConfig
 from varpro.distributed.communicator import Communicator, Traffic
 from varpro.distributed.threads import blas_threads, threads_per_rank
@@ -17,17 +17,18 @@ from varpro.models.units import Units
 from varpro.models.units.images import planes
 from varpro.report.progress import Display
 from varpro.report.record import JsonObject, ScalarizedRecord
+from varpro.train.calibration import calibrate
 from varpro.train.checkpoint import Checkpoint
 from varpro.train.data.parts import Part
 from varpro.train.data.prepared import Prepared
-from varpro.train.scalarized.bootstrap import guess_labels
 from varpro.train.scalarized.cycle import Cycle, Run, Score, learning_cycle, untrained
 from varpro.train.scalarized.device_subnetworks import device_gemm_gflops
-from varpro.train.scalarized.glue import Rows, count_correct
+from varpro.train.scalarized.glue import Rows, all_scores, count_correct
 from varpro.train.scalarized.network import Network
-from varpro.train.scalarized.partition import GUESSES, TRAINING, bootstrap_stream, generator
+from varpro.train.scalarized.partition import TRAINING
 from varpro.train.scalarized.record import assemble
 from varpro.train.scalarized.subnetworks import measured_gemm_gflops
+from varpro.train.scalarized.transduction import require_validation, transduce
 
 
 @dataclass
@@ -62,6 +63,7 @@ def train(
     """
     clock = time.perf_counter()
     config, dataset, split = prepared.config, prepared.dataset, prepared.split
+    require_validation(config, len(split.validation))
     parts = {name: _rows(getattr(split, name)) for name in ("train", "validation", "test")}
     run = Run(
         config,
@@ -87,11 +89,12 @@ def train(
     )
     with blas_threads(run.sum_threads()):
         accuracy = {name: _accuracy(run, cycle.network, rows) for name, rows in parts.items()}
-        found = Findings(
-            cycle, gemm, accuracy, _control(run, cycle, parts), _all_scores(run, cycle.network, parts["test"])
-        )
+        cycle.network = _calibrated(run, cycle.network, parts["validation"])
+        found = Findings(cycle, gemm, accuracy, _control(run, cycle, parts), _scores(run, cycle.network, parts["test"]))
     if config.bootstrap.enabled:
-        _bootstrap(run, found, parts["test"])
+        passed = transduce(run, cycle, found.scores, parts["test"])
+        found.bootstrap, found.bootstrap_cycle = passed.metrics, passed.cycle
+        found.seconds["bootstrap"] = passed.seconds
     found.seconds = {
         "load": prepared.seconds,
         **cycle.seconds,
@@ -154,49 +157,15 @@ def _control(run: Run, cycle: Cycle, parts: dict[str, Rows]) -> dict[str, float]
     return {"test_accuracy": test, "ridge": glued.ridge, "seconds": time.perf_counter() - clock}
 
 
-def _all_scores(run: Run, network: Network, rows: Rows) -> Array:
-    """Outputs (N, K), replicated; each block comes from the rank that owns it.  Collective."""
-    streamed = run.streamed(network.units, network.w, rows)
-    a = beside(network.a, streamed.rows.images)
-    parts = [to_host(phi @ a) for phi, _ in streamed.blocks()]
-    return np.concatenate([block for part in run.comm.allgather(parts) for block in part])
+def _calibrated(run: Run, network: Network, validation: Rows) -> Network:
+    """The network with a calibration, if there are validation images; fitted on rank 0.  Collective."""
+    if not len(validation):
+        return network
+    scores = _scores(run, network, validation)
+    found = calibrate(scores, validation.labels) if run.comm.rank == 0 else None
+    return replace(network, calibration=found)
 
 
-def _bootstrap(run: Run, found: Findings, test: Rows) -> None:
-    """Section 5 of the paper, as often as the config says; each round guesses with the network of the one before."""
-    clock, scores, rounds = time.perf_counter(), found.scores, []
-    for number in range(run.config.bootstrap.rounds):
-        told, scores = _bootstrap_round(run, found, test, scores, number)
-        rounds.append(told)
-    found.bootstrap = {"variant": run.config.bootstrap.variant, **rounds[-1], "rounds": rounds}
-    found.seconds["bootstrap"] = time.perf_counter() - clock
-
-
-def _bootstrap_round(
-    run: Run, found: Findings, test: Rows, scores: Array, number: int
-) -> tuple[dict[str, float], Array]:
-    """Guess labels from outputs, train a full cycle on the guesses, read off the labels; and the new outputs."""
-    settings = run.config.bootstrap
-    rng = generator(run.config.seed, GUESSES, number)
-    guesses = guess_labels(scores, margin=settings.margin, variant=settings.variant, rng=rng)
-    used = Rows(test.images[guesses.used], guesses.labels[guesses.used])
-    cycle = learning_cycle(
-        run,
-        used,
-        stream=bootstrap_stream(number),
-        name="bootstrapping" if number == 0 else f"bootstrapping.{number + 1}",
-        validation=None,
-        ridge=found.cycle.glued.ridge,
-        score=None,
-    )
-    with blas_threads(run.sum_threads()):
-        again = _all_scores(run, cycle.network, test)
-    final = np.argmax(again, axis=1)
-    found.bootstrap_cycle = cycle
-    told = {
-        "ambiguous_fraction": float(guesses.ambiguous.mean()),
-        "guess_accuracy": float(np.mean(guesses.labels == test.labels)),
-        "agreement_with_guesses": float(np.mean(final[guesses.used] == guesses.labels[guesses.used])),
-        "test_accuracy": float(np.mean(final == test.labels)),
-    }
-    return told, again
+def _scores(run: Run, network: Network, rows: Rows) -> Array:
+    """Outputs (N, K), replicated.  Collective."""
+    return all_scores(run.streamed(network.units, network.w, rows), network.a)

@@ -1,0 +1,124 @@
+"""Newton's method on convex functions with a known minimum, and the cross-entropy's derivatives."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import scipy.optimize
+
+from tests.oracle import central_differences, relative_error
+from varpro.linalg.cross_entropy import cross_entropy, curvature, softmax
+from varpro.linalg.newton import minimise
+
+EPS = np.finfo(float).eps
+
+
+@dataclass
+class Quadratic:
+    """(x - c)^T H (x - c) / 2 + 1."""
+
+    h: np.ndarray
+    c: np.ndarray
+    x: np.ndarray
+
+    @property
+    def value(self):
+        return 1 + 0.5 * (self.x - self.c) @ self.h @ (self.x - self.c)
+
+    @property
+    def gradient(self):
+        return self.h @ (self.x - self.c)
+
+    def product(self, v):
+        return self.h @ v
+
+    def precondition(self, r):
+        return r / np.diag(self.h)
+
+
+class Logistic:
+    """sum log(1 + exp(-x_p)) + x_p^2 / 2, flat far out, where a full Newton step from a far start overshoots."""
+
+    def __init__(self, x):
+        self.value = float(np.sum(np.logaddexp(0, -x) + 1e-3 * x**2))
+        s = 1 / (1 + np.exp(x))
+        self.gradient = -s + 2e-3 * x
+        self.h = s * (1 - s) + 2e-3
+
+    def product(self, v):
+        return self.h * v
+
+    def precondition(self, r):
+        return r / self.h
+
+
+def test_a_quadratic_is_minimised_to_the_rounding():
+    rng = np.random.default_rng(0)
+    root = rng.standard_normal((9, 9))
+    h, c = root @ root.T + np.eye(9), rng.standard_normal(9)
+    found = minimise(lambda x: Quadratic(h, c, x), np.zeros(9), tolerance=1e-20)
+    assert found.at.value - 1 <= 64 * EPS
+    np.testing.assert_allclose(found.x, c, atol=np.sqrt(64 * EPS))
+
+
+def test_the_promised_decrease_ends_the_iteration():
+    loose = minimise(Logistic, np.full(4, -30.0), tolerance=1e-3)
+    tight = minimise(Logistic, np.full(4, -30.0), tolerance=1e-12)
+    assert loose.converged
+    assert tight.converged
+    assert loose.iterations < tight.iterations
+    assert loose.at.value - tight.at.value <= 2e-3 * tight.at.value
+    assert np.abs(tight.at.gradient).max() < 1e-5 * np.abs(Logistic(np.full(4, -30.0)).gradient).max()
+
+
+def test_every_step_decreases_the_value_from_a_far_start():
+    values = []
+
+    def evaluate(x):
+        at = Logistic(x)
+        values.append(at.value)
+        return at
+
+    found = minimise(evaluate, np.full(3, 400.0))
+    assert found.converged
+    assert found.at.value == min(values)
+
+
+def test_a_limit_on_iterations_is_no_convergence():
+    assert not minimise(Logistic, np.full(4, -30.0), max_iterations=1, tolerance=1e-12).converged
+
+
+def test_a_start_at_the_minimum_is_kept():
+    h, c = np.diag([1.0, 2.0]), np.array([3.0, 4.0])
+    found = minimise(lambda x: Quadratic(h, c, x), c)
+    assert found.converged
+    assert found.iterations == found.products == 0
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_derivatives_of_the_cross_entropy(soft):
+    rng = np.random.default_rng(1)
+    z, u = rng.standard_normal((2, 5, 3))
+    t = rng.dirichlet(np.ones(3), 5) if soft else np.eye(3)[[0, 2, 1, 1, 0]]
+    value, p = cross_entropy(z, t)
+    assert value == pytest.approx(-np.sum(t * np.log(softmax(z))), rel=16 * EPS)
+    slope = central_differences(lambda x: np.array([cross_entropy(x.reshape(z.shape), t)[0]]), z.ravel())
+    assert relative_error((p - t).ravel(), slope[0]) < 1e-7
+    second = central_differences(lambda x: (softmax(x.reshape(z.shape)) - t).ravel(), z.ravel())
+    assert relative_error(curvature(p, u).ravel(), second @ u.ravel()) < 1e-7
+
+
+def test_boehnings_bound_holds():
+    rng = np.random.default_rng(2)
+    p, u = softmax(3 * rng.standard_normal((50, 4))), rng.standard_normal((50, 4))
+    bound = 0.5 * (np.sum(u**2, axis=1) - np.sum(u, axis=1) ** 2 / 4)
+    assert np.all(np.sum(u * curvature(p, u), axis=1) <= bound * (1 + 16 * EPS))
+
+
+def test_large_logits_do_not_overflow_and_the_minimum_is_that_of_another_solver():
+    value, p = cross_entropy(np.array([[1e300, 0.0], [-1e4, 1e4]]), np.eye(2))
+    assert value == 0.0
+    np.testing.assert_array_equal(p, np.eye(2))
+    start = np.array([2.0, -1.0])
+    other = scipy.optimize.minimize(lambda x: Logistic(x).value, start, jac=lambda x: Logistic(x).gradient, tol=1e-12)
+    assert minimise(Logistic, start, tolerance=1e-14).at.value == pytest.approx(other.fun, rel=1e-9)
