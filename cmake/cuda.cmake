@@ -51,5 +51,8 @@ pybind11_add_module(_cuda MODULE NO_EXTRAS csrc/bindings/cuda/module.cpp csrc/bi
 target_include_directories(_cuda PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
 target_compile_options(_cuda PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${VARPRO_WARNINGS} -O3>
                                      $<$<COMPILE_LANGUAGE:CUDA>:-O3 -Xcompiler=-Wall,-Wextra>)
+list(JOIN CMAKE_CUDA_ARCHITECTURES " " VARPRO_ARCHITECTURES)  # varpro.arrays compares a device with them
+set_source_files_properties(csrc/bindings/cuda/module.cpp PROPERTIES COMPILE_DEFINITIONS
+                            "VARPRO_CUDA_ARCHITECTURES=\"${VARPRO_ARCHITECTURES}\"")
 set_target_properties(_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static)
 install(TARGETS _cuda LIBRARY DESTINATION .)

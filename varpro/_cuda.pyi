@@ -8,6 +8,8 @@ where the launch is refused.
 from typing import Literal
 
 cuda_version: int
+architectures: str
+"""What the kernels were built for, as CMake names them: "80-real 90-real 90-virtual"."""
 
 def device_count() -> int: ...
 def scalarize_workspace(*, problems: int, n: int, units: int) -> int: ...

@@ -1,6 +1,9 @@
 """A run on a device gives what the run on the CPU gives."""
 
+import json
+import sys
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +26,7 @@ from varpro.search.termination import Termination
 from varpro.train.data.datasets import load_dataset
 from varpro.train.data.prepared import Prepared
 from varpro.train.scalarized import trainer
-from varpro.train.scalarized.backend import choose_device
+from varpro.train.scalarized.backend import Place, choose_place
 from varpro.train.scalarized.device_subnetworks import batch_size, device_gemm_gflops, subnetwork_bytes
 from varpro.train.scalarized.network import one_hot
 from varpro.train.scalarized.trainer import train
@@ -91,10 +94,10 @@ def test_run_on_a_device_as_on_the_cpu(xp, changes):
     for backend in ("cpu", "cuda"):
         config = parse_config(SMALL | changes | {"backend": backend}, "test")
         comm = SerialCommunicator()
-        device = choose_device(config, comm)
+        place = choose_place(config, comm)
         dataset = load_dataset("digits", None, comm=comm)
         with make_display(quiet=True, first_rank=True) as display:
-            outcomes[backend] = train(Prepared.of(config, dataset), comm, display=display, device=device)
+            outcomes[backend] = train(Prepared.of(config, dataset), comm, display=display, place=place)
     (cpu, on_cpu), (cuda, on_cuda) = outcomes["cpu"], outcomes["cuda"]
     assert cpu.metrics["backend"] == "cpu"
     assert cuda.metrics["backend"] == "cuda"
@@ -125,7 +128,7 @@ def test_too_little_memory_is_told_before_the_run(xp, monkeypatch):
     config, comm = parse_config(SMALL, "test"), SerialCommunicator()
     dataset = load_dataset("digits", None, comm=comm)
     with make_display(quiet=True, first_rank=True) as display, pytest.raises(BackendError, match="needs about"):
-        train(Prepared.of(config, dataset), comm, display=display, device=choose_device(config, comm))
+        train(Prepared.of(config, dataset), comm, display=display, place=choose_place(config, comm))
 
 
 def test_dry_run_names_the_device_and_the_batch(xp, capsys):
@@ -139,14 +142,46 @@ def test_dry_run_names_the_device_and_the_batch(xp, capsys):
 def test_what_has_no_kernel_is_refused(xp):
     config = parse_config(SMALL | {"model": {"unit": "local-bilinear", "window": [3, 5]}}, "test")
     with pytest.raises(BackendError, match=r"local-bilinear.*quadratic or bilinear"):
-        choose_device(config, SerialCommunicator())
+        choose_place(config, SerialCommunicator())
     auto = parse_config(SMALL | {"model": {"unit": "local-bilinear", "window": [3, 5]}, "backend": "auto"}, "test")
-    assert choose_device(auto, SerialCommunicator()) is None
+    place = choose_place(auto, SerialCommunicator())
+    assert place.device is None
+    assert place.why_cpu == "model.unit is local-bilinear, which has no CUDA kernel; choose quadratic or bilinear"
+
+
+def test_auto_takes_a_gpu_only_where_every_rank_has_one(xp):
+    auto = parse_config(SMALL | {"backend": "auto"}, "test")
+    second = SimpleNamespace(size=2, node_rank=0, allgather=lambda mine: [mine, ("there is none", True)])
+    alone, together = (choose_place(auto, comm) for comm in (SerialCommunicator(), second))
+    assert alone.device is not None
+    assert alone.why_cpu is None
+    assert together == Place(None, "rank 1: there is none")
+
+
+def test_auto_says_why_it_took_the_cpu(xp, monkeypatch, capsys, tmp_path):
+    """On the screen before the run, in metrics.json and in the table after it."""
+    monkeypatch.setitem(sys.modules, "varpro._cuda", None)
+    small = ["--set", "subnetworks=2", "--set", "units=3", "--set", "samples=60", "--set", "bootstrap=false"]
+    assert main(["digits", "--dry-run", *small]) == 0
+    why = "this build of varpro has no CUDA kernels; install it again where nvcc is on the path"
+    assert why in capsys.readouterr().out
+    assert main(["digits", *small, "--set", "search.iterations=1", "--output", str(tmp_path / "run")]) == 0
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert metrics["backend"] == "cpu"
+    assert why in metrics["no_gpu"]
+    assert "use the CPU" not in metrics["no_gpu"]
+    assert "no GPU" in capsys.readouterr().out
+    assert why in (tmp_path / "run/report.html").read_text()
+
+
+def test_without_cupy_nobody_expects_a_gpu(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert choose_place(parse_config(SMALL | {"backend": "auto"}, "test"), SerialCommunicator()) == Place()
 
 
 def test_keys_that_need_a_gpu():
     cpu = parse_config(SMALL | {"backend": "cpu", "search": {"gn_precision": "tf32"}}, "test")
     with pytest.raises(ConfigError, match="tf32"):
-        choose_device(cpu, SerialCommunicator())
+        choose_place(cpu, SerialCommunicator())
     with pytest.raises(ConfigError, match="device is 2"):
-        choose_device(parse_config(SMALL | {"backend": "cpu", "device": 2}, "test"), SerialCommunicator())
+        choose_place(parse_config(SMALL | {"backend": "cpu", "device": 2}, "test"), SerialCommunicator())

@@ -48,6 +48,8 @@ class Run:
     """The GPU of this rank; None computes on the CPU."""
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     """Where what is done is kept."""
+    why_cpu: str | None = None
+    """Why `backend: auto` took the CPU, where a GPU was expected."""
     _uploaded: dict[int, tuple[Array, Array]] = field(default_factory=dict)
     """Images on the host and their copy on the device, by the identity of the former."""
 
