@@ -253,8 +253,11 @@ def _map(function: Callable[..., Any], first: Any, *others: Any) -> Any:
 
 def take(mask: Array, batch: Batch) -> Batch:
     """The problems where mask (b,) is True."""
-    whole: Batch = batch if mask.all() else _map(lambda a: a[beside(mask, a)], batch)
-    return whole
+    if mask.all():
+        return batch
+    rows = np.flatnonzero(mask)  # a device goes through a whole array for a mask, through the rows alone for numbers
+    some: Batch = _map(lambda a: a[beside(rows, a)], batch)
+    return some
 
 
 def choose(mask: Array, yes: Batch, no: Batch) -> Batch:
@@ -275,9 +278,11 @@ def choose(mask: Array, yes: Batch, no: Batch) -> Batch:
 def scatter(mask: Array, whole: Batch, part: Batch) -> Batch:
     """`whole` with the problems where mask (b,) is True replaced by those of `part`, in order."""
 
+    rows = np.flatnonzero(mask)
+
     def put(a: Array, b: Array) -> Array:
         a = a.copy()
-        a[beside(mask, a)] = b
+        a[beside(rows, a)] = b
         return a
 
     mixed: Batch = part if mask.all() else _map(put, whole, part)

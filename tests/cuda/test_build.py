@@ -125,7 +125,7 @@ def test_a_device_that_is_not_there_is_a_backend_error(name, keywords):
     message = (
         rf"{name}: device {count} was asked for" if count else r"CUDA was asked for, but (its driver|this machine)"
     )
-    known = {"device": count, "pixel": "float64", "kind": "pq"}  # all else may be zero
+    known = {"device": count, "pixel": "float64", "kind": "pq", "squash": "tanh"}  # all else may be zero
     known |= {"rules": rules_of(DampingRule(), Termination()).by_name(), "arithmetic": "double"}
     arguments = {keyword: known.get(keyword, 0) for keyword in keywords}
     with pytest.raises(BackendError, match=message):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import types
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -138,8 +139,6 @@ def test_a_full_device_is_told(xp):
 
 
 def test_batches_of_both_kinds_of_arrays(xp):
-    from dataclasses import dataclass
-
     @dataclass(frozen=True)
     class Batch:
         small: np.ndarray
@@ -153,6 +152,32 @@ def test_batches_of_both_kinds_of_arrays(xp):
     both = join([take(mask, a), take(~mask, a)], np.array([0, 2, 1]))
     assert both.small.tolist() == [0, 1, 2]
     assert both.large.get().tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_problems_are_taken_by_number_and_not_by_mask(xp, monkeypatch):
+    """A device scans a whole array for a mask: 219 million entries for the matrices of 104 sub-networks."""
+    if not hasattr(xp.ndarray, "fetched"):
+        pytest.skip("a GPU is here: what an index was cannot be seen")
+    keys = []
+    for name in ("__getitem__", "__setitem__"):
+        method = getattr(xp.ndarray, name)
+
+        def seen(self, key, *value, method=method):
+            keys.append(key)
+            return method(self, key, *value)
+
+        monkeypatch.setattr(xp.ndarray, name, seen)
+    batch, mask = Numbers(xp.asarray(np.arange(12.0).reshape(3, 4))), np.array([True, False, True])
+    some = take(mask, batch)
+    whole = scatter(mask, batch, some)
+    assert len(keys) == 2
+    assert all(key.dtype.kind == "i" for key in keys)
+    assert np.array_equal(whole.values.get(), batch.values.get())
+
+
+@dataclass(frozen=True)
+class Numbers:
+    values: object
 
 
 def run_requiring_a_gpu(**environment):

@@ -15,6 +15,7 @@ from varpro.distributed.communicator import SerialCommunicator
 from varpro.errors import BackendError, ConfigError
 from varpro.models import QuadraticUnits
 from varpro.models.units.bilinear import BilinearUnits
+from varpro.models.units.convolutional import ConvolutionalUnits, ConvolutionOptions
 from varpro.models.units.device import DeviceUnits
 from varpro.models.units.multilinear import MultilinearOptions, MultilinearUnits
 from varpro.models.units.product_units import ProductOptions
@@ -79,6 +80,48 @@ def test_search_of_a_batch_is_that_of_each_alone(xp, kind, precision):
             assert found.iterations[b] == expected.iterations[0]
 
 
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_search_of_convolutional_units_is_that_of_each_alone(xp, precision):
+    """Units of two sizes that own several columns each, moved by the same parameters."""
+    rng = np.random.default_rng(1)
+    images, rows = rng.integers(0, 255, (40, 1, 6, 6)).astype(np.uint8), np.stack([np.arange(30), np.arange(5, 35)])
+    options = ConvolutionOptions(filter=(3, 5), cells=2)
+    units = ConvolutionalUnits.create((1, 6, 6), 2, rng, options)
+    y = np.stack([one_hot(r % 3, 3) for r in rows])
+    starts = [units.start(rng, images[r]) for r in rows]
+    rule, stop = DampingRule(initial=0.1), Termination(max_iterations=3, cost_tolerance=0.0)
+    bound = DeviceUnits.bind(units, xp.asarray(images), rows, "smooth_abs")
+    problem = SeparableProblem(model=bound, y=xp.asarray(y), gn_precision=precision)
+    found = search(problem, xp.asarray(np.stack(starts)), damping=rule, termination=stop)
+    for b, r in enumerate(rows):
+        alone = SeparableProblem(model=units.bind(images[r], "smooth_abs"), y=y[b][None], gn_precision=precision)
+        expected = search(alone, starts[b][None], damping=rule, termination=stop)
+        assert found.cost[b] == pytest.approx(expected.cost[0], rel=1e-7 if precision == "float64" else 1e-2)
+        assert found.cost[b] < 0.99 * problem.size(np.array([b]))[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("colour", ["mix", "planes"])
+def test_convolutional_units_compute_where_the_images_are(xp, dtype, colour):
+    rng, eps = np.random.default_rng(2), np.finfo(dtype).eps
+    images = rng.integers(0, 255, (7, 3, 8, 8)).astype(np.uint8)
+    units = ConvolutionalUnits.create((3, 8, 8), 5, rng, ConvolutionOptions(filter=(3, 5), cells=4, colour=colour))
+    w, v = units.start(rng, images), rng.standard_normal(units.n_parameters)
+    weights = rng.standard_normal((7, units.n_columns)).astype(dtype)
+    layer = rng.standard_normal((units.n_columns, 3)).astype(dtype)
+    at, there = units.at(w, "softplus", dtype), xp.asarray(images)
+    phi, phi_there = at.phi(images), at.phi(there)
+    pairs = [
+        (phi, phi_there),
+        (at.direction(v)(images, phi), at.direction(v)(there, phi_there)),
+        (at.contraction(images, phi, weights), at.contraction(there, phi_there, xp.asarray(weights))),
+        (at.layer_jacobian(images, layer), at.layer_jacobian(there, xp.asarray(layer))),
+    ]
+    for here, on_device in pairs:
+        assert on_device.dtype == here.dtype
+        assert np.abs(on_device.get() - here).max() <= 300 * eps * np.abs(here).max()  # sums of so many terms
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -87,6 +130,8 @@ def test_search_of_a_batch_is_that_of_each_alone(xp, kind, precision):
         {"model": {"unit": "bilinear"}},
         {"model": {"unit": "multilinear"}},
         {"search": {"iterations": 3, "method": "gradient"}},
+        {"model": {"unit": "convolutional", "filter": 3, "cells": 2}, "units": 2, "subnetworks": 0},
+        {"model": {"unit": "convolutional", "filter": 3, "cells": 2}, "units": 2},
     ],
 )
 def test_run_on_a_device_as_on_the_cpu(xp, changes):
@@ -107,7 +152,7 @@ def test_run_on_a_device_as_on_the_cpu(xp, changes):
     for part in ("test", "validation"):
         assert cpu.metrics[part]["accuracy"] == pytest.approx(cuda.metrics[part]["accuracy"], abs=0.02)
     assert cuda.metrics["bootstrap"]["test_accuracy"] is not None
-    assert len(cuda.metrics["subnetworks"]) == 3
+    assert len(cuda.metrics["subnetworks"]) == changes.get("subnetworks", 3)
 
 
 def test_batches_are_even_and_computed_before():
@@ -139,14 +184,30 @@ def test_dry_run_names_the_device_and_the_batch(xp, capsys):
     assert "4 sub-networks side by side" in said
 
 
+def test_a_network_without_sub_networks_needs_no_room_for_them(xp, capsys, monkeypatch):
+    monkeypatch.setattr(Device, "free_bytes", property(lambda self: 1000))
+    options = {"model.unit": "convolutional", "model.filter": 3, "model.cells": 2, "subnetworks": 0, "refine": "true"}
+    assert main(["digits", "--dry-run", "--backend", "cuda", *given(options)]) == 0
+    said = capsys.readouterr().out
+    assert "cuda, device 0: " in said
+    assert "side by side" not in said
+    assert "sub-networks on the CPU" not in said
+    assert main(["digits", "--dry-run", "--backend", "cuda", *given(options | {"subnetworks": 2})]) == 0
+    assert "sub-networks on the CPU, since their units own several columns" in capsys.readouterr().out
+
+
+def given(options):
+    return [word for key, value in options.items() for word in ("--set", f"{key}={value}")]
+
+
 def test_what_has_no_kernel_is_refused(xp):
     config = parse_config(SMALL | {"model": {"unit": "local-bilinear", "window": [3, 5]}}, "test")
-    with pytest.raises(BackendError, match=r"local-bilinear.*quadratic or bilinear"):
+    with pytest.raises(BackendError, match=r"local-bilinear.*choose .*quadratic"):
         choose_place(config, SerialCommunicator())
     auto = parse_config(SMALL | {"model": {"unit": "local-bilinear", "window": [3, 5]}, "backend": "auto"}, "test")
     place = choose_place(auto, SerialCommunicator())
     assert place.device is None
-    assert place.why_cpu == "model.unit is local-bilinear, which has no CUDA kernel; choose quadratic or bilinear"
+    assert place.why_cpu.startswith("model.unit is local-bilinear, which has no CUDA kernel; choose ")
 
 
 def test_auto_takes_a_gpu_only_where_every_rank_has_one(xp):

@@ -62,6 +62,7 @@ PYBIND11_MODULE(_cuda, m) {
     m.attr("architectures") = VARPRO_CUDA_ARCHITECTURES;
     m.def("device_count", device_count);
     bind_class_moments(m);
+    bind_convolve(m);
     bind_gauss_newton(m);
     bind_inward_scale(m);
     bind_jacobian_products(m);

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, namespace
 from varpro.kernels import convolve
 from varpro.kernels.convolve import Patches
-from varpro.models.units.interface import BoundUnits, Scalarization
+from varpro.models.units.interface import BoundUnits, Scalarization, pairs
 
 if TYPE_CHECKING:
     from varpro.models.units.convolutional import ConvolutionalUnits
@@ -23,8 +23,7 @@ class Convolved(Scalarization):
         self.largest_slope, self.largest_value = _bounds(self.tables, units)
 
     def phi(self, images: Array) -> Array:
-        phi = np.empty((len(images), self.units.n_columns + 1), dtype=self.dtype)
-        phi[:, -1] = 1.0
+        phi = namespace(images).ones((len(images), self.units.n_columns + 1), dtype=self.dtype)
         for (table, patches), columns in zip(self.tables, self._columns(), strict=True):
             phi[:, columns] = convolve.values(images, table, patches).reshape(len(images), -1)
         return phi
@@ -33,7 +32,7 @@ class Convolved(Scalarization):
         along = self.units.tables(v, self.sigma, self.dtype)
 
         def of(images: Array, phi: Array) -> Array:
-            change = np.empty((len(images), self.units.n_columns), dtype=self.dtype)
+            change = namespace(images).empty((len(images), self.units.n_columns), dtype=self.dtype)
             for (table, patches), (dw, _), columns in zip(self.tables, along, self._columns(), strict=True):
                 change[:, columns] = convolve.tangent(images, table, dw, patches).reshape(len(images), -1)
             return change
@@ -46,16 +45,17 @@ class Convolved(Scalarization):
 
     def contraction(self, images: Array, phi: Array, weights: Array) -> Array:
         c = self.units.columns_per_unit
-        weights = np.broadcast_to(weights, (len(images), self.units.n_columns))
+        xp = namespace(images)
+        weights = xp.broadcast_to(weights, (len(images), self.units.n_columns))
         parts = [
             convolve.contract(images, table, weights[:, columns].reshape(len(images), -1, c), patches).ravel()
             for (table, patches), columns in zip(self.tables, self._columns(), strict=True)
         ]
-        return np.concatenate(parts)
+        return xp.concatenate(parts)
 
     def layer_jacobian(self, images: Array, layer: Array) -> Array:
         n, c, k = len(images), self.units.columns_per_unit, layer.shape[1]
-        j = np.empty((n, k, self.units.n_parameters), dtype=self.dtype)
+        j = namespace(images).empty((n, k, self.units.n_parameters), dtype=self.dtype)
         for (table, patches), columns, (_, _, where) in zip(
             self.tables, self._columns(), self.units.parts(), strict=True
         ):
@@ -91,15 +91,29 @@ def _bounds(tables: list[tuple[Array, Patches]], units: "ConvolutionalUnits") ->
     return largest, column
 
 
+def gathered(
+    units: "ConvolutionalUnits", images: Array, index: Array, w: Array, sigma: str, jacobian: str | None
+) -> tuple[Array, Array | None]:
+    """Phi (B, n, J + 1) and D (B, n, P c), ordered by parameter, then by cell: see Units.gathered."""
+    xp, (count, n), c = namespace(images), index.shape, units.columns_per_unit
+    phi = xp.ones((count, n, units.n_columns + 1))
+    d = None if jacobian is None else xp.empty((count, n, units.n_parameters, c), dtype=jacobian)
+    for side, own, where in units.parts():
+        patches = units.options.patches(side, units.shape[0], sigma)
+        table = w[:, where].reshape(count, -1, own.stop - own.start)
+        columns, by = convolve.gathered(images, index, table, patches, jacobian=jacobian)
+        phi[:, :, own.start * c : own.stop * c] = columns.reshape(count, n, -1)
+        if d is not None and by is not None:
+            d[:, :, where] = by.reshape(count, n, c, -1).swapaxes(2, 3)
+    return phi, None if d is None else d.reshape(count, n, -1)
+
+
 class BoundConvolution(BoundUnits):
     """Pairs are ordered by parameter, then by the cells of its unit."""
 
     def __init__(self, units: "ConvolutionalUnits", images: Array, sigma: str) -> None:
         self.units, self.images, self.sigma = units, images, sigma
-        c = units.columns_per_unit
-        owner = units.per_parameter(np.arange(units.count, dtype=np.int32))
-        self.columns = (owner[:, None] * c + np.arange(c, dtype=np.int32)).ravel().astype(np.int32)
-        self.parameters = np.repeat(np.arange(units.n_parameters, dtype=np.int32), c)
+        self.columns, self.parameters = pairs(units)
 
     def basis(self, w: Array, problems: Array) -> Array:
         return self.units.at(w[0], self.sigma).phi(self.images)[None]

@@ -69,7 +69,7 @@ def _best(config: ScalarizedConfig, comm: Communicator) -> Place:
 
 def _plain(refusal: str) -> str:
     """A refusal without the words for those who insisted on CUDA."""
-    for ending in (", or use the CPU", "; use the CPU", " or use the CPU", ", or --backend cpu"):
+    for ending in (", or use the CPU", "; use the CPU", " or use the CPU", " or --backend cpu"):
         refusal = refusal.removesuffix(ending)
     return refusal.removeprefix("CUDA was asked for, but ")
 

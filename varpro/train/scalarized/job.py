@@ -72,14 +72,16 @@ def _device(config: ScalarizedConfig, p: Plan, n_classes: int, ranks: int, place
     device = place.device
     if device is None:
         return [("backend", "cpu"), *([("", f"no GPU: {place.why_cpu}")] if place.why_cpu else [])]
+    named = ("backend", f"cuda, device {device.number}: {device.name}, {device.free_bytes / 1e9:.1f} GB free")
+    if not config.subnetworks:
+        return [named]
+    if p.columns_per_unit > 1:
+        return [named, ("", "sub-networks on the CPU, since their units own several columns")]
     item = 8 if config.search.gn_precision == "fp64" else 4
     m = round(p.parameters_per_unit * config.units)
     one = subnetwork_bytes(n=config.samples, m=m, i=config.units, k=n_classes, item=item)
     size = batch_size(-(-config.subnetworks // ranks), one, device.free_bytes)
-    return [
-        ("backend", f"cuda, device {device.number}: {device.name}, {device.free_bytes / 1e9:.1f} GB free"),
-        ("", f"{size} sub-networks side by side on a rank, about {size * one / 1e9:.1f} GB"),
-    ]
+    return [named, ("", f"{size} sub-networks side by side on a rank, about {size * one / 1e9:.1f} GB")]
 
 
 def _arithmetic(config: ScalarizedConfig, p: Plan) -> list[tuple[str, str]]:
