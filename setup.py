@@ -13,6 +13,12 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 
 
+def _generator(work: Path) -> list[str]:
+    """Ninja where it is found: pyproject.toml brings it, make may be missing.  A folder keeps what it began with."""
+    begun = (work / "CMakeCache.txt").exists()
+    return [] if begun or "CMAKE_GENERATOR" in os.environ or shutil.which("ninja") is None else ["-G", "Ninja"]
+
+
 class CMakeBuild(build_ext):
     """One CMake run makes every extension module, beside the package or in the wheel."""
 
@@ -34,6 +40,7 @@ class CMakeBuild(build_ext):
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             f"-DCMAKE_INSTALL_PREFIX={target}",
             f"-DVARPRO_CUDA={os.environ.get('VARPRO_CUDA', 'AUTO').upper()}",
+            *_generator(work),
             *shlex.split(os.environ.get("CMAKE_ARGS", "")),
         ]
         jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(len(os.sched_getaffinity(0))))

@@ -14,7 +14,6 @@ from varpro.kernels.jacobian_products.reference import products_reference
 from varpro.kernels.scalarize import cuda as scalarize_cuda
 from varpro.kernels.scalarize import reference as scalarize_reference
 from varpro.kernels.scalarize.reference import activate_reference, symmetric_pack_reference
-from varpro.linalg.projector import factor
 
 Array = Any
 
@@ -64,14 +63,18 @@ def relative(got: Array, expected: Array) -> float:
     return float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-300))
 
 
-def cases(device: Device, size: Size) -> Iterator[Case]:
-    """All cases, one after another: each builds its arrays when it is its turn."""
-    for part in (_scalarize, _packed, _products, _assembly, _solve, _projector):
-        yield from part(device, size)
-        device.xp.get_default_memory_pool().free_all_blocks()
+def parts() -> dict[str, Callable[[Device, Size], Iterator[Case]]]:
+    """The cases by parts: each builds its arrays when it is its turn."""
+    return {
+        "scalarize": _scalarize,
+        "packed": _packed,
+        "jacobian_products": _products,
+        "gauss_newton": _assembly,
+        "damped solve": _solve,
+    }
 
 
-def _images(device: Device, size: Size) -> tuple[np.ndarray, np.ndarray, Array, Array]:
+def images_of(device: Device, size: Size) -> tuple[np.ndarray, np.ndarray, Array, Array]:
     rng = np.random.default_rng(0)
     images = (rng.random((size.n + 500, 1, size.side, size.side)) ** 4 * 255).astype(np.uint8)
     index = np.stack([np.sort(rng.choice(len(images), size.n, replace=False)) for _ in range(size.problems)])
@@ -80,7 +83,7 @@ def _images(device: Device, size: Size) -> tuple[np.ndarray, np.ndarray, Array, 
 
 def _scalarize(device: Device, size: Size) -> Iterator[Case]:
     xp, rng = device.xp, np.random.default_rng(1)
-    images, index, there, rows = _images(device, size)
+    images, index, there, rows = images_of(device, size)
     count, per_image = size.problems * size.n, size.side**2
     for kind, height in (("quadratic", size.side + 1), ("bilinear", 2 * size.side + 1)):
         w = 0.1 * rng.standard_normal((size.problems, height, size.units))
@@ -125,7 +128,7 @@ def _by_matmul(xp: Any, images: Array, rows: Array, w: Array, size: Size) -> Cal
 
 
 def _packed(device: Device, size: Size) -> Iterator[Case]:
-    images, index, there, rows = _images(device, size)
+    images, index, there, rows = images_of(device, size)
     entries = size.side * (size.side + 1) // 2
     count = size.problems * size.n
     yield Case(
@@ -265,48 +268,3 @@ def _solve(device: Device, size: Size) -> Iterator[Case]:
         "gauss_newton", "damped solve", "float64", run, error, 1e-10,
         1e-9 * 8 * size.problems * 2 * size.m**2, 1e-9 * size.problems * size.m**3 / 3, "fp64",
     )  # fmt: skip
-
-
-def _projector(device: Device, size: Size) -> Iterator[Case]:
-    rng, xp = np.random.default_rng(6), device.xp
-    for dtype in ("float64", "float32"):
-        one = rng.standard_normal((1, size.n, size.columns)).astype(dtype)
-        there = xp.tile(device.put(one), (size.problems, 1, 1))
-
-        def run(there: Any = there) -> Any:
-            return factor(there)
-
-        def error(one: Any = one, run: Any = run) -> float:
-            u = run().u[0].get().astype(float)
-            q = np.linalg.qr(one[0].astype(float))[0]
-            y = q.sum(axis=1)
-            return relative(u @ (u.T @ y), q @ (q.T @ y))
-
-        few = max(1, size.problems // 20)
-        peers, parts = _projector_peers(device, there, few, size.problems / few)
-        yield Case(
-            "projector", "CholeskyQR2", dtype, run, error, 1e-12 if dtype == "float64" else 1e-5,
-            1e-9 * 4 * there.nbytes, 1e-9 * size.problems * 4 * size.n * size.columns**2, "fp64", peers, parts,
-        )  # fmt: skip
-
-
-def _projector_peers(device: Device, phi: Array, few: int, times: float) -> tuple[dict[str, Any], dict[str, float]]:
-    """The libraries' batched QR and SVD; those that loop are timed on a few problems."""
-    xp = device.xp
-    peers: dict[str, Callable[[], Any]] = {"qr, CuPy (loops)": lambda: xp.linalg.qr(phi[:few])}
-    parts = {"qr, CuPy (loops)": times}
-    try:
-        from cupyx import cusolver
-
-        peers["gesvdaStridedBatched"] = lambda: cusolver.gesvda(phi)
-    except ImportError:
-        pass
-    try:
-        import torch
-
-        tensor = torch.from_dlpack(phi)
-        peers["qr, PyTorch"], parts["qr, PyTorch"] = lambda: torch.linalg.qr(tensor[:few]), times
-        peers["svd gesvda, PyTorch"] = lambda: torch.linalg.svd(tensor, full_matrices=False, driver="gesvda")
-    except (ImportError, RuntimeError, AttributeError, AssertionError):
-        pass
-    return peers, parts

@@ -3,6 +3,7 @@
 set(VARPRO_CUDA AUTO CACHE STRING "build the CUDA kernels: ON, OFF or AUTO")
 set(VARPRO_CUDA_SOURCES
     csrc/cuda/class_moments.cu
+    csrc/cuda/convolve.cu
     csrc/cuda/gauss_newton.cu
     csrc/cuda/inward_scale.cu
     csrc/cuda/jacobian_products.cu
@@ -44,6 +45,7 @@ set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 # The interface of pybind11 stays with the C++ compiler; NO_EXTRAS: no link-time optimisation across the two.
 pybind11_add_module(_cuda MODULE NO_EXTRAS csrc/bindings/cuda/module.cpp csrc/bindings/cuda/class_moments.cpp
+                    csrc/bindings/cuda/convolve.cpp
                     csrc/bindings/cuda/gauss_newton.cpp csrc/bindings/cuda/inward_scale.cpp
                     csrc/bindings/cuda/jacobian_products.cpp csrc/bindings/cuda/projector.cpp
                     csrc/bindings/cuda/scalarize.cpp csrc/bindings/cuda/small_fits.cpp
@@ -51,5 +53,8 @@ pybind11_add_module(_cuda MODULE NO_EXTRAS csrc/bindings/cuda/module.cpp csrc/bi
 target_include_directories(_cuda PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
 target_compile_options(_cuda PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${VARPRO_WARNINGS} -O3>
                                      $<$<COMPILE_LANGUAGE:CUDA>:-O3 -Xcompiler=-Wall,-Wextra>)
+list(JOIN CMAKE_CUDA_ARCHITECTURES " " VARPRO_ARCHITECTURES)  # varpro.arrays compares a device with them
+set_source_files_properties(csrc/bindings/cuda/module.cpp PROPERTIES COMPILE_DEFINITIONS
+                            "VARPRO_CUDA_ARCHITECTURES=\"${VARPRO_ARCHITECTURES}\"")
 set_target_properties(_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static)
 install(TARGETS _cuda LIBRARY DESTINATION .)

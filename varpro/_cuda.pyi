@@ -8,6 +8,8 @@ where the launch is refused.
 from typing import Literal
 
 cuda_version: int
+architectures: str
+"""What the kernels were built for, as CMake names them: "80-real 90-real 90-virtual"."""
 
 def device_count() -> int: ...
 def scalarize_workspace(*, problems: int, n: int, units: int) -> int: ...
@@ -51,6 +53,31 @@ def class_moments_workspace(*, problems: int, features: int, classes: int) -> in
 def class_moments(
     *, f: int, order: int, first: int, means: int, within: int, h: int, workspace: int, problems: int, n: int,
     features: int, classes: int, f_is_float: bool, device: int, stream: int,
+) -> None: ...  # fmt: skip
+def convolve_values(
+    *, images: int, pixel: str, index: int, w: int, out: int, problems: int, n: int, planes: int, height: int,
+    width: int, filters: int, terms: int, mixed: bool, patch_height: int, patch_width: int, stride: int, cells: int,
+    pad_rows: int, pad_columns: int, squash: str, smoothing: float, is_float: bool, device: int, stream: int,
+) -> None: ...  # fmt: skip
+def convolve_jacobian(
+    *, images: int, pixel: str, index: int, w: int, out: int, problems: int, n: int, planes: int, height: int,
+    width: int, filters: int, terms: int, mixed: bool, patch_height: int, patch_width: int, stride: int, cells: int,
+    pad_rows: int, pad_columns: int, squash: str, smoothing: float, is_float: bool, device: int, stream: int,
+) -> None: ...  # fmt: skip
+def convolve_tangent(
+    *, images: int, pixel: str, index: int, w: int, along: int, out: int, problems: int, n: int, planes: int,
+    height: int, width: int, filters: int, terms: int, mixed: bool, patch_height: int, patch_width: int, stride: int,
+    cells: int, pad_rows: int, pad_columns: int, squash: str, smoothing: float, is_float: bool, device: int,
+    stream: int,
+) -> None: ...  # fmt: skip
+def convolve_workspace(
+    *, problems: int, n: int, planes: int, filters: int, terms: int, mixed: bool, patch_height: int, patch_width: int
+) -> int: ...
+def convolve_contract(
+    *, images: int, pixel: str, index: int, w: int, weights: int, out: int, workspace: int, problems: int, n: int,
+    planes: int, height: int, width: int, filters: int, terms: int, mixed: bool, patch_height: int, patch_width: int,
+    stride: int, cells: int, pad_rows: int, pad_columns: int, squash: str, smoothing: float, is_float: bool,
+    device: int, stream: int,
 ) -> None: ...  # fmt: skip
 def inward_scale(
     *, x: int, g: int, out: int, s: int, along: int, n: int, features: int, is_float: bool, xi: float, eps: float,

@@ -1,7 +1,8 @@
 """Which array library a layer runs on.  Only this module knows of CuPy."""
 
 import importlib
-from collections.abc import Callable, Iterator
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from types import ModuleType
@@ -19,6 +20,9 @@ ArrayLike = npt.ArrayLike
 Batch = TypeVar("Batch")
 """A frozen dataclass whose arrays have the problem as first axis."""
 
+CUPY = 14
+"""The oldest major version of CuPy: earlier ones have no ndarray.mT, and bring no libraries of CUDA 13."""
+
 
 def is_device_array(a: object) -> bool:
     """Whether a is on a CUDA device, determined without importing CuPy."""
@@ -35,11 +39,30 @@ def to_host(a: object) -> Array:
     return a.get() if is_device_array(a) else np.asarray(a)  # type: ignore[attr-defined]
 
 
+def on_host(value: Any) -> Any:
+    """value with the device arrays in it, also in tuples, lists and mappings, as NumPy arrays; all else unchanged."""
+    if is_device_array(value):
+        return to_host(value)
+    if isinstance(value, Mapping):
+        moved = {key: on_host(item) for key, item in value.items()}
+        return moved if any(moved[key] is not value[key] for key in moved) else value
+    if isinstance(value, (tuple, list)):
+        items = [on_host(item) for item in value]
+        same = all(new is old for new, old in zip(items, value, strict=True))
+        return value if same else tuple(items) if isinstance(value, tuple) else items
+    return value
+
+
 def settled(a: object) -> Array:
     """to_host(a), after all streams of the device have finished, for an a from an unknown stream."""
     if is_device_array(a):
         a.device.synchronize()  # type: ignore[attr-defined]
     return to_host(a)
+
+
+def cupy_installed() -> bool:
+    """Whether CuPy could be imported, determined without importing it."""
+    return importlib.util.find_spec("cupy") is not None
 
 
 def cuda_available() -> bool:
@@ -52,37 +75,72 @@ def cuda_available() -> bool:
 
 
 def device_namespace() -> ModuleType:
-    """The module cupy, ready for use.  Raises BackendError, which names what is missing and the remedy."""
+    """The module cupy, ready for use.  Raises BackendError, which names what is missing and the remedy.
+
+    What is cheap to find missing comes first: CuPy takes a second to import.
+    """
+    if not cupy_installed():
+        raise BackendError("CUDA was asked for, but CuPy is not installed; pip install 'varpro[cuda]', or use the CPU")
+    kernels = _kernels()
+    kernels.device_count()
+    cupy = _cupy()
+    driver, needed = int(cupy.cuda.runtime.driverGetVersion()), kernels.cuda_version // 1000
+    if driver // 1000 < needed:
+        found = f"the CUDA driver is for CUDA {driver // 1000}.{driver % 1000 // 10}" if driver else "no CUDA driver"
+        raise BackendError(f"{found}, the kernels need {needed}.0; install a newer driver, or use the CPU")
+    return cupy
+
+
+def _kernels() -> ModuleType:
     try:
-        cupy = importlib.import_module("cupy")
-        importlib.import_module("cupy_backends.cuda.libs.cublas")
-        importlib.import_module("cupy_backends.cuda.libs.cusolver")
-    except ImportError as error:
-        raise BackendError(
-            f"CUDA was asked for, but CuPy or one of its libraries is not here ({_first_line(error)}); "
-            "pip install 'varpro[cuda]', or use the CPU"
-        ) from error
-    try:
-        kernels = importlib.import_module("varpro._cuda")
+        return importlib.import_module("varpro._cuda")
     except ImportError as error:
         raise BackendError(
             "CUDA was asked for, but this build of varpro has no CUDA kernels; install it again where nvcc is on the "
             "path (VARPRO_CUDA=ON tells why it fails), or use the CPU"
         ) from error
+
+
+def _cupy() -> ModuleType:
+    """cupy with cuBLAS and cuSOLVER.  Its attributes find the libraries; importing its modules by path does not."""
     try:
-        driver = int(cupy.cuda.runtime.driverGetVersion())
-        if driver // 1000 < kernels.cuda_version // 1000:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise BackendError(f"CuPy is installed but does not import ({first_line(error)}); or use the CPU") from error
+    if int(cupy.__version__.partition(".")[0]) < CUPY:
+        raise BackendError(
+            f"CuPy {cupy.__version__} is installed, varpro needs {CUPY}; pip install 'varpro[cuda]', or use the CPU"
+        )
+    for library in ("cublas", "cusolver"):
+        try:
+            getattr(cupy.cuda, library)
+        except ImportError as error:
             raise BackendError(
-                f"the CUDA driver is for CUDA {driver // 1000}.{driver % 1000 // 10}, the kernels need "
-                f"{kernels.cuda_version // 1000}.0; install a newer driver, or use the CPU"
-            )
-        kernels.device_count()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise BackendError(f"CUDA was asked for, but its driver does not answer ({error}); use the CPU") from error
+                f"CuPy is installed, but finds no {library} ({first_line(error)}); "
+                "pip install 'cupy-cuda13x[ctk]' brings it, or set CUDA_PATH to a toolkit; or use the CPU"
+            ) from error
     return cupy
 
 
-def _first_line(error: Exception) -> str:
+def runs_on(capability: str, architectures: str) -> bool:
+    """Whether a device of this compute capability ("90") can run code built for these ("80-real 90-real 90-virtual").
+
+    Machine code runs within its major version from its own minor one on, PTX on all later devices.  Names that tell no
+    number (native, all) are taken to fit.
+    """
+    device = int(capability)
+    for name in architectures.split():
+        number, _, kind = name.partition("-")
+        if not number.isdigit():
+            return True
+        same = int(number) // 10 == device // 10
+        if int(number) <= device and (same or kind != "real"):
+            return True
+    return False
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an exception's message."""
     return str(error).partition("\n")[0]
 
 
@@ -103,8 +161,20 @@ class Device:
             number = local_rank % count
         if not 0 <= number < count:
             raise BackendError(f"CUDA device {number} was asked for, but there are {count}, numbered from 0")
+        made = cls(number, xp)
+        made._require_code()
         xp.cuda.Device(number).use()
-        return cls(number, xp)
+        return made
+
+    def _require_code(self) -> None:
+        """Raise BackendError if the kernels were not built for this device: the first launch would fail."""
+        capability, built = str(self.xp.cuda.Device(self.number).compute_capability), str(_kernels().architectures)
+        if not runs_on(capability, built):
+            raise BackendError(
+                f"device {self.number} ({self.name}) has compute capability {capability[:-1]}.{capability[-1]}, the "
+                f"kernels were built for {built}; build varpro with CMAKE_ARGS=-DCMAKE_CUDA_ARCHITECTURES="
+                f"{capability} (80 or later), or use the CPU"
+            )
 
     def put(self, a: ArrayLike) -> Array:
         """a on this device, C-contiguous; not copied if it is there already."""
@@ -128,7 +198,7 @@ class Device:
         try:
             yield
         except self.xp.cuda.memory.OutOfMemoryError as error:
-            raise BackendError(f"device {self.number} has no memory left ({_first_line(error)}); {remedy}") from error
+            raise BackendError(f"device {self.number} has no memory left ({first_line(error)}); {remedy}") from error
 
     def wait(self) -> None:
         """Wait until all work given to the device is done."""
@@ -151,8 +221,19 @@ def borrowed(a: object) -> Array:
 def working_on(device: int, stream: int) -> Iterator[None]:
     """Inside, CuPy allocates on this device, and its work and that of the kernels goes to this cudaStream_t."""
     cuda = device_namespace().cuda
-    with cuda.Device(device), cuda.ExternalStream(stream, device) if stream else cuda.Stream.null:
+    with cuda.Device(device), cuda.Stream.from_external(_Lent(stream)) if stream else cuda.Stream.null:
         yield
+
+
+@dataclass(frozen=True)
+class _Lent:
+    """A stream of another library, by the CUDA stream protocol."""
+
+    stream: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        """Version of the protocol, and the cudaStream_t."""
+        return 0, self.stream
 
 
 # A batch is a frozen dataclass whose arrays all have the problem as first axis; anything that is not an array is
@@ -172,8 +253,11 @@ def _map(function: Callable[..., Any], first: Any, *others: Any) -> Any:
 
 def take(mask: Array, batch: Batch) -> Batch:
     """The problems where mask (b,) is True."""
-    whole: Batch = batch if mask.all() else _map(lambda a: a[beside(mask, a)], batch)
-    return whole
+    if mask.all():
+        return batch
+    rows = np.flatnonzero(mask)  # a device goes through a whole array for a mask, through the rows alone for numbers
+    some: Batch = _map(lambda a: a[beside(rows, a)], batch)
+    return some
 
 
 def choose(mask: Array, yes: Batch, no: Batch) -> Batch:
@@ -194,9 +278,11 @@ def choose(mask: Array, yes: Batch, no: Batch) -> Batch:
 def scatter(mask: Array, whole: Batch, part: Batch) -> Batch:
     """`whole` with the problems where mask (b,) is True replaced by those of `part`, in order."""
 
+    rows = np.flatnonzero(mask)
+
     def put(a: Array, b: Array) -> Array:
         a = a.copy()
-        a[beside(mask, a)] = b
+        a[beside(rows, a)] = b
         return a
 
     mixed: Batch = part if mask.all() else _map(put, whole, part)

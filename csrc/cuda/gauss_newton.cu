@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(kAcross* kDown) assemble_kernel(AssembleLaunch
     const auto* const gram = static_cast<const Gram*>(call.gram) + problem * m * m;
     const auto* const ztz = call.ztz ? static_cast<const Real*>(call.ztz) + problem * m * m : nullptr;
     const auto* const aat = static_cast<const Real*>(call.aat) + problem * units * units;
-    auto* const h = static_cast<Real*>(call.h) + problem * m * m;
+    auto* const __restrict__ h = static_cast<Real*>(call.h) + problem * m * m;
 
     Real product[kRows][kColumns] = {};
     if (call.gram_inverse) {
@@ -76,8 +76,8 @@ __global__ void __launch_bounds__(kAcross* kDown) assemble_kernel(AssembleLaunch
             const std::int64_t column = first_column + x + c * kAcross, at = row * m + column;
             if (column > row) continue;
             const std::int64_t pair = of_row + __ldg(call.columns + column);
-            Real curvature = static_cast<Real>(gram[at]);
-            if (ztz) curvature -= ztz[at];
+            Real curvature = static_cast<Real>(__ldg(gram + at));  // __ldg: no store to h makes the next one wait
+            if (ztz) curvature -= __ldg(ztz + at);
             Real entry = __ldg(aat + pair) * curvature;
             if (inverse) entry += __ldg(inverse + pair) * product[r][c];
             if (row == column && call.lambda)

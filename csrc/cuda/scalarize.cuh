@@ -7,7 +7,7 @@
 /// memory. The weights stay in shared memory for all images of a block.
 #pragma once
 
-#include "../kernels/scalarize.hpp"
+#include "pixels.cuh"
 #include "scalarize_gram.cuh"
 
 namespace varpro::cuda {
@@ -19,20 +19,6 @@ constexpr int kImagesPerBlock = 16;  // so many that loading w costs a few per c
 constexpr int kThreads = 512;
 constexpr int kStripBytes = 24 * 1024;  // of the images in shared memory
 constexpr std::int64_t kLargestSide = 1024;
-
-template <typename Real>
-__device__ __forceinline__ Real pixel_at(const void* images, Pixel pixel, std::int64_t at) {
-    if (pixel == Pixel::u8)
-        return static_cast<Real>(__ldg(static_cast<const unsigned char*>(images) + at)) * (Real(1) / Real(255));
-    if (pixel == Pixel::f32) return static_cast<Real>(__ldg(static_cast<const float*>(images) + at));
-    return static_cast<Real>(__ldg(static_cast<const double*>(images) + at));
-}
-
-/// The row of images at a place among all problems' images.
-template <typename Call>
-__device__ __forceinline__ std::int64_t image_row(const Call& call, std::int64_t place) {
-    return call.index ? static_cast<std::int64_t>(__ldg(call.index + place)) : place;
-}
 
 /// tanh in both cases: the logistic function of a large negative number then needs no infinite exponential.
 template <typename Real>
@@ -126,12 +112,16 @@ struct Place {
 template <typename Real, typename Value>
 __device__ __forceinline__ void load_strip(const ScalarizeCall& call, const Strip& cut, std::int64_t problem,
                                            std::int64_t pair, int first, Real* strip, const Value& value) {
-    const int area = cut.depth * cut.padded;
-    for (int e = threadIdx.x; e < kImages * area; e += blockDim.x) {
-        const int image = e / area, k = first + e % area / cut.padded, l = e % cut.padded;
+    // the place of a thread's next number by steps: three divisions for each number would take longer than its loads
+    const int step_k = blockDim.x / cut.padded, step_l = blockDim.x % cut.padded;
+    int image = 0, k = threadIdx.x / cut.padded, l = threadIdx.x % cut.padded;
+    for (int e = threadIdx.x; e < kImages * cut.depth * cut.padded; e += blockDim.x) {
+        while (k >= cut.depth) k -= cut.depth, ++image;
         const std::int64_t n = pair + image;
-        const bool there = n < call.n && k < cut.terms && l < cut.rows;
-        strip[e] = there ? value(image_row(call, problem * call.n + n), k, l) : Real(0);
+        const bool there = n < call.n && first + k < cut.terms && l < cut.rows;
+        strip[e] = there ? value(image_row(call, problem * call.n + n), first + k, l) : Real(0);
+        k += step_k, l += step_l;
+        if (l >= cut.padded) l -= cut.padded, ++k;
     }
 }
 

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 
+#include "launch.hpp"
 #include "scalarize.hpp"
 #include "variants.hpp"
 
@@ -63,4 +64,30 @@ VARPRO_VARIANTS(
 )
 // clang-format on
 
+namespace cuda {
+
+/// The same for tables side by side, each with its own images: call.x (any rows, planes, height, width) is shared,
+/// index (problems, n) tells the rows of each problem, or is null: problem after problem; call.n is per problem.
+/// w and along (problems, rows, filters), along: dw for the tangent.  weights (problems, n, filters, cells^2): b for
+/// the contraction.  out (problems, ...) as above, overwritten: phi, d and slope double or float as w, the gradient
+/// double. The gradient is summed in double over images, and its workspace has convolve_workspace(launch) bytes, null
+/// where that is 0, for parts of 64 images, which are added in order. LaunchError where patch_height rows of an image
+/// and of what is made of it for four filters exceed the shared memory of a block (48 KiB: 11 x 11 patches on images
+/// 180 wide, one plane, single precision).
+struct ConvolveLaunch {
+    ConvolveCall call;
+    const std::int32_t* index;
+    const void *w, *along, *weights;
+    void *out, *workspace;
+    std::int64_t problems;
+    bool is_float;
+};
+
+void convolve_values(const ConvolveLaunch& launch, Stream stream);
+void convolve_jacobian(const ConvolveLaunch& launch, Stream stream);
+void convolve_tangent(const ConvolveLaunch& launch, Stream stream);
+std::int64_t convolve_workspace(const ConvolveLaunch& launch);
+void convolve_contract(const ConvolveLaunch& launch, Stream stream);
+
+}  // namespace cuda
 }  // namespace varpro

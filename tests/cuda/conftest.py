@@ -8,16 +8,29 @@ import pytest
 
 from tests.cuda import host
 from tests.cuda.stand_in import device as stand_in
-from varpro.arrays import cuda_available
+from varpro.arrays import Device, cuda_available
+from varpro.errors import BackendError
 
 BUILDING = 1500
 """Seconds: whichever test comes first waits until all kernels are compiled, minutes on a busy machine."""
 
 
 def pytest_collection_modifyitems(items):
+    if os.environ.get("VARPRO_REQUIRE_GPU"):
+        _require_gpu()
     for item in items:
         if "tests/cuda" in item.path.as_posix() and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(BUILDING))
+
+
+def _require_gpu():
+    """End the run unless a GPU computes: the tests would pass on the host, and nobody would see that they did."""
+    if os.environ.get("VARPRO_STAND_IN"):
+        raise pytest.UsageError("VARPRO_REQUIRE_GPU and VARPRO_STAND_IN contradict each other: unset one")
+    try:
+        Device.choose()
+    except BackendError as error:
+        raise pytest.UsageError(f"VARPRO_REQUIRE_GPU is set, but no GPU can be used: {error}") from error
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +44,10 @@ def driver(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def device_module(tmp_path_factory):
-    """varpro._cuda for the host; None where a GPU is here, which then takes its place (VARPRO_STAND_IN=1: not)."""
+    """varpro._cuda for the host; None where a GPU is here, which then takes its place.
+
+    VARPRO_STAND_IN=1 keeps to the host all the same; VARPRO_REQUIRE_GPU=1 makes a missing GPU an error.
+    """
     if cuda_available() and not os.environ.get("VARPRO_STAND_IN"):
         return None
     if host.compiler() is None:

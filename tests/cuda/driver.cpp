@@ -124,6 +124,7 @@ void run(const std::string& kernel, Arguments& arguments, std::ofstream& out) {
     if (kernel == "activate") return run_activate(arguments, out);
     if (kernel == "jacobian_products") return run_jacobian_products(arguments, out);
     if (kernel == "projector") return run_projector(arguments, out);
+    if (run_convolve(kernel, arguments, out)) return;
     if (run_losses(kernel, arguments, out)) return;
     if (run_small_fits(kernel, arguments, out)) return;
     const Output numbers(4 * arguments.number("count"));

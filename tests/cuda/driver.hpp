@@ -47,6 +47,9 @@ struct Output {
     void append_to(std::ofstream& file) const { file.write(reinterpret_cast<const char*>(bytes.get()), size); }
 };
 
+/// Runs one of the kernels on convolutional units; false for any other name.
+bool run_convolve(const std::string& kernel, Arguments& arguments, std::ofstream& out);
+
 /// Runs one of the kernels of varpro.losses; false for any other name.
 bool run_losses(const std::string& kernel, Arguments& arguments, std::ofstream& out);
 

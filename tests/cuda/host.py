@@ -17,6 +17,7 @@ KERNELS = [
     ROOT / "csrc/cuda" / f"{name}.cu"
     for name in (
         "class_moments",
+        "convolve",
         "gauss_newton",
         "inward_scale",
         "jacobian_products",
@@ -31,7 +32,7 @@ KERNELS = [
 ]
 DRIVER = [
     ROOT / "tests/cuda" / name
-    for name in ("driver.cpp", "driver_losses.cpp", "driver_small_fits.cpp", "shim_kernels.cu")
+    for name in ("driver.cpp", "driver_convolve.cpp", "driver_losses.cpp", "driver_small_fits.cpp", "shim_kernels.cu")
 ]
 SOURCES = [*KERNELS, *SHIM, *DRIVER]
 FLAGS = ["-std=c++20", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from tests.cuda.host import KERNELS, ROOT
+from varpro.arrays import runs_on
 from varpro.errors import BackendError
 from varpro.search.damping import DampingRule
 from varpro.search.termination import Termination, rules_of
@@ -60,6 +61,36 @@ def test_what_cannot_be_built_is_an_error(configure, option, message):
     assert message in " ".join(done.stderr.split())
 
 
+@pytest.fixture
+def generator(monkeypatch):
+    """How setup.py chooses a generator for a build folder."""
+    import setuptools
+
+    monkeypatch.setattr(setuptools, "setup", lambda **options: None)
+    monkeypatch.delenv("CMAKE_GENERATOR", raising=False)
+    spec = importlib.util.spec_from_file_location("varpro_setup", ROOT / "setup.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module._generator
+
+
+def test_ninja_builds_where_it_is_found(generator, monkeypatch, tmp_path):
+    """pyproject.toml asks for ninja alone, and a bare image may have no make."""
+    monkeypatch.setattr(shutil, "which", lambda name: f"/somewhere/{name}")
+    assert generator(tmp_path) == ["-G", "Ninja"]
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert generator(tmp_path) == []
+
+
+def test_a_folder_keeps_the_generator_it_began_with(generator, monkeypatch, tmp_path):
+    monkeypatch.setattr(shutil, "which", lambda name: f"/somewhere/{name}")
+    monkeypatch.setenv("CMAKE_GENERATOR", "Unix Makefiles")
+    assert generator(tmp_path) == []
+    monkeypatch.delenv("CMAKE_GENERATOR")
+    (tmp_path / "CMakeCache.txt").touch()
+    assert generator(tmp_path) == []
+
+
 def test_every_kernel_is_built_and_tested():
     found = sorted((ROOT / "csrc/cuda").glob("*.cu"))
     assert found == sorted(KERNELS)
@@ -94,11 +125,19 @@ def test_a_device_that_is_not_there_is_a_backend_error(name, keywords):
     message = (
         rf"{name}: device {count} was asked for" if count else r"CUDA was asked for, but (its driver|this machine)"
     )
-    known = {"device": count, "pixel": "float64", "kind": "pq"}  # all else may be zero
+    known = {"device": count, "pixel": "float64", "kind": "pq", "squash": "tanh"}  # all else may be zero
     known |= {"rules": rules_of(DampingRule(), Termination()).by_name(), "arithmetic": "double"}
     arguments = {keyword: known.get(keyword, 0) for keyword in keywords}
     with pytest.raises(BackendError, match=message):
         getattr(_cuda, name)(**arguments)
+
+
+@module
+def test_the_module_tells_what_it_was_built_for():
+    from varpro import _cuda
+
+    assert _cuda.architectures.split()
+    assert runs_on("900", _cuda.architectures) or "virtual" not in _cuda.architectures  # PTX runs on what is to come
 
 
 @module

@@ -1,12 +1,15 @@
 """CUDA is asked for but not available: one line names what is missing and what to do."""
 
-import importlib
+import os
+import subprocess
 import sys
 import types
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
+from tests.cuda.host import ROOT
 from varpro import arrays
 from varpro.arrays import Device, choose, join, scatter, take
 from varpro.errors import BackendError, ShapeError
@@ -15,14 +18,34 @@ from varpro.kernels.scalarize import cuda
 
 def test_cupy_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(BackendError, match=r"CuPy or one of its libraries is not here.*varpro\[cuda\]"):
+    with pytest.raises(BackendError, match=r"CuPy is not installed.*varpro\[cuda\]"):
         arrays.device_namespace()
     assert not arrays.cuda_available()
 
 
-def test_a_library_of_cupy_is_missing(xp, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs.cublas", None)
-    with pytest.raises(BackendError, match="libraries"):
+class Lacking:
+    """cupy.cuda without a library, as the real one says it."""
+
+    def __init__(self, cuda, library):
+        self.cuda, self.library = cuda, library
+
+    def __getattr__(self, name):
+        if name == self.library:
+            raise ImportError(f'Failure finding "lib{name}.so": No such file\nsecond line')
+        return getattr(self.cuda, name)
+
+
+@pytest.mark.parametrize("library", ["cublas", "cusolver"])
+def test_a_library_of_cupy_is_missing(xp, monkeypatch, library):
+    monkeypatch.setattr(xp, "cuda", Lacking(xp.cuda, library))
+    words = rf'finds no {library} \(Failure finding "lib{library}.so": No such file\); pip'
+    with pytest.raises(BackendError, match=words):
+        arrays.device_namespace()
+
+
+def test_cupy_is_too_old(xp, monkeypatch):
+    monkeypatch.setattr(xp, "__version__", "13.6.0")
+    with pytest.raises(BackendError, match=r"CuPy 13\.6\.0 is installed, varpro needs 14; pip install"):
         arrays.device_namespace()
 
 
@@ -38,14 +61,51 @@ def test_driver_is_too_old(xp, monkeypatch):
         arrays.device_namespace()
 
 
-def test_driver_does_not_answer(xp, monkeypatch):
-    def refuse():
-        raise xp.cuda.runtime.CUDARuntimeError("insufficient driver")
+def test_there_is_no_driver(xp, monkeypatch):
+    monkeypatch.setattr(xp.cuda.runtime, "driverGetVersion", lambda: 0)
+    with pytest.raises(BackendError, match=r"no CUDA driver, the kernels need 13\.0"):
+        arrays.device_namespace()
 
-    monkeypatch.setattr(xp.cuda.runtime, "driverGetVersion", refuse)
-    if isinstance(xp.cuda.runtime.CUDARuntimeError, type) and xp.cuda.runtime.__class__ is types.SimpleNamespace:
-        with pytest.raises(BackendError, match="does not answer"):
-            arrays.device_namespace()
+
+def test_the_kernels_find_no_driver_before_cupy_is_imported(xp, monkeypatch):
+    from varpro import _cuda
+
+    def refuse():
+        raise BackendError("its driver is missing")
+
+    monkeypatch.setattr(_cuda, "device_count", refuse)
+    monkeypatch.delitem(sys.modules, "cupy")
+    with pytest.raises(BackendError, match="its driver is missing"):
+        arrays.device_namespace()
+    assert "cupy" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("capability", "architectures", "runs"),
+    [
+        ("75", "80-real 90-real 90-virtual", False),  # a T4
+        ("80", "80-real 90-real 90-virtual", True),
+        ("86", "80-real", True),
+        ("80", "86-real", False),
+        ("90", "80-real", False),
+        ("120", "80-real 90-real 90-virtual", True),  # by PTX
+        ("120", "80-real 90-real", False),
+        ("100", "90", True),
+        ("75", "native", True),
+        ("90", "90a-real", True),  # no number: not for us to judge
+    ],
+)
+def test_code_runs_within_a_major_version_and_ptx_on_later_devices(capability, architectures, runs):
+    assert arrays.runs_on(capability, architectures) == runs
+
+
+def test_a_device_that_the_kernels_were_not_built_for(xp, monkeypatch):
+    from varpro import _cuda
+
+    real = xp.cuda.Device(0).compute_capability
+    monkeypatch.setattr(_cuda, "architectures", f"{int(real) + 20}-real")
+    with pytest.raises(BackendError, match=r"compute capability \d+\.\d, the kernels were built for .*CMAKE_ARGS"):
+        Device.choose()
 
 
 @pytest.mark.parametrize("number", [-1, 99])
@@ -79,8 +139,6 @@ def test_a_full_device_is_told(xp):
 
 
 def test_batches_of_both_kinds_of_arrays(xp):
-    from dataclasses import dataclass
-
     @dataclass(frozen=True)
     class Batch:
         small: np.ndarray
@@ -96,17 +154,49 @@ def test_batches_of_both_kinds_of_arrays(xp):
     assert both.large.get().tolist() == [[0, 1], [2, 3], [4, 5]]
 
 
-def test_the_stand_in_offers_only_what_cupy_has(xp):
-    if "stand_in" not in str(xp.__file__):
-        pytest.skip("a GPU is here: the stand-in is not in use")
-    names = list(xp.NAMES)
-    sys.path_importer_cache.clear()
-    spec = importlib.machinery.PathFinder.find_spec("cupy", [p for p in sys.path if "stand_in" not in p])
-    if spec is None:
-        pytest.skip("CuPy is not installed: its names cannot be compared")
-    # a process of its own: two modules of one name do not live side by side
-    import subprocess
+def test_problems_are_taken_by_number_and_not_by_mask(xp, monkeypatch):
+    """A device scans a whole array for a mask: 219 million entries for the matrices of 104 sub-networks."""
+    if not hasattr(xp.ndarray, "fetched"):
+        pytest.skip("a GPU is here: what an index was cannot be seen")
+    keys = []
+    for name in ("__getitem__", "__setitem__"):
+        method = getattr(xp.ndarray, name)
 
-    lines = "import cupy, sys; print([n for n in sys.argv[1:] if not hasattr(cupy, n)])"
-    done = subprocess.run([sys.executable, "-c", lines, *names], capture_output=True, text=True, timeout=120)
-    assert done.stdout.strip() == "[]", done.stderr
+        def seen(self, key, *value, method=method):
+            keys.append(key)
+            return method(self, key, *value)
+
+        monkeypatch.setattr(xp.ndarray, name, seen)
+    batch, mask = Numbers(xp.asarray(np.arange(12.0).reshape(3, 4))), np.array([True, False, True])
+    some = take(mask, batch)
+    whole = scatter(mask, batch, some)
+    assert len(keys) == 2
+    assert all(key.dtype.kind == "i" for key in keys)
+    assert np.array_equal(whole.values.get(), batch.values.get())
+
+
+@dataclass(frozen=True)
+class Numbers:
+    values: object
+
+
+def run_requiring_a_gpu(**environment):
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/cuda/test_shim.py", "--collect-only"],
+        cwd=ROOT, env=os.environ | {"VARPRO_REQUIRE_GPU": "1"} | environment, capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(arrays.cuda_available(), reason="a GPU is here: nothing is missing")
+def test_a_run_that_requires_a_gpu_ends_without_one():
+    """Or it would pass on the host, and nobody would see that it did."""
+    done = run_requiring_a_gpu()
+    assert done.returncode != 0
+    assert "VARPRO_REQUIRE_GPU is set, but no GPU can be used: " in done.stdout + done.stderr
+
+
+def test_a_run_cannot_require_a_gpu_and_its_stand_in():
+    done = run_requiring_a_gpu(VARPRO_STAND_IN="1")
+    assert done.returncode != 0
+    assert "contradict each other" in done.stdout + done.stderr

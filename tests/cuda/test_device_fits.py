@@ -123,6 +123,75 @@ def test_function_that_leaves_the_device(xp, y):
         varpro.fit_batch(function, T, y, [1.0, 7.0], derivative=(PAIRS, slopes), backend="cuda")
 
 
+@pytest.mark.parametrize(
+    ("leaves", "error", "complaint"),
+    [
+        (lambda t, w: decay(t.get(), w.get()), ShapeError, r"the model returned ndarray .*CuPy array of shape"),
+        (lambda t, w: np.asarray(decay(t, w)), BackendError, r"the model fails with .* on the device \(Implicit conv"),
+        (lambda t, w: decay(t, w) + np.zeros(3), BackendError, r"the model fails with .*backend='cpu'"),
+    ],
+    ids=["NumPy's result", "a copy to the host", "an array of the host in it"],
+)
+def test_function_that_goes_over_to_numpy(xp, y, leaves, error, complaint):
+    def function(t, w):
+        return decay(t, w) if isinstance(t, np.ndarray) else leaves(t, w)
+
+    with pytest.raises(error, match=complaint):
+        varpro.fit_batch(function, T, y, [1.0, 7.0], derivative=(PAIRS, slopes), backend="cuda")
+
+
+ON_DEVICE = {
+    "data, axis, weights, mask": lambda put: {"t": put(T), "weights": put(T + 1), "mask": put(T < 11)},
+    "starts": lambda put: {"w0": put([1.0, 7.0])},
+    "bounds": lambda put: {"bounds": (put([0.1, 0.1]), put([50.0, 50.0]))},
+    "bounds by name": lambda put: {"bounds": {"tau_1": (put(0.1), put(50.0))}},
+    "fixed": lambda put: {"fixed": {"tau_1": put(1.0)}},
+    "limits of amplitudes": lambda put: {"linear": (put([0.0, 0.0, 0.0]), put([9.0, 9.0, 9.0]))},
+    "equality": lambda put: {"linear_equality": (put([1.0, 1.0, 1.0]), put(7.5))},
+    "ridge": lambda put: {"ridge": put(np.eye(3) * 1e-3)},
+    "scale": lambda put: {"scale": put([1.0, 3.0])},
+}
+
+
+@pytest.mark.parametrize("case", ON_DEVICE)
+def test_arrays_of_a_device_are_taken_wherever_a_fit_takes_arrays(xp, y, case):
+    """And give what the same numbers on the host give."""
+    answers = []
+    for put in (np.asarray, xp.asarray):
+        arguments = {"t": T, "w0": [1.0, 7.0]} | ON_DEVICE[case](lambda a, put=put: put(np.asarray(a)))
+        t, w0 = arguments.pop("t"), arguments.pop("w0")
+        answers.append(varpro.fit(MODEL, t, put(y[0]), w0, **arguments))
+    assert np.array_equal(answers[0].nonlinear, answers[1].nonlinear)
+
+
+def entries(put, y):
+    """What every other entry of the package answers to arrays made by `put`."""
+    from varpro.adapters import scipy as as_scipy
+    from varpro.adapters.sklearn import VarproRegressor
+
+    t, one, point, sigma = put(T), put(y[0]), put(np.array([1.0, 7.0])), put(np.full(40, 0.01))
+    functional = varpro.functional(MODEL, t, one, point)
+    regressor = VarproRegressor(MODEL, w0=point).fit(put(T[:, None]), one, sample_weight=sigma)
+    many = varpro.fit_batch(MODEL, t, put(y), point)
+    snapshots = put(np.stack([decay(T, [2.0, 5.0])[:, 0], decay(T, [2.0, 5.0])[:, 1]]))
+    return [
+        functional(point),
+        functional.gradient(point),
+        varpro.check_derivative(decay, t, point, (put(PAIRS), slopes)),
+        varpro.dmd(snapshots, t, 2, eigenvalues=put(np.array([-0.5, -0.2]))).eigenvalues,
+        many.predict(put(np.array([0, 2]))),
+        varpro.fit(MODEL, t, one, point).predict(t),
+        as_scipy.curve_fit(MODEL, t, one, point, sigma)[0],
+        as_scipy.least_squares(MODEL, t, one, point, weights=sigma, bounds=(point - 1, point + 9)).fun,
+        regressor.predict(put(T[:, None])),
+    ]
+
+
+def test_arrays_of_a_device_in_other_entries(xp, y):
+    for there, here in zip(entries(xp.asarray, y), entries(np.asarray, y), strict=True):
+        assert np.array_equal(there, here)
+
+
 def test_one_fit_runs_on_the_cpu(xp, y):
     with pytest.raises(BackendError, match="fit_batch"):
         varpro.fit(MODEL, T, y[0], [1.0, 7.0], backend="cuda")

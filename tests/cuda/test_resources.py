@@ -36,6 +36,10 @@ PRODUCTS = {  # types of D, pairs of products side by side: both where D is alig
     "d": [(96, 104), (128, 128), (144, 152), (168, 168)],
     "f": [(88, 96), (112, 128), (128, 128), (152, 160)],
 }
+CONVOLVE = {
+    "d": [(32, 48), (48, 48), (48, 48), (48, 48)],
+    "f": [(32, 32), (40, 40), (40, 40), (40, 48)],
+}
 REGISTERS = {  # name and types (d double, f float; Lb1: colours, gram): at most, on sm_80 and sm_90, in eights
     "quadratic_kernelIddLb0ELb0": (64, 64),
     "quadratic_kernelIddLb0ELb1": (80, 80),
@@ -80,9 +84,15 @@ REGISTERS = {  # name and types (d double, f float; Lb1: colours, gram): at most
     "small_fits_kernelIdLb1": (128, 128),
     "small_fits_kernelIfLb0": (128, 128),
     "resume_kernel": (32, 32),
-    "assemble_kernelIdd": (128, 104),
-    "assemble_kernelIfd": (128, 104),
+    "assemble_kernelIdd": (128, 128),
+    "assemble_kernelIfd": (128, 128),
     "assemble_kernelIff": (80, 80),
+    **{  # values, D, along a direction, contraction
+        f"convolve_kernelI{dtype}LNS1_4KindE{kind}E": most
+        for dtype, table in CONVOLVE.items()
+        for kind, most in enumerate(table)
+    },
+    "convolve_sum_kernel": (32, 32),
     **dict.fromkeys(LOSSES, (64, 64)),
 }
 

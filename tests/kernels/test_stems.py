@@ -24,7 +24,6 @@ PLACES = {
 ON_CUDA = {"CUDA code", "binding of CUDA", "CUDA side of the entry", "test of CUDA"}
 ON_CPU = {"CPU code", "binding of the CPU"}
 EXCEPTIONS = {  # stem, what it has not, and why
-    "convolve": (ON_CUDA, "not written yet: models.units.convolutional says so and a run takes the CPU"),
     "few_rows": (ON_CUDA, "a device's library multiplies a few rows as fast as many"),
     "gram": (ON_CUDA, "a device's Gram matrix is cuBLAS's (varpro/kernels/vendor.py)"),
     "jacobian_products": (ON_CPU, "the CPU's products are NumPy's, called by the entry"),

@@ -104,5 +104,5 @@ def test_its_options_and_checks_are_the_configs(registered):
     crowded = config_of(model={"unit": "halves"}, units=31)
     with pytest.raises(ConfigError, match=r"units is 31 and samples 61.*at least 63"):
         crowded.check_with_data(173, 3, SHAPE)
-    with pytest.raises(BackendError, match=r"model\.unit is halves, which has no CUDA kernel; choose quadratic or bil"):
+    with pytest.raises(BackendError, match=r"model\.unit is halves, which has no CUDA kernel; choose .*quadratic, "):
         require_kernel(Halves)

@@ -31,6 +31,7 @@ def example_metrics():
         "class_names": ["0", "1", "2"],
         "backend": "cpu",
         "device": None,
+        "no_gpu": None,
         "ranks": 2,
         "threads_per_rank": 3,
         "seed": 5,

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult, OptimizeWarning
 
 import varpro
-from varpro.arrays import Array, ArrayLike
+from varpro.arrays import Array, ArrayLike, on_host, to_host
 from varpro.errors import DataError, ShapeError
 from varpro.fitting.model import Function
 from varpro.fitting.parameters import Bounds
@@ -63,6 +63,7 @@ def least_squares(
     active_mask : (P,) -1 on a lower bound, 1 on an upper one, 0 elsewhere.  status : SciPy's 0 to 3, else -1.
     Also: linear, the amplitudes; fit, the whole FitResult.  options : those of `varpro.fit`.
     """
+    options = on_host(options)
     fit = varpro.fit(model, t, y, w0, **options)
     weights = options.get("weights")
     result = OptimizeResult()
@@ -87,7 +88,7 @@ def _weights(sigma: ArrayLike | None, ydata: ArrayLike, options: Mapping[str, ob
         return None
     if "weights" in options:
         raise TypeError("give sigma or weights, not both: weights = 1 / sigma")
-    errors, shape = np.asarray(sigma, dtype=float), np.shape(ydata)
+    errors, shape = to_host(sigma).astype(float), np.shape(on_host(ydata))
     if errors.ndim == 2 and errors.shape != shape:
         raise ShapeError(
             f"sigma has shape {errors.shape}, ydata {shape}; a covariance matrix is not taken here: multiply model and "
@@ -102,7 +103,7 @@ def _weighted(fit: FitResult, weights: ArrayLike | None) -> Array:
     residual = np.nan_to_num(fit.residual)
     if weights is None:
         return residual
-    w = np.asarray(weights, dtype=float)
+    w = to_host(weights).astype(float)
     return residual * (w[:, None] if w.ndim < residual.ndim else w)
 
 

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from varpro.arrays import Array, ArrayLike
+from varpro.arrays import Array, ArrayLike, on_host
 from varpro.errors import DataError
 from varpro.fitting.model import Function
 from varpro.fitting.options import FitOptions
@@ -54,6 +54,7 @@ class VarproRegressor(RegressorMixin, BaseEstimator):
 
         Raises VarproError, a ValueError, for input that cannot be fitted.
         """
+        X, y, sample_weight = on_host((X, y, sample_weight))
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         weights = None
         if sample_weight is not None:
@@ -81,7 +82,7 @@ class VarproRegressor(RegressorMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> Array:
         """(n,) or (n, K) model values at X (n, p)."""
         check_is_fitted(self)
-        return self.result_.predict(_predictors(validate_data(self, X, reset=False, dtype=np.float64)))
+        return self.result_.predict(_predictors(validate_data(self, on_host(X), reset=False, dtype=np.float64)))
 
 
 def _predictors(x: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from varpro.arrays import Array, ArrayLike
+from varpro.arrays import Array, ArrayLike, to_host
 from varpro.fitting.pickling import portable
 from varpro.fitting.result import FitResult
 from varpro.fitting.solution import Solution
@@ -123,7 +123,7 @@ class BatchResult:
 
     def predict(self, problems: ArrayLike | None = None) -> Array:
         """(b, N, K) model values at the data's t, for all problems or the given ones."""
-        every = np.arange(len(self)) if problems is None else np.atleast_1d(problems)
+        every = np.arange(len(self)) if problems is None else np.atleast_1d(to_host(problems))
         return self._solution.fitted(every)
 
     def plot(self, path: str | Path | None = None, *, shape: tuple[int, int] | None = None) -> "Figure":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from varpro.arrays import Array, ArrayLike
+from varpro.arrays import Array, ArrayLike, on_host, to_host
 from varpro.errors import ConfigError
 from varpro.fitting.make_model import make_model
 from varpro.fitting.model import Function, UserModel
@@ -28,9 +28,9 @@ def check_derivative(
     of 1e-5 is widened by as much.
     ConfigError names the pair whose column is wrong, or which is missing though the column moves.
     """
-    start = np.atleast_1d(np.asarray(w))
+    start = np.atleast_1d(to_host(w))
     start = start.astype(complex if np.iscomplexobj(start) else float)
-    t = np.asarray(t)
+    t, derivative = to_host(t), on_host(derivative)
     tried = make_model(model, t, start[None], len(t), own_t=False, derivative=derivative, batch=False)
     if tried.derivative != "analytic":
         raise ConfigError("check_derivative needs derivative=(pairs, columns), or a model with pairs and columns")

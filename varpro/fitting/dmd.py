@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array, ArrayLike
+from varpro.arrays import Array, ArrayLike, to_host
 from varpro.errors import ConfigError, DataError, ShapeError
 from varpro.fitting.api import fit
 from varpro.fitting.axis import Clock, make_axis, on_axis
@@ -100,7 +100,7 @@ def dmd(
     origin = float(times.min())
     since = times - origin
     left, coordinates = _leading(snapshots, rank)
-    start = _starting_eigenvalues(coordinates, since) if eigenvalues is None else np.asarray(eigenvalues, dtype=complex)
+    start = _starting_eigenvalues(coordinates, since) if eigenvalues is None else to_host(eigenvalues).astype(complex)
     if start.shape != (rank,):
         raise ShapeError(f"eigenvalues have shape {start.shape}; rank {rank} needs ({rank},)")
     right = coordinates if project else snapshots

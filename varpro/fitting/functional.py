@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from varpro.arrays import Array, ArrayLike
+from varpro.arrays import Array, ArrayLike, to_host
 from varpro.errors import ShapeError
 from varpro.fitting.arguments import check_backend, require_fittable
 from varpro.fitting.data import make_data
@@ -33,7 +33,7 @@ class Functional:
 
     @one_blas_pool()
     def _evaluate(self, w: ArrayLike) -> FoundCurves:
-        point = np.asarray(w, dtype=float)
+        point = np.asarray(to_host(w), dtype=float)
         if point.shape != (self._count,):
             raise ShapeError(f"w has shape {point.shape}; the functional takes ({self._count},)")
         found: FoundCurves = self._problem.evaluate(point[None], self._one)
@@ -125,7 +125,7 @@ def functional_of(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike, op
     """The same, from options."""
     check_backend(options.backend)
     data = make_data(t, y, batch=False, weights=options.weights, mask=options.mask)
-    start = np.atleast_1d(np.asarray(w0))[None]
+    start = np.atleast_1d(to_host(w0))[None]
     start = start.astype(complex if np.iscomplexobj(start) else float)
     spec, _ = specify(options, model, data, start, batch=False)
     require_fittable(spec)

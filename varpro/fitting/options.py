@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Self
 
-from varpro.arrays import Array, ArrayLike
+from varpro.arrays import Array, ArrayLike, on_host
 from varpro.fitting.make_model import Derivative
 from varpro.fitting.model import Function
 from varpro.fitting.parameters import Bounds, Fixed, Scale, Tied
@@ -22,6 +22,8 @@ INITIAL_DAMPING, STEP_BOUND, SURE, SURE_SHRINK = 1.0, 0.5, 0.1, 0.1
 """Found on the NIST problems and on batches of exponentials: with these, none is lost from its far start."""
 DATA = ("model", "t", "y", "w0")
 """The arguments of `varpro.fit` that are not options."""
+SMALL_ARRAYS = ("derivative", "scale", "bounds", "fixed", "tied", "linear", "linear_equality", "ridge")
+"""The options that may hold arrays of a device, a few numbers each; the data come by containers.plain_array."""
 
 Limits = Literal["free", "nonnegative"] | tuple[ArrayLike, ArrayLike]
 Smooth = tuple[Literal["second-difference"], Literal["gcv", "aic"] | float]
@@ -102,6 +104,13 @@ class CommonOptions:
     """The precision that the data are rounded to, such as float32; sums are in float64 on the CPU."""
     backend: Backend = "auto"
     """Where the search runs: 'auto' and 'cpu' take the CPU, 'cuda', for a batch, a GPU."""
+
+    def __post_init__(self) -> None:
+        for name in SMALL_ARRAYS:  # the host decides on them
+            given = getattr(self, name)
+            moved = on_host(given)
+            if moved is not given:
+                object.__setattr__(self, name, moved)
 
     @classmethod
     def of(cls, given: Mapping[str, object]) -> Self:

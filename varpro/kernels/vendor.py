@@ -1,10 +1,11 @@
 """Large products and Cholesky factorisations on a device: cuBLAS and cuSOLVER, through CuPy's thin bindings.
 
+The bindings are attributes of cupy.cuda: asking for one loads its library, which importing its module does not.
+
 Both libraries use column order.  A row-major matrix is its own transpose to them, so nothing is transposed in memory
 here: the lower triangle of a row-major matrix is the upper one of theirs.
 """
 
-import importlib
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +14,8 @@ import numpy.typing as npt
 
 from varpro.arrays import Array, namespace
 
+TF32_MATH = 3
+"""CUBLAS_TF32_TENSOR_OP_MATH of cublas_api.h, which CuPy's bindings do not name."""
 BLOCK_COLUMNS = 280
 """Columns of D^T D per batched product: five blocks of a sub-network of 1,450 do 60 % of the full product's work."""
 
@@ -49,7 +52,8 @@ def subtract_product(d: Array, u: Array, z: Array) -> None:
 
 def accumulate_gram(phi: Array, gram: Array) -> None:
     """gram (I, I) += phi^T phi in its lower triangle; phi (N, I); float64."""
-    cublas, handle, scalars = _cublas(), _cublas_handle(namespace(phi)), np.array([1.0, 1.0])
+    xp, scalars = namespace(phi), np.array([1.0, 1.0])
+    cublas, handle = xp.cuda.cublas, _cublas_handle(xp)
     rows, n = phi.shape
     one = scalars.ctypes.data
     cublas.dsyrk(
@@ -65,8 +69,8 @@ def cholesky(h: Array) -> Array:
     xp, (count, n, _) = namespace(h), h.shape
     info = xp.zeros(max(count, 1), dtype=np.int32)
     if h.size:
-        upper, each = _cublas().CUBLAS_FILL_MODE_UPPER, _each(h)
-        _cusolver().dpotrfBatched(_cusolver_handle(xp), upper, n, _at(each), n, info.data.ptr, count)
+        upper, each = xp.cuda.cublas.CUBLAS_FILL_MODE_UPPER, _each(h)
+        xp.cuda.cusolver.dpotrfBatched(_cusolver_handle(xp), upper, n, _at(each), n, info.data.ptr, count)
     return info[:count]
 
 
@@ -75,8 +79,9 @@ def cholesky_solve(factor: Array, rhs: Array) -> Array:
     xp, (count, n) = namespace(rhs), rhs.shape
     x, info = xp.array(rhs, dtype=np.float64), xp.zeros(1, dtype=np.int32)
     if x.size:
-        upper, left, right = _cublas().CUBLAS_FILL_MODE_UPPER, _each(factor), _each(x)
-        _cusolver().dpotrsBatched(_cusolver_handle(xp), upper, n, 1, _at(left), n, _at(right), n, info.data.ptr, count)
+        handle, upper = _cusolver_handle(xp), xp.cuda.cublas.CUBLAS_FILL_MODE_UPPER
+        left, right = _each(factor), _each(x)
+        xp.cuda.cusolver.dpotrsBatched(handle, upper, n, 1, _at(left), n, _at(right), n, info.data.ptr, count)
     return x
 
 
@@ -90,32 +95,33 @@ def subtract_transposed(out: Array, a: Array, b: Array) -> None:
 
 def cholesky_large(h: Array) -> int:
     """Factor the lower triangle of one h (n, n) float64 in place; waits for LAPACK's info and returns it."""
-    xp, n, upper = namespace(h), len(h), _cublas().CUBLAS_FILL_MODE_UPPER
+    xp, n = namespace(h), len(h)
+    upper = xp.cuda.cublas.CUBLAS_FILL_MODE_UPPER
     handle, info = _cusolver_handle(xp), xp.zeros(1, dtype=np.int32)
-    length = _cusolver().dpotrf_bufferSize(handle, upper, n, _at(h), n)
+    length = xp.cuda.cusolver.dpotrf_bufferSize(handle, upper, n, _at(h), n)
     work = xp.empty(max(length, 1))
-    _cusolver().dpotrf(handle, upper, n, _at(h), n, _at(work), length, _at(info))
+    xp.cuda.cusolver.dpotrf(handle, upper, n, _at(h), n, _at(work), length, _at(info))
     return int(info[0])
 
 
 def cholesky_large_solve(factor: Array, rows: Array) -> None:
     """Replace rows (k, n) by the x with x L L^T = rows, for the factor of `cholesky_large`."""
-    xp, (count, n), upper = namespace(rows), rows.shape, _cublas().CUBLAS_FILL_MODE_UPPER
-    info = xp.zeros(1, dtype=np.int32)
+    xp, (count, n) = namespace(rows), rows.shape
+    upper, info = xp.cuda.cublas.CUBLAS_FILL_MODE_UPPER, xp.zeros(1, dtype=np.int32)
     if rows.size:
-        _cusolver().dpotrs(_cusolver_handle(xp), upper, n, count, _at(factor), n, _at(rows), n, _at(info))
+        xp.cuda.cusolver.dpotrs(_cusolver_handle(xp), upper, n, count, _at(factor), n, _at(rows), n, _at(info))
 
 
 class _Blas:
     """Batched products of one dtype on the current device; close() restores the mode of arithmetic."""
 
     def __init__(self, dtype: npt.DTypeLike, xp: ModuleType, *, tf32: bool = False) -> None:
-        self.lib, self.handle, self.tf32 = _cublas(), _cublas_handle(xp), tf32
+        self.lib, self.handle, self.tf32 = xp.cuda.cublas, _cublas_handle(xp), tf32
         double = np.dtype(dtype) == np.float64
         self.call = self.lib.dgemmStridedBatched if double else self.lib.sgemmStridedBatched
         self.dtype = np.float64 if double else np.float32
         if tf32:
-            self.lib.setMathMode(self.handle, self.lib.CUBLAS_TF32_TENSOR_OP_MATH)
+            self.lib.setMathMode(self.handle, TF32_MATH)
 
     def gemm(
         self, ta: bool, tb: bool, m: int, n: int, k: int, alpha: float, a: int, lda: int, step_a: int,
@@ -143,14 +149,6 @@ def _each(a: Array) -> Array:
     xp = namespace(a)
     step = int(np.prod(a.shape[1:])) * a.itemsize
     return xp.arange(len(a), dtype=np.uint64) * np.uint64(step) + np.uint64(_at(a))
-
-
-def _cublas() -> ModuleType:
-    return importlib.import_module("cupy_backends.cuda.libs.cublas")
-
-
-def _cusolver() -> ModuleType:
-    return importlib.import_module("cupy_backends.cuda.libs.cusolver")
 
 
 def _cublas_handle(xp: ModuleType) -> int:

@@ -75,4 +75,6 @@ def cost_rows(record: ScalarizedRecord) -> list[Row]:
             )
         )
     rows.append(Row("ranks", f"{m['ranks']} x {m['threads_per_rank']} threads", f"backend {m['backend']}"))
+    if m.get("no_gpu"):
+        rows.append(Row("no GPU", "cpu", m["no_gpu"]))
     return rows

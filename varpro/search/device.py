@@ -3,11 +3,13 @@
 The states are those of kernels.small_fits, row by row; they travel to the device and back only once.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array, Device, to_host
+from varpro.arrays import Array, Device, first_line, is_device_array, to_host
 from varpro.errors import BackendError, ShapeError
 from varpro.kernels.search import N_NUMBERS, Rules
 from varpro.kernels.small_fits import GRAM_LIMIT, States
@@ -96,7 +98,7 @@ class DeviceSearch:
             trial = rows[here, n_parameters : 2 * n_parameters]
             some = t[here] if model.own_t else xp.broadcast_to(t, (len(running), t.shape[1]))
             phi, d = (
-                self._checked(function(some, trial.T[:, :, None]), (len(running), model.shape[0], width), name)
+                self._called_with(function, some, trial.T[:, :, None], (len(running), model.shape[0], width), name)
                 for function, width, name in (
                     (model.function, model.shape[1], "the model"),
                     (model.columns_function, len(model.pairs), "derivative's columns"),
@@ -111,8 +113,18 @@ class DeviceSearch:
             )  # fmt: skip
             running = running[to_host(rows[here, end]) == 0]  # status comes first
 
-    def _checked(self, result: Array, wanted: tuple[int, ...], what: str) -> Array:
-        if not hasattr(result, "device") or tuple(result.shape) != wanted:
+    def _called_with(
+        self, function: Callable[[Any, Any], Any], t: Array, w: Array, wanted: tuple[int, ...], what: str
+    ) -> Array:
+        """function(t, w) as float64 on the device.  Raises BackendError, ShapeError if it leaves the device."""
+        try:
+            result = function(t, w)
+        except TypeError as error:  # how CuPy refuses arrays of the host, and NumPy those of a device
+            raise BackendError(
+                f"{what} fails with arrays on the device ({first_line(error)}); let it work with CuPy arrays alone, or "
+                "use backend='cpu'"
+            ) from error
+        if not is_device_array(result) or tuple(result.shape) != wanted:
             raise ShapeError(
                 f"{what} returned {type(result).__name__} of shape {getattr(result, 'shape', None)} for arrays on the "
                 f"device; it must return a CuPy array of shape {wanted}"

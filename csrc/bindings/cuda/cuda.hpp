@@ -9,7 +9,7 @@
 #include <string>
 #include <type_traits>
 
-#include "../../kernels/launch.hpp"
+#include "../../kernels/scalarize.hpp"
 
 namespace py = pybind11;
 
@@ -18,6 +18,9 @@ template <typename T = void>
 T* at(std::uintptr_t address) {
     return reinterpret_cast<T*>(address);
 }
+
+/// uint8, float32 or float64.
+varpro::Pixel pixel_of(const std::string& name);
 
 [[noreturn]] void raise_backend_error(const std::string& message);
 
@@ -89,6 +92,7 @@ void bind_workspace(py::module_& m, const char* name, std::int64_t (*workspace)(
 }
 
 void bind_class_moments(py::module_& m);
+void bind_convolve(py::module_& m);
 void bind_gauss_newton(py::module_& m);
 void bind_inward_scale(py::module_& m);
 void bind_jacobian_products(py::module_& m);

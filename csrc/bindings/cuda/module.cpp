@@ -16,6 +16,10 @@ void raise_backend_error(const std::string& message) {
     throw py::error_already_set();
 }
 
+#ifndef VARPRO_CUDA_ARCHITECTURES
+#define VARPRO_CUDA_ARCHITECTURES "native"  // no number that a device could be compared with
+#endif
+
 namespace {
 
 int device_count() {
@@ -55,8 +59,10 @@ void enqueue_on(const std::string& kernel, int device, const std::function<void(
 
 PYBIND11_MODULE(_cuda, m) {
     m.attr("cuda_version") = CUDART_VERSION;
+    m.attr("architectures") = VARPRO_CUDA_ARCHITECTURES;
     m.def("device_count", device_count);
     bind_class_moments(m);
+    bind_convolve(m);
     bind_gauss_newton(m);
     bind_inward_scale(m);
     bind_jacobian_products(m);

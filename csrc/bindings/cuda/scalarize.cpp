@@ -4,14 +4,14 @@
 
 using namespace varpro::cuda;
 
-namespace {
-
 varpro::Pixel pixel_of(const std::string& name) {
     if (name == "uint8") return varpro::Pixel::u8;
     if (name == "float32") return varpro::Pixel::f32;
     if (name == "float64") return varpro::Pixel::f64;
     throw py::value_error("pixel is '" + name + "'; it is uint8, float32 or float64");
 }
+
+namespace {
 
 void sizes(Keywords& from, varpro::ScalarizeCall& call) {
     from("problems", call.problems)("n", call.n)("units", call.units);

@@ -9,81 +9,21 @@ as value / 255, or floats.  Computation is in the dtype of w, float32 or float64
 t mod C.  csrc/kernels/convolve.hpp is the contract.
 """
 
-from dataclasses import asdict, dataclass, field
-
 import numpy as np
 
 from varpro import _cpu
-from varpro.arrays import Array
-from varpro.errors import ConfigError
+from varpro.arrays import Array, beside, is_device_array, namespace
+from varpro.errors import BackendError
 from varpro.kernels._checks import require
-
-SQUASHES = ("tanh", "logistic", "smooth_abs", "square", "softplus")
-LARGEST_PATCH = 64
-"""Largest side of a patch, since the kernel holds that many rows."""
-
-
-@dataclass(frozen=True)
-class Patches:
-    """Where a bank of filters looks, and how its values are combined."""
-
-    height: int
-    """The height h of a patch."""
-    width: int
-    """The width w of a patch."""
-    cells: int = 1
-    """The number G: places are averaged over G x G cells."""
-    terms: int = 1
-    """The number of terms u v^T in a form: its rank, times the planes unless they are mixed."""
-    mixed: bool = False
-    """Whether each filter looks at its own mix of the planes; otherwise each term looks at one plane."""
-    stride: int = 1
-    """The number of pixels between places."""
-    padding: tuple[int, int] = (0, 0)
-    """The zeros above and below, left and right."""
-    sigma: str = "smooth_abs"
-    """One of SQUASHES; smooth_abs is sqrt(q^2 + smoothing)."""
-    smoothing: float = field(default=0.01)
-    """The smoothing in units of q^2, whose mean over patches is 1 at the start."""
-
-    def rows(self, planes: int) -> int:
-        """The number of parameters of a filter."""
-        return self.terms * (self.height + self.width) + (planes if self.mixed else 0) + 1
-
-    def places(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """The number of places down and across images (..., H, W).  Raises ConfigError if the geometry is
-        impossible."""
-        down, across = (
-            (side + 2 * pad - patch) // self.stride + 1
-            for side, pad, patch in zip(shape[-2:], self.padding, (self.height, self.width), strict=True)
-        )
-        padded = tuple(side + 2 * pad for side, pad in zip(shape[-2:], self.padding, strict=True))
-        if self.height > padded[0] or self.width > padded[1]:
-            raise ConfigError(
-                f"a filter of {self.height} x {self.width} is larger than the images, {shape[-2]} x {shape[-1]} with "
-                f"padding {self.padding[0]} and {self.padding[1]}; use a smaller one or more padding"
-            )
-        if max(self.height, self.width) > LARGEST_PATCH:
-            raise ConfigError(f"a filter of {self.height} x {self.width}; the kernel takes sides up to {LARGEST_PATCH}")
-        if down % self.cells or across % self.cells:
-            good = [str(g) for g in range(1, min(down, across) + 1) if down % g == 0 and across % g == 0]
-            raise ConfigError(
-                f"{self.cells} x {self.cells} cells do not divide the {down} x {across} places of a "
-                f"{self.height} x {self.width} filter; cells can be {', '.join(good)}, or change padding or stride"
-            )
-        return down, across
-
-    def call(self) -> dict[str, object]:
-        """The geometry by the kernel's names."""
-        numbers = {k: v for k, v in asdict(self).items() if k in ("cells", "terms", "mixed", "stride", "smoothing")}
-        pads = {"pad_rows": self.padding[0], "pad_columns": self.padding[1]}
-        squash = _cpu.Squash.__members__[self.sigma]
-        return numbers | pads | {"patch_height": self.height, "patch_width": self.width, "squash": squash}
+from varpro.kernels.convolve import cuda
+from varpro.kernels.convolve.patches import SQUASHES, Patches
 
 
 def values(images: Array, w: Array, patches: Patches) -> Array:
     """phi (N, F, G^2) in the dtype of w; images (N, C, H, W), w (rows, F)."""
     images, w = _checked(images, w, patches)
+    if is_device_array(images):
+        return cuda.values(images, None, w[None], patches)[0]
     phi = np.empty((len(images), w.shape[1], patches.cells**2), dtype=w.dtype)
     _cpu.convolve_values(images, w, phi, patches.call())
     return phi
@@ -92,18 +32,23 @@ def values(images: Array, w: Array, patches: Patches) -> Array:
 def jacobian(images: Array, w: Array, patches: Patches) -> Array:
     """D (N, G^2, rows, F): the derivative of phi[n, f, cell] by w[row, f]."""
     images, w = _checked(images, w, patches)
+    if is_device_array(images):
+        return cuda.jacobian(images, None, w[None], patches)[0]
     d = np.empty((len(images), patches.cells**2, *w.shape), dtype=w.dtype)
     _cpu.convolve_jacobian(images, w, d, patches.call())
     return d
 
 
 def layer_jacobian(images: Array, w: Array, layer: Array, patches: Patches) -> Array:
-    """J (N, K, rows, F): the derivative of phi A by w, for the linear layer A (F, G^2, K).  D is never held."""
+    """J (N, K, rows, F): the derivative of phi A by w, for the linear layer A (F, G^2, K).  A CPU never holds D."""
     images, w = _checked(images, w, patches)
     wanted = (w.shape[1], patches.cells**2)
     require(
         layer.ndim == 3 and layer.shape[:2] == wanted, f"the layer has shape {layer.shape}; it needs {wanted} + (K,)"
     )
+    if is_device_array(images):
+        d = cuda.jacobian(images, None, w[None], patches)[0]
+        return namespace(d).einsum("ncrf,fck->nkrf", d, beside(layer, d).astype(w.dtype, copy=False))
     j = np.empty((len(images), layer.shape[2], *w.shape), dtype=w.dtype)
     _cpu.convolve_layer_jacobian(images, w, np.ascontiguousarray(layer, dtype=w.dtype), j, patches.call())
     return j
@@ -113,6 +58,8 @@ def tangent(images: Array, w: Array, dw: Array, patches: Patches) -> Array:
     """The derivative of phi along dw (rows, F), (N, F, G^2)."""
     images, w = _checked(images, w, patches)
     require(dw.shape == w.shape, f"dw has shape {dw.shape}; w has {w.shape}")
+    if is_device_array(images):
+        return cuda.tangent(images, None, w[None], beside(dw, images)[None], patches)[0]
     slope = np.empty((len(images), w.shape[1], patches.cells**2), dtype=w.dtype)
     _cpu.convolve_tangent(images, w, np.ascontiguousarray(dw, dtype=w.dtype), slope, patches.call())
     return slope
@@ -123,9 +70,25 @@ def contract(images: Array, w: Array, b: Array, patches: Patches) -> Array:
     images, w = _checked(images, w, patches)
     wanted = (len(images), w.shape[1], patches.cells**2)
     require(b.shape == wanted, f"b has shape {b.shape}; it needs {wanted}")
+    if is_device_array(images):
+        return cuda.contract(images, None, w[None], beside(b, images)[None], patches)[0]
     gradient = np.zeros(w.shape)
     _cpu.convolve_contract(images, w, np.ascontiguousarray(b, dtype=w.dtype), gradient, patches.call())
     return gradient
+
+
+def gathered(
+    images: Array, index: Array, w: Array, patches: Patches, *, jacobian: str | None
+) -> tuple[Array, Array | None]:
+    """phi (B, n, F, G^2) float64 and D (B, n, G^2, rows, F) of dtype `jacobian`, or None, of tables side by side.
+
+    images (rows, C, H, W) and index (B, n) int32 on a device; w (B, rows, F).  Raises BackendError on the host.
+    """
+    if not is_device_array(images):
+        raise BackendError("many tables side by side are computed on a device; on the host, take them one by one")
+    _check(images, w[0], patches)
+    phi = cuda.values(images, index, w.astype(np.float64, copy=False), patches)
+    return phi, None if jacobian is None else cuda.jacobian(images, index, w.astype(jacobian, copy=False), patches)
 
 
 def multiply_adds(shape: tuple[int, ...], patches: Patches) -> int:
@@ -146,6 +109,13 @@ def derivative_multiply_adds(shape: tuple[int, ...], patches: Patches) -> int:
 
 
 def _checked(images: Array, w: Array, patches: Patches) -> tuple[Array, Array]:
+    """Both contiguous, w where the images are."""
+    _check(images, w, patches)
+    xp = namespace(images)
+    return xp.ascontiguousarray(images), xp.ascontiguousarray(beside(w, images))
+
+
+def _check(images: Array, w: Array, patches: Patches) -> None:
     require(images.ndim == 4, f"images have shape {images.shape}; they need (N, C, H, W)")
     patches.places(images.shape)
     planes = images.shape[1]
@@ -158,4 +128,9 @@ def _checked(images: Array, w: Array, patches: Patches) -> tuple[Array, Array]:
         images.dtype in (np.uint8, np.float32, np.float64),
         f"images have dtype {images.dtype}; they need uint8, float32 or float64",
     )
-    return np.ascontiguousarray(images), np.ascontiguousarray(w)
+
+
+__all__ = [
+    "SQUASHES", "Patches", "contract", "derivative_multiply_adds", "gathered", "jacobian", "layer_jacobian",
+    "multiply_adds", "tangent", "values",
+]  # fmt: skip

@@ -18,7 +18,7 @@ from varpro.arrays import Array
 from varpro.errors import ConfigError
 from varpro.kernels import convolve
 from varpro.kernels.convolve import SQUASHES, Patches
-from varpro.models.units.convolved import BoundConvolution, Convolved, fine_cells
+from varpro.models.units.convolved import BoundConvolution, Convolved, fine_cells, gathered
 from varpro.models.units.interface import BoundUnits, Scalarization, Shape, Units, UnitSize, unit_kind
 from varpro.models.units.options import UnitOptions, option
 
@@ -114,7 +114,7 @@ class ConvolutionalUnits(Units):
     Options = ConvolutionOptions
     sigmas = SQUASHES
     prediction_dtype = np.float32  # sums over hundreds of places; float64 would take three times as long
-    no_device = "has no CUDA kernel yet"
+    no_device = None
 
     @classmethod
     def create(
@@ -203,6 +203,11 @@ class ConvolutionalUnits(Units):
 
     def bind(self, images: Array, sigma: str) -> BoundUnits:
         return BoundConvolution(self, np.ascontiguousarray(images), sigma)
+
+    def gathered(
+        self, images: Array, index: Array, w: Array, *, sigma: str, jacobian: str | None
+    ) -> tuple[Array, Array | None]:
+        return gathered(self, images, index, w, sigma, jacobian)
 
     def blocks(self) -> list[Array]:
         by_size: dict[int, list[Array]] = {}

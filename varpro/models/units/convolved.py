@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, namespace
 from varpro.kernels import convolve
 from varpro.kernels.convolve import Patches
-from varpro.models.units.interface import BoundUnits, Scalarization
+from varpro.models.units.interface import BoundUnits, Scalarization, pairs
 
 if TYPE_CHECKING:
     from varpro.models.units.convolutional import ConvolutionalUnits
@@ -48,8 +48,7 @@ class Convolved(Scalarization):
         self.largest_slope, self.largest_value = _bounds(self.tables, units)
 
     def phi(self, images: Array) -> Array:
-        phi = np.empty((len(images), self.units.n_columns + 1), dtype=self.dtype)
-        phi[:, -1] = 1.0
+        phi = namespace(images).ones((len(images), self.units.n_columns + 1), dtype=self.dtype)
         for part in self._parts(images):
             for (table, patches), columns, smooth in self._banks():
                 phi[part, columns] = _averages(convolve.values(images[part], table, patches), smooth)
@@ -59,7 +58,7 @@ class Convolved(Scalarization):
         along = self.units.tables(v, self.sigma, self.dtype)
 
         def of(images: Array, phi: Array) -> Array:
-            change = np.empty((len(images), self.units.n_columns), dtype=self.dtype)
+            change = namespace(images).empty((len(images), self.units.n_columns), dtype=self.dtype)
             for part in self._parts(images):
                 for ((table, patches), columns, smooth), (dw, _) in zip(self._banks(), along, strict=True):
                     change[part, columns] = _averages(convolve.tangent(images[part], table, dw, patches), smooth)
@@ -73,24 +72,25 @@ class Convolved(Scalarization):
 
     def contraction(self, images: Array, phi: Array, weights: Array) -> Array:
         c = self.units.columns_per_unit
-        weights = np.broadcast_to(weights, (len(images), self.units.n_columns))
-        total = np.zeros(self.units.n_parameters)
+        xp = namespace(images)
+        weights = xp.broadcast_to(weights, (len(images), self.units.n_columns))
+        total = xp.zeros(self.units.n_parameters)
         for part in self._parts(images):
             for ((table, patches), columns, smooth), (_, _, where) in zip(
                 self._banks(), self.units.parts(), strict=True
             ):
                 of_cells = weights[part, columns].reshape(-1, table.shape[1], c)
-                b = of_cells if smooth is None else of_cells @ smooth
+                b = of_cells if smooth is None else of_cells @ beside(smooth, of_cells)
                 total[where] += convolve.contract(images[part], table, b, patches).ravel()
         return total
 
     def layer_jacobian(self, images: Array, layer: Array) -> Array:
         n, c, k = len(images), self.units.columns_per_unit, layer.shape[1]
-        j = np.empty((n, k, self.units.n_parameters), dtype=self.dtype)
+        j = namespace(images).empty((n, k, self.units.n_parameters), dtype=self.dtype)
         for ((table, patches), columns, smooth), (_, _, where) in zip(self._banks(), self.units.parts(), strict=True):
             of_cells = layer[columns].reshape(-1, c, k)
             if smooth is not None:
-                of_cells = np.matmul(smooth.T, of_cells)
+                of_cells = beside(smooth, of_cells).T @ of_cells
             j[:, :, where] = convolve.layer_jacobian(images, table, of_cells, patches).reshape(n, k, -1)
         return j
 
@@ -117,7 +117,7 @@ def _blend(units: "ConvolutionalUnits", patches: Patches, dtype: npt.DTypeLike) 
 
 def _averages(cells: Array, smooth: Array | None) -> Array:
     """The columns (n, F c) from the kernel's cells (n, F, fine^2)."""
-    averages = cells if smooth is None else cells.reshape(-1, cells.shape[2]) @ smooth.T
+    averages: Array = cells if smooth is None else cells.reshape(-1, cells.shape[2]) @ beside(smooth, cells).T
     return averages.reshape(len(cells), -1)
 
 
@@ -140,15 +140,33 @@ def _bounds(tables: list[tuple[Array, Patches]], units: "ConvolutionalUnits") ->
     return largest, column
 
 
+def gathered(
+    units: "ConvolutionalUnits", images: Array, index: Array, w: Array, sigma: str, jacobian: str | None
+) -> tuple[Array, Array | None]:
+    """Phi (B, n, J + 1) and D (B, n, P c), ordered by parameter, then by cell: see Units.gathered."""
+    xp, (count, n), c = namespace(images), index.shape, units.columns_per_unit
+    phi = xp.ones((count, n, units.n_columns + 1))
+    d = None if jacobian is None else xp.empty((count, n, units.n_parameters, c), dtype=jacobian)
+    for side, own, where in units.parts():
+        patches = units.options.patches(side, units.shape, sigma)
+        table = w[:, where].reshape(count, -1, own.stop - own.start)
+        columns, by = convolve.gathered(images, index, table, patches, jacobian=jacobian)
+        smooth, fine = _blend(units, patches, np.float64), patches.cells**2
+        averages = _averages(columns.reshape(count * n, -1, fine), smooth)
+        phi[:, :, own.start * c : own.stop * c] = averages.reshape(count, n, -1)
+        if d is not None and by is not None:
+            of_cells = by.reshape(count, n, fine, -1)
+            of_columns = of_cells if smooth is None else xp.matmul(beside(smooth.astype(d.dtype), d), of_cells)
+            d[:, :, where] = of_columns.swapaxes(2, 3)
+    return phi, None if d is None else d.reshape(count, n, -1)
+
+
 class BoundConvolution(BoundUnits):
     """Pairs are ordered by parameter, then by the cells of its unit."""
 
     def __init__(self, units: "ConvolutionalUnits", images: Array, sigma: str) -> None:
         self.units, self.images, self.sigma = units, images, sigma
-        c = units.columns_per_unit
-        owner = units.per_parameter(np.arange(units.count, dtype=np.int32))
-        self.columns = (owner[:, None] * c + np.arange(c, dtype=np.int32)).ravel().astype(np.int32)
-        self.parameters = np.repeat(np.arange(units.n_parameters, dtype=np.int32), c)
+        self.columns, self.parameters = pairs(units)
 
     def basis(self, w: Array, problems: Array) -> Array:
         return self.units.at(w[0], self.sigma).phi(self.images)[None]

@@ -6,7 +6,7 @@ import numpy as np
 
 from varpro.arrays import Array, beside, namespace, to_host
 from varpro.errors import BackendError
-from varpro.models.units.interface import UNITS, Units
+from varpro.models.units.interface import UNITS, Units, pairs
 
 
 @dataclass(frozen=True)
@@ -21,23 +21,24 @@ class DeviceUnits:
     """The images of each sub-network, (B, n) int32 on the device."""
     sigma: str
     columns: Array
-    """The column of each parameter, (P,) int32 on the device."""
-    parameters: None = None
+    """The column of each pair, (M,) int32 on the device."""
+    parameters: Array | None = None
+    """The parameter of each pair, (M,) int32 there; None if every parameter moves one column."""
 
     @classmethod
     def bind(cls, units: Units, images: Array, rows: Array, sigma: str) -> "DeviceUnits":
         """rows : (B, n) whole numbers on the host.  Raises BackendError for units without a kernel."""
         require_kernel(type(units))
-        columns = units.per_parameter(np.arange(units.count, dtype=np.int32))
-        xp = namespace(images)
-        return cls(units, images, xp.asarray(rows.astype(np.int32)), sigma, xp.asarray(columns))
+        xp, (columns, parameters) = namespace(images), pairs(units)
+        moved = None if units.columns_per_unit == 1 else xp.asarray(parameters)
+        return cls(units, images, xp.asarray(rows.astype(np.int32)), sigma, xp.asarray(columns), moved)
 
     def basis(self, w: Array, problems: Array) -> Array:
         """Phi (b, n, I + 1) float64."""
         return self._run(w, problems, None)[0]
 
     def jacobian(self, w: Array, problems: Array, dtype: str) -> Array:
-        """D (b, n, P) of dtype."""
+        """D (b, n, M) of dtype."""
         d = self._run(w, problems, dtype)[1]
         assert d is not None
         return d
@@ -60,5 +61,5 @@ def has_kernel(kind: type[Units]) -> bool:
 def require_kernel(kind: type[Units]) -> None:
     """Raise BackendError unless units of this kind can be trained on a device."""
     if not has_kernel(kind):
-        others = " or ".join(name for name in UNITS if has_kernel(UNITS[name]))
-        raise BackendError(f"model.unit is {kind.kind}, which {kind.no_device}; choose {others}, or --backend cpu")
+        others = ", ".join(name for name in UNITS if has_kernel(UNITS[name]))
+        raise BackendError(f"model.unit is {kind.kind}, which {kind.no_device}; choose {others} or --backend cpu")

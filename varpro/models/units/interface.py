@@ -212,6 +212,13 @@ class Units(abc.ABC):
         return w
 
 
+def pairs(units: Units) -> tuple[Array, Array]:
+    """The column and the parameter (M,) int32 of every pair, ordered by parameter, then by the columns of its unit."""
+    c, owner = units.columns_per_unit, units.per_parameter(np.arange(units.count, dtype=np.int32))
+    columns = (owner[:, None] * c + np.arange(c, dtype=np.int32)).ravel().astype(np.int32)
+    return columns, np.repeat(np.arange(units.n_parameters, dtype=np.int32), c)
+
+
 UNITS: Registry[type[Units]] = Registry("model.unit", built_in=["varpro.models.units"])
 """The kinds, by the names used in configs and model files."""
 

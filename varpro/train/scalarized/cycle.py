@@ -20,7 +20,7 @@ from varpro.search.damping import DampingRule
 from varpro.search.termination import Termination
 from varpro.train.checkpoint import Checkpoint
 from varpro.train.scalarized.attempts import Attempts, judged
-from varpro.train.scalarized.device_subnetworks import DeviceTask
+from varpro.train.scalarized.device_subnetworks import DeviceTask, searched_side_by_side
 from varpro.train.scalarized.glue import Glued, Rows, Streamed, glue
 from varpro.train.scalarized.glue_entropy import glue_entropy
 from varpro.train.scalarized.iterates import Refined
@@ -49,6 +49,8 @@ class Run:
     """The GPU of this rank; None computes on the CPU."""
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     """Where what is done is kept."""
+    why_cpu: str | None = None
+    """Why `backend: auto` took the CPU, where a GPU was expected."""
     _uploaded: dict[int, tuple[Array, Array]] = field(default_factory=dict)
     """Images on the host and their copy on the device, by the identity of the former."""
 
@@ -243,7 +245,7 @@ def _train_subnetworks(run: Run, task: SubnetworkTask, name: str) -> Attempts:
     attempts = Attempts(run.comm, run.checkpoint, run.display, task, count, name, phase).begin()
     run.checkpoint.begin_phase()
     with blas_threads(1):
-        if run.device is not None:
+        if run.device is not None and searched_side_by_side(run.config, run.shape):
             attempts.left = _train_on_device(run, attempts)
         run_tasks(
             run.comm,

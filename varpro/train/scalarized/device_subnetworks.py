@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array, Device
+from varpro.config.scalarized import ScalarizedConfig
 from varpro.errors import BackendError
 from varpro.models.units.device import DeviceUnits
+from varpro.models.units.interface import Shape
 from varpro.search.loop import search
 from varpro.train.scalarized.partition import Draw
 from varpro.train.scalarized.subnetworks import SubnetworkTask, Trained
@@ -38,6 +40,12 @@ def batch_size(count: int, one: int, free: int) -> int:
         )
     batches = -(-count // most)
     return -(-count // max(batches, 1)) if count else 0
+
+
+def searched_side_by_side(config: ScalarizedConfig, shape: Shape) -> bool:
+    """Whether a device searches the sub-networks.  Those of units with several columns have a problem of their own,
+    which runs on the CPU (SubnetworkTask.network)."""
+    return config.model.kind.size_of_one(shape, config.model.options).columns == 1
 
 
 @dataclass(frozen=True)

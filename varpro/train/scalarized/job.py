@@ -3,13 +3,12 @@
 from contextlib import nullcontext
 from pathlib import Path
 
-from varpro.arrays import Device
 from varpro.config.scalarized import ScalarizedConfig
 from varpro.report.progress import Display
 from varpro.report.record import ScalarizedRecord
 from varpro.train.data.prepared import Prepared
 from varpro.train.job import Job, rounded
-from varpro.train.scalarized.backend import choose_device
+from varpro.train.scalarized.backend import Place, choose_place
 from varpro.train.scalarized.cost import Plan, plan
 from varpro.train.scalarized.device_subnetworks import batch_size, subnetwork_bytes
 from varpro.train.scalarized.network import Network
@@ -21,10 +20,10 @@ FULL = "lower glue.block_rows, units or samples, or use --backend cpu"
 class ScalarizedJob(Job[ScalarizedConfig, Network]):
     """Sub-networks, gluing, refinement and bootstrapping, on CPUs or GPUs."""
 
-    device: Device | None = None
+    place = Place()
 
     def choose_device(self) -> None:
-        self.device = choose_device(self.config, self.comm)
+        self.place = choose_place(self.config, self.comm)
 
     def forecast(self, prepared: Prepared[ScalarizedConfig]) -> list[tuple[str, str]]:
         """Partition, device, arithmetic and memory.  Raises BackendError if a sub-network does not fit, ConfigError
@@ -45,7 +44,7 @@ class ScalarizedJob(Job[ScalarizedConfig, Network]):
         )
         return [
             *_partition(config, ranks),
-            *_device(config, p, dataset.n_classes, ranks, self.device),
+            *_device(config, p, dataset.n_classes, ranks, self.place),
             ("parameters", f"{p.nonlinear} nonlinear ({p.parameters_per_unit:g} a unit), {p.linear} linear"),
             *_arithmetic(config, p),
             ("memory", f"about {p.rank_gigabytes:.2f} GB a rank"),
@@ -54,8 +53,9 @@ class ScalarizedJob(Job[ScalarizedConfig, Network]):
     def train(self, prepared: Prepared[ScalarizedConfig], display: Display) -> tuple[ScalarizedRecord, Network] | None:
         from varpro.train.scalarized.trainer import train
 
-        with self.device.told_when_full(FULL) if self.device else nullcontext():
-            return train(prepared, self.comm, display=display, device=self.device, checkpoint=self.checkpoint)
+        device = self.place.device
+        with device.told_when_full(FULL) if device else nullcontext():
+            return train(prepared, self.comm, display=display, place=self.place, checkpoint=self.checkpoint)
 
     def save(self, path: Path, network: Network, prepared: Prepared[ScalarizedConfig]) -> None:
         from varpro.train.scalarized.storage import save_network
@@ -72,19 +72,20 @@ def _partition(config: ScalarizedConfig, ranks: int) -> list[tuple[str, str]]:
     ]
 
 
-def _device(
-    config: ScalarizedConfig, p: Plan, n_classes: int, ranks: int, device: Device | None
-) -> list[tuple[str, str]]:
+def _device(config: ScalarizedConfig, p: Plan, n_classes: int, ranks: int, place: Place) -> list[tuple[str, str]]:
+    device = place.device
     if device is None:
-        return [("backend", "cpu")]
+        return [("backend", "cpu"), *([("", f"no GPU: {place.why_cpu}")] if place.why_cpu else [])]
+    named = ("backend", f"cuda, device {device.number}: {device.name}, {device.free_bytes / 1e9:.1f} GB free")
+    if not config.subnetworks:
+        return [named]
+    if p.columns_per_unit > 1:
+        return [named, ("", "sub-networks on the CPU, since their units own several columns")]
     item = 8 if config.search.gn_precision == "fp64" else 4
     m = round(p.parameters_per_unit * config.units)
     one = subnetwork_bytes(n=config.samples, m=m, i=config.units, k=n_classes, item=item)
     size = batch_size(-(-config.subnetworks // ranks), one, device.free_bytes)
-    return [
-        ("backend", f"cuda, device {device.number}: {device.name}, {device.free_bytes / 1e9:.1f} GB free"),
-        ("", f"{size} sub-networks side by side on a rank, about {size * one / 1e9:.1f} GB"),
-    ]
+    return [named, ("", f"{size} sub-networks side by side on a rank, about {size * one / 1e9:.1f} GB")]
 
 
 def _arithmetic(config: ScalarizedConfig, p: Plan) -> list[tuple[str, str]]:

@@ -56,6 +56,7 @@ def _metrics(run: Run, found: "Findings", labels: Array) -> JsonObject:
         "class_names": list(run.class_names),
         "backend": "cuda" if run.device else "cpu",
         "device": run.device.name if run.device else None,
+        "no_gpu": run.why_cpu,
         "ranks": run.comm.size,
         "threads_per_rank": run.threads,
         "seed": run.config.seed,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from varpro.arrays import Array, Device
+from varpro.arrays import Array
 from varpro.config.scalarized import ScalarizedConfig
 from varpro.distributed.communicator import Communicator, Traffic
 from varpro.distributed.threads import blas_threads, threads_per_rank
@@ -21,6 +21,7 @@ from varpro.train.calibration import calibrate
 from varpro.train.checkpoint import Checkpoint
 from varpro.train.data.parts import Part
 from varpro.train.data.prepared import Prepared
+from varpro.train.scalarized.backend import Place
 from varpro.train.scalarized.cycle import Cycle, Run, Score, learning_cycle, untrained
 from varpro.train.scalarized.device_subnetworks import device_gemm_gflops
 from varpro.train.scalarized.glue import Rows, all_scores, count_correct
@@ -29,6 +30,8 @@ from varpro.train.scalarized.partition import TRAINING
 from varpro.train.scalarized.record import assemble
 from varpro.train.scalarized.subnetworks import measured_gemm_gflops
 from varpro.train.scalarized.transduction import require_validation, transduce
+
+CPU = Place()
 
 
 @dataclass
@@ -54,12 +57,12 @@ def train(
     comm: Communicator,
     *,
     display: Display,
-    device: Device | None = None,
+    place: Place = CPU,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[ScalarizedRecord, Network] | None:
     """Run a config on its data.  Collective; (record, network before bootstrapping) on rank 0, None elsewhere.
 
-    device : the GPU of this rank; None computes on the CPU.  checkpoint : where to keep what is done; None = nowhere.
+    place : the GPU of this rank, by default none.  checkpoint : where to keep what is done; None = nowhere.
     """
     clock = time.perf_counter()
     config, dataset, split = prepared.config, prepared.dataset, prepared.split
@@ -74,8 +77,9 @@ def train(
         dataset.n_classes,
         tuple(dataset.class_names),
         dataset.name,
-        device,
+        place.device,
         checkpoint or Checkpoint(),
+        place.why_cpu,
     )
     gemm = _gemm_rate(run)
     cycle = learning_cycle(

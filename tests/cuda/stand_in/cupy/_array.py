@@ -1,9 +1,11 @@
 """The array of the stand-in."""
 
+import importlib
 import types
 from typing import ClassVar
 
 import numpy as np
+from cupy._names import FUNCTIONS, METHODS, OPERATORS
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 
@@ -26,8 +28,19 @@ def wrap(value):
     return value
 
 
-def _forward(name):
+def accepted(name, parameters, arguments, options):
+    """Refuse arguments that CuPy's function of this name does not have."""
+    known = parameters.split()
+    if "*" not in known and len(arguments) > len(known):
+        raise TypeError(f"{name}() takes {len(known)} positional arguments ({len(arguments)} given)")
+    strange = set(options) - set(known)
+    if strange and "**" not in known:
+        raise TypeError(f"{name}() got an unexpected keyword argument {strange.pop()!r}")
+
+
+def _forward(name, parameters):
     def method(self, *arguments, **options):
+        accepted(name, parameters, arguments, options)
         plain = [unwrap(a) for a in arguments]
         return wrap(getattr(self._a, name)(*plain, **{k: unwrap(v) for k, v in options.items()}))
 
@@ -47,6 +60,8 @@ class ndarray(NDArrayOperatorsMixin):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        if method != "__call__" or ufunc.__name__ not in (*FUNCTIONS, *OPERATORS):
+            return NotImplemented  # no reduce, no outer
         plain = [unwrap(i) for i in inputs]
         out = options.pop("out", None)
         if out is not None:
@@ -55,7 +70,14 @@ class ndarray(NDArrayOperatorsMixin):
         return out[0] if out is not None and len(out) == 1 else wrap(result)
 
     def __array_function__(self, function, _, arguments, options):
-        return wrap(function(*unwrap(list(arguments)), **{k: unwrap(v) for k, v in options.items()}))
+        """CuPy's function of that name, in its module of that name."""
+        place = importlib.import_module("cupy")
+        try:
+            for part in (*function.__module__.split(".")[1:], function.__name__):
+                place = getattr(place, part)
+        except AttributeError:
+            return NotImplemented
+        return place(*arguments, **options)
 
     def get(self):
         self.fetched.append(self._a.size)
@@ -106,6 +128,6 @@ class ndarray(NDArrayOperatorsMixin):
 
 for _name in ("shape", "ndim", "dtype", "size", "nbytes", "itemsize", "strides", "flags"):
     setattr(ndarray, _name, property(lambda self, name=_name: getattr(self._a, name)))
-METHODS = "reshape ravel copy astype sum max min any all mean std argmax argmin transpose swapaxes view"
-for _name in METHODS.split():
-    setattr(ndarray, _name, _forward(_name))
+for _name, _parameters in METHODS.items():
+    if _name not in vars(ndarray):
+        setattr(ndarray, _name, _forward(_name, _parameters))

@@ -2,6 +2,8 @@
 
 import types
 
+from cupy_backends.cuda.libs import cublas, cusolver
+
 FREE = [1 << 34]
 """Bytes that the device says are free."""
 used = []
@@ -9,11 +11,15 @@ used = []
 
 
 class CUDARuntimeError(RuntimeError):
-    pass
+    """Made from the runtime's number of an error."""
+
+    def __init__(self, status):
+        super().__init__(f"cudaError{int(status)}")
 
 
 class OutOfMemoryError(MemoryError):
-    pass
+    def __init__(self, size, total, limit=0):
+        super().__init__(f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes).")
 
 
 runtime = types.SimpleNamespace(
@@ -28,8 +34,10 @@ device = types.SimpleNamespace(get_cublas_handle=lambda: 1, get_cusolver_handle=
 
 
 class Device:
-    def __init__(self, number=0):
-        self.id = number
+    compute_capability = "90"
+
+    def __init__(self, device=0):
+        self.id = device
 
     def use(self):
         used.append(self.id)
@@ -44,11 +52,20 @@ class Device:
         return None
 
 
-class ExternalStream:
-    """A stream that another library made: all of them are the host's own order here."""
+class Stream:
+    """All streams are the host's own order here."""
 
-    def __init__(self, ptr, device_id=-1):
-        self.ptr, self.device_id = ptr, device_id
+    null = None
+
+    def __init__(self, ptr):
+        self.ptr = ptr
+
+    @classmethod
+    def from_external(cls, obj):
+        """The stream of an object with the CUDA stream protocol."""
+        version, ptr = obj.__cuda_stream__()
+        assert version == 0, "the protocol has another version"
+        return cls(ptr)
 
     def synchronize(self):
         pass
@@ -61,9 +78,12 @@ class ExternalStream:
         _streams.pop()
 
 
-Stream = types.SimpleNamespace(null=ExternalStream(0))
+Stream.null = Stream(0)
 _streams = [Stream.null]
 
 
 def get_current_stream():
     return _streams[-1]
+
+
+__all__ = ["Device", "Stream", "cublas", "cusolver", "device", "get_current_stream", "memory", "runtime"]

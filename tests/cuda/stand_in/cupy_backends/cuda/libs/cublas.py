@@ -3,7 +3,7 @@ from cupy_backends.cuda.libs._matrix import matrix, scalar
 
 CUBLAS_OP_N, CUBLAS_OP_T = 0, 1
 CUBLAS_FILL_MODE_LOWER, CUBLAS_FILL_MODE_UPPER = 0, 1
-CUBLAS_DEFAULT_MATH, CUBLAS_TF32_TENSOR_OP_MATH = 0, 3
+CUBLAS_DEFAULT_MATH = 0
 modes = []
 """Math modes set, in order."""
 
@@ -12,8 +12,7 @@ def setMathMode(handle, mode):
     modes.append(mode)
 
 
-def _gemm(dtype, *call):
-    _, ta, tb, m, n, k, alpha, a, lda, stride_a, b, ldb, stride_b, beta, c, ldc, stride_c, count = call
+def _gemm(dtype, ta, tb, m, n, k, alpha, a, lda, stride_a, b, ldb, stride_b, beta, c, ldc, stride_c, count):
     size = np.dtype(dtype).itemsize
     alpha, beta = scalar(alpha, dtype), scalar(beta, dtype)
     for i in range(count):
@@ -24,17 +23,25 @@ def _gemm(dtype, *call):
         out[:] = product if beta == 0 else product + beta * out
 
 
-def dgemmStridedBatched(*call):
-    _gemm(np.float64, *call)
+def dgemmStridedBatched(
+    handle, transa, transb, m, n, k, alpha, A, lda, strideA, B, ldb, strideB, beta, C, ldc, strideC, batchCount
+):
+    _gemm(
+        np.float64, transa, transb, m, n, k, alpha, A, lda, strideA, B, ldb, strideB, beta, C, ldc, strideC, batchCount
+    )
 
 
-def sgemmStridedBatched(*call):
-    _gemm(np.float32, *call)
+def sgemmStridedBatched(
+    handle, transa, transb, m, n, k, alpha, A, lda, strideA, B, ldb, strideB, beta, C, ldc, strideC, batchCount
+):
+    _gemm(
+        np.float32, transa, transb, m, n, k, alpha, A, lda, strideA, B, ldb, strideB, beta, C, ldc, strideC, batchCount
+    )
 
 
-def dsyrk(handle, uplo, trans, n, k, alpha, a, lda, beta, c, ldc):
-    given = matrix(a, *((k, n) if trans else (n, k)), lda, np.float64)
-    out = matrix(c, n, n, ldc, np.float64)
+def dsyrk(handle, uplo, trans, n, k, alpha, A, lda, beta, C, ldc):
+    given = matrix(A, *((k, n) if trans else (n, k)), lda, np.float64)
+    out = matrix(C, n, n, ldc, np.float64)
     full = scalar(alpha, np.float64) * (given.T @ given if trans else given @ given.T)
     full = full + scalar(beta, np.float64) * out if scalar(beta, np.float64) else full
     half = np.tril_indices(n) if uplo == CUBLAS_FILL_MODE_LOWER else np.triu_indices(n)

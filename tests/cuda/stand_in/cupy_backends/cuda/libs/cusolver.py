@@ -22,53 +22,37 @@ def _factor(a, uplo):
     return 0
 
 
-def _potrf(dtype, handle, uplo, n, a, lda, info, count):
-    for i, address in enumerate(addresses(a, count)):
-        integers(info, count)[i] = _factor(matrix(address, n, n, lda, dtype), uplo)
-
-
-def dpotrf_bufferSize(handle, uplo, n, a, lda):
+def dpotrf_bufferSize(handle, uplo, n, A, lda):
     return n
 
 
-def dpotrf(handle, uplo, n, a, lda, work, lwork, info):
+def dpotrf(handle, uplo, n, A, lda, work, lwork, devInfo):
     assert lwork == n, "the workspace is not as long as was asked for"
-    integers(info, 1)[0] = _factor(matrix(a, n, n, lda, np.float64), uplo)
+    integers(devInfo, 1)[0] = _factor(matrix(A, n, n, lda, np.float64), uplo)
 
 
-def dpotrs(handle, uplo, n, nrhs, a, lda, b, ldb, info):
-    half = matrix(a, n, n, lda, np.float64)
+def dpotrs(handle, uplo, n, nrhs, A, lda, B, ldb, devInfo):
+    half = matrix(A, n, n, lda, np.float64)
     low = np.tril(half) if uplo == 0 else np.triu(half).T
-    rhs = matrix(b, n, nrhs, ldb, np.float64)
+    rhs = matrix(B, n, nrhs, ldb, np.float64)
     rhs[:] = np.linalg.solve(low.T, np.linalg.solve(low, rhs))
-    integers(info, 1)[0] = 0
+    integers(devInfo, 1)[0] = 0
 
 
-def _potrs(dtype, handle, uplo, n, nrhs, a, lda, b, ldb, info, count):
+def dpotrfBatched(handle, uplo, n, Aarray, lda, infoArray, batchSize):
+    for i, address in enumerate(addresses(Aarray, batchSize)):
+        integers(infoArray, batchSize)[i] = _factor(matrix(address, n, n, lda, np.float64), uplo)
+
+
+def dpotrsBatched(handle, uplo, n, nrhs, Aarray, lda, Barray, ldb, devInfo, batchSize):
     assert nrhs == 1, "potrsBatched takes one right-hand side"
-    integers(info, 1)[0] = 0
-    for one, other in zip(addresses(a, count), addresses(b, count), strict=True):
-        half = matrix(one, n, n, lda, dtype)
+    integers(devInfo, 1)[0] = 0
+    for one, other in zip(addresses(Aarray, batchSize), addresses(Barray, batchSize), strict=True):
+        half = matrix(one, n, n, lda, np.float64)
         low = np.tril(half) if uplo == 0 else np.triu(half).T
-        rhs = matrix(other, n, 1, ldb, dtype)
+        rhs = matrix(other, n, 1, ldb, np.float64)
         with np.errstate(all="ignore"):
             try:
                 rhs[:] = np.linalg.solve(low.T, np.linalg.solve(low, rhs))
             except np.linalg.LinAlgError:  # the vendor divides by zero in silence
                 rhs[:] = np.inf
-
-
-def dpotrfBatched(*call):
-    _potrf(np.float64, *call)
-
-
-def spotrfBatched(*call):
-    _potrf(np.float32, *call)
-
-
-def dpotrsBatched(*call):
-    _potrs(np.float64, *call)
-
-
-def spotrsBatched(*call):
-    _potrs(np.float32, *call)
