@@ -37,7 +37,7 @@ inline Lanes<T> everywhere(T value) {
 /// The value, which the compiler must hold in a register: as an operand it would be loaded again for each use.
 template <typename T>
 inline Lanes<T> held(Lanes<T> value) {
-#if defined(__AVX__)
+#if (VARPRO_LANE_BYTES == 64 && defined(__AVX512F__)) || (VARPRO_LANE_BYTES == 32 && defined(__AVX__))
     asm("" : "+x"(value));
 #endif
     return value;

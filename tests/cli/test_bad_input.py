@@ -9,6 +9,7 @@ import pytest
 from tests.idx import idx_bytes
 from tests.mpi import run_mpi
 from varpro.cli import predict, train
+from varpro.train.model_file import SEAL_BYTES, sealed
 
 SMALL = ["--set", "subnetworks=2", "--set", "units=3", "--set", "samples=100", "--set", "search.iterations=2"]
 
@@ -136,7 +137,11 @@ def test_mistakes_of_varpro_predict(capsys, tmp_path, monkeypatch, model):
     assert "not a model file" in mistake(capsys, predict, "junk.h5", "digits")
     assert "no such file" in mistake(capsys, predict, model, "images.npz")
     assert "is not known" in mistake(capsys, predict, model, "digits", "--output", "labels.txt")
-    with h5py.File(model) as given, h5py.File("uncalibrated.h5", "w") as file:
+    with (
+        h5py.File(model) as given,
+        sealed("uncalibrated.h5") as part,
+        h5py.File(part, "w", userblock_size=SEAL_BYTES) as file,
+    ):
         for name in given:
             if name != "calibration":
                 given.copy(name, file)

@@ -117,7 +117,7 @@ def folder(tmp_path_factory):
 
 
 def test_a_run_leaves_every_file(folder):
-    names = {"metrics.json", "history.jsonl", "config.resolved.yaml", "report.html", "model.h5"}
+    names = {"metrics.json", "history.jsonl", "config.resolved.yaml", "report.html", "model.h5", "status.json"}
     missing = {"misclassified"} if not (folder / "misclassified.png").exists() else set()
     plots = {f"{name}.png" for name in LAYERED_ALTERNATIVES if name not in missing}
     assert {path.name for path in folder.iterdir()} == names | plots

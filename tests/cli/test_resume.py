@@ -91,7 +91,7 @@ def test_a_run_killed_at_every_state_in_turn_ends_with_the_same_bytes(tmp_path, 
             break
         assert count[0] == 3
         assert codes[-1] == 9
-    assert len(codes) > 10
+    assert len(codes) >= 8  # a hard end after every third state, so a state of each kind was the last one somewhere
     assert codes[-1] == 0
     assert model(tmp_path) == model(undisturbed)
     assert numbers(tmp_path) == numbers(undisturbed)

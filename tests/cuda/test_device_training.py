@@ -42,6 +42,7 @@ def _small_products(monkeypatch):
 SMALL = {
     "data": {"source": "digits", "train": 300, "validation": 100, "test": 80},
     "subnetworks": 3, "units": 4, "samples": 90, "search": {"iterations": 3}, "backend": "cuda", "seed": 4,
+    "bootstrap": "paper",
 }  # fmt: skip
 
 

@@ -47,6 +47,14 @@ def example_metrics():
             "agreement_with_guesses": 0.998,
             "test_accuracy": 0.915,
             "variant": "paper",
+            "rounds": [
+                {
+                    "ambiguous_fraction": 0.05,
+                    "guess_accuracy": 0.91,
+                    "agreement_with_guesses": 0.998,
+                    "test_accuracy": 0.915,
+                }
+            ],
         },
         "glue": {"ridge": 12.5, "rank": 21, "condition": 345.6, "residual": 0.0},
         "refine": {"iterations": 4, "products": 40, "test_accuracy": 0.93125},

@@ -9,6 +9,7 @@ no size that a header claims is believed: it has to be the size of the file.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from varpro.errors import DataError, OutputError
 MAGIC = b"varpro checkpoint 1\n"
 DIGEST = 64
 DTYPES = ("<f8", "<f4", "<i8", "<i4", "|u1", "|b1")
-"""Numbers only: nothing that a file could bring to life."""
+"""Numbers, and bytes of one length (|S4): nothing that a file could bring to life."""
 PART = ".part"
 """The ending of a file that is being written."""
 
@@ -104,11 +105,15 @@ def _header(state: State) -> tuple[bytes, list[Array]]:
     for name, array in state.arrays.items():
         array = np.asarray(array, order="C")
         code = array.dtype.newbyteorder("<").str if array.dtype.byteorder == "=" else array.dtype.str
-        if code not in DTYPES:
+        if not _held(code):
             raise TypeError(f"{name} is {array.dtype}; a checkpoint holds {', '.join(DTYPES)}")
         arrays.append(array)
         listed.append([name, code, list(array.shape)])
     return json.dumps({"values": state.values, "arrays": listed}, default=_plain).encode(), arrays
+
+
+def _held(code: str) -> bool:
+    return code in DTYPES or re.fullmatch(r"\|S[1-9][0-9]{0,3}", code) is not None
 
 
 def _plain(value: Any) -> Any:
@@ -144,7 +149,7 @@ def _interpreted(body: memoryview) -> State:
     header: Mapping[str, Any] = json.loads(bytes(body[8 : 8 + size]))
     place, arrays = 8 + size, {}
     for name, code, shape in header["arrays"]:
-        if code not in DTYPES or any(n < 0 for n in shape):
+        if not _held(code) or any(n < 0 for n in shape):
             raise ValueError(f"an array of {code} with shape {shape}")
         count = int(np.prod([int(n) for n in shape], dtype=object))
         end = place + count * np.dtype(code).itemsize

@@ -4,13 +4,15 @@ An owner on this machine is dead if no process has its number and its start; one
 been touched for a while, since every owner touches it while it runs.
 """
 
+import fcntl
 import json
 import os
 import secrets
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -138,19 +140,11 @@ class FolderLock:
 
     def _put_aside(self, judged: bytes) -> bool:
         """Remove a dead owner's lock; False if another run was quicker, whose lock then stays."""
-        aside = self.path.with_name(f".{NAME}.{secrets.token_hex(6)}")
-        try:
-            os.rename(self.path, aside)
-        except FileNotFoundError:
-            return False
-        try:
-            if aside.read_bytes() == judged:
-                return True
-            with suppress(FileExistsError):
-                os.link(aside, self.path)
-            return False
-        finally:
-            aside.unlink(missing_ok=True)
+        with _alone(self.path.parent):  # nobody else judges and removes meanwhile
+            if _content(self.path) != judged:
+                return False
+            self.path.unlink(missing_ok=True)
+            return True
 
     def _tidy(self) -> None:
         """Remove what processes that were killed here have left, beside their results."""
@@ -164,6 +158,18 @@ class FolderLock:
         while not self._ended.wait(BEAT_SECONDS):
             with suppress(OSError):
                 os.utime(self.path)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Alone among the processes that ask for the same folder, where its file system can do that."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _content(path: Path) -> bytes | None:

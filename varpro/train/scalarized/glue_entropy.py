@@ -2,8 +2,8 @@
 
     min_A  sum_n CE(Phi_n A, Y_n) + mu/2 |A|^2
 
-A least-squares layer is drawn off by outputs beyond 1 as much as by those below; this one is not.  Phi is held in single
-precision, each rank the part of its rows.
+A least-squares layer is drawn off by outputs beyond 1 as much as by those below; this one is not.  Phi is held in
+single precision, each rank the part of its rows.
 """
 
 import numpy as np
