@@ -79,9 +79,9 @@ class DescentProblem(SeparableProblem):
         gradient = xp.stack(
             [np.einsum("nm,nm->m", one, of[:, model.columns]) for one, of in zip(d, by_columns, strict=True)]
         )
-        cut = np.flatnonzero(current.factor.left_out > NEGLIGIBLE)
+        cut = np.flatnonzero(to_host(current.factor.left_out) > NEGLIGIBLE)
         if len(cut) and not self.squash:
-            gradient[cut] = self._truncated_gradient(current, d, cut)
+            gradient[beside(cut, gradient)] = self._truncated_gradient(current, d, cut)
         if model.parameters is not None:
             incidence = xp.zeros((len(model.parameters), current.w.shape[1]))
             incidence[xp.arange(len(model.parameters)), model.parameters] = 1.0

@@ -134,9 +134,9 @@ class SeparableProblem:
         inverse_gram = None if self.kaufman else current.factor.inverse_gram
         h = kernel.normal_matrix(d, z, aat, inverse_gram, products, model.columns, u=current.factor.u, tf32=tf32)
         gradient = -np.einsum("bmk,bmk->bm", products, current.a[:, model.columns])
-        cut = np.flatnonzero(current.factor.left_out > NEGLIGIBLE)
+        cut = np.flatnonzero(to_host(current.factor.left_out) > NEGLIGIBLE)
         if len(cut):
-            gradient[cut] = self._truncated_gradient(current, d, cut)
+            gradient[beside(cut, gradient)] = self._truncated_gradient(current, d, cut)
         if model.parameters is not None:
             h, gradient = sum_by_parameter(h, gradient, model.parameters, current.w.shape[1])
         natural = None
@@ -150,14 +150,14 @@ class SeparableProblem:
         return NormalEquations(h, gradient, diagonal, natural, self.gn_precision != "float64")
 
     def _truncated_gradient(self, current: Evaluation, d: Array, cut: Array) -> Array:
-        """(len(cut), M) gradient by pairs of the problems `cut` of an evaluation, whose Phi is truncated."""
-        problems = current.problems[cut]
-        phi = self.model.basis(current.w[cut], problems)
+        """(len(cut), M) gradient by pairs of the problems `cut`, on the host, of an evaluation whose Phi is truncated."""
+        problems = to_host(current.problems)[cut]
+        phi = self.model.basis(current.w[beside(cut, current.w)], problems)
         xp, rows = namespace(phi), []
         for b, one, number in zip(cut, phi, problems, strict=True):
-            whole, y = with_ridge_rows(one, self.ridge, self.y[number])
+            whole, y = with_ridge_rows(one, self.ridge, self.y[int(number)])
             w = cotangent(Triplets.of(whole, int(current.factor.rank[b])), y)[: len(one), self.model.columns]
-            rows.append(-xp.einsum("nm,nm->m", d[b], w))
+            rows.append(-xp.einsum("nm,nm->m", d[int(b)], w))
         stacked: Array = xp.stack(rows)
         return stacked
 

@@ -48,10 +48,16 @@ class Owner:
     @classmethod
     def of(cls, path: Path) -> Self | None:
         """The owner named in a lock file; None if there is no file, or none that can be read."""
+        content = _content(path)
+        return None if content is None else cls.read(content)
+
+    @classmethod
+    def read(cls, content: bytes) -> Self | None:
+        """The owner that the content of a lock file names; None if it cannot be read."""
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(content)
             return cls(str(found["host"]), int(found["pid"]), str(found["start"]), str(found.get("job", "")))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return None
 
     def is_dead(self, path: Path) -> bool:
@@ -97,9 +103,10 @@ class FolderLock:
     def take(self) -> None:
         """Take the lock.  Raises OutputError if its owner lives, OSError if the folder cannot be written."""
         while not self._made():
-            found, content = Owner.of(self.path), _content(self.path)
+            content = _content(self.path)  # read once: what is judged is what may be removed
             if content is None:
                 continue  # given back at this moment
+            found = Owner.read(content)
             if found is None and time.time() - _touched(self.path) < 2.0:
                 time.sleep(0.1)  # being written
                 continue
