@@ -150,7 +150,7 @@ class SeparableProblem:
         return NormalEquations(h, gradient, diagonal, natural, self.gn_precision != "float64")
 
     def _truncated_gradient(self, current: Evaluation, d: Array, cut: Array) -> Array:
-        """(len(cut), M) gradient by pairs of the problems `cut`, on the host, of an evaluation whose Phi is truncated."""
+        """(len(cut), M) gradient by pairs of the problems `cut` (host) of an evaluation whose Phi is truncated."""
         problems = to_host(current.problems)[cut]
         phi = self.model.basis(current.w[beside(cut, current.w)], problems)
         xp, rows = namespace(phi), []
