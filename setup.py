@@ -14,9 +14,18 @@ ROOT = Path(__file__).resolve().parent
 
 
 def _generator(work: Path) -> list[str]:
-    """Ninja where it is found: pyproject.toml brings it, make may be missing.  A folder keeps what it began with."""
-    begun = (work / "CMakeCache.txt").exists()
-    return [] if begun or "CMAKE_GENERATOR" in os.environ or shutil.which("ninja") is None else ["-G", "Ninja"]
+    """Ninja where it is found: pyproject.toml brings it, make may be missing.  A folder keeps what it began with, but not
+    the path: the Ninja of an isolated build is gone when the next one begins."""
+    cache, ninja = work / "CMakeCache.txt", shutil.which("ninja")
+    begun = cache.exists()
+    if begun and "CMAKE_GENERATOR:INTERNAL=Ninja\n" not in cache.read_text():
+        return []
+    if ninja is None:
+        cache.unlink(missing_ok=True)  # begins anew with another generator
+        shutil.rmtree(work / "CMakeFiles", ignore_errors=True)
+        return []
+    chosen = [] if begun or "CMAKE_GENERATOR" in os.environ else ["-G", "Ninja"]
+    return [*chosen, f"-DCMAKE_MAKE_PROGRAM={ninja}"] if begun or chosen else []
 
 
 class CMakeBuild(build_ext):
