@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parent
 
 
 def _generator(work: Path) -> list[str]:
-    """Ninja where it is found: pyproject.toml brings it, make may be missing.  A folder keeps what it began with, but not
-    the path: the Ninja of an isolated build is gone when the next one begins."""
+    """Ninja where it is found: pyproject.toml brings it, make may be missing.  A folder keeps what it began with, but
+    not the path: the Ninja of an isolated build is gone when the next one begins."""
     cache, ninja = work / "CMakeCache.txt", shutil.which("ninja")
     begun = cache.exists()
     if begun and "CMAKE_GENERATOR:INTERNAL=Ninja\n" not in cache.read_text():

@@ -77,7 +77,7 @@ def generator(monkeypatch):
 def test_ninja_builds_where_it_is_found(generator, monkeypatch, tmp_path):
     """pyproject.toml asks for ninja alone, and a bare image may have no make."""
     monkeypatch.setattr(shutil, "which", lambda name: f"/somewhere/{name}")
-    assert generator(tmp_path) == ["-G", "Ninja"]
+    assert generator(tmp_path) == ["-G", "Ninja", "-DCMAKE_MAKE_PROGRAM=/somewhere/ninja"]
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert generator(tmp_path) == []
 
@@ -89,6 +89,16 @@ def test_a_folder_keeps_the_generator_it_began_with(generator, monkeypatch, tmp_
     monkeypatch.delenv("CMAKE_GENERATOR")
     (tmp_path / "CMakeCache.txt").touch()
     assert generator(tmp_path) == []
+
+
+def test_a_folder_of_an_isolated_build_gets_the_ninja_of_today_or_begins_anew(generator, monkeypatch, tmp_path):
+    cache = tmp_path / "CMakeCache.txt"
+    cache.write_text("CMAKE_GENERATOR:INTERNAL=Ninja\nCMAKE_MAKE_PROGRAM:FILEPATH=/gone/ninja\n")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/somewhere/{name}")
+    assert generator(tmp_path) == ["-DCMAKE_MAKE_PROGRAM=/somewhere/ninja"]
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert generator(tmp_path) == []
+    assert not cache.exists()
 
 
 def test_every_kernel_is_built_and_tested():
