@@ -97,8 +97,8 @@ REGISTERS = {  # name and types (d double, f float; Lb1: colours, gram): at most
 }
 
 
-# in double precision, where 128 registers do not quite hold the sums of two rows
-SPILLED = {("convolve_kernelIdLNS1_4KindE0E", "80"): 32, ("convolve_kernelIdLNS1_4KindE3E", "80"): 24}
+# bytes: in double precision on sm_80 the compiler keeps to 32 and 48 registers, and a few numbers do not fit
+SPILLED = {("convolve_kernelIdLNS1_4KindE0E", "80"): 40, ("convolve_kernelIdLNS1_4KindE3E", "80"): 24}
 
 
 @pytest.fixture(scope="module")
