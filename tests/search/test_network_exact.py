@@ -1,5 +1,8 @@
 """The whole Gauss-Newton matrix of a network against its products, which are tested by differences."""
 
+import dataclasses
+import threading
+
 import numpy as np
 import pytest
 
@@ -77,3 +80,45 @@ def test_no_more_is_held_than_the_bytes_that_are_given():
     for given, held in ((size, True), (size - 1, False)):
         limited = WholeNetwork(**{**vars(problem), "held_bytes": given})
         assert (limited.linearise(limited.evaluate(w[None], ONE)).j is not None) is held
+
+
+class Pair:
+    """One of two ranks, each a thread, that add their arrays up."""
+
+    def __init__(self, rank, meeting, given):
+        self.rank, self.size, self.meeting, self.given = rank, 2, meeting, given
+
+    def allreduce(self, array, op="sum"):
+        self.given[self.rank] = array
+        self.meeting.wait(60)
+        found = {"sum": np.add, "max": np.maximum}[op](*(self.given[rank] for rank in (0, 1)))
+        self.meeting.wait(60)
+        return found
+
+    def allreduce_(self, array, op="sum"):
+        array[...] = self.allreduce(array.copy(), op)
+        return array
+
+
+def test_steps_through_a_held_jacobian_do_not_depend_on_the_number_of_ranks():
+    """5,000 rows: the first 2,000, of which the preconditioner is made, lie on the first of two ranks."""
+    problem, w = network("local-bilinear", (1, 7, 6), rows=5000)
+    alone = WholeNetwork(**{**vars(problem), "held_bytes": 2**30})
+    meeting, given, found = threading.Barrier(2), [None, None], [None, None]
+
+    def run(rank):
+        sample = dataclasses.replace(problem.sample, comm=Pair(rank, meeting, given))
+        held = WholeNetwork(**{**vars(alone), "sample": sample})
+        found[rank] = held.linearise(held.evaluate(w[None], ONE))
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    expected = alone.linearise(alone.evaluate(w[None], ONE))
+    for one in found:
+        np.testing.assert_array_equal(one.gradient, expected.gradient)
+        for (where, blocks), (there, wanted) in zip(one.unit_blocks, expected.unit_blocks, strict=True):
+            np.testing.assert_array_equal(where, there)
+            np.testing.assert_array_equal(blocks, wanted)

@@ -155,19 +155,24 @@ class WholeNetwork:
 
     def product(self, evaluation: NetworkEvaluation, v: Array, j: LayerJacobian | None = None) -> Array:
         """Kaufman's part of J^T J v (P,), for the functional per row; through J where it is held.  Collective."""
-        rows, images, blocks = self.sample.sharded, self.sample.images, self.sample.blocks()
-        direction, a = evaluation.at.direction(v), evaluation.a[:-1].astype(self.dtype)
+        rows, forward = self.sample.sharded, self._direction(evaluation, v) if j is None else j.direction(v)
 
         def along(index: int, phi: Array) -> tuple[Array, Array]:
-            u = direction(images[blocks[index]], phi) @ a if j is None else j.forward(index, v)
+            u = forward(index, phi)
             return u, (phi.T @ u).astype(np.float64)
 
-        pairs = list(rows.map(along, range(len(blocks)), evaluation.phi))
+        pairs = list(rows.map(along, range(len(evaluation.phi)), evaluation.phi))
         projected = rows.total([c for _, c in pairs], evaluation.a.shape)
         back = scipy.linalg.cho_solve(evaluation.solver, projected).astype(self.dtype)
         weights = list(rows.map(lambda pair, phi: pair[0] - phi @ back, pairs, evaluation.phi))
         self.products.value += 1
         return self.contract(evaluation, weights, j) / rows.n_rows
+
+    def _direction(self, evaluation: NetworkEvaluation, v: Array) -> Callable[[int, Array], Array]:
+        """A function of a block's number and its Phi that gives J v (n, K), from the images."""
+        images, blocks = self.sample.images, self.sample.blocks()
+        direction, a = evaluation.at.direction(v), evaluation.a[:-1].astype(self.dtype)
+        return lambda index, phi: direction(images[blocks[index]], phi) @ a
 
     def linearise(self, current: NetworkEvaluation) -> MatrixFree | NormalEquations:
         """The system of a step: H whole, or gradient, damping scale and each unit's own block of it.  Collective."""

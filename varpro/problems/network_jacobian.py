@@ -4,6 +4,7 @@ A row of J has K P numbers.  Once made, it gives a product with the Gauss-Newton
 twice, a hundredth of what the units need; and its parts are each unit's own block of J^T J.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,11 +41,16 @@ class LayerJacobian:
             kept = self._held[index] = self._make(self.blocks[index])
         return kept
 
-    def forward(self, index: int, v: Array) -> Array:
-        """J v (n, K) of a block."""
-        j = self.block(index)
-        out: Array = (j.reshape(-1, j.shape[2]) @ v.astype(j.dtype)).reshape(j.shape[:2])
-        return out
+    def direction(self, v: Array) -> Callable[[int, Array], Array]:
+        """A function of a block's number, and of its Phi, that gives J v (n, K)."""
+        narrow = v.astype(self.problem.dtype)
+
+        def of(index: int, phi: Array) -> Array:
+            j = self.block(index)
+            out: Array = (j.reshape(-1, j.shape[2]) @ narrow).reshape(j.shape[:2])
+            return out
+
+        return of
 
     def back(self, index: int, u: Array) -> Array:
         """J^T u (P,) float64 of a block; u (n, K)."""

@@ -3,6 +3,7 @@
 The preconditioner is each unit's own block of J^T J, estimated on a few rows and without the projection.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import scipy.linalg
 from varpro.arrays import Array
 from varpro.gauss_newton import Step, scaling
 from varpro.linalg.conjugate_gradients import conjugate_gradients
+from varpro.linalg.row_sums import ShardedRows
 from varpro.problems.network_jacobian import LayerJacobian, jacobian_of_units
 
 if TYPE_CHECKING:
@@ -130,40 +132,45 @@ def _unit_blocks(problem: "WholeNetwork", current: "NetworkEvaluation") -> Block
 
     def moments(block: Array) -> Array:
         d = jacobian_of_units(problem, current, images[block], w)
-        own = [np.ascontiguousarray(d[:, which].transpose(1, 0, 2)) for which in pairs]
-        return np.concatenate([(o.mT @ o).astype(np.float64).ravel() for o in own])
+        return _moments(d[:, which].transpose(1, 0, 2) for which in pairs)
 
-    shapes = [(len(where), c, where.shape[1], c, where.shape[1]) for where in grouped]
-    ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
-    parts = list(rows.map(moments, problem.sample.blocks(rows)))
-    flat = rows.total(parts, (int(ends[-1]),)) / rows.n_rows
+    parts = rows.map(moments, problem.sample.blocks(rows))
+    sums = _sums(rows, parts, [(len(where), c, where.shape[1], c, where.shape[1]) for where in grouped])
     layer = current.a[:-1].reshape(units.count, c, -1)
     weight = np.sum(layer[:, :, None] * layer[:, None], axis=3)
     owner = units.per_parameter(np.arange(units.count))
     return [
-        (where, _weighed(flat[first:last].reshape(shape), weight[owner[where[:, 0]]]))
-        for where, shape, first, last in zip(grouped, shapes, ends[:-1], ends[1:], strict=True)
+        (where, _weighed(blocks / rows.n_rows, weight[owner[where[:, 0]]]))
+        for where, blocks in zip(grouped, sums, strict=True)
     ]
 
 
 def _unit_blocks_of(problem: "WholeNetwork", j: LayerJacobian) -> Blocks:
-    """The same from J, on the blocks of rows that begin with PRECONDITIONER_ROWS.  Collective."""
-    grouped = problem.units.blocks()
-    rows = problem.sample.first(PRECONDITIONER_ROWS)
+    """The same from J: whichever ranks hold the first rows of the sample use what they hold.  Collective."""
+    grouped, rows = problem.units.blocks(), problem.sample.sharded
+    n = problem.sample.first(PRECONDITIONER_ROWS).n_rows
 
-    def moments(index: int, block: Array) -> Array:
-        part = j.block(index)[: len(block)].reshape(-1, j.current.w.shape[1])
-        own = [np.ascontiguousarray(part.T[where].transpose(0, 2, 1)) for where in grouped]
-        return np.concatenate([(o.mT @ o).astype(np.float64).ravel() for o in own])
+    def moments(index: int, block: slice) -> Array:
+        part = j.block(index)[: n - block.start]
+        return _moments(part.reshape(-1, part.shape[2]).T[where].transpose(0, 2, 1) for where in grouped)
 
-    mine = problem.sample.blocks(rows)
-    shapes = [(len(where), where.shape[1], where.shape[1]) for where in grouped]
+    first = [(index, block) for index, block in enumerate(rows.blocks()) if block.start < n]
+    parts = rows.map(moments, *([pair[k] for pair in first] for k in (0, 1)))
+    sums = _sums(rows, parts, [(len(where), where.shape[1], where.shape[1]) for where in grouped])
+    return [(where, blocks / n) for where, blocks in zip(grouped, sums, strict=True)]
+
+
+def _moments(own: Iterable[Array]) -> Array:
+    """X^T X of stacks of matrices (units, rows, columns), one after another."""
+    stacks = map(np.ascontiguousarray, own)
+    return np.concatenate([(x.mT @ x).astype(np.float64).ravel() for x in stacks])
+
+
+def _sums(rows: ShardedRows, parts: Iterable[Array], shapes: list[tuple[int, ...]]) -> list[Array]:
+    """The sums of `_moments` over the blocks of all ranks, each with its shape again.  Collective."""
     ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
-    flat = rows.total(list(rows.map(moments, range(len(mine)), mine)), (int(ends[-1]),)) / rows.n_rows
-    return [
-        (where, flat[first:last].reshape(shape))
-        for where, shape, first, last in zip(grouped, shapes, ends[:-1], ends[1:], strict=True)
-    ]
+    flat = rows.total(list(parts), (int(ends[-1]),))
+    return [flat[i:k].reshape(shape) for shape, i, k in zip(shapes, ends[:-1], ends[1:], strict=True)]
 
 
 def _weighed(blocks: Array, weight: Array) -> Array:
