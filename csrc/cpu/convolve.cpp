@@ -13,32 +13,19 @@ class CellSums {
     static constexpr std::int64_t kLanes = LanesOf<T>::count;
 
   public:
-    explicit CellSums(const Forms<T>& forms) : forms_(forms), rows_(forms.c.cells * forms.wide) {
-        for (std::int64_t r = 0; r < forms.down; ++r) start_.push_back(r / forms.cell_rows() * forms.wide);
-    }
+    explicit CellSums(const Forms<T>& forms) : forms_(forms), rows_(forms.c.cells * forms.wide) {}
     void clear() { std::fill(rows_.begin(), rows_.end(), T(0)); }
     /// Where to add up a row of places from a vector on.
-    T* at(std::int64_t row, std::int64_t vector) { return rows_.data() + start_[row] + vector * kLanes; }
+    T* at(std::int64_t row, std::int64_t vector) { return rows_.data() + forms_.of_cell_row[row] + vector * kLanes; }
     /// means (cells^2)
     void means(T* to) const {
-        const std::int64_t columns = columns_, cells = forms_.c.cells;
-        const T factor = mean_;
-        for (std::int64_t down = 0; down < cells; ++down) {
-            const T* from = rows_.data() + down * forms_.wide;
-            for (std::int64_t cell = 0; cell < cells; ++cell, from += columns) {
-                T sum = from[0];
-                for (std::int64_t k = 1; k < columns; ++k) sum += from[k];
-                *to++ = sum * factor;
-            }
-        }
+        for (std::int64_t down = 0; down < forms_.c.cells; ++down)
+            forms_.each_cell(rows_.data() + down * forms_.wide, [&](std::int64_t, T mean) { *to++ = mean; });
     }
 
   private:
     const Forms<T>& forms_;
-    const std::int64_t columns_ = forms_.cell_columns();
-    const T mean_ = forms_.mean();
     Aligned<T> rows_;
-    std::vector<std::int64_t> start_;
 };
 
 /// each(n, filter, which of those in `forms`) for every filter on every image.
@@ -153,7 +140,7 @@ void contract(const ConvolveCall& c, const T* w, const T* b, double* gradient) {
     with_squash<T>(c, [&](auto sigma) {
         for_each_filter(forms, [&](std::int64_t n, std::int64_t f, int which) {
             const T *const table = forms.weights(f), *const of_filter = b + (n * c.filters + f) * forms.cell_count();
-            slopes.set_factors([&](std::int64_t cell) { return of_filter[cell] * forms.mean(); });
+            slopes.set_factors([&](std::int64_t cell) { return of_filter[cell] * forms.mean; });
             slopes.compute(sigma, which, table);
             const auto total = [&](Rows<T> s, Rows<T> y, std::int64_t rows, const std::int64_t* offsets,
                                    std::int64_t taps, auto&& use) {

@@ -46,14 +46,13 @@ class Slopes {
           parts_(forms),
           slopes_((forms.tall + forms.c.patch_height - 1) * forms.wide, T(0)),
           factors_(forms.c.cells * forms.wide, T(0)) {
-        for (std::int64_t r = 0; r < forms.down; ++r) factors_at_.push_back(r / forms.cell_rows() * forms.wide);
         set_factors([](std::int64_t) { return T(1); });
     }
 
     /// factor(cell) multiplies the slopes of a cell.
     template <typename Factor>
     void set_factors(Factor&& factor) {
-        const std::int64_t columns = forms_.cell_columns(), cells = forms_.c.cells;
+        const std::int64_t columns = forms_.cell_columns, cells = forms_.c.cells;
         for (std::int64_t cell = 0; cell < forms_.cell_count(); ++cell)
             std::fill_n(factors_.data() + cell / cells * forms_.wide + cell % cells * columns, columns, factor(cell));
     }
@@ -65,7 +64,7 @@ class Slopes {
         T* const first = slopes_.data() + (forms_.c.patch_height - 1) * forms_.wide;
         forms_.convolve_columns(parts_.data(), forms_.c.terms, table[forms_.c.rows() - 1],
                                 [&](std::int64_t row, std::int64_t vector, const auto& q) {
-                                    const T* const by = factors_.data() + factors_at_[row] + vector * kLanes;
+                                    const T* const by = factors_.data() + forms_.of_cell_row[row] + vector * kLanes;
                                     T* const to = first + row * apart + vector * kLanes;
                                     each_vector(q, [&](std::int64_t k, Lanes<T> value) {
                                         Lanes<T> slope;
@@ -98,7 +97,6 @@ class Slopes {
     FormParts<T> parts_;
     Aligned<T> slopes_, factors_;
     std::vector<T> reversed_;
-    std::vector<std::int64_t> factors_at_;
 };
 
 /// D of one image and a few filters: the places of a cell are summed in lanes for each of the parameters, then added
@@ -133,7 +131,7 @@ class CellDerivatives {
             for (std::int64_t p = 0; p < planes; ++p)
                 forms_.convolve_plane(forms_.plane(first + p), table + forms_.u_row(t), image_.data() + p * plane_size);
             for (std::int64_t k = 0; k < c.cells; ++k) {
-                const std::int64_t apart = c.stride * forms_.wide, down = k * forms_.cell_rows();
+                const std::int64_t apart = c.stride * forms_.wide, down = k * forms_.cell_rows;
                 cells(slopes, k, {forms_.half(which, t) + down * apart, apart}, forms_.down_half.data(), c.patch_height,
                       d + forms_.u_row(t), [](T& to, T sum, auto) { to = sum; });
                 for (std::int64_t p = 0; p < planes; ++p)
@@ -192,19 +190,12 @@ class CellDerivatives {
     void cells(const Slopes<T>& slopes, std::int64_t k, Rows<T> y, const std::int64_t* offsets, std::int64_t taps,
                T* to, Use&& use) {
         std::fill_n(sums_.begin(), taps * forms_.wide, T(0));
-        correlate<T, true>(slopes.rows(k * forms_.cell_rows()), y, forms_.cell_rows(), forms_.vectors, offsets, taps,
+        correlate<T, true>(slopes.rows(k * forms_.cell_rows), y, forms_.cell_rows, forms_.vectors, offsets, taps,
                            sums_.data());
-        const std::int64_t columns = forms_.cell_columns(), rows = padded_;
-        const T mean = forms_.mean();
-        to += k * c.cells * rows;
-        for (std::int64_t tap = 0; tap < taps; ++tap) {
-            const T* from = sums_.data() + tap * forms_.wide;
-            for (std::int64_t cell = 0; cell < c.cells; ++cell, from += columns) {
-                T sum = from[0];
-                for (std::int64_t place = 1; place < columns; ++place) sum += from[place];
-                use(to[cell * rows + tap], sum * mean, tap);
-            }
-        }
+        to += k * c.cells * padded_;
+        for (std::int64_t tap = 0; tap < taps; ++tap)
+            forms_.each_cell(sums_.data() + tap * forms_.wide,
+                             [&](std::int64_t cell, T mean) { use(to[cell * padded_ + tap], mean, tap); });
     }
 
     const Forms<T>& forms_;

@@ -37,6 +37,7 @@ class Forms {
         for (std::int64_t k = 0; k < c.patch_width; ++k) along.push_back(k % c.stride * phase_ + k / c.stride);
         for (std::int64_t k = 0; k < c.patch_height; ++k) down_half.push_back(k * wide);
         for (std::int64_t p = 0; p < c.planes; ++p) of_plane.push_back(p * tall * row_size);
+        for (std::int64_t r = 0; r < down; ++r) of_cell_row.push_back(r / cell_rows * wide);
     }
 
     const ConvolveCall& c;
@@ -48,13 +49,27 @@ class Forms {
 
   public:
     const std::int64_t row_size, tall;
-    /// offsets of the taps along a row of the image, down a half, and of the planes
-    std::vector<std::int64_t> along, down_half, of_plane;
+    /// offsets of the taps along a row of the image, down a half, of the planes, and of each row of places in an array
+    /// (cells, wide) with a row for each row of cells
+    std::vector<std::int64_t> along, down_half, of_plane, of_cell_row;
 
-    std::int64_t cell_rows() const { return down / c.cells; }
-    std::int64_t cell_columns() const { return across / c.cells; }
+    /// places of a cell, down and across, and the factor that makes a mean of their sum
+    const std::int64_t cell_rows = down / c.cells, cell_columns = across / c.cells;
+    const T mean = T(1) / static_cast<T>(cell_rows * cell_columns);
     std::int64_t cell_count() const { return c.cells * c.cells; }
-    T mean() const { return T(1) / static_cast<T>(cell_rows() * cell_columns()); }
+
+    /// use(cell, mean) for a row of cells, whose rows have been added up place by place in `places` (wide).
+    template <typename Use>
+    void each_cell(const T* places, Use&& use) const {
+        const std::int64_t columns = cell_columns, cells = c.cells;
+        const T factor = mean;
+        for (std::int64_t cell = 0; cell < cells; ++cell, places += columns) {
+            T sum = places[0];
+            for (std::int64_t k = 1; k < columns; ++k) sum += places[k];
+            use(cell, sum * factor);
+        }
+    }
+
     std::int64_t u_row(std::int64_t t) const { return t * (c.patch_height + c.patch_width); }
     std::int64_t v_row(std::int64_t t) const { return u_row(t) + c.patch_height; }
     std::int64_t mix_row() const { return c.rows() - 1 - c.planes; }
