@@ -79,6 +79,10 @@ class IterationRecord(NamedTuple):
     rank: int
     """The numerical rank of Phi at the best iterate; 0 if the problem has none."""
 
+    def line(self) -> dict[str, float | bool]:
+        """What history.jsonl says of the trial."""
+        return {name: value for name, value in self._asdict().items() if name != "problem"}
+
 
 Evaluation = TypeVar("Evaluation", covariant=True)
 

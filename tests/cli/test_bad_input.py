@@ -9,7 +9,8 @@ import pytest
 from tests.idx import idx_bytes
 from tests.mpi import run_mpi
 from varpro.cli import predict, train
-from varpro.train.model_file import SEAL_BYTES, sealed
+from varpro.train.checkpoint.seal import SEAL_BYTES
+from varpro.train.model_file import sealed
 
 SMALL = ["--set", "subnetworks=2", "--set", "units=3", "--set", "samples=100", "--set", "search.iterations=2"]
 

@@ -11,7 +11,8 @@ from sklearn.datasets import load_digits
 
 import varpro
 from varpro.cli import predict, train
-from varpro.train.model_file import SEAL_BYTES, sealed
+from varpro.train.checkpoint.seal import SEAL_BYTES
+from varpro.train.model_file import sealed
 
 SMALL = ["--set", "subnetworks=2", "--set", "units=6", "--set", "samples=120", "--set", "search.iterations=3"]
 NAMES = np.array(["none", "eins", "zwei"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import varpro
+from tests.cli.test_bad_input import mistake
 from varpro.cli import predict, train
 
 SMALL = ["--set", "subnetworks=2", "--set", "units=4", "--set", "samples=90", "--set", "search.iterations=4"]
@@ -61,14 +62,6 @@ def test_train_report_and_predict(tmp_path, monkeypatch, capsys, name, shape, mo
     with np.load("p.npz") as found:
         np.testing.assert_allclose(found["scores"], network.scores(fresh))
         assert np.mean(found["labels"] == expected) > 0.9
-
-
-def mistake(capsys, program, *arguments):
-    """The one line that a mistake leaves."""
-    assert program.main([str(a) for a in arguments]) == 2
-    stderr = capsys.readouterr().err
-    assert stderr.count("\n") == 1, stderr
-    return stderr
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ HDF5 leaves the first bytes of a file to its user: there stands the SHA-256 of t
 found before the library that reads HDF5 sees the file, and so is a file that claims more than it holds.
 """
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +15,11 @@ from varpro.arrays import Array
 from varpro.errors import DataError
 from varpro.train.calibration import Calibration
 from varpro.train.checkpoint.files import replaced
+from varpro.train.checkpoint.seal import SEAL_BYTES, seal_of
 
-SEAL_BYTES = 512
-"""The size of the user's block, the least that HDF5 allows."""
 MAGIC = b"varpro model, SHA-256 of what follows these 512 bytes: "
 UNSEALED = b"\x89HDF\r\n\x1a\n"
 """How HDF5 begins without a block of the user's: files of version 0.1 have no checksum."""
-PIECE = 1 << 22
 
 
 class TrainedModel(Protocol):
@@ -56,7 +53,7 @@ def sealed(path: str | Path) -> Iterator[Path]:
         except RuntimeError as error:  # how h5py tells of a full disk when it closes a file
             raise OSError(str(error)) from error
         with part.open("r+b") as file:
-            file.write(_seal(part))
+            file.write(seal_of(part, MAGIC))
 
 
 def check_seal(path: str | Path) -> bool:
@@ -68,7 +65,7 @@ def check_seal(path: str | Path) -> bool:
             return False
         if not first.startswith(MAGIC):
             raise not_a_model(path, ValueError("it does not begin as one"))
-        if first != _seal(Path(path)):
+        if first != seal_of(Path(path), MAGIC):
             raise not_a_model(path, ValueError("its SHA-256 does not fit its content"))
     except OSError as error:
         raise not_a_model(path, error) from error
@@ -85,16 +82,6 @@ def require_stored(file: Any, version: Any, is_sealed: bool) -> None:
             raise ValueError(f"{name} claims {node.nbytes} bytes and has {node.id.get_storage_size()}")
 
     file.visititems(check)
-
-
-def _seal(path: Path) -> bytes:
-    """The user's block that belongs to the rest of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        file.seek(SEAL_BYTES)
-        while piece := file.read(PIECE):
-            digest.update(piece)
-    return (MAGIC + digest.hexdigest().encode() + b"\n").ljust(SEAL_BYTES, b"\0")
 
 
 def not_a_model(path: str | Path, error: Exception) -> DataError:

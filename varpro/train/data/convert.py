@@ -16,7 +16,8 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.errors import DataError, OutputError
 from varpro.train.checkpoint.files import State, read_state, write_state
-from varpro.train.data.converted import SEAL_BYTES, seal_of
+from varpro.train.checkpoint.seal import SEAL_BYTES, seal_of
+from varpro.train.data.converted import MAGIC
 from varpro.train.data.source_files import ImageSource
 
 BLOCK_BYTES = 1 << 26
@@ -110,7 +111,7 @@ def _assemble(plan: Plan, blocks: dict[str, list[Path]], output: Path) -> None:
                 images[first : first + len(block)] = block
                 first += len(block)
     with part.open("r+b") as sealed:
-        sealed.write(seal_of(part))
+        sealed.write(seal_of(part, MAGIC))
         sealed.flush()
         os.fsync(sealed.fileno())
     part.replace(output)

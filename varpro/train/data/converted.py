@@ -4,7 +4,6 @@ The arrays are contiguous in an HDF5 file behind a block that HDF5 leaves to its
 Images are mapped, not read: the ranks of a machine share its page cache, and each holds the blocks it computes with.
 """
 
-import hashlib
 from pathlib import Path
 
 import h5py
@@ -12,23 +11,12 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import DataError
+from varpro.train.checkpoint.seal import SEAL_BYTES, seal_of
 from varpro.train.data.parts import DataSet, Part
 
-SEAL_BYTES = 512
 MAGIC = b"varpro data, SHA-256 of what follows these 512 bytes: "
-PIECE = 1 << 22
 PARTS = ("train", "test")
 ARRAYS = ("images", "labels", "numbers")
-
-
-def seal_of(path: Path) -> bytes:
-    """The first block of a file that belongs to the rest."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        file.seek(SEAL_BYTES)
-        while piece := file.read(PIECE):
-            digest.update(piece)
-    return (MAGIC + digest.hexdigest().encode() + b"\n").ljust(SEAL_BYTES, b"\0")
 
 
 def is_converted(path: Path) -> bool:
@@ -48,7 +36,7 @@ def read_converted(path: Path, *, verify: bool = True) -> DataSet:
     try:
         with path.open("rb") as file:
             first = file.read(SEAL_BYTES)
-        if verify and first != seal_of(path):
+        if verify and first != seal_of(path, MAGIC):
             raise DataError(f"{path}: is damaged: its SHA-256 does not fit its content; convert the data again")
         with h5py.File(path, "r") as file:
             names = tuple(str(name) for name in file.attrs["class_names"])

@@ -10,11 +10,11 @@ import torch
 from varpro.arrays import Array
 from varpro.models.units.images import unit_floats
 from varpro.train.calibration import Calibration, calibrated
+from varpro.train.checkpoint.seal import SEAL_BYTES
 from varpro.train.data.pixels import readable_images
 from varpro.train.layered.network import LayeredNetwork
 from varpro.train.layered.plan import plan_network
 from varpro.train.model_file import (
-    SEAL_BYTES,
     check_seal,
     not_a_model,
     read_calibration,

@@ -131,12 +131,7 @@ def history_lines(phase: str, trained: Trained) -> list[JsonObject]:
         {
             "phase": phase,
             "subnetwork": trained.index,
-            "iteration": record.iteration,
-            "cost": record.cost,
-            "damping": record.damping,
-            "gain": record.gain,
-            "accepted": record.accepted,
-            "rank": record.rank,
+            **record.line(),
             "status": trained.status.label if record is trained.history[-1] else "running",
         }
         for record in trained.history

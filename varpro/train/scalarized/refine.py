@@ -89,12 +89,7 @@ def refine(
     def observe(record: IterationRecord) -> None:
         history.append(
             {
-                "iteration": record.iteration,
-                "cost": record.cost,
-                "damping": record.damping,
-                "gain": record.gain,
-                "accepted": record.accepted,
-                "rank": record.rank,
+                **record.line(),
                 "rows": sample.rows,
                 "products": problem.products.value,
                 "elapsed_seconds": time.perf_counter() - clock,

@@ -7,8 +7,8 @@ import numpy as np
 
 from varpro.errors import ConfigError, DataError
 from varpro.models.units import find_kind, is_path
+from varpro.train.checkpoint.seal import SEAL_BYTES
 from varpro.train.model_file import (
-    SEAL_BYTES,
     check_seal,
     not_a_model,
     read_calibration,
