@@ -20,18 +20,12 @@ from varpro.kernels import convolve
 from varpro.kernels.convolve import SQUASHES, Patches
 from varpro.models.units.convolved import BoundConvolution, Convolved, fine_cells, gathered
 from varpro.models.units.interface import BoundUnits, Scalarization, Shape, Units, UnitSize, unit_kind
-from varpro.models.units.options import UnitOptions, option
+from varpro.models.units.options import UnitOptions, option, whole
 
 START_SAMPLE = 200
 """Images whose patches set the scale of the start; an image has hundreds of patches."""
 START_BIAS = 0.5
 """Standard deviation of the initial biases, in deviations of q, so that units bend at different places."""
-
-
-def _whole(value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"must be a whole number >= {least}")
-    return value
 
 
 def _sides(value: object) -> tuple[int, ...]:
@@ -68,14 +62,14 @@ class ConvolutionOptions(UnitOptions):
 
     filter: tuple[int, ...] = option((9,), check=_sides)
     """The side of the filters in pixels; each side in a list gets an equal share of the units."""
-    cells: int = option(4, check=lambda value: _whole(value, 1))
+    cells: int = option(4, check=whole(1))
     """The number of parts a direction over which places are averaged: a unit has cells^2 columns."""
     pooling: str = option("smooth", check=_one_of("smooth", "boxes"))
     """The weights of the places in a cell's average: smooth has Gaussian weights, so that neighbouring cells overlap;
     boxes gives each place to one cell."""
     padding: str = option("same", check=_one_of("same", "valid"))
     """The padding: same adds zeros around the image, so that filters can be centred on any pixel; valid adds none."""
-    stride: int = option(1, check=lambda value: _whole(value, 1))
+    stride: int = option(1, check=whole(1))
     """The number of pixels between places."""
     rank: int = option(1, check=_rank)
     """The number of terms u v^T in a form."""

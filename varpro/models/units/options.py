@@ -26,6 +26,17 @@ def option(default: object, *, check: Callable[[object], object]) -> Any:
     return field(default=default, metadata={"check": check})
 
 
+def whole(least: int) -> Callable[[object], int]:
+    """A check for whole numbers from `least` on."""
+
+    def check(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"must be a whole number >= {least}")
+        return value
+
+    return check
+
+
 @dataclass(frozen=True, kw_only=True)
 class UnitOptions:
     """No options; a kind of unit that has options derives from this.  Raises OptionError when built."""

@@ -12,22 +12,16 @@ from varpro.kernels import scalarize
 from varpro.models.units.activation import slope
 from varpro.models.units.images import flat_images
 from varpro.models.units.interface import BoundUnits, Shape, UnitSize
-from varpro.models.units.options import UnitOptions, option
+from varpro.models.units.options import UnitOptions, option, whole
 from varpro.models.units.products import Products
 from varpro.models.units.table import BoundTable, TableUnits
-
-
-def _rank(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError("must be a whole number >= 1")
-    return value
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProductOptions(UnitOptions):
     """The number of terms in a form."""
 
-    rank: int = option(1, check=_rank)
+    rank: int = option(1, check=whole(1))
     """The number of terms, each a product of vectors."""
 
 
