@@ -6,12 +6,10 @@ Answers are compared before anything is timed; the last lines are ratios of time
 """
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from interval_peers import timed
 
 import varpro
 from tests.fit.test_joint import LMFIT, MODEL, three_sets
@@ -37,16 +35,6 @@ def by_lmfit(sets: list[tuple[Array, Array, Array]]) -> Any:
         return np.concatenate(out)
 
     return lmfit.minimize(residual, start, ftol=1e-14, xtol=1e-14)
-
-
-def timed(run: Callable[[], object], repeats: int) -> float:
-    """The median time in seconds."""
-    out = []
-    for _ in range(repeats):
-        clock = time.perf_counter()
-        run()
-        out.append(time.perf_counter() - clock)
-    return statistics.median(out)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +44,8 @@ class Line:
     kilobytes: float
 
 
-def of_run(folder: Path) -> tuple[str, str, Line]:
-    """The data set, the config's name and what a finished run gave."""
+def of_run(folder: Path) -> tuple[str, Line]:
+    """The data set, and what a finished run gave."""
     metrics = json.loads((folder / "metrics.json").read_text())
     config = yaml.safe_load((folder / "config.resolved.yaml").read_text())
     seconds = metrics["seconds"]
@@ -53,7 +53,6 @@ def of_run(folder: Path) -> tuple[str, str, Line]:
     spent = seconds["total"] - seconds["load"] - (control.get("seconds") or 0.0)
     return (
         metrics["dataset"],
-        Path(config["output"]).name,
         Line(
             name=Path(config["output"]).name,
             accuracy=[metrics["test"]["accuracy"]],
@@ -67,15 +66,8 @@ def of_run(folder: Path) -> tuple[str, str, Line]:
 
 def together(lines: list[Line]) -> Line:
     """The runs of one config."""
-    first = lines[0]
-    return Line(
-        first.name,
-        [a for line in lines for a in line.accuracy],
-        [c for line in lines for c in line.control],
-        first.parameters,
-        [s for line in lines for s in line.seconds],
-        first.kilobytes,
-    )
+    lists = {name: [v for line in lines for v in getattr(line, name)] for name in ("accuracy", "control", "seconds")}
+    return replace(lines[0], **lists)
 
 
 def logistic(seed: int) -> object:
@@ -154,8 +146,8 @@ def main() -> None:
     given = parser.parse_args()
     lines: dict[str, dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
     for folder in given.runs:
-        dataset, name, line = of_run(folder)
-        lines[dataset][name].append(line)
+        dataset, line = of_run(folder)
+        lines[dataset][line.name].append(line)
     text = HEAD.format(machine=given.machine)
     for dataset in lines:
         found = [together(runs) for runs in lines[dataset].values()]
