@@ -32,7 +32,9 @@ class Range:
 
     y: Array
     tolerance: float = LEAVES_RANGE[0]
-    outside: float = 0.0
+    total: float = field(init=False)
+    """||Y||^2"""
+    outside: float = field(init=False)
     """||Y||^2 - ||Q^T Y||^2; its error, eps ||Y||^2, is the same for every w, so it cancels in differences of costs."""
     q: Array = field(default_factory=lambda: np.empty((0, 0)))
     """Q^T (s, N), one basis vector per row."""
@@ -42,7 +44,7 @@ class Range:
     """L (s, min(s, K))."""
 
     def __post_init__(self) -> None:
-        self.outside = float(np.vdot(self.y, self.y))
+        self.total = self.outside = float(np.vdot(self.y, self.y))
         self.q, self.projected = np.empty((0, len(self.y))), np.empty((0, self.y.shape[1]))
 
     def include(self, columns: Array) -> None:
@@ -136,6 +138,10 @@ class CompressedProblem(SharedColumns):
     def weighted(self) -> Array:
         """Y (1, N, K)."""
         return self.y
+
+    def size(self, problems: Array) -> Array:
+        """(1,) 1/2 ||y||^2, weighted."""
+        return np.array([0.5 * self.range.total])
 
     @one_blas_pool()
     def amplitudes(self, found: Array | None, u: Array) -> Array:
