@@ -2,7 +2,8 @@
 
     covariance = sigma^2 (J^T J)^-1,   sigma^2 = rss / dof, or 1 where the errors of the data are known
 
-What stands on a bound is left out.  A ridge adds its rows to J, and dof = values - trace of the influence of the data.
+What stands on a bound is left out; where rounding alone decides whether it does, the caller may say so.  A ridge adds
+its rows to J, and dof = values - trace of the influence of the data.
 """
 
 from dataclasses import dataclass
@@ -29,18 +30,25 @@ class Deviations:
     dof: float
 
 
-def deviations(reduced: Reduced, u: Array, b: Array) -> Deviations:
-    """Standard errors of w and a at a solution."""
+def deviations(
+    reduced: Reduced, u: Array, b: Array, *, held: Array | None = None, free_a: Array | None = None
+) -> Deviations:
+    """Standard errors of w and a at a solution.
+
+    held (F,), free_a (I, K) bool : parameters that count as on their bound, amplitudes that count as free beside one.
+    """
     phi, _, by_u, f_by_u = reduced.basis(u, True)
     k, n_free, n_b = b.shape[1], len(u), b.shape[0]
     a = reduced.amplitudes(b)
     wide = np.concatenate([reduced.weights] * 2) if reduced.complex_data else reduced.weights
     at = 1e-9 * np.abs(reduced.size)
     on_box = (u <= reduced.lower + at) | (u >= reduced.upper - at)
+    on_box |= False if held is None else held
     active = np.zeros((n_b, k), bool)
     if reduced.constrained:
         near = 1e-9 * np.abs(a).max()
         active = (a <= reduced.low[:, None] + near) | (a >= reduced.high[:, None] - near)
+        active &= True if free_a is None else ~free_a
     n = len(phi)
     jacobian = np.zeros((n * k, n_free + n_b * k))
     for q in range(k):
@@ -50,6 +58,8 @@ def deviations(reduced: Reduced, u: Array, b: Array) -> Deviations:
         jacobian[rows, n_free + q :: k] = weight * (phi @ reduced.mixing)
     out = np.concatenate([on_box, active.ravel()])
     size = np.linalg.norm(jacobian, axis=0)
+    if reduced.ridge:
+        out |= size == 0  # a kink, where the model is even: nothing is known of that parameter
     size = np.where(size > 0, size, 1.0)
     inner = jacobian[:, ~out] / size[~out]
     r = wide * (reduced._split(reduced.y) - (phi @ a) - reduced.basis(u, False)[1][:, None])

@@ -168,9 +168,9 @@ def verdict(problem: Problem, units: Units, found: Found, best: Best) -> Verdict
     reduced = best.reduced
     u = start_of(problem, reduced, found.w)
     rss, objective = reduced.objective_at(u, found.a)
-    allowed = _allowance(units, reduced, best.point)
+    allowed = _allowance(units, reduced, best.point.u, best.point.b, best.objective)
     if not objective <= best.objective + allowed:
-        return _above(found, best, u, objective, allowed)
+        return _above(units, found, best, u, objective, allowed)
     if not abs(found.rss - rss) <= allowed + RELATIVE * rss:
         return Verdict("wrong", "reported rss", f"reported {found.rss:.6g}, of the parameters {rss:.6g}")
     return _error_bars(problem, units, found, best, u)
@@ -197,25 +197,30 @@ def _outside(problem: Problem, units: Units, found: Found) -> str:
     return ""
 
 
-def _allowance(units: Units, reduced: Reduced, best: Point) -> float:
-    """What an objective may be above the best."""
-    resolution = _resolution(units, reduced, best.u)
-    error, parameters = reduced.rounding(best.u, reduced.amplitudes(best.b), resolution)
-    linear, square = 2.0 * np.sqrt(best.objective) * ROUNDINGS * error, (EXACT * error) ** 2
-    return RELATIVE * best.objective + linear + square + (2.0 * parameters) ** 2
+def _allowance(units: Units, reduced: Reduced, u: Array, b: Array, objective: float) -> float:
+    """What an objective may be above that of a minimum at u with the free amplitudes b."""
+    resolution = _resolution(units, reduced, u)
+    error, parameters = reduced.rounding(u, reduced.amplitudes(b), resolution)
+    linear, square = 2.0 * np.sqrt(objective) * ROUNDINGS * error, (EXACT * error) ** 2
+    return RELATIVE * objective + linear + square + (2.0 * parameters) ** 2
 
 
 def _resolution(units: Units, reduced: Reduced, u: Array) -> Array:
-    """(F,) what the last digits of the parameters in these units are, for the free ones."""
-    step = units.resolution(reduced.matrix @ u + reduced.constant)
-    return np.array([step[column != 0].max() for column in reduced.matrix.T])
+    """(P,) what the last digits of the parameters in these units are."""
+    return units.resolution(reduced.matrix @ u + reduced.constant)
 
 
-def _above(found: Found, best: Best, u: Array, objective: float, allowed: float) -> Verdict:
-    """The point is not the best: has the search stopped early, or is it another minimum?"""
+def _above(units: Units, found: Found, best: Best, u: Array, objective: float, allowed: float) -> Verdict:
+    """The point is not the best: has the search stopped early, or is it another minimum?
+
+    SciPy going on from there says so: a minimum high above the best is one to its own digits, not to those of the best.
+    """
     best.more()
     polished = best.add(u)
-    reached = objective if polished is None else polished.objective
+    reached, here = objective, allowed
+    if polished is not None:
+        reached = polished.objective
+        here = _allowance(units, best.reduced, polished.u, polished.b, reached)
     sigma2 = max(best.objective / max(len(best.reduced.rows) - len(u), 1), np.finfo(float).tiny)
     text = (
         f"objective {objective:.8g}, best {best.objective:.8g} (+{(objective - best.objective) / sigma2:.2g} sigma^2, "
@@ -224,7 +229,7 @@ def _above(found: Found, best: Best, u: Array, objective: float, allowed: float)
     )
     if _no_minimum(best):
         return Verdict("no minimum", "runs away", text)
-    if reached < objective - allowed:
+    if reached < objective - here:
         return Verdict("wrong", "early", text + f"; SciPy goes on from there to {reached:.8g}")
     same = best.same_start.objective if best.same_start is not None else np.inf
     text += f"; SciPy from the same start {same:.8g}"
@@ -240,6 +245,16 @@ def _no_minimum(best: Best) -> bool:
     return not deviations(best.reduced, best.point.u, best.point.b).condition < 1e9
 
 
+def _beside_a_bound(reduced: Reduced, found: Found) -> Array | None:
+    """(I, K) amplitudes that the fit left free within rounding of a bound, but not on it; None without bounds."""
+    a = found.a
+    if not reduced.constrained:
+        return None
+    near, free = 1e-9 * np.abs(a).max(), ~np.isnan(found.errors[len(found.w) :].reshape(a.shape))
+    gap = np.minimum(np.abs(a - reduced.low[:, None]), np.abs(a - reduced.high[:, None]))
+    return free & (gap <= near) & (gap > 0)
+
+
 def _error_bars(problem: Problem, units: Units, found: Found, best: Best, u: Array) -> Verdict:
     """Those of the fit beside the ones of the full Jacobian at its own parameters."""
     reduced = best.reduced
@@ -249,7 +264,10 @@ def _error_bars(problem: Problem, units: Units, found: Found, best: Best, u: Arr
     size = np.sqrt(best.objective)
     if (size <= 30.0 * EXACT * floor or size <= 100.0 * last_digit) and problem.options.weights != "absolute":
         return Verdict("right")  # the residual is rounding, and so is sigma
-    d = deviations(reduced, u, point.b)
+    digits = 4.0 * units.resolution(found.w)  # within these of a bound is on it, or not
+    on_bound = (np.abs(found.w - problem.lower) <= digits) | (np.abs(found.w - problem.upper) <= digits)
+    held = (reduced.matrix[on_bound & np.isnan(found.errors[: len(found.w)])] != 0).any(axis=0)
+    d = deviations(reduced, u, point.b, held=held, free_a=_beside_a_bound(reduced, found))
     wanted = np.sqrt(np.diagonal(units.covariance(d.covariance, found.w, a)))
     value = np.abs(np.concatenate([found.w, found.a.ravel()]))
     scale = np.maximum(value, np.concatenate([problem.scale(), np.abs(found.a).ravel()]))
@@ -258,8 +276,6 @@ def _error_bars(problem: Problem, units: Units, found: Found, best: Best, u: Arr
     with np.errstate(all="ignore"):
         off = np.abs(found.errors - wanted) > (ERROR_BAR + 1e-9 * d.condition) * wanted
     off = np.where(lost, np.isnan(found.errors), off | (np.isnan(found.errors) != np.isnan(wanted)))
-    digits = 4.0 * units.resolution(found.w)  # within these of a bound is on it, or not
-    on_bound = (np.abs(found.w - problem.lower) <= digits) | (np.abs(found.w - problem.upper) <= digits)
     off[: len(found.w)] &= ~(on_bound & (np.isnan(found.errors) != np.isnan(wanted))[: len(found.w)])
     if not off.any():
         return Verdict("right")

@@ -7,7 +7,7 @@ residual (Golub and Pereyra 1973) come from the SVD of the scaled columns; scipy
 Nothing of varpro is used here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -239,9 +239,10 @@ class Reduced:
             return rss, rss + self.ridge * float(np.sum(a**2))
 
     def rounding(self, u: Array, a: Array, resolution: Array) -> tuple[float, float]:
-        """Sizes of what rounding does to the residual: of its arithmetic, and of parameters known to `resolution` (F,).
+        """Sizes of what rounding does to the residual: of its arithmetic and of fixed parameters, and of the free ones.
 
-        The second moves the point along the model, where the cost is flat: only its square counts.
+        resolution (P,) : the last digits of w.  Those of free parameters move the point along the model, where the cost
+        is flat: only the square of the second counts.
         """
         phi, _, by_u, f_by_u = self.basis(u, True)
         wide = np.concatenate([self.weights] * 2) if self.complex_data else self.weights
@@ -249,4 +250,15 @@ class Reduced:
         size = terms + float(np.linalg.norm(wide * self._split(self.y)))
         slopes = np.array([np.linalg.norm(wide * (d @ a + f[:, None])) for d, f in zip(by_u, f_by_u, strict=True)])
         steps = slopes @ np.abs(u)
-        return EPS * (size + steps), float(slopes @ resolution)
+        free = np.array([resolution[column != 0].max() for column in self.matrix.T])
+        return EPS * (size + steps) + self._fixed_rounding(u, a, resolution), float(slopes @ free)
+
+    def _fixed_rounding(self, u: Array, a: Array, resolution: Array) -> float:
+        """What the last digits of the parameters that follow no free one do to the residual."""
+        fixed = ~(self.matrix != 0).any(axis=1)
+        if not fixed.any():
+            return 0.0
+        moved = replace(self, constant=self.constant + np.where(fixed, resolution, 0.0))
+        wide = np.concatenate([self.weights] * 2) if self.complex_data else self.weights
+        (phi, f, _, _), (other, g, _, _) = self.basis(u, False), moved.basis(u, False)
+        return float(np.linalg.norm(wide * ((other - phi) @ a + (g - f)[:, None])))

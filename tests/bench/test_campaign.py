@@ -185,3 +185,18 @@ def test_nothing_is_silently_wrong():
     assert not wrong
     assert not [(r.index, r.family, r.detail) for r in records if r.kind == "local" and not r.told]
     assert sum(r.kind in ("failed", "raised") for r in records) <= cli.FAILED_LIMIT * COUNT
+
+
+@pytest.mark.parametrize(
+    ("seed", "index", "kind"),
+    [
+        pytest.param(2, 3764, "local", id="a minimum far above the best, to its own digits"),
+        pytest.param(2, 12003, "right", id="close decays with a noise of 1e-8 within bounds"),
+        pytest.param(2, 12485, "right", id="exact data: rounding decides whether an amplitude is on its bound"),
+        pytest.param(2, 13386, "right", id="a ridge, and a width of 0 where the model is even in it"),
+        pytest.param(2, 15063, "right", id="on a bound to the digits of Unix seconds"),
+        pytest.param(2, 17652, "right", id="exact data, a fixed parameter to the digits of Unix nanoseconds"),
+    ],
+)
+def test_problems_that_were_misjudged_once(seed, index, kind):
+    assert judged(seed, index).worst[2].kind == kind

@@ -51,6 +51,24 @@ class Factor:
         """A = Phi^+ Y, (B, I, K), for y (B, N, K)."""
         return self.back @ (self.u.mT @ y)
 
+    def residual(self, y: Array, phi: Array, a: Array, ridge: float = 0.0) -> Array:
+        """Y - Phi A, (B, N, K), of its own coefficients, orthogonal to the (augmented) Phi up to its own rounding."""
+        rest = y - phi @ a
+        inside = self.u.mT @ rest
+        if ridge > 0:
+            inside -= ridge * (self.back.mT @ a)
+        return without(rest, self.u, inside)
+
+
+def without(residual: Array, u: Array, inside: Array) -> Array:
+    """R - U inside, for what rounding has left of the range of orthonormal u (B, N, I) in a residual (B, N, K).
+
+    Y - Phi A is off by eps ||Y||, however small it is itself, and D^T R, with columns of D almost in the range of Phi,
+    would mostly see that part of the error.
+    """
+    residual -= u @ inside
+    return residual
+
 
 def factor(phi: Array, *, ridge: float = 0.0, rank_tolerance: float | None = None) -> Factor:
     """Orthonormal basis of the range of each phi.

@@ -27,6 +27,8 @@ class Projection(NamedTuple):
     """The ranks, (c,)."""
     left_out: Array
     """The size of what truncation left out, (c,), as in linalg.projector.Factor."""
+    projected: Array
+    """Whether the passive coefficients are those of the projection, (c,) bool, so that U^T (y - Phi a) = 0."""
 
 
 def solve_within(phi: Array, right: Array, limits: Limits, *, pinned: bool, rank_tolerance: float | None) -> Projection:
@@ -45,6 +47,7 @@ def solve_within(phi: Array, right: Array, limits: Limits, *, pinned: bool, rank
         inverse_gram=np.zeros((count, n_columns, n_columns)),
         rank=part.rank,
         left_out=part.left_out,
+        projected=np.ones(count, dtype=bool),
     )
     out.inverse_gram[:, :free, :free] = part.inverse_gram
     out.a[:, :free] = a = part.coefficients(rest[:, :, None])[:, :, 0]
@@ -83,6 +86,7 @@ def _bring_inside(
         a = part.coefficients(others[:, :, None])[:, :, 0]
         inside = ((a >= lower[on]) & (a <= upper[on])).all(axis=1)
         out.a[np.ix_(mine[inside], on)] = a[inside]
+        out.projected[mine] = inside
         out.u[mine[:, None], :, on] = np.moveaxis(part.u, 2, 1)
         out.inverse_gram[mine[:, None, None], on[:, None], on] = part.inverse_gram
         out.rank[mine], out.left_out[mine] = part.rank, np.where(inside, part.left_out, 0.0)

@@ -106,7 +106,7 @@ class SeparableProblem:
             raise ShapeError(f"phi has shape {phi.shape}, y {y.shape}; problems and rows must agree")
         fac = factor(phi, ridge=self.ridge, rank_tolerance=self.rank_tolerance)
         a = fac.coefficients(y)
-        residual = y - phi @ a
+        residual = fac.residual(y, phi, a, self.ridge)
         cost = to_host(0.5 * (np.einsum("bnk,bnk->b", residual, residual) + self.ridge * np.einsum("bik,bik->b", a, a)))
         squares, terms = None, np.zeros(len(problems))
         if self.column_scales:

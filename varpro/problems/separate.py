@@ -19,6 +19,7 @@ from varpro.gauss_newton import NormalEquations, keep_unseen, natural_scales, sc
 from varpro.kernels import gauss_newton as kernel
 from varpro.kernels import jacobian_products
 from varpro.linalg.incidence import sum_by_parameter
+from varpro.linalg.projector import without
 from varpro.linalg.truncation import NEGLIGIBLE, Triplets, cotangent, residual_slopes
 from varpro.problems.active_sets import Limits, solve_within
 from varpro.problems.columns import WeightedColumns
@@ -87,6 +88,8 @@ class SeparateProblem:
         solved = solve_within(phi, right, self.limits, pinned=self.pinned, rank_tolerance=self.rank_tolerance)
         a = solved.a
         residual = right - np.einsum("bni,bi->bn", phi, a)
+        inside = np.where(solved.projected[:, None], np.einsum("bni,bn->bi", solved.u, residual), 0.0)
+        residual = without(residual[:, :, None], solved.u, inside[:, :, None])[:, :, 0]
         cost = 0.5 * np.einsum("bn,bn->b", residual, residual).reshape(-1, k).sum(axis=1)
         squares = np.einsum("bni,bni->bi", phi, phi)
         terms = size_of_terms(squares, a[:, :, None]).reshape(-1, k).sum(axis=1)
