@@ -201,10 +201,15 @@ def _add_noise(rng: np.random.Generator, problem: Problem, clean: Array) -> None
         noise = noise / np.where(w > 0, w, 1.0)
     if o.weights == "absolute" and level:
         problem.weights = problem.weights / (level * top)
-    for _ in range(12):
+    attempts = 12
+    for attempt in range(attempts):
         problem.y = clean + level * top * noise
         problem.references = [reference(problem, b) for b in range(len(clean))]
-        if level == 0 or all(_resolved(problem, r, level * top, b) for b, r in enumerate(problem.references)):
+        if (
+            level == 0
+            or attempt == attempts - 1
+            or all(_resolved(problem, r, level * top, b) for b, r in enumerate(problem.references))
+        ):
             break
         level /= 3.0
         if o.weights == "absolute":
@@ -268,4 +273,3 @@ def reference(problem: Problem, b: int) -> Reduced:
 def start_of(problem: Problem, reduced: Reduced, w: Any) -> Array:
     """(F,) free parameters of w (P,)."""
     return reduced.inside(np.asarray(w, dtype=float)[_free(problem)])
-

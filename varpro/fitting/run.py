@@ -16,13 +16,13 @@ from varpro.search.bounded_steps import InBox
 from varpro.search.compiled import search_compiled
 from varpro.search.loop import Observer, search
 from varpro.search.termination import rules_of
-from varpro.statistics import accuracy_of, undetermined
+from varpro.statistics import accuracy_of, cancelling, uncertainty, undetermined
 
 CACHED = 1 << 19
 """Most numbers of Phi and D in a chunk of problems, about what a second-level cache holds."""
 DOUBTFUL = 1e-5
 """Largest effect of a parameter, see gauss_newton.least_effect, at which it is checked for having any: a parameter
-without effect shows one of 1e-7 in H, the root of its rounding."""
+without effect shows one of 1e-7 in H, the root of its rounding.  Also the share of the terms in their sum."""
 LOOKED_AT = 512
 """Problems whose columns are computed together for that check."""
 CONVERGED = [status.value for status in Status if status.converged]
@@ -87,21 +87,28 @@ def run(
 
 def _with_undetermined(spec: Spec, searched: dict[str, Array], problems: Array) -> Array:
     """The status of all problems, after a second look at those of `problems` that have converged: H consists of scalar
-    products, which cannot tell a parameter without effect from one with little."""
+    products, which cannot tell a parameter without effect from one with little, nor a minimum from columns that have
+    run into each other."""
     status, u, names = searched["status"], searched["u"], spec.names
     problems = problems[np.isin(status[problems], CONVERGED)]
     for first in range(0, len(problems), LOOKED_AT):
         some = problems[first : first + LOOKED_AT]
         a, basis = searched["amplitudes"][some], spec.basis
-        phi, d, _ = spec.problem.weighted_columns(u[some], some, a)
+        phi, d, free_a = spec.problem.weighted_columns(u[some], some, a)
+        free = (u[some] > names.lower) & (u[some] < names.upper)
+        y_size = np.linalg.norm(np.linalg.norm(spec.y[some], axis=1), axis=1)
+        accuracy = accuracy_of(spec.model.derivative, phi.shape[2])
         idle = undetermined(
-            phi, d, a, basis.columns, basis.parameters, names.n_free,
-            y_size=np.linalg.norm(np.linalg.norm(spec.y[some], axis=1), axis=1),
-            accuracy=accuracy_of(spec.model.derivative, phi.shape[2]),
+            phi, d, a, basis.columns, basis.parameters, names.n_free, y_size=y_size, accuracy=accuracy,
             rank_tolerance=spec.rank_tolerance,
         )  # fmt: skip
-        idle &= (u[some] > names.lower) & (u[some] < names.upper)
-        status[some[idle.any(axis=1)]] = Status.UNDETERMINED.value
+        found = uncertainty(
+            phi, d, a, basis.columns, basis.parameters, free=free, free_amplitudes=free_a, y_size=y_size,
+            accuracy=accuracy, rank_tolerance=spec.rank_tolerance,
+        )  # fmt: skip
+        dof = np.maximum(spec.data.valid[some] * spec.parts - found.influence, 1.0)
+        lost = (idle & free).any(axis=1) | cancelling(found, a, 2.0 * searched["objective"][some] / dof, y_size)
+        status[some[lost]] = Status.UNDETERMINED.value
     return status
 
 

@@ -55,7 +55,7 @@ def search_compiled(
 def found_by(states: States, problems: Array, records: list[IterationRecord]) -> tuple[CompiledResult, Array]:
     """What states (b,) hold of problems (b,), and those left to the truncated factorisation, which leave no records."""
     numbers, w, a, here, left = states.numbers, states.w, states.a, problems, problems[:0]
-    effect = least_effect(np.diagonal(states.h, axis1=1, axis2=2), states.natural, numbers["terms"])
+    effect = least_effect(np.diagonal(states.h, axis1=1, axis2=2), states.natural, numbers["terms"], numbers["size"])
     done = numbers["status"] != small_fits.BEYOND
     if not done.all():
         numbers, w, a, effect = numbers[done], w[done], a[done], effect[done]
