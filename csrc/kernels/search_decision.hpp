@@ -133,7 +133,9 @@ struct Decision {
         s.predicted = predicted;
         const double typical = sqrt(2.0 * sqrt(s.size) * sqrt(s.cost));
         s.effect = typical > 0.0 ? step.effect / typical : 0.0;
-        s.inaudible = 0.125 * rules.rounding * sqrt(2.0 * s.terms) * sqrt(step.length);
+        // r is freed of its part along Phi, so g_p / |J_p| is off by less than eps |terms|; D is not, so by more than
+        // eps |r|: between the two
+        s.inaudible = 0.125 * rules.rounding * sqrt(2.0 * sqrt(s.terms) * sqrt(s.cost)) * sqrt(step.length);
         s.reachable = step.reachable;
         if (stage() == SearchStage::undamped) return look_undamped(solved, too_long(step));
         if (too_long(step)) {

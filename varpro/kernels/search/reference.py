@@ -111,7 +111,7 @@ def _look(
     s["solved"], s["predicted"] = solved, predicted
     typical = math.sqrt(2 * math.sqrt(s["size"][0]) * math.sqrt(s["cost"][0]))
     s["effect"] = effect / typical if typical > 0 else 0.0
-    s["inaudible"] = 0.125 * rules.rounding * math.sqrt(2 * s["terms"][0]) * math.sqrt(length)
+    s["inaudible"] = 0.125 * rules.rounding * math.sqrt(2 * math.sqrt(s["terms"][0] * s["cost"][0])) * math.sqrt(length)
     s["reachable"] = reachable
     stage, reach = int(s["stage"][0]), s["reach"][0]
     long = np.isfinite(reach) and scale > 0 and length > reach**2 * scale and s["damping"][0] < rules.largest
