@@ -8,6 +8,7 @@ lie in orthogonal subspaces, so the sum is exact and costs no more than the firs
 Nothing here knows a problem: there are sums over the pairs of a parameter, scales, and the damped step.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,8 +92,9 @@ def least_effect(curvature: Array, natural: Array | None, terms: Array, size: Ar
     if natural is None:
         return np.full(len(curvature), np.inf)
     with np.errstate(all="ignore"):
-        effect = np.min(np.sqrt(curvature) * natural, axis=1, initial=np.inf) / np.sqrt(2.0 * terms)
-        return np.fmin(effect, np.sqrt(size / terms))
+        whole = np.sqrt(terms)
+        part = np.minimum.reduce(np.sqrt(curvature) * natural, axis=1, initial=np.inf)
+        return np.fmin(part / (math.sqrt(2.0) * whole), np.sqrt(size) / whole)
 
 
 def natural_scales(phi_squares: Array, d_squares: Array, columns: Array, parameters: Array, count: int) -> Array:
