@@ -63,7 +63,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "cupy": ("varpro/arrays/*", "varpro/kernels/*"),
     "cupy_backends": ("varpro/arrays/*", "varpro/kernels/*"),
     "mpi4py": ("varpro/distributed/*",),
-    "h5py": ("varpro/train/storage.py", "varpro/train/*/storage.py", "varpro/train/data/*",
+    "h5py": ("varpro/train/model_file.py", "varpro/train/*/storage.py", "varpro/train/data/*",
              "varpro/tables/named_arrays.py"),
     "torch": ("varpro/adapters/torch/*", "varpro/train/layered/*"),
     "PIL": ("varpro/train/data/source_files.py",),
