@@ -34,7 +34,7 @@ def refine(run: Run, units: Units, w0: Array, rows: Rows, *, stream: int, name: 
     kept = KeptIterate(run.checkpoint, name).load(run.display)
     if kept.ended is not None:
         return kept.ended
-    notes = _Notes(run, kept, score, time.perf_counter() - kept.seconds)
+    notes = _Notes(run, kept, units, score, time.perf_counter() - kept.seconds)
     problem = _problem(run, units, _sample(run, rows, stream, kept.rows), notes)
     found = search(
         problem,
@@ -93,6 +93,7 @@ class _Notes:
 
     run: Run
     kept: KeptIterate
+    units: Units
     score: Score | None
     begun: float
     """When it began on this process's clock, less the time that earlier processes took."""
@@ -114,7 +115,7 @@ class _Notes:
         """A step was accepted: its scores."""
         line = self.kept.history[-1]
         if self.score is not None:
-            line.update(self.score(problem.units, current.w[0], current.a))
+            line.update(self.score(self.units, current.w[0], current.a))
         line["elapsed_seconds"] = self._seconds
         self.kept.tell(self.run.display, line)
 
