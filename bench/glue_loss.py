@@ -7,14 +7,12 @@ least squares, and solves for the layer in both ways, with the ridge that the va
 untrained units.
 """
 
-import argparse
-import json
 import time
 from pathlib import Path
 
 import numpy as np
 import scipy.stats
-from transduction import CASES, Case, drawn, mcnemar, scores_of
+from transduction import Case, drawn, mcnemar, run_cases, scores_of
 
 from varpro.train.calibration import calibrate, log_loss
 from varpro.train.scalarized.cycle import Cycle, learning_cycle, untrained
@@ -25,21 +23,15 @@ LOSSES = ("squares", "cross_entropy")
 
 def main() -> None:
     """Run the cases and print their tables."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, help="the folder that holds mnist/, fashion-mnist/")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=["mnist", "fashion", "mnist-conv"])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="a file for the numbers")
-    options = parser.parse_args()
-    numbers = {}
-    for name in options.cases:
-        seeds = [one_seed(CASES[name], seed, options.data) for seed in range(options.seeds)]
-        numbers[name] = {units: summary([s[units] for s in seeds]) for units in ("untrained", "trained")}
+
+    def summaries(name: str, seeds: list[dict[str, dict[str, tuple]]]) -> dict[str, dict[str, float]]:
+        rows = {units: summary([s[units] for s in seeds]) for units in ("untrained", "trained")}
         print(name, f"{len(seeds)} seeds", flush=True)
-        for units, row in numbers[name].items():
+        for units, row in rows.items():
             print(f"  {units:<10}", "  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+        return rows
+
+    run_cases(__doc__, ["mnist", "fashion", "mnist-conv"], 5, one_seed, summaries)
 
 
 def one_seed(case: Case, seed: int, data_dir: Path | None = None) -> dict[str, dict[str, tuple]]:

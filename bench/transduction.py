@@ -11,9 +11,10 @@ finds the variant better or worse at 5 %.
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 import numpy as np
 import scipy.stats
@@ -24,11 +25,13 @@ from varpro.models.units.images import planes
 from varpro.report.progress import Display
 from varpro.train.calibration import calibrate
 from varpro.train.data.datasets import load_dataset
-from varpro.train.scalarized.cycle import Cycle, Run, learning_cycle
+from varpro.train.scalarized.cycle import Cycle, learning_cycle
 from varpro.train.scalarized.glue import Rows, all_scores
 from varpro.train.scalarized.partition import TRAINING
+from varpro.train.scalarized.run import Run
 from varpro.train.scalarized.transduction import transduce
 
+T = TypeVar("T")
 VARIANTS = get_args(Variant)
 LEVEL = 0.05
 """Of McNemar's test on each seed."""
@@ -75,17 +78,29 @@ class Seed:
 
 def main() -> None:
     """Run the cases and print their tables."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+
+    def summaries(name: str, seeds: list[Seed]) -> list[dict[str, float]]:
+        rows = [summary(variant, seeds) for variant in VARIANTS]
+        print(table(name, CASES[name], seeds, rows), flush=True)
+        return rows
+
+    run_cases(__doc__, list(CASES), 10, one_seed, summaries)
+
+
+def run_cases(
+    words: str, names: list[str], seeds: int, one: Callable[[Case, int, Path | None], T],
+    summaries: Callable[[str, list[T]], object],
+) -> None:  # fmt: skip
+    """A program that runs one(case, seed, folder) for every seed of every case, and keeps their summaries as JSON."""
+    parser = argparse.ArgumentParser(description=words.split("\n")[0])
     parser.add_argument("--data", type=Path, help="the folder that holds mnist/, fashion-mnist/")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=names)
+    parser.add_argument("--seeds", type=int, default=seeds)
     parser.add_argument("--json", type=Path, help="a file for the numbers")
     options = parser.parse_args()
     numbers = {}
     for name in options.cases:
-        seeds = [one_seed(CASES[name], seed, options.data) for seed in range(options.seeds)]
-        numbers[name] = [summary(variant, seeds) for variant in VARIANTS]
-        print(table(name, CASES[name], seeds, numbers[name]), flush=True)
+        numbers[name] = summaries(name, [one(CASES[name], seed, options.data) for seed in range(options.seeds)])
     if options.json:
         options.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.cuda.host import ROOT
 from varpro import arrays
-from varpro.arrays import Device, choose, join, scatter, take
+from varpro.arrays import Device
+from varpro.arrays.batch import choose, join, scatter, take
 from varpro.errors import BackendError, ShapeError
 from varpro.kernels.scalarize import cuda
 

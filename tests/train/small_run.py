@@ -7,8 +7,8 @@ from varpro.distributed.communicator import SerialCommunicator
 from varpro.models.units import UNITS
 from varpro.report.progress import Display
 from varpro.train.data.parts import DataSet, Part
-from varpro.train.scalarized.cycle import Run
 from varpro.train.scalarized.glue import Rows
+from varpro.train.scalarized.run import Run
 
 SHAPE, N_CLASSES = (1, 5, 5), 3
 

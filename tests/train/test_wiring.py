@@ -208,8 +208,8 @@ def test_a_refinement_is_the_search_over_the_whole_network_with_the_same_numbers
 
 
 def test_the_first_sample_is_never_more_than_there_is():
-    config = config_of(subnetworks=0, refine={"first_rows": 10_000})
-    assert cycles._refine_options(run_of(config), TRAINING, ROWS).first_rows == len(ROWS) == 173
+    history = refined(first_rows=10_000)[1]
+    assert {line["rows"] for line in history} == {len(ROWS)} == {173}
 
 
 def test_scores_along_a_refinement_are_of_accepted_steps():

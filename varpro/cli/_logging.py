@@ -7,7 +7,6 @@ from pathlib import Path
 
 from varpro.cli._output import unwritable
 
-LEVELS = ("debug", "info", "warning", "error")
 FORM = "%(asctime)s %(levelname)-7s %(message)s"
 
 

@@ -67,13 +67,15 @@ def name_in(kinds: Registry[T]) -> BeforeValidator:
     The registry is asked when a config is read, so the modules that fill it may be above this one.
     """
 
-    def check(value: object) -> object:
-        if not isinstance(value, str) or value not in kinds:
-            expected = ", ".join(repr(name) for name in kinds)
-            raise PydanticCustomError("literal_error", "must be one of {expected}", {"expected": expected})
-        return value
+    return BeforeValidator(lambda value: known_name(kinds, value))
 
-    return BeforeValidator(check)
+
+def known_name(kinds: Registry[T], value: object) -> object:
+    """The value, if it is the name of a kind."""
+    if not isinstance(value, str) or value not in kinds:
+        expected = ", ".join(repr(name) for name in kinds)
+        raise PydanticCustomError("literal_error", "must be one of {expected}", {"expected": expected})
+    return value
 
 
 class Data(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, LiteralString
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from varpro.config.sections import Section, Tree, name_in
+from varpro.config.sections import Section, Tree, known_name
 from varpro.errors import ConfigError
 from varpro.models.units import UNITS, OptionError, UnitOptions, Units, find_kind, import_kind, is_path
 
@@ -17,7 +17,7 @@ def _unit(value: object) -> object:
     if isinstance(value, str) and is_path(value):
         import_kind(value)
         return value
-    return name_in(UNITS).func(value)  # type: ignore[call-arg]
+    return known_name(UNITS, value)
 
 
 class ModelSection(Section):

@@ -6,7 +6,6 @@ timedelta64, timedelta    seconds
 
 import datetime
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -92,7 +91,7 @@ def _as_times(array: Array) -> Array | None:
     return None
 
 
-def _numpy_time(item: Any) -> Any:
+def _numpy_time(item: datetime.date | datetime.timedelta | np.generic) -> object:
     """A NumPy time from a date or time span of Python or pandas; moments with a time zone are converted to UTC."""
     if hasattr(item, "asm8"):
         return item.asm8

@@ -3,7 +3,9 @@
 A masked array, a None among numbers and pandas' NA all say that there is no value here.  All end up in one mask.
 """
 
+import decimal
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,7 @@ def plain_array(given: ArrayLike, name: str) -> tuple[Array, Array | None]:
     return _of_numbers(array) if array.dtype.kind == "O" else (array, None)
 
 
-def _listed(given: list[Any] | tuple[Any, ...]) -> ArrayLike:
+def _listed(given: Sequence[Any]) -> ArrayLike:
     """A list whose device arrays are on the host; a masked array where its items are masked."""
     items = [to_host(item) if is_device_array(item) else item for item in given]
     if any(item is np.ma.masked for item in items):
@@ -55,8 +57,8 @@ def _of_numbers(objects: Array) -> tuple[Array, Array | None]:
             values.append(np.nan)
         elif isinstance(item, numbers.Complex) and not isinstance(item, numbers.Real):
             values.append(complex(item))
-        elif isinstance(item, numbers.Number):
-            values.append(float(item))  # type: ignore[arg-type]
+        elif isinstance(item, numbers.Real | decimal.Decimal):
+            values.append(float(item))
         else:
             return objects, None
     return np.array(values).reshape(objects.shape), absent.reshape(objects.shape) if absent.any() else None

@@ -7,6 +7,7 @@ right-hand side has its own weights, it has its own Phi and H, and the traces ad
 is that of the columns inside their bounds.  Golub, Heath and Wahba, Technometrics 21 (1979) 215-223.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,14 +32,33 @@ def cross_validated(spec: Spec, u0: Array, observe: Observer | None) -> tuple[Sp
 
     The ridge stays fixed while w is searched, so that each search minimises one function.
     """
-    u, ridge = u0, -1.0
-    for _ in range(TURNS):
-        plain = replace(spec, linear=replace(spec.linear, ridge=0.0))
-        before, ridge = ridge, gcv_ridge(plain, u)
-        spec = replace(spec, linear=replace(spec.linear, ridge=ridge))
-        if abs(ridge - before) <= SETTLED * ridge:
+
+    def chosen(spec: Spec, u: Array) -> tuple[Spec, float]:
+        ridge = gcv_ridge(replace(spec, linear=replace(spec.linear, ridge=0.0)), u)
+        return replace(spec, linear=replace(spec.linear, ridge=ridge)), ridge
+
+    return in_turns(spec, u0, observe, chosen, turns=TURNS, settled=SETTLED)
+
+
+def in_turns(
+    spec: Spec,
+    u0: Array,
+    observe: Observer | None,
+    chosen: Callable[[Spec, Array], tuple[Spec, float]],
+    *,
+    turns: int,
+    settled: float,
+) -> tuple[Spec, Array]:
+    """Choose a ridge, search with it, choose again, until its relative change is `settled`, at most `turns` times.
+
+    chosen : the specification with the ridge that is best at u (1, F), and that ridge.
+    """
+    u, before = u0, -1.0
+    for _ in range(turns):
+        spec, ridge = chosen(spec, u)
+        if abs(ridge - before) <= settled * ridge:
             break
-        found = run(spec, u, observe=observe)
+        before, found = ridge, run(spec, u, observe=observe)
         if found.status_of() in (Status.NONFINITE, Status.INVALID_DATA, Status.TOO_FEW_POINTS):
             break
         u = found.u

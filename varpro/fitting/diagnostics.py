@@ -104,7 +104,8 @@ def whiteness(fit: "FitResult") -> tuple[float, float, float]:
     good = np.isfinite(table)
     with np.errstate(invalid="ignore", divide="ignore"):
         sums, counts = np.where(good, table, 0.0).sum(axis=0), good.sum(axis=0)
-        return tuple((sums / [counts[0], np.sqrt(counts[1]), np.sqrt(counts[2])]).tolist())  # type: ignore[return-value]
+        watson, serial, runs = (sums / [counts[0], np.sqrt(counts[1]), np.sqrt(counts[2])]).tolist()
+    return watson, serial, runs
 
 
 def _orthonormal(jacobian: Array) -> Array:

@@ -11,7 +11,7 @@ from varpro.errors import ConfigError, DataError, ShapeError
 from varpro.fitting.data import make_data
 from varpro.fitting.joint_model import JointModel, Layout, Part, joint_rows, lay_out
 from varpro.fitting.joint_result import GlobalFitResult
-from varpro.fitting.joint_start import joint_bounds, joint_starts
+from varpro.fitting.joint_start import Start, joint_bounds, joint_starts
 from varpro.fitting.model import Function
 from varpro.fitting.options import FitOptions
 from varpro.fitting.solve import fit_as
@@ -26,7 +26,7 @@ OPTIONS = tuple(f.name for f in fields(FitOptions) if f.name not in OF_A_SET)
 def fit_global(
     sets: Sets,
     model: Function | Sequence[Function],
-    w0: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    w0: Start = None,
     *,
     shared: Names = "all",
     linked: Names = (),
@@ -90,15 +90,17 @@ def _listed(sets: Sets) -> tuple[list[str], list[Sequence[ArrayLike]]]:
     return labels, list(sets.values()) if isinstance(sets, Mapping) else list(sets)
 
 
-def _parts(sets: Sets, model: Any, w0: Any, names: Sequence[str] | None) -> tuple[Part, ...]:
+def _parts(
+    sets: Sets, model: Function | Sequence[Function], w0: Start, names: Sequence[str] | None
+) -> tuple[Part, ...]:
     """The sets, checked.  Raises ConfigError, ShapeError, DataError."""
     labels, given = _listed(sets)
     if len(given) < 2:
         raise ConfigError(f"a joint fit takes 2 sets or more, not {len(given)}; use varpro.fit for one")
-    each = list(model) if isinstance(model, list | tuple) else [model] * len(given)
+    each = list(model) if isinstance(model, Sequence) else [model] * len(given)
     if len(each) != len(given):
         raise ConfigError(f"there are {len(given)} sets and {len(each)} models; give one model, or one for each set")
-    parts = tuple(_part(*of, w0, names) for of in zip(labels, given, each, strict=True))
+    parts = tuple(_part(label, own, f, w0, names) for label, own, f in zip(labels, given, each, strict=True))
     wide = {part.y.shape[1] for part in parts}
     if len(wide) > 1:
         raise ShapeError(
@@ -109,7 +111,7 @@ def _parts(sets: Sets, model: Any, w0: Any, names: Sequence[str] | None) -> tupl
     return parts
 
 
-def _part(label: str, given: Sequence[ArrayLike], model: Any, w0: Any, names: Sequence[str] | None) -> Part:
+def _part(label: str, given: Sequence[ArrayLike], model: Function, w0: Start, names: Sequence[str] | None) -> Part:
     if isinstance(given, str) or not 2 <= len(given) <= 3:
         raise ConfigError(f"set {label} needs (t, y) or (t, y, weights)")
     try:
@@ -127,14 +129,16 @@ def _part(label: str, given: Sequence[ArrayLike], model: Any, w0: Any, names: Se
         if trial.ndim != 2:
             raise ShapeError(f"the model returned shape {trial.shape} for set {label}; it needs (N, I)")
         columns = [f"a_{i}" for i in range(trial.shape[1])]
-    derivative = (np.asarray(model.pairs), model.columns) if hasattr(model, "pairs") else None
+    derivative = (
+        (np.asarray(model.pairs), model.columns) if hasattr(model, "pairs") and hasattr(model, "columns") else None
+    )
     return Part(
         label, model, data.t, data.y[0], data.total_weight()[0] * data.weight_unit, tuple(listed), tuple(columns),
         derivative,
     )  # fmt: skip
 
 
-def _trial(names: tuple[str, ...], w0: Any) -> Array:
+def _trial(names: tuple[str, ...], w0: Start) -> Array:
     """A point at which a function is called to count its columns."""
     if isinstance(w0, Mapping):
         missing = [name for name in names if name not in w0]
@@ -164,7 +168,7 @@ def _named(parts: Sequence[Part], given: Names, option: str) -> tuple[str, ...]:
 def _spread(option: Any, layout: Layout) -> Any:
     """An option by name, with the bare name of a parameter that each set has for itself replaced by all of them."""
 
-    def meant(name: Any) -> list[Any]:
+    def meant(name: object) -> Sequence[object]:
         if not isinstance(name, str) or name in layout.parameters:
             return [name]
         own = [label for label in layout.parameters if label.startswith(f"{name}[")]

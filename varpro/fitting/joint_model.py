@@ -8,7 +8,6 @@ A row of t is (set, point).  Parameters are shared by all sets that have them, o
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -118,7 +117,7 @@ class JointModel:
         rows = np.flatnonzero(t[:, 0] == s)
         return rows, t[rows, 1] if self.parts[s].t.ndim == 1 else t[rows, 1:]
 
-    def _factors(self, w: Array, s: int) -> Any:
+    def _factors(self, w: Array, s: int) -> Array:
         """What the columns of a set are multiplied by, (I_s,)."""
         place = self.layout.scales[s]
         return np.where(self.layout.scaled[s], w[place], 1.0) if place >= 0 else np.ones(len(self.layout.scaled[s]))

@@ -5,14 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError, DataError, ShapeError
 from varpro.fitting.joint_model import JointModel, Part, joint_rows
 from varpro.fitting.model import Guesses
 from varpro.models.guesses import amplitudes, remainder
 
+Start = ArrayLike | Mapping[str, ArrayLike] | None
+"""The start of one model's parameters, for every set; by name; or none."""
 
-def joint_starts(joint: JointModel, w0: Any) -> list[Array]:
+
+def joint_starts(joint: JointModel, w0: Start) -> list[Array]:
     """Starts (P,) of all joint parameters: the caller's, or a few guesses.  Raises ConfigError, ShapeError,
     DataError."""
     if w0 is None:
@@ -96,7 +99,7 @@ def _amplitudes(joint: JointModel, part: Part, w: Array, s: int) -> dict[int, Ar
     return {int(j): a[i] for i, j in enumerate(columns) if linked[i]}
 
 
-def _by_name(joint: JointModel, w0: Mapping[str, Any]) -> Array:
+def _by_name(joint: JointModel, w0: Mapping[str, ArrayLike]) -> Array:
     """{joint name: value}, or {bare name: value or one for each set}."""
     out, seen = np.full(len(joint.parameter_names), np.nan), set()
     for s, part in enumerate(joint.parts):

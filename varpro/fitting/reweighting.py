@@ -10,7 +10,8 @@ from typing import Self
 
 import numpy as np
 
-from varpro.arrays import Array, choose, take
+from varpro.arrays import Array
+from varpro.arrays.batch import choose, take
 from varpro.fitting.anderson import Mixing
 from varpro.fitting.losses_of_residuals import ResidualLoss, squared
 from varpro.fitting.run import run

@@ -17,11 +17,10 @@ import scipy
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError
+from varpro.fitting.cross_validation import in_turns
 from varpro.fitting.options import Smooth
-from varpro.fitting.run import run
 from varpro.fitting.spec import Spec
 from varpro.problems.bounded_amplitudes import bounded_solutions
-from varpro.result import Status
 from varpro.search.loop import Observer
 
 Criterion = Literal["gcv", "aic"]
@@ -66,17 +65,12 @@ def _at(spec: Spec, mu: float) -> Spec:
 
 def smoothed(spec: Spec, u0: Array, criterion: Criterion, observe: Observer | None) -> tuple[Spec, Array]:
     """The specification with mu by a criterion, and the parameters found with it, in turns until both have settled."""
-    u, before = u0, -1.0
-    for _ in range(TURNS):
+
+    def smoother(spec: Spec, u: Array) -> tuple[Spec, float]:
         mu = chosen(spec, u, criterion)
-        spec = _at(spec, mu)
-        if abs(mu - before) <= SETTLED * mu:
-            break
-        before, found = mu, run(spec, u, observe=observe)
-        if found.status_of() in (Status.NONFINITE, Status.INVALID_DATA, Status.TOO_FEW_POINTS):
-            break
-        u = found.u
-    return spec, u
+        return _at(spec, mu), mu
+
+    return in_turns(spec, u0, observe, smoother, turns=TURNS, settled=SETTLED)
 
 
 def chosen(spec: Spec, u: Array, criterion: Criterion) -> float:

@@ -5,7 +5,8 @@ from typing import Self
 
 import numpy as np
 
-from varpro.arrays import Array, changed
+from varpro.arrays import Array
+from varpro.arrays.batch import changed
 from varpro.fitting.data import Data
 from varpro.fitting.spec import Spec
 from varpro.result import IterationRecord, Status

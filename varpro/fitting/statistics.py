@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from varpro.arrays import Array, changed
+from varpro.arrays import Array
+from varpro.arrays.batch import changed
 from varpro.fitting.complex_parts import joined
 from varpro.fitting.m_estimator import robust_variance
 from varpro.fitting.parameters import Parameters

@@ -12,7 +12,7 @@ from varpro.models.pencil import distinct, pencil_rates, selected_rates
 from varpro.models.quantities import RATE, TIME
 from varpro.models.ready import MODELS
 from varpro.models.repeated import Repeated
-from varpro.models.separable import Column, at_least
+from varpro.models.separable import Column
 
 STEP_TOLERANCE = 1e-3
 """Relative difference of two steps of t up to which a convolution accepts t as equidistant, so that rounded time
@@ -43,7 +43,7 @@ class Exponentials(Repeated):
     quantities = {"tau": TIME, "k": RATE}  # noqa: RUF012 (of the class, as its base says)
 
     def __post_init__(self) -> None:
-        at_least("n of Exponentials", self.n, 1)
+        super().__post_init__()
         if self.convolve is None:
             return
         irf = np.array(self.convolve, dtype=float)
@@ -52,7 +52,7 @@ class Exponentials(Repeated):
         object.__setattr__(self, "convolve", irf)
 
     @property
-    def parameter_stems(self) -> tuple[str, ...]:  # type: ignore[override]
+    def parameter_stems(self) -> tuple[str, ...]:
         return ("k",) if self.rates else ("tau",)
 
     def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:

@@ -2,24 +2,24 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.models.guesses import Signal, best_start, selected
+from varpro.models.repeated import Repeated
 
 Shape = Callable[..., tuple[Array, ...]]
 """(t, *v) -> the columns of one shape"""
 
 
-def from_grid(model: Any, x: Array, y: Array, n: int, axes: Sequence[Array], *, offset: bool) -> Array:
-    """w of n shapes, one after another, in the order of their first parameter.
+def from_grid(model: Repeated, x: Array, y: Array, axes: Sequence[Array]) -> Array:
+    """w of the model's n shapes, one after another, in the order of their first parameter.
 
     axes : the values of each parameter of one shape; all combinations are tried.  A grid that the data cannot use, and
         data without a finite value, give its middle.
     """
-    table = np.array(list(itertools.product(*axes)))
+    n, table = model.n, np.array(list(itertools.product(*axes)))
     middle = np.linspace(0, len(table) - 1, n + 2).astype(int)[1:-1]
     starts = [table[middle].ravel()]
     signal = Signal.of(x, y)
@@ -29,7 +29,7 @@ def from_grid(model: Any, x: Array, y: Array, n: int, axes: Sequence[Array], *, 
         size = np.linalg.norm(columns, axis=0)
         usable = np.flatnonzero(np.isfinite(size) & (size > 0))
         if len(usable) >= n:
-            fixed = np.ones((signal.size, int(offset)))
+            fixed = np.ones((signal.size, int(model.offset)))
             unit = columns[:, usable] / size[usable]
             chosen = table[usable][selected(unit, fixed, signal.compressed(n + 1).y, n)]
             starts.append(chosen[np.argsort(chosen[:, 0], kind="stable")].ravel())

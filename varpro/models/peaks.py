@@ -15,7 +15,7 @@ from varpro.models.guesses import Signal, best_start
 from varpro.models.quantities import PLACE, WIDTH
 from varpro.models.ready import MODELS
 from varpro.models.repeated import Repeated
-from varpro.models.separable import Column, at_least
+from varpro.models.separable import Column
 
 LEAST_SIGMA = 1e-5
 """Least sigma in steps of t: a line whose gamma is at least a step differs from the Lorentzian by the square of this.
@@ -42,11 +42,8 @@ class Peaks(Repeated):
     width_stems: ClassVar[tuple[str, ...]] = ("width",)
     quantities = {"center": PLACE, "width": WIDTH, "sigma": WIDTH, "gamma": WIDTH}  # noqa: RUF012
 
-    def __post_init__(self) -> None:
-        at_least(f"n of {type(self).__name__}", self.n, 1)
-
     @property
-    def parameter_stems(self) -> tuple[str, ...]:  # type: ignore[override]
+    def parameter_stems(self) -> tuple[str, ...]:
         return ("center", *self.width_stems)
 
     @property

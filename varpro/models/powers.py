@@ -33,9 +33,6 @@ class Powers(Repeated):
     quantities = {"exponent": EXPONENT}  # noqa: RUF012
     movable = False
 
-    def __post_init__(self) -> None:
-        at_least("n of Powers", self.n, 1)
-
     def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
         (w,) = v
         return (np.power(t.astype(np.result_type(t, 1.0)), w),)

@@ -9,7 +9,6 @@ from varpro.models.grids import decades, from_grid
 from varpro.models.quantities import INVERSION, TIME
 from varpro.models.ready import MODELS
 from varpro.models.repeated import Repeated
-from varpro.models.separable import at_least
 
 
 @MODELS.register("inversion_recovery")
@@ -34,9 +33,6 @@ class InversionRecovery(Repeated):
     quantities = {"t1": TIME, "inversion": INVERSION}  # noqa: RUF012
     movable = False
 
-    def __post_init__(self) -> None:
-        at_least("n of InversionRecovery", self.n, 1)
-
     def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
         t1, inversion = v
         signal = 1.0 - inversion * np.exp(-t / t1)
@@ -53,4 +49,4 @@ class InversionRecovery(Repeated):
 
     def propose(self, x: Array, y: Array) -> Array:
         factors = np.array([0.5, 1.0, 1.5, 1.7, 1.8, 1.9, 1.95, 2.0, 2.1])
-        return from_grid(self, x, y, self.n, [decades(0.01, 3.0, 40), factors], offset=self.offset)
+        return from_grid(self, x, y, [decades(0.01, 3.0, 40), factors])

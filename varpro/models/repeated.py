@@ -9,7 +9,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.models.quantities import Frame, Quantity, frame_of
-from varpro.models.separable import Column, Framed, stacked
+from varpro.models.separable import Column, Framed, at_least, stacked
 
 
 class Repeated(Framed):
@@ -17,12 +17,18 @@ class Repeated(Framed):
 
     n: int
     offset: bool
-    parameter_stems: ClassVar[tuple[str, ...]]
-    """The names of the parameters of one shape."""
     column_stems: ClassVar[tuple[str, ...]]
     """The names of the columns of one shape."""
     quantities: ClassVar[Mapping[str, Quantity]]
     """The kind of each parameter, by its stem."""
+
+    def __post_init__(self) -> None:
+        at_least(f"n of {type(self).__name__}", self.n, 1)
+
+    @property
+    @abc.abstractmethod
+    def parameter_stems(self) -> tuple[str, ...]:
+        """The names of the parameters of one shape."""
 
     @abc.abstractmethod
     def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:

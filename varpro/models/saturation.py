@@ -10,7 +10,6 @@ from varpro.models.grids import decades, from_grid
 from varpro.models.quantities import HILL, PLACE, TIME, WIDTH
 from varpro.models.ready import MODELS
 from varpro.models.repeated import Repeated
-from varpro.models.separable import at_least
 
 LEAST_WIDTH = 1e-3
 """Least width of a step on an offset, in steps of t: a narrower one is the same at every point."""
@@ -33,9 +32,6 @@ class Sigmoids(Repeated):
     parameter_stems = ("center", "width")
     column_stems = ("step",)
     quantities = {"center": PLACE, "width": WIDTH}  # noqa: RUF012
-
-    def __post_init__(self) -> None:
-        at_least("n of Sigmoids", self.n, 1)
 
     def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
         center, width = v
@@ -64,7 +60,7 @@ class Sigmoids(Repeated):
     def propose(self, x: Array, y: Array) -> Array:
         widths = decades(0.004, 0.3, 7)
         both = widths if self.offset or self.n > 1 else np.concatenate([widths, -widths])
-        return from_grid(self, x, y, self.n, [np.linspace(0.02, 0.98, 25), both], offset=self.offset)
+        return from_grid(self, x, y, [np.linspace(0.02, 0.98, 25), both])
 
 
 @MODELS.register("hill")
@@ -86,9 +82,6 @@ class Hill(Repeated):
     quantities = {"half": TIME, "exponent": HILL}  # noqa: RUF012
     movable = False
 
-    def __post_init__(self) -> None:
-        at_least("n of Hill", self.n, 1)
-
     def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
         half, exponent = v
         ratio = (t / half) ** exponent
@@ -105,7 +98,7 @@ class Hill(Repeated):
 
     def propose(self, x: Array, y: Array) -> Array:
         exponents = np.array([0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.5, 7.0])
-        return from_grid(self, x, y, self.n, [decades(1e-3, 2.0, 24), exponents], offset=self.offset)
+        return from_grid(self, x, y, [decades(1e-3, 2.0, 24), exponents])
 
 
 @MODELS.register("michaelis_menten")
@@ -126,9 +119,6 @@ class MichaelisMenten(Repeated):
     quantities = {"half": TIME}  # noqa: RUF012
     movable = False
 
-    def __post_init__(self) -> None:
-        at_least("n of MichaelisMenten", self.n, 1)
-
     def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
         (half,) = v
         return (t / (half + t),)
@@ -141,4 +131,4 @@ class MichaelisMenten(Repeated):
         return np.zeros(self.n), np.full(self.n, np.inf)
 
     def propose(self, x: Array, y: Array) -> Array:
-        return from_grid(self, x, y, self.n, [decades(1e-3, 20.0, 60)], offset=self.offset)
+        return from_grid(self, x, y, [decades(1e-3, 20.0, 60)])

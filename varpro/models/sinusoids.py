@@ -10,7 +10,6 @@ from varpro.models.pencil import ringing
 from varpro.models.quantities import FREQUENCY, RATE
 from varpro.models.ready import MODELS
 from varpro.models.repeated import Repeated
-from varpro.models.separable import at_least
 
 
 @MODELS.register("damped_sinusoids")
@@ -30,9 +29,6 @@ class DampedSinusoids(Repeated):
     parameter_stems = ("damping", "omega")
     column_stems = ("cos", "sin")
     quantities = {"damping": RATE, "omega": FREQUENCY}  # noqa: RUF012
-
-    def __post_init__(self) -> None:
-        at_least("n of DampedSinusoids", self.n, 1)
 
     def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
         g, omega = v

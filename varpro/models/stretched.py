@@ -9,7 +9,6 @@ from varpro.models.grids import decades, from_grid
 from varpro.models.quantities import STRETCH, TIME
 from varpro.models.ready import MODELS
 from varpro.models.repeated import Repeated
-from varpro.models.separable import at_least
 
 BETAS = np.array([0.3, 0.5, 0.7, 0.85, 1.0, 1.4, 2.0])
 LIMITS = (0.02, 20.0)
@@ -35,9 +34,6 @@ class StretchedExponentials(Repeated):
     quantities = {"tau": TIME, "beta": STRETCH}  # noqa: RUF012
     movable = False
 
-    def __post_init__(self) -> None:
-        at_least("n of StretchedExponentials", self.n, 1)
-
     def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
         tau, beta = v
         return (np.exp(-((t / tau) ** beta)),)
@@ -53,4 +49,4 @@ class StretchedExponentials(Repeated):
         return np.tile([0.0, LIMITS[0]], self.n), np.tile([np.inf, LIMITS[1]], self.n)
 
     def propose(self, x: Array, y: Array) -> Array:
-        return from_grid(self, x, y, self.n, [decades(0.005, 3.0, 18), BETAS], offset=self.offset)
+        return from_grid(self, x, y, [decades(0.005, 3.0, 18), BETAS])

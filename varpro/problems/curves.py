@@ -188,20 +188,8 @@ def fit_problem(
     )
 
 
-class SharedColumns(abc.ABC):
-    """What is common to the kinds of problem in which all right-hand sides have the same columns."""
-
-    basis: CurveBasis
-
-    @property
-    @abc.abstractmethod
-    def ridge(self) -> float:
-        """The ridge mu."""
-
-    @property
-    @abc.abstractmethod
-    def rank_tolerance(self) -> float | None:
-        """The tolerance relative to the largest singular value; None truncates at the rounding of unit columns."""
+class FixedData(abc.ABC):
+    """What is common to the kinds of problem that keep their data and their amplitudes."""
 
     @property
     @abc.abstractmethod
@@ -217,6 +205,30 @@ class SharedColumns(abc.ABC):
         assert found is not None
         return found
 
+    def size(self, problems: Array) -> Array:
+        """(b,) 1/2 ||y||^2, weighted."""
+        return half_square(self.weighted[problems])
+
+    def squares(self, cost: Array, u: Array, a: Array) -> Array:
+        """(B,) weighted residual sums of squares of a fit without a ridge."""
+        return 2.0 * cost
+
+
+class SharedColumns(FixedData):
+    """What is common to the kinds of problem in which all right-hand sides have the same columns."""
+
+    basis: CurveBasis
+
+    @property
+    @abc.abstractmethod
+    def ridge(self) -> float:
+        """The ridge mu."""
+
+    @property
+    @abc.abstractmethod
+    def rank_tolerance(self) -> float | None:
+        """The tolerance relative to the largest singular value; None truncates at the rounding of unit columns."""
+
     def weighted_columns(self, u: Array, problems: Array, a: Array) -> WeightedColumns:
         """See columns.WeightedColumns."""
         return shared_columns(self.basis, self.ridge, u, problems, a)
@@ -225,17 +237,9 @@ class SharedColumns(abc.ABC):
         """(b, N', J), unchanged, since all right-hand sides share them."""
         return columns
 
-    def size(self, problems: Array) -> Array:
-        """(b,) 1/2 ||y||^2, weighted."""
-        return half_square(self.weighted[problems])
-
     def residual_slopes(self, current: FoundCurves) -> Array:
         """(N, K, M) derivative of the residual of one problem by each pair, with the rows of a ridge below."""
         phi, d = self.basis.basis(current.w, current.problems), self.basis.jacobian(current.w, current.problems)[0]
         rank = factor(phi, ridge=self.ridge, rank_tolerance=self.rank_tolerance).rank[0]
         whole, y, d = with_ridge_rows(phi[0], self.ridge, self.weighted[current.problems[0]], d)
         return residual_slopes(Triplets.of(whole, int(rank)), y, d, self.basis.columns)
-
-    def squares(self, cost: Array, u: Array, a: Array) -> Array:
-        """(B,) weighted residual sums of squares of a fit without a ridge."""
-        return 2.0 * cost

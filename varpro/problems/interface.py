@@ -7,10 +7,11 @@ implement it; the search knows nothing else about them.
 from typing import Protocol, TypeVar
 
 from varpro.arrays import Array
+from varpro.arrays.batch import Batched
 from varpro.gauss_newton import Step
 
 
-class Evaluated(Protocol):
+class Evaluated(Batched, Protocol):
     """What is known of b problems at one w; a frozen dataclass whose arrays have the problem as first axis."""
 
     @property
@@ -34,7 +35,7 @@ class Evaluated(Protocol):
         """The numerical rank of Phi, (b,)."""
 
 
-class Linearisation(Protocol):
+class Linearisation(Batched, Protocol):
     """A quadratic model of the cost around an evaluation."""
 
     @property

@@ -23,7 +23,7 @@ from varpro.linalg.projector import without
 from varpro.linalg.truncation import NEGLIGIBLE, Triplets, cotangent, residual_slopes
 from varpro.problems.active_sets import Limits, solve_within
 from varpro.problems.columns import WeightedColumns
-from varpro.problems.curves import CurveBasis, half_square
+from varpro.problems.curves import CurveBasis, FixedData
 from varpro.problems.separable import size_of_terms
 
 
@@ -57,7 +57,7 @@ class SeparateEvaluation:
 
 
 @dataclass(frozen=True)
-class SeparateProblem:
+class SeparateProblem(FixedData):
     """B problems; y (B, N, K) with weights multiplied in; weights (1 or B, N, K) or None are those of the columns."""
 
     basis: CurveBasis
@@ -146,23 +146,14 @@ class SeparateProblem:
         keep_unseen(h, (squares * a[:, columns, 0] ** 2).reshape(b, k, -1).sum(axis=1), parameters)
         return NormalEquations(h, gradient, scaling(np.diagonal(h, axis1=1, axis2=2), 0.0), natural)
 
-    def renew(self, current: SeparateEvaluation) -> SeparateEvaluation:
-        """The evaluation itself, since the data are fixed."""
-        return current
-
     @property
     def numbers(self) -> int:
         """The size of Phi and D for every right-hand side."""
         return self.y.shape[1] * self.y.shape[2] * (self.basis.n_columns + len(self.basis.columns))
 
-    def size(self, problems: Array) -> Array:
-        """(b,) 1/2 ||y||^2, weighted."""
-        return half_square(self.y[problems])
-
-    def amplitudes(self, found: Array | None, u: Array) -> Array:
-        """The amplitudes that the search found."""
-        assert found is not None
-        return found
+    @property
+    def weighted(self) -> Array:
+        return self.y
 
     def weighted_columns(self, u: Array, problems: Array, a: Array) -> WeightedColumns:
         """See columns.WeightedColumns; a single set if nothing distinguishes the right-hand sides."""
@@ -178,10 +169,6 @@ class SeparateProblem:
         shape = (len(a), a.shape[2], phi.shape[1])
         own = [self.own_columns(columns, problems).reshape(*shape, columns.shape[2]) for columns in (phi, d)]
         return own[0] * free[:, :, None, :], own[1], free
-
-    def squares(self, cost: Array, u: Array, a: Array) -> Array:
-        """(B,) weighted residual sums of squares of a fit without a ridge."""
-        return 2.0 * cost
 
     def own_columns(self, array: Array, problems: Array) -> Array:
         """(b, N, J) repeated for each right-hand side, with its weights: (b K, N, J)."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -120,7 +120,7 @@ def _draw_terms(axes: Axes, x: Array, terms: Array, names: list[str]) -> None:
         axes.set_ylim(min(low, finite.min(initial=low) - edge), max(high, finite.max(initial=high) + edge))
 
 
-def _legend(shown: int, total: int) -> dict[str, Any]:
+def _legend(shown: int, total: int) -> dict[str, str | int | None]:
     heading = None if shown == 1 else f"y column{'' if total == shown else f' (of {total})'}"
     return {"title": heading, "ncols": 1 if shown == 1 else 2, "fontsize": 9, "title_fontsize": 9}
 

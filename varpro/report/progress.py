@@ -3,7 +3,7 @@
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -128,8 +128,9 @@ class LiveDisplay(Display):
 
     def advance(self, cost: float | None = None, n: int = 1) -> None:
         if self.task is not None:
-            fields: dict[str, Any] = {} if cost is None else {"cost": f"cost {cost:.4g}"}
-            self.progress.update(self.task, advance=n, **fields)
+            self.progress.update(self.task, advance=n)
+            if cost is not None:
+                self.progress.update(self.task, cost=f"cost {cost:.4g}")
 
     def message(self, text: str) -> None:
         self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)

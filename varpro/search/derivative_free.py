@@ -68,12 +68,8 @@ def search_values(
     status = Status.NONFINITE
     if np.isfinite(watched.first):
         try:
-            scipy.optimize.minimize(  # type: ignore[call-overload]  # its stubs know no options of single methods
-                watched,
-                np.asarray(w0[0], dtype=np.float64),
-                method="Powell",
-                callback=watched.record,
-                options={"ftol": cost_tolerance, "xtol": 1e-2, "maxfev": evaluations + 1},
+            scipy.optimize.fmin_powell(
+                watched, w0[0], xtol=1e-2, ftol=cost_tolerance, maxfun=evaluations + 1, disp=0, callback=watched.record
             )
             status = Status.COST_TOLERANCE
         except _SpentError:

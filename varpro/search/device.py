@@ -5,7 +5,6 @@ The states are those of kernels.small_fits, row by row; they travel to the devic
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -114,7 +113,7 @@ class DeviceSearch:
             running = running[to_host(rows[here, end]) == 0]  # status comes first
 
     def _called_with(
-        self, function: Callable[[Any, Any], Any], t: Array, w: Array, wanted: tuple[int, ...], what: str
+        self, function: Callable[[Array, Array], Array], t: Array, w: Array, wanted: tuple[int, ...], what: str
     ) -> Array:
         """function(t, w) as float64 on the device.  Raises BackendError, ShapeError if it leaves the device."""
         try:

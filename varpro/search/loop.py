@@ -12,7 +12,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from varpro.arrays import Array, changed, choose, join, namespace, scatter, take, to_host
+from varpro.arrays import Array, namespace, to_host
+from varpro.arrays.batch import changed, choose, join, scatter, take
 from varpro.gauss_newton import Step, least_effect
 from varpro.kernels.search import Decision, Rules, asking
 from varpro.problems.interface import Evaluated, Linearisation, Problem
@@ -57,31 +58,28 @@ def search(
     model: Linearisation | None = None
     finished: list[_State[Found]] = []
     history: list[IterationRecord] = []
-    while True:
-        if not state.running.any():
-            return _result([*finished, state], history)
+    told = [tell for tell in (history.append if keep_history else None, observe) if tell is not None]
+    while state.running.any():
         running = _leave_finished(state, finished)
         state, model = take(running, state), None if model is None else take(running, model)
         model = _linearise(problem, state, model, rules.diagonal_memory)
         state, step = _step(decide, rules, state, model)
         if not state.running.any():
-            return _result([*finished, state], history)
+            break
         running = _leave_finished(state, finished)
         state, model, step = take(running, state), take(running, model), take(running, step)
         w = state.current.w + step.delta
         trial = problem.evaluate(w if box is None else np.clip(w, *box), state.current.problems)
         decide.judge(rules, state.numbers, trial.cost, trial.terms)
         state = replace(state, current=choose(state.fresh, trial, state.current))
-        if keep_history or observe is not None:
-            records = _records(state)
-            history.extend(records if keep_history else ())
-            if observe is not None:
-                for record in records:
-                    observe(record)
+        for record in _records(state) if told else ():
+            for tell in told:
+                tell(record)
         if (state.fresh & state.running).any():
             state = replace(state, current=problem.renew(state.current))
             if between is not None:
                 between(to_host(state.current.w), state.numbers)
+    return _result([*finished, state], history)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,5 @@
 """Where a network errs on the test images, for the report on any kind of network."""
 
-from typing import Any
-
 import numpy as np
 
 from varpro.arrays import Array
@@ -40,5 +38,4 @@ def confident_mistakes(scores: Array, labels: Array) -> Array:
 
 def shown(images: Array) -> Array:
     """Floats in [0, 1]; a single plane without its axis."""
-    floats: Any = unit_floats(images, np.float32)
-    return floats
+    return unit_floats(images, np.float32)

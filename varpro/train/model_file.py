@@ -7,8 +7,9 @@ found before the library that reads HDF5 sees the file, and so is a file that cl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+import h5py
 import numpy as np
 
 from varpro.arrays import Array
@@ -17,6 +18,8 @@ from varpro.train.calibration import Calibration
 from varpro.train.checkpoint.files import replaced
 from varpro.train.checkpoint.seal import SEAL_BYTES, seal_of
 
+FORMAT = 2
+"""1 has no seal."""
 MAGIC = b"varpro model, SHA-256 of what follows these 512 bytes: "
 UNSEALED = b"\x89HDF\r\n\x1a\n"
 """How HDF5 begins without a block of the user's: files of version 0.1 have no checksum."""
@@ -72,12 +75,38 @@ def check_seal(path: str | Path) -> bool:
     return True
 
 
-def require_stored(file: Any, version: Any, is_sealed: bool) -> None:
-    """Raise ValueError for an open HDF5 file that has lost its seal, or has an array without the bytes it claims."""
-    if int(version) > 1 and not is_sealed:
+@contextmanager
+def written(path: str | Path, calibration: Calibration | None) -> Iterator[h5py.File]:
+    """A model file to write to, as a whole or not at all, with the calibration of its probabilities.  Raises OSError.
+
+    A calibration is the array `calibration` (K + 1, K), its method an attribute of it.
+    """
+    with sealed(path) as part, h5py.File(part, "w", track_order=True, userblock_size=SEAL_BYTES) as file:
+        file.attrs["format"] = FORMAT
+        yield file
+        if calibration is not None:
+            stored = file.create_dataset("calibration", data=calibration.layer, track_times=False)
+            stored.attrs["method"] = calibration.method
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[h5py.File]:
+    """A model file to read from.  Raises DataError for anything that goes wrong in the block, too."""
+    is_sealed = check_seal(path)
+    try:
+        with h5py.File(path, "r") as file:
+            _require_stored(file, is_sealed)
+            yield file
+    except Exception as error:  # HDF5 may raise anything about a file without a checksum
+        raise not_a_model(path, error) from error
+
+
+def _require_stored(file: h5py.File, is_sealed: bool) -> None:
+    """Raise ValueError for a file that has lost its seal, or has an array without the bytes it claims."""
+    if int(file.attrs["format"]) > 1 and not is_sealed:
         raise ValueError("its first bytes are missing")
 
-    def check(name: str, node: Any) -> None:
+    def check(name: str, node: h5py.Group | h5py.Dataset) -> None:
         if hasattr(node, "shape") and node.id.get_storage_size() < node.nbytes:
             raise ValueError(f"{name} claims {node.nbytes} bytes and has {node.id.get_storage_size()}")
 
@@ -90,14 +119,7 @@ def not_a_model(path: str | Path, error: Exception) -> DataError:
     return DataError(f"{path}: not a model file of varpro-train, or damaged ({reason}); train again")
 
 
-def write_calibration(file: Any, calibration: Calibration | None) -> None:
-    """Write a calibration, if there is one, into an open HDF5 file: the array `calibration` (K + 1, K)."""
-    if calibration is not None:
-        stored = file.create_dataset("calibration", data=calibration.layer, track_times=False)
-        stored.attrs["method"] = calibration.method
-
-
-def read_calibration(file: Any) -> Calibration | None:
+def read_calibration(file: h5py.File) -> Calibration | None:
     """The calibration in an open HDF5 file, None if it has none.  Raises ValueError if it is no layer (K + 1, K)."""
     if "calibration" not in file:
         return None

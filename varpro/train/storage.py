@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import h5py
-
 from varpro.errors import DataError
 from varpro.train.layered import require_torch
-from varpro.train.model_file import TrainedModel, check_seal, not_a_model
+from varpro.train.model_file import TrainedModel, opened
 
 
 def load_model(path: str | Path) -> TrainedModel:
@@ -15,12 +13,8 @@ def load_model(path: str | Path) -> TrainedModel:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such model file; varpro-train writes model.h5 into its output folder")
-    check_seal(path)
-    try:
-        with h5py.File(path, "r") as file:
-            layered = "network" in file.attrs
-    except Exception as error:  # HDF5 may raise anything about a file without a checksum
-        raise not_a_model(path, error) from error
+    with opened(path) as file:
+        layered = "network" in file.attrs
     if layered:
         require_torch()
         from varpro.train.layered.storage import load_layered

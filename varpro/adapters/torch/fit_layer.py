@@ -16,6 +16,7 @@ import torch
 
 import varpro
 from varpro.adapters.torch.bridge import Context
+from varpro.arrays import Array
 from varpro.errors import ConfigError, ShapeError
 
 Tensor = torch.Tensor
@@ -136,14 +137,14 @@ def _searched(
     more = () if c is None else (c,)
     count = w0.numel()
 
-    def phi(points: np.ndarray[Any, Any], w: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def phi(points: Array, w: Array) -> Array:
         with torch.no_grad():
             return model(t, torch.as_tensor(w), *more).numpy()
 
     columns = phi(t.numpy(), _double(w0).numpy()).shape[-1]
     pairs = np.array([(j, p) for j in range(columns) for p in range(count)])
 
-    def slopes(points: np.ndarray[Any, Any], w: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def slopes(points: Array, w: Array) -> Array:
         d = torch.func.jacfwd(lambda u: model(t, u, *more))(torch.as_tensor(w))
         return d.reshape(len(t), -1).numpy()
 
@@ -157,8 +158,8 @@ def _searched(
     if not (fit.success or (fit.status == varpro.Status.STALLED and exact)):
         if strict:
             raise ConfigError(f"a fit of the layer did not converge: {fit.message}")
-        lost = np.full_like(fit.nonlinear, np.nan), np.full_like(fit.linear, np.nan)
-        return *(torch.as_tensor(x) for x in lost), torch.zeros(count, dtype=torch.bool)  # type: ignore[return-value]
+        w, a = (torch.full_like(torch.as_tensor(x), torch.nan) for x in (fit.nonlinear, fit.linear))
+        return w, a, torch.zeros(count, dtype=torch.bool)
     held = torch.as_tensor(np.isnan(fit.stderr_nonlinear))
     theta = torch.cat([torch.as_tensor(fit.nonlinear), torch.as_tensor(fit.linear).ravel()])
     cost = _cost_of(model, t, torch.Size(fit.linear.shape), ridge, count)

@@ -5,7 +5,6 @@ import os
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import Any
 
 from varpro.errors import ConfigError
 from varpro.models.units.interface import UNITS, Units
@@ -71,7 +70,7 @@ def _parted(path: str) -> tuple[str, str]:
     return module, name
 
 
-def _kind(holder: Any, path: str, name: str) -> type[Units]:
+def _kind(holder: ModuleType, path: str, name: str) -> type[Units]:
     kind = getattr(holder, name, None)
     if kind is None:
         classes = [key for key, value in vars(holder).items() if _is_kind(value) and not inspect.isabstract(value)]

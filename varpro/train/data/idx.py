@@ -16,10 +16,9 @@ CIFAR_RECORD = 1 + 3 * 32 * 32
 
 def read_bytes(path: Path) -> bytes:
     """The content of a file, decompressed according to its ending.  Raises DataError if it is missing or damaged."""
-    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    decompress = {".gz": gzip.decompress, ".xz": lzma.decompress}.get(path.suffix, bytes)
     try:
-        with opener(path, "rb") as file:  # type: ignore[operator]
-            return bytes(file.read())
+        return decompress(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:

@@ -10,21 +10,11 @@ import torch
 from varpro.arrays import Array
 from varpro.models.units.images import unit_floats
 from varpro.train.calibration import Calibration, calibrated
-from varpro.train.checkpoint.seal import SEAL_BYTES
 from varpro.train.data.pixels import readable_images
 from varpro.train.layered.network import LayeredNetwork
 from varpro.train.layered.plan import plan_network
-from varpro.train.model_file import (
-    check_seal,
-    not_a_model,
-    read_calibration,
-    require_stored,
-    sealed,
-    write_calibration,
-)
+from varpro.train.model_file import opened, read_calibration, written
 
-FORMAT = 2
-"""1 has no seal."""
 BLOCK_ROWS = 500
 """Images scored at a time."""
 OPTIONS = ("embedding", "xi")
@@ -85,8 +75,7 @@ def save_layered(path: str | Path, network: LayeredNetwork, class_names: tuple[s
     `parameters` holds an array for each name of PyTorch's state_dict; `calibration` is that of the probabilities.
     """
     plan = network.plan
-    with sealed(path) as part, h5py.File(part, "w", track_order=True, userblock_size=SEAL_BYTES) as file:
-        file.attrs["format"] = FORMAT
+    with written(path, network.calibration) as file:
         file.attrs["network"] = plan.name
         file.attrs["shape"] = np.array(plan.shape, dtype=np.int64)
         file.attrs["embedding"] = plan.embedding
@@ -95,25 +84,19 @@ def save_layered(path: str | Path, network: LayeredNetwork, class_names: tuple[s
         file.attrs["dataset"] = dataset
         for name, value in network.state_dict().items():
             file.create_dataset(f"parameters/{name}", data=value.numpy(force=True), track_times=False)
-        write_calibration(file, network.calibration)
 
 
 def load_layered(path: str | Path) -> LayeredModel:
     """Read what `save_layered` wrote.  Raises DataError."""
-    is_sealed = check_seal(path)
-    try:
-        with h5py.File(path, "r") as file:
-            require_stored(file, file.attrs["format"], is_sealed)
-            name, shape = str(file.attrs["network"]), tuple(int(n) for n in file.attrs["shape"])
-            names, dataset = tuple(str(n) for n in file.attrs["class_names"]), str(file.attrs["dataset"])
-            options: dict[str, Any] = {key: file.attrs[key].item() or None for key in OPTIONS}
-            calibration = read_calibration(file)
-            state = {key: torch.from_numpy(np.asarray(value)) for key, value in _arrays(file["parameters"])}
+    with opened(path) as file:
+        name, shape = str(file.attrs["network"]), tuple(int(n) for n in file.attrs["shape"])
+        names, dataset = tuple(str(n) for n in file.attrs["class_names"]), str(file.attrs["dataset"])
+        options: dict[str, Any] = {key: file.attrs[key].item() or None for key in OPTIONS}
+        calibration = read_calibration(file)
+        state = {key: torch.from_numpy(np.asarray(value)) for key, value in _arrays(file["parameters"])}
         network = LayeredNetwork(plan_network(name, shape, len(names), **options, linear=True))
         network.load_state_dict(state)
         network.calibration = calibration
-    except Exception as error:  # HDF5 may raise anything about a file without a checksum
-        raise not_a_model(path, error) from error
     return LayeredModel(network, names, dataset)
 
 

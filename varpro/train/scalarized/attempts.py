@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from varpro.arrays import Array
 from varpro.distributed import Communicator
 from varpro.errors import TrainingError, VarproError
+from varpro.models.units import Units
 from varpro.report.progress import Display
 from varpro.report.record import JsonObject
 from varpro.result import Status
@@ -98,6 +100,12 @@ class Attempts:
         pairs = [self.results[index] for index in sorted(self.results)]
         found = [(result, rank) for result, rank in pairs if isinstance(result, Trained)]
         return [result for result, _ in found], [rank for _, rank in found]
+
+    def parts(self) -> tuple[list[tuple[Units, Array]], list[tuple[int, int]]]:
+        """Units and w of each trained sub-network, and what it was drawn with: its number, and whether it was drawn
+        again."""
+        trained, _ = self.trained()
+        return [(t.units, t.w) for t in trained], [(t.index, t.redrawn) for t in trained]
 
     def _require_few_failures(self) -> None:
         failed = self.failed

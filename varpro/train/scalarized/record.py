@@ -10,7 +10,8 @@ from varpro.report.record import JsonObject, ScalarizedRecord
 from varpro.train.calibration import measured
 from varpro.train.mistakes import mistakes
 from varpro.train.scalarized.attempts import history_lines
-from varpro.train.scalarized.cycle import Cycle, Run
+from varpro.train.scalarized.cycle import Cycle
+from varpro.train.scalarized.run import Run
 from varpro.train.scalarized.subnetworks import Trained
 
 if TYPE_CHECKING:

@@ -5,127 +5,120 @@ far from good, exact ones at the end.  The damping has a floor, or each early st
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.distributed.communicator import Communicator
 from varpro.models.units import Units
 from varpro.problems.network import NetworkEvaluation, WholeNetwork
 from varpro.problems.sample import Sample
-from varpro.report.progress import Display
 from varpro.result import IterationRecord, Status
 from varpro.search.damping import DampingRule
 from varpro.search.loop import search
 from varpro.search.termination import Termination
-from varpro.train.checkpoint import Checkpoint
 from varpro.train.scalarized.glue import Rows
 from varpro.train.scalarized.iterates import KeptIterate, Refined
+from varpro.train.scalarized.partition import REFINEMENT, generator
+from varpro.train.scalarized.run import Run, Score
 
 
-@dataclass(frozen=True, kw_only=True)
-class RefineOptions:
-    """How the whole network is refined."""
-
-    iterations: int
-    first_rows: int
-    growth: float
-    """The factor on the number of rows after an accepted step."""
-    products: int
-    """The most conjugate-gradient products per step."""
-    ridge: float
-    """The ridge mu per row."""
-    dtype: type[np.floating]
-    damping_floor: float
-    kaufman: bool
-    exact: bool
-    held_bytes: int
-    """The most memory for J of the sample, over all ranks."""
-    order: Array
-    threads: int
-
-
-def refine(
-    comm: Communicator,
-    units: Units,
-    w0: Array,
-    sigma: str,
-    rows: Rows,
-    n_classes: int,
-    options: RefineOptions,
-    display: Display,
-    name: str,
-    score: Callable[[Units, Array, Array], dict[str, float]] | None,
-    checkpoint: Checkpoint | None = None,
-) -> Refined:
+def refine(run: Run, units: Units, w0: Array, rows: Rows, *, stream: int, name: str, score: Score | None) -> Refined:
     """Search all parameters of a network at once, or go on where an earlier process was.  Collective; replicated
-    result."""
-    display.phase(f"{name}: refinement", options.iterations)
-    kept = KeptIterate(checkpoint or Checkpoint(), name).load(display)
+    result.
+
+    stream : of random numbers.  name : of the learning cycle.  score : called with each new iterate, for the history.
+    """
+    settings = run.config.refine
+    run.display.phase(f"{name}: refinement", settings.iterations)
+    kept = KeptIterate(run.checkpoint, name).load(run.display)
     if kept.ended is not None:
         return kept.ended
-    clock, history = time.perf_counter() - kept.seconds, kept.history
-    sample = Sample(
-        images=rows.images,
-        y=rows.y(slice(None), n_classes),
-        order=options.order,
-        rows=kept.rows or options.first_rows,
-        comm=comm,
-        growth=options.growth,
-        threads=options.threads,
-    )
-
-    def iterate(problem: WholeNetwork, current: NetworkEvaluation) -> None:
-        if score is not None:
-            history[-1].update(score(units, current.w[0], current.a))
-        history[-1]["elapsed_seconds"] = time.perf_counter() - clock
-        kept.tell(display, history[-1])
-
-    def between(w: Array, numbers: Array) -> None:
-        kept.keep(w, numbers, sample.rows, problem.products.value, time.perf_counter() - clock)
-
-    def observe(record: IterationRecord) -> None:
-        history.append(
-            {
-                **record.line(),
-                "rows": sample.rows,
-                "products": problem.products.value,
-                "elapsed_seconds": time.perf_counter() - clock,
-            }
-        )
-        display.advance(cost=record.cost, n=int(record.accepted))
-        if not record.accepted:
-            kept.tell(display, history[-1])
-
-    problem = WholeNetwork(
-        units=units,
-        sigma=sigma,
-        sample=sample,
-        ridge=options.ridge,
-        max_products=options.products,
-        dtype=options.dtype,
-        kaufman=options.kaufman,
-        exact=options.exact,
-        held_bytes=options.held_bytes,
-        observe_iterate=iterate,
-    )
-    problem.products.value = kept.products
+    notes = _Notes(run, kept, units, score, time.perf_counter() - kept.seconds)
+    problem = _problem(run, units, _sample(run, rows, stream, kept.rows), notes)
     found = search(
         problem,
         w0[None] if kept.w is None else kept.w,
-        damping=DampingRule(initial=max(1e-2, options.damping_floor), smallest=options.damping_floor, largest=1e6),
+        damping=DampingRule(initial=max(1e-2, settings.damping_floor), smallest=settings.damping_floor, largest=1e6),
         termination=Termination(
-            max_iterations=options.iterations, cost_tolerance=0.0, step_tolerance=0.0, confirmed=False
+            max_iterations=settings.iterations, cost_tolerance=0.0, step_tolerance=0.0, confirmed=False
         ),
-        observe=observe,
+        observe=lambda record: notes.trial(problem, record),
         numbers=kept.numbers,
-        between=between,
+        between=lambda w, numbers: notes.keep(problem, w, numbers),
     )
-    if history and history[-1]["accepted"]:
-        iterate(problem, found.evaluation)
-    w = comm.bcast(np.ascontiguousarray(found.w[0]))
-    refined = Refined(w, int(found.iterations[0]), problem.products.value, Status(int(found.status[0])), history)
+    if kept.history and kept.history[-1]["accepted"]:
+        notes.iterate(problem, found.evaluation)
+    w = run.comm.bcast(np.ascontiguousarray(found.w[0]))
+    refined = Refined(w, int(found.iterations[0]), problem.products.value, Status(int(found.status[0])), kept.history)
     kept.end(refined)
     return refined
+
+
+def _sample(run: Run, rows: Rows, stream: int, size: int) -> Sample:
+    """The rows in a random order, of which the first `size` are in use; 0 = as many as the config begins with."""
+    settings = run.config.refine
+    return Sample(
+        images=rows.images,
+        y=rows.y(slice(None), run.n_classes),
+        order=generator(run.config.seed, REFINEMENT, stream).permutation(len(rows)),
+        rows=size or min(settings.first_rows, len(rows)),
+        comm=run.comm,
+        growth=settings.growth,
+        threads=run.threads,
+    )
+
+
+def _problem(run: Run, units: Units, sample: Sample, notes: "_Notes") -> WholeNetwork:
+    settings = run.config.refine
+    problem = WholeNetwork(
+        units=units,
+        sigma=run.config.model.sigma,
+        sample=sample,
+        ridge=settings.ridge,
+        max_products=settings.products,
+        dtype=np.float32 if settings.precision == "fp32" else np.float64,
+        kaufman=settings.jacobian == "kaufman",
+        exact=settings.step == "exact",
+        held_bytes=round(1e9 * settings.memory),
+        observe_iterate=notes.iterate,
+    )
+    problem.products.value = notes.kept.products
+    return problem
+
+
+@dataclass(frozen=True)
+class _Notes:
+    """What a refinement says and keeps on its way."""
+
+    run: Run
+    kept: KeptIterate
+    units: Units
+    score: Score | None
+    begun: float
+    """When it began on this process's clock, less the time that earlier processes took."""
+
+    @property
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.begun
+
+    def trial(self, problem: WholeNetwork, record: IterationRecord) -> None:
+        """A step was tried: a line of the history."""
+        size, products = problem.sample.rows, problem.products.value
+        line = {**record.line(), "rows": size, "products": products, "elapsed_seconds": self._seconds}
+        self.kept.history.append(line)
+        self.run.display.advance(cost=record.cost, n=int(record.accepted))
+        if not record.accepted:
+            self.kept.tell(self.run.display, line)
+
+    def iterate(self, problem: WholeNetwork, current: NetworkEvaluation) -> None:
+        """A step was accepted: its scores."""
+        line = self.kept.history[-1]
+        if self.score is not None:
+            line.update(self.score(self.units, current.w[0], current.a))
+        line["elapsed_seconds"] = self._seconds
+        self.kept.tell(self.run.display, line)
+
+    def keep(self, problem: WholeNetwork, w: Array, numbers: Array) -> None:
+        """The next step begins here: keep it if it is time."""
+        self.kept.keep(w, numbers, problem.sample.rows, problem.products.value, self._seconds)

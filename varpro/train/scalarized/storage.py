@@ -2,24 +2,13 @@
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from varpro.errors import ConfigError, DataError
 from varpro.models.units import find_kind, is_path
-from varpro.train.checkpoint.seal import SEAL_BYTES
-from varpro.train.model_file import (
-    check_seal,
-    not_a_model,
-    read_calibration,
-    require_stored,
-    sealed,
-    write_calibration,
-)
+from varpro.train.model_file import not_a_model, opened, read_calibration, written
 from varpro.train.scalarized.network import Network
 
-FORMAT = 2
-"""1 has no seal."""
 OURS = ("w", "a", "calibration")
 """Arrays that do not belong to the kind of unit."""
 
@@ -31,8 +20,7 @@ def save_network(path: str | Path, network: Network) -> None:
     of the kind of unit, and the calibration of the probabilities, if there is one.
     """
     units = network.units
-    with sealed(path) as part, h5py.File(part, "w", track_order=True, userblock_size=SEAL_BYTES) as file:
-        file.attrs["format"] = FORMAT
+    with written(path, network.calibration) as file:
         file.attrs["unit"] = units.kind
         file.attrs["shape"] = np.array(units.shape, dtype=np.int64)
         file.attrs["count"] = units.count
@@ -43,7 +31,6 @@ def save_network(path: str | Path, network: Network) -> None:
         file.create_dataset("a", data=network.a)
         for name, values in units.stored().items():
             file.create_dataset(name, data=values)
-        write_calibration(file, network.calibration)
 
 
 def load_network(path: str | Path) -> Network:
@@ -51,18 +38,16 @@ def load_network(path: str | Path) -> Network:
 
     Units of one's own are found only if their module has been imported: opening a file runs no code.  Raises DataError.
     """
-    is_sealed, kind = check_seal(path), ""
+    with opened(path) as file:
+        kind, shape = str(file.attrs["unit"]), tuple(int(n) for n in file.attrs["shape"])
+        count, sigma = int(file.attrs["count"]), str(file.attrs["sigma"])
+        names = tuple(str(name) for name in file.attrs.get("class_names", ()))
+        w, a, dataset = file["w"][:], file["a"][:], str(file.attrs["dataset"])
+        arrays = {name: values[:] for name, values in file.items() if name not in OURS}
+        calibration = read_calibration(file)
     try:
-        with h5py.File(path, "r") as file:
-            require_stored(file, file.attrs["format"], is_sealed)
-            kind, shape = str(file.attrs["unit"]), tuple(int(n) for n in file.attrs["shape"])
-            count, sigma = int(file.attrs["count"]), str(file.attrs["sigma"])
-            names = tuple(str(name) for name in file.attrs.get("class_names", ()))
-            w, a, dataset = file["w"][:], file["a"][:], str(file.attrs["dataset"])
-            arrays = {name: values[:] for name, values in file.items() if name not in OURS}
-            calibration = read_calibration(file)
-            units = find_kind(kind, running=False).restored(shape, count, arrays)
-    except Exception as error:  # HDF5 may raise anything about a file without a checksum
+        units = find_kind(kind, running=False).restored(shape, count, arrays)
+    except Exception as error:
         if isinstance(error, ConfigError) and is_path(kind):
             raise DataError(f"{path}: {error}") from error
         raise not_a_model(path, error) from error

@@ -22,12 +22,13 @@ from varpro.train.checkpoint import Checkpoint
 from varpro.train.data.parts import Part
 from varpro.train.data.prepared import Prepared
 from varpro.train.scalarized.backend import Place
-from varpro.train.scalarized.cycle import Cycle, Run, Score, learning_cycle, untrained
+from varpro.train.scalarized.cycle import Cycle, learning_cycle, untrained
 from varpro.train.scalarized.device_subnetworks import device_gemm_gflops
 from varpro.train.scalarized.glue import Rows, all_scores, count_correct
 from varpro.train.scalarized.network import Network
 from varpro.train.scalarized.partition import TRAINING
 from varpro.train.scalarized.record import assemble
+from varpro.train.scalarized.run import Run, Score
 from varpro.train.scalarized.subnetworks import measured_gemm_gflops
 from varpro.train.scalarized.transduction import require_validation, transduce
 
@@ -64,23 +65,10 @@ def train(
 
     place : the GPU of this rank, by default none.  checkpoint : where to keep what is done; None = nowhere.
     """
-    clock = time.perf_counter()
-    config, dataset, split = prepared.config, prepared.dataset, prepared.split
+    clock, config, split = time.perf_counter(), prepared.config, prepared.split
     require_validation(config, len(split.validation))
     parts = {name: _rows(getattr(split, name)) for name in ("train", "validation", "test")}
-    run = Run(
-        config,
-        comm,
-        display,
-        threads_per_rank(comm),
-        parts["train"].images.shape[1:],
-        dataset.n_classes,
-        tuple(dataset.class_names),
-        dataset.name,
-        place.device,
-        checkpoint or Checkpoint(),
-        place.why_cpu,
-    )
+    run = _run(prepared, parts["train"].images.shape[1:], comm, display, place, checkpoint)
     gemm = _gemm_rate(run)
     cycle = learning_cycle(
         run,
@@ -107,6 +95,30 @@ def train(
     }
     found.traffic = comm.gather(comm.traffic) or []
     return (assemble(run, found, split), cycle.network) if comm.rank == 0 else None
+
+
+def _run(
+    prepared: Prepared[ScalarizedConfig],
+    shape: tuple[int, ...],
+    comm: Communicator,
+    display: Display,
+    place: Place,
+    checkpoint: Checkpoint | None,
+) -> Run:
+    dataset = prepared.dataset
+    return Run(
+        prepared.config,
+        comm,
+        display,
+        threads_per_rank(comm),
+        shape,
+        dataset.n_classes,
+        tuple(dataset.class_names),
+        dataset.name,
+        place.device,
+        checkpoint or Checkpoint(),
+        place.why_cpu,
+    )
 
 
 def _rows(part: Part) -> Rows:

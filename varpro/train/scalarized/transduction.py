@@ -18,9 +18,10 @@ from varpro.linalg.cross_entropy import softmax
 from varpro.report.record import JsonObject
 from varpro.train.calibration import FOLDS, calibrated
 from varpro.train.scalarized.bootstrap import Guesses, guess_labels
-from varpro.train.scalarized.cycle import Cycle, Run, learning_cycle
+from varpro.train.scalarized.cycle import Cycle, learning_cycle
 from varpro.train.scalarized.glue import Rows, all_scores
 from varpro.train.scalarized.partition import GUESSES, bootstrap_stream, generator
+from varpro.train.scalarized.run import Run
 
 
 @dataclass(frozen=True)

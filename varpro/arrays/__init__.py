@@ -2,11 +2,11 @@
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,6 @@ Array = npt.NDArray[Any]
 """An array of any dtype; the docstrings give shape and dtype."""
 ArrayLike = npt.ArrayLike
 """What a caller may pass as an array: lists, numbers, arrays of other libraries."""
-Batch = TypeVar("Batch")
-"""A frozen dataclass whose arrays have the problem as first axis."""
 
 CUPY = 14
 """The oldest major version of CuPy: earlier ones have no ndarray.mT, and bring no libraries of CUDA 13."""
@@ -240,70 +238,3 @@ class _Lent:
     def __cuda_stream__(self) -> tuple[int, int]:
         """Version of the protocol, and the cudaStream_t."""
         return 0, self.stream
-
-
-# A batch is a frozen dataclass whose arrays all have the problem as first axis; anything that is not an array is
-# shared.  Masks and orders are on the host, and so is every small array that a decision depends on; large arrays may be
-# on a device.
-
-
-def _map(function: Callable[..., Any], first: Any, *others: Any) -> Any:
-    if hasattr(first, "ndim"):
-        return function(first, *others)
-    if is_dataclass(first):
-        names = [f.name for f in fields(first)]
-        make: Any = type(first)
-        return make(**{n: _map(function, getattr(first, n), *(getattr(o, n) for o in others)) for n in names})
-    return first
-
-
-def take(mask: Array, batch: Batch) -> Batch:
-    """The problems where mask (b,) is True."""
-    if mask.all():
-        return batch
-    rows = np.flatnonzero(mask)  # a device goes through a whole array for a mask, through the rows alone for numbers
-    some: Batch = _map(lambda a: a[beside(rows, a)], batch)
-    return some
-
-
-def choose(mask: Array, yes: Batch, no: Batch) -> Batch:
-    """`yes` where mask (b,) is True, else `no`; not copied if one of them supplies everything."""
-    if mask.all():
-        return yes
-    if not mask.any():
-        return no
-
-    def pick(a: Array, b: Array) -> Array:
-        chosen: Array = namespace(a).where(beside(mask.reshape(-1, *[1] * (a.ndim - 1)), a), a, b)
-        return chosen
-
-    mixed: Batch = _map(pick, yes, no)
-    return mixed
-
-
-def scatter(mask: Array, whole: Batch, part: Batch) -> Batch:
-    """`whole` with the problems where mask (b,) is True replaced by those of `part`, in order."""
-
-    rows = np.flatnonzero(mask)
-
-    def put(a: Array, b: Array) -> Array:
-        a = a.copy()
-        a[beside(rows, a)] = b
-        return a
-
-    mixed: Batch = part if mask.all() else _map(put, whole, part)
-    return mixed
-
-
-def join(parts: list[Batch], order: Array) -> Batch:
-    """The parts one after another, then reordered by `order` (B,)."""
-    if len(parts) == 1:
-        return parts[0]
-    whole: Batch = _map(lambda *a: namespace(a[0]).concatenate(a)[beside(order, a[0])], *parts)
-    return whole
-
-
-def changed(batch: Batch, **arrays: Array) -> Batch:
-    """The batch with some of its arrays replaced."""
-    new: Batch = replace(batch, **arrays)  # type: ignore[type-var]
-    return new
