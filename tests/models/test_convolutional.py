@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.oracle import central_differences, relative_error
+from varpro.cores import row_threads
 from varpro.errors import ConfigError
 from varpro.kernels.convolve import SQUASHES
 from varpro.models.units import ConvolutionalUnits, OptionError, features
@@ -56,6 +57,31 @@ def test_the_contraction_is_the_transpose_of_the_direction(bank):
     along = at.direction(v)(images, at.phi(images))
     gradient = at.gradient(at.contraction(images, at.phi(images), b.copy()))
     assert np.sum(along * b) == pytest.approx(gradient @ v, rel=1e-11)
+
+
+@pytest.mark.parametrize("pooling", ["smooth", "boxes"])
+@pytest.mark.parametrize("n", [1, 50, 137])
+def test_no_bit_depends_on_the_number_of_threads(pooling, n):
+    rng = np.random.default_rng(4)
+    images = rng.integers(0, 256, (n, 1, 8, 8), dtype=np.uint8)
+    options = ConvolutionOptions(filter=(3, 5), cells=2, pooling=pooling)
+    units = ConvolutionalUnits.create((1, 8, 8), 5, rng, options)
+    w, v = units.start(rng, images), rng.standard_normal(units.n_parameters)
+    b, layer = rng.standard_normal((n, units.n_columns)), rng.standard_normal((units.n_columns, 3))
+
+    def made(threads):
+        with row_threads(threads):
+            at = units.at(w, "smooth_abs", np.float32)
+            phi = at.phi(images)
+            return phi, at.direction(v)(images, phi), at.contraction(images, phi, b), at.layer_jacobian(images, layer)
+
+    one = made(1)
+    for threads in (2, 3):
+        for found, expected in zip(made(threads), one, strict=True):
+            np.testing.assert_array_equal(found, expected)
+    with row_threads(2):
+        at = units.at(w, "smooth_abs", np.float32)
+        np.testing.assert_array_equal(at.phi(images[n // 3 :]), one[0][n // 3 :])
 
 
 def test_bounds_hold_for_columns_and_contractions(bank):

@@ -5,6 +5,7 @@ The training set and, in bootstrapping, the test set with guessed labels go thro
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -115,9 +116,9 @@ class Run:
         """A network with this run's classes."""
         return Network(units, w, self.config.model.sigma, a, self.class_names, self.dataset)
 
-    def sum_threads(self) -> int:
-        """The number of BLAS threads for sums over rows: one if they must be reproducible."""
-        return 1 if self.config.reproducible else self.threads
+    def all_threads(self) -> AbstractContextManager[None]:
+        """All threads of this rank for one computation; one in BLAS if sums over rows must be reproducible."""
+        return blas_threads(1 if self.config.reproducible else self.threads, rows=self.threads)
 
 
 @dataclass
@@ -189,7 +190,7 @@ def learning_cycle(
         seconds["refine"], clock = time.perf_counter() - clock, time.perf_counter()
     run.display.phase(f"{name}: gluing", 1)
     run.checkpoint.begin_phase()
-    with blas_threads(run.sum_threads()):
+    with run.all_threads():
         glued = run.glued(units, w, rows, validation, ridge, f"{name}-glue")
     run.display.advance()
     seconds["glue"] = time.perf_counter() - clock

@@ -91,7 +91,7 @@ def train(
         ridge=_ridge(config),
         score=_score(run, parts),
     )
-    with blas_threads(run.sum_threads()):
+    with run.all_threads():
         accuracy = {name: _accuracy(run, cycle.network, rows) for name, rows in parts.items()}
         cycle.network = _calibrated(run, cycle.network, parts["validation"])
         found = Findings(cycle, gemm, accuracy, _control(run, cycle, parts), _scores(run, cycle.network, parts["test"]))
@@ -142,7 +142,8 @@ def _score(run: Run, parts: dict[str, Rows]) -> Score:
 
     def score(units: Units, w: Array, a: Array) -> dict[str, float]:
         network = run.network(units, w, a)
-        return {f"{name}_accuracy": _accuracy(run, network, parts[name]) for name in ("validation", "test")}
+        with run.all_threads():
+            return {f"{name}_accuracy": _accuracy(run, network, parts[name]) for name in ("validation", "test")}
 
     return score
 
