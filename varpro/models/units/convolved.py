@@ -1,6 +1,7 @@
 """Convolutional units at work: their columns, the change of these along a direction, its transpose, and D itself."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -10,7 +11,7 @@ from varpro.arrays import Array, beside, is_device_array, namespace
 from varpro.cores import by_rows
 from varpro.kernels import convolve
 from varpro.kernels.convolve import Patches
-from varpro.models.units.interface import BoundUnits, Scalarization, pairs
+from varpro.models.units.interface import Answers, BoundUnits, Scalarization, pairs
 
 if TYPE_CHECKING:
     from varpro.models.units.convolutional import ConvolutionalUnits
@@ -181,6 +182,25 @@ def gathered(
             of_columns = of_cells if smooth is None else xp.matmul(beside(smooth.astype(d.dtype), d), of_cells)
             d[:, :, where] = of_columns.swapaxes(2, 3)
     return phi, None if d is None else d.reshape(count, n, -1)
+
+
+def answers(units: "ConvolutionalUnits", w: Array, sigma: str, which: Array, images: Array) -> list[Answers]:
+    """sigma(q) of some units at every place of images (n, C, L, R) on the host: each patch is an image of one place."""
+    found: dict[int, Answers] = {}
+    for (table, patches), (side, own, _) in zip(units.tables(w, sigma, np.float64), units.parts(), strict=True):
+        wanted = [int(i) for i in which if own.start <= i < own.stop]
+        (rows, columns), step = patches.padding, patches.stride
+        padded = np.pad(images, ((0, 0), (0, 0), (rows, rows), (columns, columns)))
+        seen = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(2, 3))[:, :, ::step, ::step]
+        n, planes, down, across = seen.shape[:4]
+        alone = np.ascontiguousarray(seen.transpose(0, 2, 3, 1, 4, 5)).reshape(-1, planes, side, side)
+        one = replace(patches, cells=1, stride=1, padding=(0, 0))
+        values = convolve.values(alone, np.ascontiguousarray(table[:, [i - own.start for i in wanted]]), one)
+        left, top = ((side - 1) / 2 - pad - step / 2 for pad in (columns, rows))
+        area = (left, left + across * step, top + down * step, top)
+        maps = values[:, :, 0].reshape(n, down, across, len(wanted))
+        found |= {i: Answers(maps[..., k], area, units.options.cells) for k, i in enumerate(wanted)}
+    return [found[int(i)] for i in which]
 
 
 class BoundConvolution(BoundUnits):
