@@ -14,7 +14,7 @@ ALTERNATIVES = {
     "refinement": "Accuracy and cost of the refinement against seconds",
     "reliability": RELIABILITY,
     "confusion": "Confusion matrix of the test set",
-    "units": "Learnt matrices of the units that weigh most as red and blue images",
+    "units": "Matrices of the units that weigh most as red and blue images",
     "firing": "Test images, beside each what the strongest filters answer at every place, and the cells",
     "misclassified": "Misclassified test images with true and predicted class",
     "ranks": "Timeline of the sub-networks on each rank",

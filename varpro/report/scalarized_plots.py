@@ -173,7 +173,7 @@ def draw_seconds(record: ScalarizedRecord) -> Figure | None:
     seconds = record.metrics["seconds"]
     phases = [
         (n, seconds[n])
-        for n in ("load", "subnetworks", "refine", "glue", "control", "bootstrap")
+        for n in ("load", "subnetworks", "refine", "glue", "scores", "control", "bootstrap")
         if seconds.get(n, 0) > 0
     ]
     if not phases:
@@ -181,7 +181,7 @@ def draw_seconds(record: ScalarizedRecord) -> Figure | None:
     figure = Figure(figsize=(7, 2.1))
     axes = figure.subplots()
     left = 0.0
-    for (name, value), colour in zip(phases, (GREY, BLUE, RED, GREEN, ORANGE, "#56B4E9"), strict=False):
+    for (name, value), colour in zip(phases, (GREY, BLUE, RED, GREEN, "#CC79A7", ORANGE, "#56B4E9"), strict=False):
         axes.barh(0, value, left=left, color=colour, label=f"{name} {value:.1f} s")
         left += value
     axes.set_yticks([])

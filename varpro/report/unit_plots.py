@@ -12,7 +12,7 @@ CELL_INCHES = 1.0
 
 
 def draw_units(record: ScalarizedRecord) -> Figure | None:
-    """Learnt matrices as images, those that weigh most first."""
+    """Matrices of the units as images, those that weigh most first."""
     matrices = record.unit_matrices
     if not len(matrices):
         return None
@@ -21,8 +21,8 @@ def draw_units(record: ScalarizedRecord) -> Figure | None:
         _draw_form(axes, matrices[place])
 
     count, shown = record.unit_count, len(matrices)
-    which = "the learnt forms" if shown == count else f"{shown} of {count:,} learnt forms"
-    return image_grid(shown, 12, (0.75, 0.75), draw, f"{which}, by weight (red +, blue -)".capitalize())
+    which = "The forms" if shown == count else f"{shown} of {count:,} forms"
+    return image_grid(shown, 12, (0.75, 0.75), draw, f"{which}, by weight (red +, blue -)")
 
 
 def draw_firing(record: ScalarizedRecord) -> Figure | None:

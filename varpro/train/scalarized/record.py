@@ -67,7 +67,8 @@ def _metrics(run: Run, found: "Findings", labels: Array) -> JsonObject:
             "test_accuracy": found.accuracy["test"] if refined else None,
         },
         "seconds": {
-            name: seconds.get(name, 0.0) for name in ("load", "subnetworks", "glue", "refine", "bootstrap", "total")
+            name: seconds.get(name, 0.0)
+            for name in ("load", "subnetworks", "glue", "refine", "scores", "bootstrap", "total")
         }
         | {"control": found.control["seconds"] if found.control else 0.0},
         "work": {
