@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SCALING_FLOOR = 0.1
 """Floor under the damping's scale, relative to its mean, for both kinds of step.  A unit whose A is nearly zero has
-almost no curvature in Kaufman's matrix, and a step would send it far away.  On 1,000 digits, eight steps each, the cost
+almost no curvature in Kaufman's matrix, and a step would send it far away.  On 1,000 digits, eight steps, one seed, the cost
 ended at these multiples of that with 0.1:
 
     floor                             none     0.01     1
