@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 SCALING_FLOOR = 0.1
 """Floor under the damping's scale, relative to its mean, for both kinds of step.  A unit whose A is nearly zero has
-almost no curvature in Kaufman's matrix, and a step would send it far away.  On 1,000 digits, eight steps, one seed, the cost
-ended at these multiples of that with 0.1:
+almost no curvature in Kaufman's matrix, and a step would send it far away.  On 1,000 digits, after eight steps, for
+one seed, the cost was these multiples of that with 0.1:
 
     floor                             none     0.01     1
     12 filters, exact steps           0.998    0.995    1.017
