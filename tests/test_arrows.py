@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "varpro"
-GROUND = {"errors", "arrays", "registry"}
+GROUND = {"errors", "arrays", "cores", "registry"}
 MATHEMATICS = {"result", "statistics", "linalg", "kernels"}
 SEARCH = MATHEMATICS | {"problems", "search"}
 
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "arrays": {"errors"},
+    "cores": set(),
     "registry": {"errors"},
     "distributed": {"errors"},
     "_cpu": set(),

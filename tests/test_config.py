@@ -147,6 +147,8 @@ def test_contradictions():
         load_config("digits_quadratic", ["units=60", "samples=50"])
     with pytest.raises(ConfigError, match="nothing would be trained"):
         load_config("digits_quadratic", ["subnetworks=0"])
+    random = load_config("digits_quadratic", ["subnetworks=0", "control=false"])
+    assert not random.refine.enabled
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """Cores are divided among the ranks of a machine, and BLAS uses only its number of threads."""
 
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 import threadpoolctl
 
+from varpro import cores
+from varpro.cores import by_rows
 from varpro.distributed import SerialCommunicator, blas_threads, threads, threads_per_rank
 
 
@@ -52,3 +56,38 @@ def test_every_loaded_blas_is_limited_and_released() -> None:
             assert counts() == [1] * len(before)
         assert counts() == before
     assert len(before) >= 2  # NumPy's and SciPy's wheels bring one each
+
+
+def test_rows_are_divided_over_the_threads_that_are_allowed_and_come_back_in_order() -> None:
+    used: set[int] = set()
+
+    def part(rows: slice) -> tuple[int, int]:
+        used.add(threading.get_ident())
+        time.sleep(0.01)
+        return rows.start, rows.stop
+
+    for allowed in (1, 2, 3):
+        used.clear()
+        with blas_threads(1, rows=allowed):
+            assert by_rows(part, 23, 5) == [(0, 5), (5, 10), (10, 15), (15, 20), (20, 23)]
+        assert len(used) == allowed
+        with blas_threads(allowed), blas_threads(1):
+            used.clear()
+            by_rows(part, 23, 5)
+            assert used == {threading.get_ident()}
+
+
+def test_without_a_limit_rows_use_the_cores_up_to_that_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "cores_of_this_process", lambda: frozenset(range(4)))
+    assert cores.default_threads() == 4
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert cores.default_threads() == 3
+
+
+def test_a_mistake_on_a_thread_reaches_the_caller() -> None:
+    def part(rows: slice) -> None:
+        if rows.start:
+            raise ValueError(f"row {rows.start}")
+
+    with cores.row_threads(2), pytest.raises(ValueError, match="row 5"):
+        by_rows(part, 10, 5)

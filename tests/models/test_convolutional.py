@@ -1,9 +1,12 @@
 """Convolutional units: several columns per unit, moved together; values, derivatives and sums agree."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.oracle import central_differences, relative_error
+from varpro.cores import row_threads
 from varpro.errors import ConfigError
 from varpro.kernels.convolve import SQUASHES
 from varpro.models.units import ConvolutionalUnits, OptionError, features
@@ -56,6 +59,57 @@ def test_the_contraction_is_the_transpose_of_the_direction(bank):
     along = at.direction(v)(images, at.phi(images))
     gradient = at.gradient(at.contraction(images, at.phi(images), b.copy()))
     assert np.sum(along * b) == pytest.approx(gradient @ v, rel=1e-11)
+
+
+@pytest.mark.parametrize("pooling", ["smooth", "boxes"])
+@pytest.mark.parametrize("n", [1, 50, 137])
+def test_no_bit_depends_on_the_number_of_threads(pooling, n):
+    rng = np.random.default_rng(4)
+    images = rng.integers(0, 256, (n, 1, 8, 8), dtype=np.uint8)
+    options = ConvolutionOptions(filter=(3, 5), cells=2, pooling=pooling)
+    units = ConvolutionalUnits.create((1, 8, 8), 5, rng, options)
+    w, v = units.start(rng, images), rng.standard_normal(units.n_parameters)
+    b, layer = rng.standard_normal((n, units.n_columns)), rng.standard_normal((units.n_columns, 3))
+
+    def made(threads):
+        with row_threads(threads):
+            at = units.at(w, "smooth_abs", np.float32)
+            phi = at.phi(images)
+            return phi, at.direction(v)(images, phi), at.contraction(images, phi, b), at.layer_jacobian(images, layer)
+
+    one = made(1)
+    for threads in (2, 3):
+        for found, expected in zip(made(threads), one, strict=True):
+            np.testing.assert_array_equal(found, expected)
+    with row_threads(2):
+        at = units.at(w, "smooth_abs", np.float32)
+        np.testing.assert_array_equal(at.phi(images[n // 3 :]), one[0][n // 3 :])
+
+
+def test_answers_at_the_places_of_a_cell_have_the_column_as_their_mean(bank):
+    units, w, images = bank
+    boxes = replace(units, options=replace(units.options, pooling="boxes", cells=1))
+    which, g = np.array([4, 0, 2]), 1
+    found = boxes.answers(w, "tanh", which, images)
+    phi = features(boxes, w, "tanh", images)[:, :-1].reshape(len(images), units.count, g)
+    for i, one in zip(which, found, strict=True):
+        np.testing.assert_allclose(one.maps.mean(axis=(1, 2)), phi[:, i, 0], rtol=1e-12)
+        left, right, bottom, top = one.area
+        down, across = one.maps.shape[1:]
+        assert ((right - left) / across, (bottom - top) / down) == (units.options.stride, units.options.stride)
+
+
+def test_an_answer_lies_where_the_filter_has_its_middle():
+    images = np.zeros((1, 1, 9, 9))
+    images[0, 0, 3, 6] = 1.0
+    for padding in ("same", "valid"):
+        options = ConvolutionOptions(filter=(3, 5), cells=1, padding=padding)
+        units = ConvolutionalUnits.create((1, 9, 9), 2, np.random.default_rng(0), options)
+        w = np.concatenate([np.array([0, 1, 0] * 2 + [0.0]), np.array([0, 0, 1, 0, 0] * 2 + [0.0])])
+        for one in units.answers(w, "square", np.arange(2), images):
+            row, column = np.argwhere(one.maps[0] == 1.0)[0]
+            left, _, _, top = one.area
+            assert (top + row + 0.5, left + column + 0.5) == (3, 6)
 
 
 def test_bounds_hold_for_columns_and_contractions(bank):

@@ -7,7 +7,7 @@ import io
 import matplotlib.image
 import numpy as np
 
-from varpro.report.record import ScalarizedRecord
+from varpro.report.record import Fired, ScalarizedRecord
 from varpro.report.scalarized_page import ALTERNATIVES
 from varpro.report.scalarized_plots import draw_scalarized
 from varpro.train.calibration import measured
@@ -117,6 +117,14 @@ def example_history(subnetworks):
     return lines + [refine_line(step, 0.5**step, elapsed_seconds=0.5 * step) for step in range(1, 5)]
 
 
+def example_fired(rng, shape, side):
+    """A filter of a side on two images (L, R), without padding."""
+    down, across = (length - side + 1 for length in shape)
+    first = (side - 1) / 2 - 0.5
+    area = (first, first + across, first + down, first)
+    return Fired(rng.standard_normal((side, side)), 0.25, rng.random((2, down, across)), area, 2)
+
+
 def example_record(*, classes=3, mistakes=3, shape=(6, 6), subnetworks=2, **replaced):
     """A record with `mistakes` misclassified images of a shape (L, R) or (C, L, R); fields by name replace its own."""
     rng = np.random.default_rng(0)
@@ -137,6 +145,11 @@ def example_record(*, classes=3, mistakes=3, shape=(6, 6), subnetworks=2, **repl
         misclassified_true=rng.integers(0, classes, mistakes),
         misclassified_predicted=rng.integers(0, classes, mistakes),
         unit_matrices=rng.standard_normal((3, *shape[-2:])),
+        unit_shares=np.array([0.5, 0.3, 0.2]),
+        unit_count=20,
+        fired=[example_fired(rng, shape[-2:], side) for side in (1, 3)],
+        fired_images=rng.random((2, *shape)),
+        fired_labels=np.arange(2),
         partition=example_partition(subnetworks),
         rank_seconds=np.array([0.75, 0.75]),
     )

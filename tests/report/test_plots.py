@@ -9,6 +9,7 @@ from matplotlib import rc_context
 from tests.report.example import check_image, example_plots, example_record, pixels, refine_line, train_line, without
 from varpro.report import scalarized_plots as plots
 from varpro.report.drawing import STYLE
+from varpro.report.record import Fired
 from varpro.report.scalarized_page import ALTERNATIVES
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -46,6 +47,7 @@ LEFT_OUT = {
     "control": ({"metrics": without("control")}, set()),
     "all of them": ({"metrics": without("bootstrap", "control", "refine"), "history": TRAINED}, {"refinement"}),
     "mistakes": ({"mistakes": 0}, {"misclassified"}),
+    "places": ({"fired": []}, {"firing"}),
     "history": ({"history": []}, {"convergence", "refinement"}),
     "a measured second": (
         {"metrics": without("load", "subnetworks", "glue", "refine", "bootstrap", "control")},
@@ -159,6 +161,20 @@ def test_any_number_of_ranks(ranks):
 @pytest.mark.parametrize("matrices", [np.zeros((1, 5, 5)), np.zeros((0, 5, 5)), np.ones((13, 12, 4))])
 def test_any_units(matrices):
     assert (draw("units", example_record(unit_matrices=matrices)) is None) == (len(matrices) == 0)
+
+
+def test_answers_lie_where_the_filter_looks():
+    """A filter of one pixel, dark at one place: that place, in a frame as large as the image, is dark."""
+    maps = np.zeros((1, 6, 6))
+    maps[0, 1, 4] = 1.0
+    fired = [Fired(np.ones((1, 1)), 1.0, maps, (-0.5, 5.5, 5.5, -0.5), 3)]
+    figure = plots.draw_firing(example_record(fired=fired, fired_images=maps, fired_labels=np.zeros(1, dtype=int)))
+    image, answers = figure.axes[2], figure.axes[3]
+    assert (answers.get_xlim(), answers.get_ylim()) == (image.get_xlim(), image.get_ylim())
+    drawn = answers.images[0]
+    assert drawn.get_extent() == [-0.5, 5.5, 5.5, -0.5]
+    np.testing.assert_array_equal(drawn.get_array(), maps[0])
+    assert sorted({line.get_xdata()[0] for line in answers.lines[::2]}) == [1.5, 3.5]
 
 
 @pytest.mark.parametrize("mistakes", [1, 2])

@@ -1,5 +1,7 @@
 """Sub-networks of units with several columns: the search that they get, and what it is worth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from tests.train.small_run import N_CLASSES, config_of, dataset, rows_of, run_of
 from varpro.train.scalarized.cycle import learning_cycle, subnetwork_task
 from varpro.train.scalarized.network import one_hot
 from varpro.train.scalarized.partition import TRAINING
+from varpro.train.scalarized.units_shown import units_shown, variance_shares
 
 ROWS = rows_of(dataset().train)
 MODEL = {"unit": "convolutional", "sigma": "smooth_abs", "filter": 3, "cells": 1}
@@ -61,3 +64,27 @@ def test_a_network_of_such_sub_networks_has_all_their_columns():
     assert cycle.network.a.shape == (4 * 25 + 1, N_CLASSES)
     accuracy = np.mean(cycle.network.predict(ROWS.images) == ROWS.labels)
     assert accuracy > 0.9
+
+
+def test_the_report_shows_the_units_that_weigh_most_and_where_they_fire():
+    config = config_of(model=MODEL | {"cells": 5}, units=2, samples=120)
+    network = learning_cycle(
+        run_of(config), ROWS, stream=TRAINING, name="it", validation=None, ridge=1e-3, score=None
+    ).network
+    a = network.a.copy()
+    a[25:50] = 0.0  # the second of four units says nothing
+    network, test = replace(network, a=a), dataset().test
+    shown = units_shown(network, ROWS.images, test)
+    shares = variance_shares(network, ROWS.images)
+    assert shares[1] == 0.0
+    assert shares.sum() == pytest.approx(1.0)
+    assert list(shown["unit_shares"]) == sorted(shown["unit_shares"], reverse=True)
+    assert shown["unit_shares"][-1] == 0.0
+    np.testing.assert_array_equal(shown["fired_labels"], np.arange(N_CLASSES))
+    assert [one.maps.shape for one in shown["fired"]] == [(N_CLASSES, 5, 5)] * 4
+    first = network.units.answers(network.w, network.sigma, np.argsort(-shares)[:1], test.images[:N_CLASSES])[0]
+    np.testing.assert_array_equal(shown["fired"][0].maps, first.maps)
+    quadratic = learning_cycle(
+        run_of(config_of()), ROWS, stream=TRAINING, name="it", validation=None, ridge=1e-3, score=None
+    ).network
+    assert units_shown(quadratic, ROWS.images, test)["fired"] == []

@@ -84,8 +84,10 @@ def test_memory_is_that_of_the_hungriest_phase(precision, item):
     config = config_of(**BILINEAR, search={"gn_precision": precision}, glue={"block_rows": 10})
     assert plan(config, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * (always + searching), rel=1e-12)
     gluing = 8 * (3 * columns**2 + 2 * 90_000 * columns)
-    config = config_of(**BILINEAR, search={"gn_precision": precision}, glue={"block_rows": 90_000})
-    assert plan(config, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * (always + gluing), rel=1e-12)
+    for memory, kept in ((1.0, item * 900 * columns / 2), (1e-5, 0.0)):
+        glue = {"block_rows": 90_000, "precision": precision, "memory": memory}
+        config = config_of(**BILINEAR, search={"gn_precision": precision}, glue=glue)
+        assert plan(config, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * (always + gluing + kept), rel=1e-12)
     two = config_of(**BILINEAR | {"subnetworks": 2}, search={"gn_precision": precision}, glue={"block_rows": 10})
     assert plan(two, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * (always + searching / 2), rel=1e-12)
 

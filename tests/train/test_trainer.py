@@ -171,7 +171,7 @@ def test_other_images_of_the_same_classes_are_read_as_well():
 def test_each_phase_has_its_own_seconds_and_what_did_not_run_has_none():
     """Taken in turn, not at once: together they are no more than the whole."""
     seconds = job(control=True, bootstrap=True)[0].metrics["seconds"]
-    phases = [seconds[name] for name in ("load", "subnetworks", "refine", "glue", "control", "bootstrap")]
+    phases = [seconds[name] for name in ("load", "subnetworks", "refine", "glue", "scores", "control", "bootstrap")]
     assert all(value >= 0 for value in phases)
     assert 0 < sum(phases) <= seconds["total"]
     assert seconds["refine"] == seconds["load"] == 0.0
@@ -189,3 +189,33 @@ def test_the_rate_is_the_arithmetic_of_the_sub_networks_over_their_seconds():
     assert job(subnetworks=0, refine=True)[0].metrics["work"]["gflops"] == 0.0
     for line in metrics["subnetworks"]:
         assert 0 < line["seconds"] <= metrics["seconds"]["total"]
+
+
+def test_phi_is_made_once_while_it_is_held_and_let_go_with_its_units():
+    rows, w = rows_of(dataset().train), np.full(5 * 6, 0.1)
+
+    def arrays(streamed):
+        return [phi for phi, _ in streamed.blocks()]
+
+    for memory, once in ((1.0, True), (0.0, False)):
+        run = run_of(config_of(subnetworks=1, glue={"memory": memory, "block_rows": 50}))
+        units, _ = run.design.start(np.random.default_rng(0), rows.images)
+        before, again = (arrays(run.streamed(units, w, rows)) for _ in range(2))
+        assert [one is other for one, other in zip(before, again, strict=True)] == [once] * 4
+        np.testing.assert_array_equal(np.concatenate(before), np.concatenate(again))
+        arrays(run.streamed(units, 2.0 * w, rows))
+        assert not any(one is other for one, other in zip(before, arrays(run.streamed(units, w, rows)), strict=True))
+
+
+def test_held_columns_change_no_bit_of_the_network():
+    networks = [job(glue={"memory": memory})[1] for memory in (1.0, 0.0)]
+    np.testing.assert_array_equal(networks[0].a, networks[1].a)
+
+
+def test_random_units_alone_are_trained_where_no_control_is_wanted():
+    model = {"unit": "convolutional", "sigma": "smooth_abs", "filter": 3, "cells": 2}
+    record, network = job(model=model, subnetworks=0, units=6, glue={"precision": "fp32"})
+    assert record.metrics["test"]["accuracy"] > 0.9
+    assert record.metrics["work"]["gflop"] == record.metrics["work"]["efficiency"] == 0.0
+    random = untrained(run_of(config_of(model=model, subnetworks=0, units=6)), rows_of(dataset().train), TRAINING)[1]
+    assert network.w.shape == random.shape

@@ -77,6 +77,9 @@ class Glue(Section):
     half the time and is enough for ridges above 1e-7 of the mean diagonal, as all candidates then are."""
     block_rows: Annotated[Int, Field(ge=1)] = 2000
     """The number of images held as rows of Phi at a time: memory is this times all units times 8 bytes."""
+    memory: Annotated[Float, Field(ge=0)] = 1.0
+    """The most memory in GB, over all ranks, for Phi of a whole part of the data on CPUs, where it then is computed
+    once; where it would take more, each pass over the rows computes it again."""
 
 
 Variant = Literal["paper", "argmax", "confident-only", "soft", "linear", "average"]
@@ -140,8 +143,8 @@ class ScalarizedConfig(TrainingConfig):
 
     model: ModelSection = ModelSection()
     subnetworks: Annotated[Int, Field(ge=0)] = 104
-    """The number of independent networks that are trained, then glued; 0 = one network of `units` random units, which
-    needs `refine`."""
+    """The number of independent networks that are trained, then glued; 0 = one network of `units` random units, for
+    `refine` or, with `control: false`, for the linear layer alone."""
     units: Annotated[Int, Field(ge=1)] = 50
     """The number of units in each sub-network."""
     samples: Annotated[Int, Field(ge=2)] = 2000
@@ -182,9 +185,10 @@ class ScalarizedConfig(TrainingConfig):
             raise ConfigError(
                 f"glue.loss is cross_entropy, which has no glue.method: {self.glue.method}; remove one of the two"
             )
-        if self.subnetworks == 0 and not self.refine.enabled:
+        if self.subnetworks == 0 and not self.refine.enabled and self.control:
             raise ConfigError(
-                "subnetworks is 0 and refine is off: nothing would be trained; set refine: true or subnetworks >= 1"
+                "subnetworks is 0 and refine is off: nothing would be trained but the linear layer; set refine: true "
+                "or subnetworks >= 1, or control: false if random units are what you want"
             )
         if self.search.squash and self.search.method == "levenberg-marquardt":
             raise ConfigError(

@@ -15,8 +15,9 @@ from typing import Any, Literal, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from varpro.cores import cores_of_this_process
 from varpro.distributed.launch import launched_size
-from varpro.distributed.threads import cores_of_this_process, exit_under_workers
+from varpro.distributed.threads import exit_under_workers
 from varpro.errors import BackendError, ShapeError
 
 T = TypeVar("T")

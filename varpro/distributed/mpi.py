@@ -22,6 +22,7 @@ import mpi4py
 import numpy as np
 from numpy.typing import NDArray
 
+from varpro.cores import cores_of_this_process
 from varpro.distributed.communicator import (
     Array,
     Communicator,
@@ -32,7 +33,7 @@ from varpro.distributed.communicator import (
     check_reducible,
     print_error,
 )
-from varpro.distributed.threads import core_share, cores_of_this_process, workers_have_ended
+from varpro.distributed.threads import core_share, workers_have_ended
 
 mpi4py.rc(thread_level="funneled")  # must precede the import below, which initialises MPI
 from mpi4py import MPI  # noqa: E402

@@ -1,4 +1,4 @@
-"""How many threads a rank may use, and how to limit BLAS to that number."""
+"""How many threads a rank may use, and how to limit BLAS and the kernels to that number."""
 
 import os
 import sys
@@ -9,18 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from varpro.cores import row_threads, threads_of_user
+
 if TYPE_CHECKING:
     from varpro.distributed.communicator import Communicator
 
 _WORKER_NAME = "varpro-worker"
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-
-
-def cores_of_this_process() -> frozenset[int]:
-    """The numbers of the cores this process may run on (all cores if the system cannot tell)."""
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
 
 
 def core_share(own: Collection[int], node: Sequence[Collection[int]]) -> float:
@@ -68,21 +63,19 @@ def threads_per_rank(comm: "Communicator") -> int:
 
     Reads the affinity mask, the container's quota, and OMP_NUM_THREADS as an upper limit set by the user.
     """
-    share = min(comm.core_share, cpu_quota() / comm.node_size)
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    if limit.isdigit() and int(limit) > 0:
-        share = min(share, float(limit))
+    share = min(comm.core_share, cpu_quota() / comm.node_size, threads_of_user())
     return max(1, int(share + 1e-9))
 
 
 @contextmanager
-def blas_threads(n: int) -> Iterator[None]:
+def blas_threads(n: int, *, rows: int | None = None) -> Iterator[None]:
     """Limit every BLAS in the process to `n` threads inside the block; NumPy and SciPy each load their own.
 
-    The limit applies to the process, not to the calling thread: set it before worker threads start.
+    rows : the threads over which a kernel may divide its rows, which changes no bit; None = n.
+    The limits apply to the process, not to the calling thread: set them before worker threads start.
     """
     import scipy.linalg  # noqa: F401  (loads SciPy's BLAS, else it would escape the limit)
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(limits=n, user_api="blas"):
+    with threadpool_limits(limits=n, user_api="blas"), row_threads(n if rows is None else rows):
         yield

@@ -18,16 +18,13 @@ import numpy as np
 import scipy.linalg
 
 from varpro.arrays import Array
-from varpro.gauss_newton import NormalEquations, scaling
+from varpro.gauss_newton import NormalEquations
 from varpro.linalg.incidence import symmetric
 from varpro.linalg.row_sums import grid_unit, round_to_grid
-from varpro.problems.network_jacobian import LayerJacobian
+from varpro.problems.network_jacobian import LayerJacobian, damping_scale
 
 if TYPE_CHECKING:
     from varpro.problems.network import NetworkEvaluation, WholeNetwork
-
-SCALING_FLOOR = 0.01
-"""Floor under the damping's scale, relative to its mean: a unit whose A is nearly zero has next to no curvature."""
 
 Triple = tuple[int, Array, Array]
 """The number of a block, its Phi and its R"""
@@ -48,8 +45,7 @@ def linearise_exact(problem: "WholeNetwork", current: "NetworkEvaluation") -> No
             half = scipy.linalg.solve_triangular(current.solver[0], b[:, k], lower=True)
             h += half.T @ half
     h /= n
-    diagonal = np.maximum(h.diagonal(), SCALING_FLOOR * h.diagonal().mean())
-    return NormalEquations(h[None], gradient[None] / n, scaling(diagonal[None]))
+    return NormalEquations(h[None], gradient[None] / n, damping_scale(h.diagonal())[None])
 
 
 class _Passes:

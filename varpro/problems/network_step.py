@@ -11,18 +11,14 @@ import numpy as np
 import scipy.linalg
 
 from varpro.arrays import Array
-from varpro.gauss_newton import Step, scaling
+from varpro.gauss_newton import Step
 from varpro.linalg.conjugate_gradients import conjugate_gradients
 from varpro.linalg.row_sums import ShardedRows
-from varpro.problems.network_jacobian import LayerJacobian, jacobian_of_units
+from varpro.problems.network_jacobian import LayerJacobian, damping_scale, jacobian_of_units
 
 if TYPE_CHECKING:
     from varpro.problems.network import NetworkEvaluation, WholeNetwork
 
-SCALING_FLOOR = 1.0
-"""Floor under the damping's scale, relative to its mean.  A unit whose A is nearly zero has almost no curvature in
-Kaufman's matrix, and the step would send it far away.  Floors from 0.01 to 1 work alike; leaving the floor out loses
-two thirds of the progress."""
 PRECONDITIONER_ROWS = 2000
 """Rows on which the block preconditioner is estimated; its error costs products, not accuracy."""
 
@@ -107,8 +103,7 @@ def linearise_network(problem: "WholeNetwork", current: "NetworkEvaluation") -> 
     diagonal = np.empty_like(gradient)
     for where, block in blocks:
         diagonal[where] = np.einsum("upp->up", block)
-    diagonal = np.maximum(diagonal, SCALING_FLOOR * diagonal.mean())
-    return MatrixFree(problem, current, gradient[None], scaling(diagonal[None]), blocks, products, j)
+    return MatrixFree(problem, current, gradient[None], damping_scale(diagonal)[None], blocks, products, j)
 
 
 def _rows(problem: "WholeNetwork") -> int:

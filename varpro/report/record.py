@@ -28,6 +28,22 @@ class Record:
     misclassified_predicted: Array
 
 
+@dataclass(frozen=True, eq=False)
+class Fired:
+    """One unit on some test images: what it answers at each place, where its kind has places."""
+
+    picture: Array
+    """The unit as the gallery shows it, (rows, columns)."""
+    share: float
+    """Its share in `unit_shares`."""
+    maps: Array
+    """sigma(q), (n, down, across)."""
+    area: tuple[float, float, float, float]
+    """Left, right, bottom and top edge of a map in pixels of the image."""
+    cells: int
+    """The number of parts per direction over which places are averaged."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScalarizedRecord(Record):
     """A run of sub-networks; history has one line for each of their trial steps and for each step of a refinement.
@@ -36,11 +52,21 @@ class ScalarizedRecord(Record):
     """
 
     unit_matrices: Array
-    """Pictures of some units, as their kind draws them, (g, rows, columns)."""
+    """Pictures of the units that weigh most, as their kind draws them, (g, rows, columns)."""
+    unit_shares: Array
+    """What each of these units contributes to the variance of the outputs, relative to the sum over all units, (g,)."""
+    unit_count: int
+    """The number of units in the network."""
     partition: list[JsonObject]
     """For each sub-network: index, rank, units, samples, iterations, cost, status, start, seconds."""
     rank_seconds: Array
     """The seconds that each rank's threads computed on sub-networks, (ranks,)."""
+    fired: list[Fired] = field(default_factory=list)
+    """The units that weigh most on some test images; empty if the kind looks at an image as a whole."""
+    fired_images: Array | None = None
+    """These images, (n, L, R) or (n, C, L, R) in [0, 1]."""
+    fired_labels: Array | None = None
+    """Their true classes, (n,)."""
     timeline: list[JsonObject] = field(default_factory=list)
     """For each phase of this process: phase, start, seconds; times in seconds since the first sub-network began."""
 

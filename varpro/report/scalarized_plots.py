@@ -3,7 +3,6 @@
 from collections import defaultdict
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from varpro.arrays import Array
@@ -16,11 +15,11 @@ from varpro.report.drawing import (
     as_png,
     draw_confusion,
     draw_misclassified,
-    image_grid,
 )
 from varpro.report.probabilities import draw_reliability
 from varpro.report.record import ScalarizedRecord
 from varpro.report.table import percent
+from varpro.report.unit_plots import draw_firing, draw_units
 
 NAMED_RANKS = 30
 """With more ranks, only some are named."""
@@ -35,6 +34,7 @@ def draw_scalarized(record: ScalarizedRecord) -> dict[str, bytes]:
         "reliability": draw_reliability,
         "confusion": draw_confusion,
         "units": draw_units,
+        "firing": draw_firing,
         "misclassified": draw_misclassified,
         "ranks": draw_ranks,
         "seconds": draw_seconds,
@@ -133,21 +133,6 @@ def draw_refinement(record: ScalarizedRecord) -> Figure | None:
     return figure
 
 
-def draw_units(record: ScalarizedRecord) -> Figure | None:
-    """Learnt matrices as images, each centred at zero; the scale is such that 2 % of the nonzero entries exceed it,
-    since otherwise a few pixels that are hardly ever lit would leave the rest white."""
-    matrices = record.unit_matrices
-    if not len(matrices):
-        return None
-
-    def draw(axes: Axes, place: int) -> None:
-        size = np.abs(matrices[place])
-        largest = float(np.quantile(size[size > 0], 0.98)) if size.any() else 1.0
-        axes.imshow(matrices[place], cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
-
-    return image_grid(len(matrices), 12, (0.75, 0.75), draw, f"{len(matrices)} of the learnt forms (red +, blue -)")
-
-
 def draw_ranks(record: ScalarizedRecord) -> Figure | None:
     """Which rank computed which sub-network when, and for how long; the phases of all ranks behind."""
     if not record.partition:
@@ -188,7 +173,7 @@ def draw_seconds(record: ScalarizedRecord) -> Figure | None:
     seconds = record.metrics["seconds"]
     phases = [
         (n, seconds[n])
-        for n in ("load", "subnetworks", "refine", "glue", "control", "bootstrap")
+        for n in ("load", "subnetworks", "refine", "glue", "scores", "control", "bootstrap")
         if seconds.get(n, 0) > 0
     ]
     if not phases:
@@ -196,7 +181,7 @@ def draw_seconds(record: ScalarizedRecord) -> Figure | None:
     figure = Figure(figsize=(7, 2.1))
     axes = figure.subplots()
     left = 0.0
-    for (name, value), colour in zip(phases, (GREY, BLUE, RED, GREEN, ORANGE, "#56B4E9"), strict=False):
+    for (name, value), colour in zip(phases, (GREY, BLUE, RED, GREEN, "#CC79A7", ORANGE, "#56B4E9"), strict=False):
         axes.barh(0, value, left=left, color=colour, label=f"{name} {value:.1f} s")
         left += value
     axes.set_yticks([])

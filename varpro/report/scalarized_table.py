@@ -61,8 +61,8 @@ def cost_rows(record: ScalarizedRecord) -> list[Row]:
     m, s, w = record.metrics, record.metrics["seconds"], record.metrics["work"]
     phases = ", ".join(
         f"{name} {s[name]:.1f}"
-        for name in ("load", "subnetworks", "refine", "glue", "control", "bootstrap")
-        if s[name] >= 0.05
+        for name in ("load", "subnetworks", "refine", "glue", "scores", "control", "bootstrap")
+        if s.get(name, 0.0) >= 0.05
     )
     rows = [Row("time", f"{s['total']:.1f} s", phases)]
     if w["gflop"]:

@@ -9,7 +9,7 @@ SHOWN = 60
 """Misclassified images on the page."""
 
 
-def mistakes(scores: Array, labels: Array, images: Array) -> dict[str, Array]:
+def mistakes(scores: Array, labels: Array, images: Array) -> dict[str, Any]:
     """The fields of a `Record` about mistakes.  scores : (N, K); labels : (N,); images : (N, ...)."""
     predicted, wrong = scores.argmax(axis=1), confident_mistakes(scores, labels)
     return {

@@ -13,7 +13,7 @@ def accumulate(phi: Array, y: Array, gram: Array, cross: Array, *, single: bool 
     """gram += phi^T phi in its lower triangle, cross += phi^T y, in place.
 
     phi : (N, I), y : (N, K).  gram : (I, I), cross : (I, K), float64, C-contiguous.
-    single : form phi^T phi of these rows in float32, in half the time; on the host.
+    single : form both products of these rows in float32, in half the time; on the host.
     """
     require(phi.ndim == 2, f"phi has shape {phi.shape}; it needs (N, I)")
     n, i = phi.shape
@@ -32,7 +32,8 @@ def accumulate(phi: Array, y: Array, gram: Array, cross: Array, *, single: bool 
         cross += phi.T @ y
         return
     if single:
-        gram += ssyrk(1.0, np.asarray(phi, dtype=np.float32).T, lower=0).T
-        cross += (phi.T @ y).astype(np.float64)
+        narrow = np.asarray(phi, dtype=np.float32)
+        gram += ssyrk(1.0, narrow.T, lower=0).T
+        cross += narrow.T @ y.astype(np.float32)
         return
     _cpu.accumulate_gram(doubles(phi), doubles(y), gram, cross)

@@ -3,6 +3,7 @@
 from varpro.models.units.imported import find_kind, import_kind, import_units, is_path
 from varpro.models.units.interface import (
     UNITS,
+    Answers,
     BoundUnits,
     Scalarization,
     Units,
@@ -22,6 +23,7 @@ from varpro.models.units.own import OwnUnits  # isort: skip
 
 __all__ = [
     "UNITS",
+    "Answers",
     "BilinearUnits",
     "BoundUnits",
     "ConvolutionalUnits",

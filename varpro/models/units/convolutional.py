@@ -18,8 +18,8 @@ from varpro.arrays import Array
 from varpro.errors import ConfigError
 from varpro.kernels import convolve
 from varpro.kernels.convolve import SQUASHES, Patches
-from varpro.models.units.convolved import BoundConvolution, Convolved, fine_cells, gathered
-from varpro.models.units.interface import BoundUnits, Scalarization, Shape, Units, UnitSize, unit_kind
+from varpro.models.units.convolved import BoundConvolution, Convolved, answers, fine_cells, gathered
+from varpro.models.units.interface import Answers, BoundUnits, Scalarization, Shape, Units, UnitSize, unit_kind
 from varpro.models.units.options import UnitOptions, option, whole
 
 START_SAMPLE = 200
@@ -250,6 +250,9 @@ class ConvolutionalUnits(Units):
     def gallery(self, w: Array, which: Array, spread: Array) -> Array:
         """The filters unscaled, since they meet all pixels alike."""
         return self.pictures(w, which)
+
+    def answers(self, w: Array, sigma: str, which: Array, images: Array) -> list[Answers]:
+        return answers(self, w, sigma, which, images)
 
     def stored(self) -> dict[str, Array]:
         o = self.options

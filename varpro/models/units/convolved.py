@@ -1,22 +1,29 @@
 """Convolutional units at work: their columns, the change of these along a direction, its transpose, and D itself."""
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from varpro.arrays import Array, beside, namespace
+from varpro.arrays import Array, beside, is_device_array, namespace
+from varpro.cores import by_rows
 from varpro.kernels import convolve
 from varpro.kernels.convolve import Patches
-from varpro.models.units.interface import BoundUnits, Scalarization, pairs
+from varpro.models.units.interface import Answers, BoundUnits, Scalarization, pairs
 
 if TYPE_CHECKING:
     from varpro.models.units.convolutional import ConvolutionalUnits
 
 
-BLEND_ROWS = 200
-"""Images whose cells are held while smooth averages are made of them."""
+T = TypeVar("T")
+
+PART_ROWS = 50
+"""Images of one part of a call, whose cells are held while smooth averages are made of them: hundreds of parts for
+the threads, each of them milliseconds long."""
+DEVICE_ROWS = 200
+"""The same on a device."""
 
 
 def fine_cells(places: int, cells: int) -> int:
@@ -49,9 +56,12 @@ class Convolved(Scalarization):
 
     def phi(self, images: Array) -> Array:
         phi = namespace(images).ones((len(images), self.units.n_columns + 1), dtype=self.dtype)
-        for part in self._parts(images):
+
+        def of(part: slice) -> None:
             for (table, patches), columns, smooth in self._banks():
                 phi[part, columns] = _averages(convolve.values(images[part], table, patches), smooth)
+
+        _by_parts(of, images)
         return phi
 
     def direction(self, v: Array) -> Callable[[Array, Array], Array]:
@@ -59,9 +69,12 @@ class Convolved(Scalarization):
 
         def of(images: Array, phi: Array) -> Array:
             change = namespace(images).empty((len(images), self.units.n_columns), dtype=self.dtype)
-            for part in self._parts(images):
+
+            def of_part(part: slice) -> None:
                 for ((table, patches), columns, smooth), (dw, _) in zip(self._banks(), along, strict=True):
                     change[part, columns] = _averages(convolve.tangent(images[part], table, dw, patches), smooth)
+
+            _by_parts(of_part, images)
             return change
 
         return of
@@ -74,24 +87,33 @@ class Convolved(Scalarization):
         c = self.units.columns_per_unit
         xp = namespace(images)
         weights = xp.broadcast_to(weights, (len(images), self.units.n_columns))
-        total = xp.zeros(self.units.n_parameters)
-        for part in self._parts(images):
+
+        def of(part: slice) -> Array:
+            sums = xp.empty(self.units.n_parameters)
             for ((table, patches), columns, smooth), (_, _, where) in zip(
                 self._banks(), self.units.parts(), strict=True
             ):
                 of_cells = weights[part, columns].reshape(-1, table.shape[1], c)
                 b = of_cells if smooth is None else of_cells @ beside(smooth, of_cells)
-                total[where] += convolve.contract(images[part], table, b, patches).ravel()
-        return total
+                sums[where] = convolve.contract(images[part], table, b, patches).ravel()
+            return sums
+
+        return sum(_by_parts(of, images), xp.zeros(self.units.n_parameters))
 
     def layer_jacobian(self, images: Array, layer: Array) -> Array:
         n, c, k = len(images), self.units.columns_per_unit, layer.shape[1]
         j = namespace(images).empty((n, k, self.units.n_parameters), dtype=self.dtype)
-        for ((table, patches), columns, smooth), (_, _, where) in zip(self._banks(), self.units.parts(), strict=True):
-            of_cells = layer[columns].reshape(-1, c, k)
-            if smooth is not None:
-                of_cells = beside(smooth, of_cells).T @ of_cells
-            j[:, :, where] = convolve.layer_jacobian(images, table, of_cells, patches).reshape(n, k, -1)
+        of_cells = []
+        for _, columns, smooth in self._banks():
+            of_columns = layer[columns].reshape(-1, c, k)
+            of_cells.append(of_columns if smooth is None else beside(smooth, of_columns).T @ of_columns)
+
+        def of(part: slice) -> None:
+            for (table, patches), own, (_, _, where) in zip(self.tables, of_cells, self.units.parts(), strict=True):
+                of_part = convolve.layer_jacobian(images[part], table, own, patches)
+                j[part, :, where] = of_part.reshape(len(of_part), k, -1)
+
+        _by_parts(of, images)
         return j
 
     def gradient(self, total: Array) -> Array:
@@ -103,11 +125,12 @@ class Convolved(Scalarization):
         for table, smooth, (_, units, _) in zip(self.tables, self.blends, self.units.parts(), strict=True):
             yield table, slice(units.start * c, units.stop * c), smooth
 
-    def _parts(self, images: Array) -> Iterator[slice]:
-        """All images at once, or a few where the kernel's cells would take much more memory than the columns."""
-        step = BLEND_ROWS if any(smooth is not None for smooth in self.blends) else max(len(images), 1)
-        for first in range(0, len(images), step):
-            yield slice(first, first + step)
+
+def _by_parts(function: Callable[[slice], T], images: Array) -> list[T]:
+    """The function of every part of the images: on the threads of a call, or one after another on a device."""
+    if not is_device_array(images):
+        return by_rows(function, len(images), PART_ROWS)
+    return [function(slice(first, first + DEVICE_ROWS)) for first in range(0, len(images), DEVICE_ROWS)]
 
 
 def _blend(units: "ConvolutionalUnits", patches: Patches, dtype: npt.DTypeLike) -> Array | None:
@@ -116,8 +139,8 @@ def _blend(units: "ConvolutionalUnits", patches: Patches, dtype: npt.DTypeLike) 
 
 
 def _averages(cells: Array, smooth: Array | None) -> Array:
-    """The columns (n, F c) from the kernel's cells (n, F, fine^2)."""
-    averages: Array = cells if smooth is None else cells.reshape(-1, cells.shape[2]) @ beside(smooth, cells).T
+    """The columns (n, F c) from the kernel's cells (n, F, fine^2), image by image: an image's bits are its own."""
+    averages: Array = cells if smooth is None else cells @ beside(smooth, cells).T
     return averages.reshape(len(cells), -1)
 
 
@@ -159,6 +182,25 @@ def gathered(
             of_columns = of_cells if smooth is None else xp.matmul(beside(smooth.astype(d.dtype), d), of_cells)
             d[:, :, where] = of_columns.swapaxes(2, 3)
     return phi, None if d is None else d.reshape(count, n, -1)
+
+
+def answers(units: "ConvolutionalUnits", w: Array, sigma: str, which: Array, images: Array) -> list[Answers]:
+    """sigma(q) of some units at every place of images (n, C, L, R) on the host: each patch is an image of one place."""
+    found: dict[int, Answers] = {}
+    for (table, patches), (side, own, _) in zip(units.tables(w, sigma, np.float64), units.parts(), strict=True):
+        wanted = [int(i) for i in which if own.start <= i < own.stop]
+        (rows, columns), step = patches.padding, patches.stride
+        padded = np.pad(images, ((0, 0), (0, 0), (rows, rows), (columns, columns)))
+        seen = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(2, 3))[:, :, ::step, ::step]
+        n, planes, down, across = seen.shape[:4]
+        alone = np.ascontiguousarray(seen.transpose(0, 2, 3, 1, 4, 5)).reshape(-1, planes, side, side)
+        one = replace(patches, cells=1, stride=1, padding=(0, 0))
+        values = convolve.values(alone, np.ascontiguousarray(table[:, [i - own.start for i in wanted]]), one)
+        left, top = ((side - 1) / 2 - pad - step / 2 for pad in (columns, rows))
+        area = (left, left + across * step, top + down * step, top)
+        maps = values[:, :, 0].reshape(n, down, across, len(wanted))
+        found |= {i: Answers(maps[..., k], area, units.options.cells) for k, i in enumerate(wanted)}
+    return [found[int(i)] for i in which]
 
 
 class BoundConvolution(BoundUnits):

@@ -98,6 +98,18 @@ class UnitSize:
     columns: int = 1
 
 
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a unit that looks at many places of an image answers at each of them."""
+
+    maps: Array
+    """sigma(q) at the places of some images, (n, down, across)."""
+    area: tuple[float, float, float, float]
+    """Left, right, bottom and top edge of the map in pixels of the image, whose first pixel lies at 0."""
+    cells: int
+    """The number of parts per direction over which places are averaged."""
+
+
 @dataclass(frozen=True)
 class Units(abc.ABC):
     """I units of one kind on images of one shape; their parameters are kept separately in a flat vector w (P,)."""
@@ -188,6 +200,11 @@ class Units(abc.ABC):
         if spread.size != matrices[0].size:  # one matrix for all colour planes
             spread = spread.mean(axis=0)
         return matrices * spread.reshape(matrices.shape[1:])
+
+    def answers(self, w: Array, sigma: str, which: Array, images: Array) -> list[Answers]:
+        """What each of the given units answers at the places of images (n, C, L, R); empty for kinds that look at an
+        image as a whole."""
+        return []
 
     def stored(self) -> dict[str, Array]:
         """Arrays, by name, that a model file stores beside w."""

@@ -174,9 +174,12 @@ def _rank_gigabytes(
     item = 4 if config.search.gn_precision == "fp32" else 8
     row = m if size.columns == 1 else m * n_classes  # of D, or of J
     searching = config.samples * (8 * pixels + item * row) + (16 + item) * m * m
-    gluing = 8 * (3 * columns**2 + 2 * config.glue.block_rows * columns)
+    gluing: float = 8 * (3 * columns**2 + 2 * config.glue.block_rows * columns)
     if config.glue.method == "cg":  # three sketches; x, r, z, direction, product and a right-hand side for five ridges
         gluing = 8 * columns * (3 * min(RANK, columns) + 5 * 6 * n_classes + 2 * config.glue.block_rows)
+    held = (4 if config.glue.precision == "fp32" else 8) * n_train * columns
+    if config.glue.method != "cg" and held <= 1e9 * config.glue.memory:
+        gluing += held / ranks
     phases: list[float] = [min(threads, config.subnetworks) * searching, gluing]
     if config.glue.loss == "cross_entropy":
         phases[1] += 4 * n_train / ranks * columns

@@ -69,7 +69,7 @@ def learning_cycle(
         w = refined.w
     run.display.phase(f"{name}: gluing", 1)
     run.checkpoint.begin_phase()
-    with _timed(seconds, "glue"), blas_threads(run.sum_threads()):
+    with _timed(seconds, "glue"), run.all_threads():
         glued = run.glued(units, w, rows, validation, ridge, f"{name}-glue")
     run.display.advance()
     cycle = Cycle(run.network(units, w, glued.a), glued, refined=refined, draws=draws, seconds=seconds)

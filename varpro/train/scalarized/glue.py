@@ -62,6 +62,14 @@ class Streamed:
     reproducible: bool = False
     single: bool = False
     """Whether Phi, and Phi^T Phi of a block, are computed in single precision."""
+    held_bytes: int = 0
+    """The most memory that Phi may take, over all ranks, to be kept once it is made."""
+
+    @cached_property
+    def _kept(self) -> dict[int, tuple[Array, Array]] | None:
+        """(Phi, Y) by the first row of a block; None if all of them together would take too much memory."""
+        size = (4 if self.single else 8) * len(self.rows) * self.n_columns
+        return {} if size <= self.held_bytes else None
 
     @cached_property
     def sharded(self) -> ShardedRows:
@@ -79,9 +87,13 @@ class Streamed:
         return self.units.n_columns + 1
 
     def block(self, block: slice) -> tuple[Array, Array]:
-        """(Phi, Y) of some rows, in the same memory as the images."""
+        """(Phi, Y) of some rows, in the same memory as the images; not to be modified."""
+        if self._kept is not None and block.start in self._kept:
+            return self._kept[block.start]
         phi = self.at.phi(self.rows.images[block])
         y: Array = beside(self.rows.y(block, self.n_classes), phi)
+        if self._kept is not None:
+            self._kept[block.start] = phi, y
         return phi, y
 
     def blocks(self) -> Iterator[tuple[Array, Array]]:
@@ -149,7 +161,8 @@ def all_scores(streamed: Streamed, a: Array) -> Array:
     """Outputs (N, K), replicated; each block comes from the rank that owns it.  Collective."""
     layer = beside(a, streamed.rows.images)
     parts = [to_host(phi @ layer) for phi, _ in streamed.blocks()]
-    return np.concatenate([block for part in streamed.comm.allgather(parts) for block in part])
+    blocks = [block for part in streamed.comm.allgather(parts) for block in part]
+    return np.concatenate(blocks) if blocks else np.zeros((0, a.shape[1]))
 
 
 class _Gram:

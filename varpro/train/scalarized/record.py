@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.models.units.images import unit_floats
 from varpro.report.record import JsonObject, ScalarizedRecord
 from varpro.train.calibration import measured
 from varpro.train.mistakes import mistakes
@@ -13,36 +12,27 @@ from varpro.train.scalarized.attempts import history_lines
 from varpro.train.scalarized.cycle import Cycle
 from varpro.train.scalarized.run import Run
 from varpro.train.scalarized.subnetworks import Trained
+from varpro.train.scalarized.units_shown import units_shown
 
 if TYPE_CHECKING:
     from varpro.train.data.parts import Split
     from varpro.train.scalarized.trainer import Findings
 
-SHOWN = 60
-"""Units on the page."""
-
 
 def assemble(run: Run, found: "Findings", split: "Split") -> ScalarizedRecord:
     """The record of a run; called on rank 0."""
     network = found.cycle.network
-    shown = np.linspace(0, network.units.count - 1, min(SHOWN, network.units.count)).astype(int)
     return ScalarizedRecord(
         metrics=_metrics(run, found, split.test.labels),
         config=run.config.as_dict(),
         history=_history(found),
         class_names=list(run.class_names),
         **mistakes(found.scores, split.test.labels, split.test.images),
-        unit_matrices=network.units.gallery(network.w, shown, _spread(split.train.images)),
+        **units_shown(network, split.train.images, split.test),
         partition=_partition(found.cycle, run.config.samples),
         rank_seconds=_rank_seconds(found.cycle, run.comm.size),
         timeline=_timeline(found.cycle, run.display.timeline()),
     )
-
-
-def _spread(images: Array) -> Array:
-    """Standard deviation (C, L, R) of each pixel over at most 5000 images."""
-    spread: Array = unit_floats(images[:: max(1, len(images) // 5000)]).std(axis=0)
-    return spread
 
 
 def _metrics(run: Run, found: "Findings", labels: Array) -> JsonObject:
@@ -78,14 +68,15 @@ def _metrics(run: Run, found: "Findings", labels: Array) -> JsonObject:
             "test_accuracy": found.accuracy["test"] if refined else None,
         },
         "seconds": {
-            name: seconds.get(name, 0.0) for name in ("load", "subnetworks", "glue", "refine", "bootstrap", "total")
+            name: seconds.get(name, 0.0)
+            for name in ("load", "subnetworks", "glue", "refine", "scores", "bootstrap", "total")
         }
         | {"control": found.control["seconds"] if found.control else 0.0},
         "work": {
             "gflop": gflop,
             "gflops": rate,
             "gemm_gflops_measured": found.gemm_gflops,
-            "efficiency": rate / found.gemm_gflops,
+            "efficiency": rate / found.gemm_gflops if gflop else 0.0,
         },
         "subnetworks": [_subnetwork(t, rank) for t, rank in zip(cycle.trained, cycle.task_ranks, strict=False)],
         "checkpoint": run.checkpoint.account(),

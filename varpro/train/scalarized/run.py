@@ -1,11 +1,13 @@
 """What every part of a run shares: config, ranks, device and checkpoint, and how units become a network with them."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from varpro.arrays import Array, Device
 from varpro.config.scalarized import ScalarizedConfig
 from varpro.distributed.communicator import Communicator
+from varpro.distributed.threads import blas_threads
 from varpro.models.units import Units
 from varpro.report.progress import Display
 from varpro.train.checkpoint import Checkpoint
@@ -41,6 +43,8 @@ class Run:
     """Why `backend: auto` took the CPU, where a GPU was expected."""
     _uploaded: dict[int, tuple[Array, Array]] = field(default_factory=dict)
     """Images on the host and their copy on the device, by the identity of the former."""
+    _latest: list[Streamed] = field(default_factory=list)
+    """Those of the units that were asked for last, on the host, with what they hold of Phi."""
 
     @property
     def design(self) -> Design:
@@ -49,11 +53,16 @@ class Run:
         return Design(model.unit, self.shape, self.config.units, model.options, model.sigma)
 
     def streamed(self, units: Units, w: Array, rows: Rows) -> Streamed:
-        """Phi of units on rows, sharded over the ranks; computed on the device if there is one."""
-        config = self.config
+        """Phi of units on rows, sharded over the ranks; computed on the device if there is one.  On the host it is held
+        as long as the same units are asked for, if it fits into `glue.memory`."""
+        config, held = self.config, round(1e9 * self.config.glue.memory)
         if self.device is not None:
-            rows = replace(rows, images=self.on_device(rows.images))
-        return Streamed(
+            rows, held = replace(rows, images=self.on_device(rows.images)), 0
+        self._latest[:] = [known for known in self._latest if known.units is units and known.w is w]
+        for known in self._latest:
+            if known.rows is rows:
+                return known
+        streamed = Streamed(
             units,
             w,
             config.model.sigma,
@@ -63,7 +72,11 @@ class Run:
             config.glue.block_rows,
             config.reproducible,
             config.glue.precision == "fp32",
+            held,
         )
+        if self.device is None:
+            self._latest.append(streamed)
+        return streamed
 
     def on_device(self, images: Array) -> Array:
         """Images (N, C, L, R) on the device, copied there only once."""
@@ -103,6 +116,6 @@ class Run:
         """A network with this run's classes."""
         return Network(units, w, self.config.model.sigma, a, self.class_names, self.dataset)
 
-    def sum_threads(self) -> int:
-        """The number of BLAS threads for sums over rows: one if they must be reproducible."""
-        return 1 if self.config.reproducible else self.threads
+    def all_threads(self) -> AbstractContextManager[None]:
+        """All threads of this rank for one computation; one in BLAS if sums over rows must be reproducible."""
+        return blas_threads(1 if self.config.reproducible else self.threads, rows=self.threads)

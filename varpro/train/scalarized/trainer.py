@@ -79,10 +79,14 @@ def train(
         ridge=_ridge(config),
         score=_score(run, parts),
     )
-    with blas_threads(run.sum_threads()):
-        accuracy = {name: _accuracy(run, cycle.network, rows) for name, rows in parts.items()}
-        cycle.network = _calibrated(run, cycle.network, parts["validation"])
-        found = Findings(cycle, gemm, accuracy, _control(run, cycle, parts), _scores(run, cycle.network, parts["test"]))
+    scoring = time.perf_counter()
+    with run.all_threads():
+        scores = {name: _scores(run, cycle.network, parts[name]) for name in ("validation", "test")}
+        accuracy = {name: _share_correct(of, parts[name].labels) for name, of in scores.items()}
+        accuracy["train"] = _accuracy(run, cycle.network, parts["train"])
+        cycle.network = _calibrated(run, cycle.network, scores["validation"], parts["validation"].labels)
+        scoring = time.perf_counter() - scoring
+        found = Findings(cycle, gemm, accuracy, _control(run, cycle, parts), scores["test"])
     if config.bootstrap.enabled:
         passed = transduce(run, cycle, found.scores, parts["test"])
         found.bootstrap, found.bootstrap_cycle = passed.metrics, passed.cycle
@@ -90,6 +94,7 @@ def train(
     found.seconds = {
         "load": prepared.seconds,
         **cycle.seconds,
+        "scores": scoring,
         **found.seconds,
         "total": prepared.seconds + time.perf_counter() - clock,
     }
@@ -130,7 +135,10 @@ def _ridge(config: ScalarizedConfig) -> float | None:
 
 
 def _gemm_rate(run: Run) -> float:
-    """GFLOP/s of matrix products on all threads of all ranks together, in the precision of the Gauss-Newton matrix."""
+    """GFLOP/s of matrix products on all threads of all ranks together, in the precision of the Gauss-Newton matrix; 0
+    without sub-networks, whose efficiency it measures."""
+    if not run.config.subnetworks:
+        return 0.0
     dtype = "float64" if run.config.search.gn_precision == "fp64" else "float32"
     if run.device is not None:
         rate = device_gemm_gflops(run.device, dtype)
@@ -154,7 +162,8 @@ def _score(run: Run, parts: dict[str, Rows]) -> Score:
 
     def score(units: Units, w: Array, a: Array) -> dict[str, float]:
         network = run.network(units, w, a)
-        return {f"{name}_accuracy": _accuracy(run, network, parts[name]) for name in ("validation", "test")}
+        with run.all_threads():
+            return {f"{name}_accuracy": _accuracy(run, network, parts[name]) for name in ("validation", "test")}
 
     return score
 
@@ -173,12 +182,16 @@ def _control(run: Run, cycle: Cycle, parts: dict[str, Rows]) -> dict[str, float]
     return {"test_accuracy": test, "ridge": glued.ridge, "seconds": time.perf_counter() - clock}
 
 
-def _calibrated(run: Run, network: Network, validation: Rows) -> Network:
-    """The network with a calibration, if there are validation images; fitted on rank 0.  Collective."""
-    if not len(validation):
+def _share_correct(scores: Array, labels: Array) -> float:
+    """The share of rows whose largest output (N, K) is the true label."""
+    return float(np.mean(scores.argmax(axis=1) == labels)) if len(labels) else float("nan")
+
+
+def _calibrated(run: Run, network: Network, scores: Array, labels: Array) -> Network:
+    """The network with a calibration from its outputs on the validation images, if there are any; fitted on rank 0."""
+    if not len(labels):
         return network
-    scores = _scores(run, network, validation)
-    found = calibrate(scores, validation.labels) if run.comm.rank == 0 else None
+    found = calibrate(scores, labels) if run.comm.rank == 0 else None
     return replace(network, calibration=found)
 
 

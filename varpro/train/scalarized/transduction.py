@@ -12,7 +12,6 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.config.scalarized import ScalarizedConfig
-from varpro.distributed.threads import blas_threads
 from varpro.errors import ConfigError
 from varpro.linalg.cross_entropy import softmax
 from varpro.report.record import JsonObject
@@ -105,7 +104,7 @@ def _linear(run: Run, trained: Cycle, scores: Array, test: Rows, guesses: Guesse
     """The trained units with a linear layer of the guesses."""
     network, used = trained.network, Rows(test.images, guesses.labels)
     run.display.phase("bootstrapping: gluing", 1)
-    with blas_threads(run.sum_threads()):
+    with run.all_threads():
         glued = run.glued(network.units, network.w, used, None, trained.glued.ridge, f"{_name(number)}-glue")
         run.display.advance()
         return all_scores(run.streamed(network.units, network.w, used), glued.a), None
@@ -126,7 +125,7 @@ def _cycle(run: Run, trained: Cycle, test: Rows, used: Rows, number: int) -> tup
         ridge=trained.glued.ridge,
         score=None,
     )
-    with blas_threads(run.sum_threads()):
+    with run.all_threads():
         network = cycle.network
         return all_scores(run.streamed(network.units, network.w, test), network.a), cycle
 
