@@ -37,6 +37,7 @@ TIMES = (
     "rank",
     "checkpoint",
     "traffic",
+    "scheduling",
     "timeline",
 )
 """Keys of metrics.json that differ between two runs, or that tell how often a run was continued."""

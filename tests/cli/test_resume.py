@@ -67,7 +67,7 @@ def model(folder):
 
 def numbers(folder):
     metrics = json.loads((folder / "metrics.json").read_text())
-    for key in ("seconds", "work", "checkpoint", "traffic", "ranks"):
+    for key in ("seconds", "work", "checkpoint", "traffic", "ranks", "scheduling"):
         del metrics[key]
     for part in metrics["subnetworks"]:
         del part["seconds"], part["rank"]

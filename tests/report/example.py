@@ -68,8 +68,18 @@ def example_metrics():
             "control": 1.5,
         },
         "work": {"gflop": 80.0, "gflops": 10.0, "gemm_gflops_measured": 20.0, "efficiency": 0.5},
-        "checkpoint": {"seconds": 0.25, "bytes": 3_400_000, "restored": 2},
-        "traffic": [{"rank": rank, "bytes": 5_000_000 + rank, "waited_seconds": 0.5 * rank} for rank in range(2)],
+        "checkpoint": {"seconds": 0.25, "bytes": 3_400_000, "restored": 2, "share": 0.01},
+        "scheduling": {"seconds": 0.02, "share": 0.001},
+        "traffic": [
+            {
+                "rank": rank,
+                "bytes": 5_000_000 + rank,
+                "waited_seconds": 0.5 * rank,
+                "idle_seconds": 0.01,
+                "queue_seconds": 0.001,
+            }
+            for rank in range(2)
+        ],
         "left_out": [],
         "subnetworks": [
             {key: part[key] for key in ("index", "rank", "iterations", "evaluations", "cost", "status", "seconds")}

@@ -1,5 +1,7 @@
 """Conversion of data: nothing is lost on the way, nothing is done twice, no damage goes unnoticed."""
 
+import resource
+
 import h5py
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ from varpro.cli import data, train
 from varpro.distributed import SerialCommunicator
 from varpro.errors import DataError
 from varpro.linalg.row_sums import row_blocks
+from varpro.train.checkpoint.seal import SEAL_BYTES, seal_of
 from varpro.train.data import convert
-from varpro.train.data.converted import read_converted
+from varpro.train.data.converted import MAGIC, read_converted
 from varpro.train.data.datasets import load_dataset
+from varpro.train.data.source_files import open_source
 from varpro.train.scalarized.partition import drawn_rows
 
 RNG = np.random.default_rng(3)
@@ -165,3 +169,35 @@ def test_a_hundred_million_rows_need_64_bits_and_no_memory(tmp_path):
     drawn = drawn_rows(np.random.default_rng(0), rows, 50)
     assert drawn.max() > 2**25
     assert found.train.images[drawn].shape == (50, 1, 7, 7)
+
+
+def sealed(path):
+    """Give a file of HDF5 the checksum of its content: nothing but its sizes can betray it."""
+    with path.open("r+b") as file:
+        file.write(seal_of(path, MAGIC))
+
+
+@pytest.mark.parametrize("rows", [10**15, 2**62 // 49])
+def test_a_header_that_claims_any_number_of_rows_costs_no_memory(tmp_path, rows):
+    """In a converted file, the user's own, and IDX: refused in a line, and no array of the claimed size is made."""
+    with h5py.File(tmp_path / "a.h5", "w", userblock_size=SEAL_BYTES) as file:
+        file.attrs["class_names"] = ["a", "b"]
+        for part in ("train", "test"):
+            for name, shape, dtype in (("images", (1, 7, 7), "u1"), ("labels", (), "i8"), ("numbers", (), "i8")):
+                file.create_dataset(f"{part}/{name}", (rows, *shape), dtype, chunks=(100, *shape))
+    sealed(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file.create_dataset("images", (rows, 7, 7), "u1", chunks=(100, 7, 7))
+        file.create_dataset("labels", (rows,), "i8", chunks=(100,))
+    header = b"\0\0\x08\3" + b"".join(n.to_bytes(4, "big") for n in (2**32 - 1, 2**16, 2**16))
+    (tmp_path / "idx").write_bytes(header + bytes(100))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for read in (
+        lambda: read_converted(tmp_path / "a.h5"),
+        lambda: load_dataset(str(tmp_path / "b.h5")),
+        lambda: open_source(tmp_path / "idx", tmp_path / "idx"),
+    ):
+        with pytest.raises(DataError) as caught:
+            read()
+        assert "\n" not in str(caught.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB

@@ -4,6 +4,7 @@ import pytest
 
 from tests.train.small_run import config_of, model_of
 from varpro.train.scalarized.cost import plan, size_of_unit, subnetwork_gflop, whole_network_gflop
+from varpro.train.scalarized.memory import LIBRARIES, REPORT, phase_bytes
 
 SIZES = {"n_train": 900, "n_test": 70, "n_images": 1000, "n_classes": 3, "ranks": 2, "threads": 4}
 SHAPE = (3, 5, 7)
@@ -76,41 +77,76 @@ def test_parameters_and_entries_of_a_unit(unit, shape, parameters, entries):
 BILINEAR = {"model": {"unit": "bilinear"}, "subnetworks": 6, "units": 4, "samples": 200}
 
 
+def phases_of(config):
+    counts = {name: SIZES[name] for name in ("n_train", "n_classes", "ranks", "threads")}
+    return phase_bytes(config, SHAPE, **counts, size=size_of_unit(config, SHAPE))
+
+
 @pytest.mark.parametrize(("precision", "item"), [("fp64", 8), ("fp32", 4)])
 def test_memory_is_that_of_the_hungriest_phase(precision, item):
     m, columns, pixels = 4 * 23, 25, 105
-    always = 0.25e9 + 1000 * pixels + 8 * 900 * 3
+    always = LIBRARIES + 1000 * pixels + 8 * 900 * 3
     searching = 4 * (200 * (8 * pixels + item * m) + (16 + item) * m * m)
     config = config_of(**BILINEAR, search={"gn_precision": precision}, glue={"block_rows": 10})
-    assert plan(config, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * (always + searching), rel=1e-12)
-    gluing = 8 * (3 * columns**2 + 2 * 90_000 * columns)
-    for memory, kept in ((1.0, item * 900 * columns / 2), (1e-5, 0.0)):
+    kept = item * 900 * columns / 2  # of Phi, on each of two ranks
+    gluing = 8 * (3 * columns**2 + 2 * 10 * columns)
+    expected = {"sub-networks": searching, "gluing": gluing + 8 * 900 * columns / 2, "report": REPORT}
+    assert phases_of(config) == pytest.approx(expected, rel=1e-12)
+    assert plan(config, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * (always + REPORT), rel=1e-12)
+    gluing = 8 * (3 * columns**2 + 2 * 900 * columns)  # there are no more rows
+    for memory, held in ((1.0, kept), (1e-5, 0.0)):
         glue = {"block_rows": 90_000, "precision": precision, "memory": memory}
         config = config_of(**BILINEAR, search={"gn_precision": precision}, glue=glue)
-        assert plan(config, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * (always + gluing + kept), rel=1e-12)
+        assert phases_of(config)["gluing"] == pytest.approx(gluing + held, rel=1e-12)
     two = config_of(**BILINEAR | {"subnetworks": 2}, search={"gn_precision": precision}, glue={"block_rows": 10})
-    assert plan(two, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * (always + searching / 2), rel=1e-12)
+    assert phases_of(two)["sub-networks"] == pytest.approx(searching / 2, rel=1e-12)
+    large = config_of(**BILINEAR | {"units": 190}, search={"gn_precision": precision}, glue={"block_rows": 10})
+    most = max(phases_of(large).values())
+    assert most > REPORT
+    assert plan(large, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * (always + most), rel=1e-12)
 
 
 @pytest.mark.parametrize(("precision", "item"), [("fp64", 8), ("fp32", 4)])
-def test_memory_of_a_refinement_is_shared_by_the_ranks(precision, item):
+def test_memory_of_a_refinement_is_shared_by_the_ranks_but_for_a_block(precision, item):
+    def refined(**keys):
+        return config_of(
+            model={"unit": "bilinear"},
+            subnetworks=0,
+            units=80,
+            glue={"block_rows": 1},
+            refine={"precision": precision, "first_rows": 300, "growth": 2, "iterations": 5, **keys},
+        )
+
+    one = item * 3 * 80 * 23
+    always = item * 900 / 2 * 81 + 8 * 3 * 81**2 + one * 900 * 4  # a block of each thread
+    assert phases_of(refined())["refinement"] == pytest.approx(always + one * 900 / 2, rel=1e-12)
+    fewer = refined(memory=1e-9 * one * 700)  # the samples have 300, 600 and 900 rows
+    assert phases_of(fewer)["refinement"] == pytest.approx(always + one * 600 / 2, rel=1e-12)
+    assert phases_of(refined(memory=0.0))["refinement"] == pytest.approx(always, rel=1e-12)
+
+
+def test_memory_of_a_sub_network_with_several_columns_is_that_of_its_jacobian():
     config = config_of(
-        model={"unit": "bilinear"}, subnetworks=0, units=80, glue={"block_rows": 1}, refine={"precision": precision}
+        model={"unit": "convolutional", "filter": [2], "cells": 2, "rank": 1, "pooling": "boxes"},
+        subnetworks=2,
+        units=5,
+        samples=200,
     )
-    held = item * 900 / 2 * 81 + 8 * 3 * 81**2
-    always = 0.25e9 + 1000 * 105 + 8 * 900 * 3
-    j = item * 900 * 3 * 80 * 23
-    expected = always + held + j / 2
-    assert plan(config, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * expected, rel=1e-12)
-    config = config_of(
-        model={"unit": "bilinear"},
-        subnetworks=0,
-        units=80,
-        glue={"block_rows": 1},
-        refine={"precision": precision, "memory": 1e-3},
-    )
-    expected = always + held + 1e6 / 2
-    assert plan(config, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * expected, rel=1e-12)
+    size, threads = size_of_unit(config, SHAPE), 2
+    columns, m = 5 * size.columns + 1, round(5 * size.parameters)
+    expected = threads * (8 * 3 * m * 400 + 3 * 8 * 200 * columns + 3 * 8 * columns**2)
+    assert phases_of(config)["sub-networks"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_memory_of_gradients_grows_with_the_units_not_with_their_square():
+    sizes = []
+    for units in (5000, 10_000):
+        config = config_of(
+            **BILINEAR | {"units": units, "subnetworks": 1, "samples": 20_000},
+            glue={"method": "cg", "ridge": 1.0, "block_rows": 100},
+        )
+        sizes.append(phases_of(config)["gluing"])
+    assert sizes[1] == pytest.approx(2 * sizes[0], rel=1e-3)
 
 
 def test_a_sub_network_of_units_with_several_columns_costs_a_jacobian_and_its_products():

@@ -3,10 +3,10 @@
 from argparse import Namespace
 
 from varpro.distributed import Communicator
-from varpro.errors import OutputError
+from varpro.errors import ConfigError, OutputError
 from varpro.report.progress import make_display
 from varpro.train.data.convert import Plan, convert
-from varpro.train.data.source_files import open_source
+from varpro.train.data.source_files import Columns, open_source
 
 
 def run_job(comm: Communicator, options: Namespace) -> int:
@@ -16,8 +16,9 @@ def run_job(comm: Communicator, options: Namespace) -> int:
         raise OutputError(f"{output}: the file is HDF5; give it the ending .h5")
     if output.exists() and not options.overwrite:
         raise OutputError(f"{output} exists; choose another file, or add --overwrite")
-    train = open_source(options.source, options.labels)
-    test = open_source(options.test, options.test_labels) if options.test else None
+    columns = Columns(options.label_column, _shape(options.shape))
+    train = open_source(options.source, options.labels, columns)
+    test = open_source(options.test, options.test_labels, columns) if options.test else None
     plan = Plan.of(train, test)
     rows = sum(len(order) for _, order in (plan.train, plan.test))
     with make_display(quiet=options.quiet, first_rank=True) as display:
@@ -26,3 +27,13 @@ def run_job(comm: Communicator, options: Namespace) -> int:
     if not options.quiet:
         print(f"{rows} images of {len(plan.class_names)} classes -> {output}")
     return 0
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    """(3, 32, 32) of 3x32x32.  Raises ConfigError."""
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) not in (2, 3) or not all(part.isdecimal() and int(part) for part in parts):
+        raise ConfigError(f"--shape {text}: rows x columns, or planes x rows x columns, such as 28x28 or 3x32x32")
+    return tuple(map(int, parts))

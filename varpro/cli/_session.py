@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from varpro.distributed import Communicator, Paused
 from varpro.errors import OutputError, VarproError
 from varpro.report.progress import Display, make_display
 from varpro.report.status import FINISHED, HISTORY, STATUS, Watched, read_status
+from varpro.report.trace import Traced
 from varpro.train.checkpoint import Kept
 from varpro.train.checkpoint.identity import Identity, checksum
 from varpro.train.checkpoint.lock import FolderLock
@@ -54,6 +55,8 @@ class Session:
     quiet: bool
     display: Display = field(default_factory=Display)
     checkpoint: Kept | None = None
+    trace: Traced | None = None
+    """Notes what this rank does, if --trace asks for it."""
 
     def begin(self, job: Job[Any, Any], prepared: Prepared[Any]) -> bool:
         """Take up the run of the folder, or begin one; False if it has finished already.  Collective.
@@ -80,8 +83,24 @@ class Session:
                 "continued": continued,
                 "run": identity.digest,
             }
-            self.display = Watched(make_display(quiet=self.quiet, first_rank=True), self.output, facts)
+            self.display = Watched(self._traced(make_display(quiet=self.quiet, first_rank=True)), self.output, facts)
+        else:
+            self.display = self._traced(self.display)
+        kept.told = self.display.span
         return True
+
+    def spanned(self, name: str) -> AbstractContextManager[None]:
+        """A block that a trace shows by its name, beside the phases."""
+        if self.trace is None:
+            return nullcontext()
+        self.trace.close()
+        return self.trace.spanned(name, "phase")
+
+    def _traced(self, shown: Display) -> Display:
+        if self.trace is None:
+            return shown
+        self.trace.shown = shown
+        return self.trace
 
     @contextmanager
     def shown(self) -> Iterator[Display]:

@@ -11,8 +11,10 @@ from varpro.cli._session import MODEL, Session, locked, stop_of
 from varpro.config.file import list_configs
 from varpro.config.layered import LayeredConfig
 from varpro.config.training import load_config
-from varpro.distributed import Communicator
+from varpro.distributed import Communicator, Paused
 from varpro.errors import ConfigError
+from varpro.report.progress import Display
+from varpro.report.trace import Traced, require_folder
 from varpro.train.data.prepared import prepare
 from varpro.train.job import C, Job, N
 from varpro.train.layered.job import LayeredJob
@@ -37,6 +39,9 @@ def run_job(comm: Communicator, options: Namespace) -> int:
             print(describe(job, prepared))
         return 0
     job.require_backend()
+    if options.trace is not None and comm.rank == 0:
+        require_folder(options.trace)
+    trace = None if options.trace is None else Traced(Display(), comm)
     with (
         stop.listening(),
         output_folder(
@@ -45,13 +50,25 @@ def run_job(comm: Communicator, options: Namespace) -> int:
         locked(comm, output) as lock,
         logging_to(options.log_file, options.log_level, first_rank=comm.rank == 0),
     ):
-        _train(job, options, Session(output, stop, lock, options.resume, options.quiet))
+        session = Session(output, stop, lock, options.resume, options.quiet, trace=trace)
+        try:
+            _train(job, options, session)
+        except Paused:  # on every rank
+            _write_trace(trace, options)
+            raise
+        _write_trace(trace, options)
     return 0
+
+
+def _write_trace(trace: Traced | None, options: Namespace) -> None:
+    if trace is not None:
+        trace.write(options.trace)
 
 
 def _train(job: Job[C, N], options: Namespace, session: Session) -> None:
     """Load, train, write; only rank 0 has something to write."""
-    prepared, output = prepare(job.config, job.comm, options.data), session.output
+    with session.spanned("read data"):
+        prepared, output = prepare(job.config, job.comm, options.data), session.output
     if not session.begin(job, prepared):
         if job.comm.rank == 0 and not options.quiet:
             print(f"the run in {output} has finished already; nothing is left to do")
@@ -65,9 +82,10 @@ def _train(job: Job[C, N], options: Namespace, session: Session) -> None:
 
         record, network = found
         try:
-            job.save(output / MODEL, network, prepared)
-            write_outputs(record, output)
-            session.finish()
+            with session.spanned("write results"):
+                job.save(output / MODEL, network, prepared)
+                write_outputs(record, output)
+                session.finish()
         except OSError as error:  # a full disk, or a folder that has disappeared
             raise unwritable(output, error) from error
     if not options.quiet:

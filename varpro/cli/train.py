@@ -16,6 +16,7 @@ def _arguments(add: Add) -> None:
     add("--max-time", metavar="TIME", help="stop before this much time has passed, such as 11h30m; exit code 75")
     add("--log-level", choices=("debug", "info", "warning", "error"), help="write a log (default info)")
     add("--log-file", type=Path, metavar="FILE", help="write the log to a file instead of stderr")
+    add("--trace", type=Path, metavar="FILE", help="write what each rank did when, for Perfetto or chrome://tracing")
     add("--list-configs", action="store_true", help="names of the shipped configs")
 
 

@@ -29,10 +29,14 @@ REDUCED_DTYPES = tuple(np.dtype(name) for name in ("float64", "float32", "int64"
 
 @dataclass
 class Traffic:
-    """What a rank's main thread has sent, received and waited for in collectives."""
+    """What a rank's main thread has sent, received and waited for in collectives, and what its queue cost."""
 
     bytes: int = 0
     seconds: float = 0.0
+    idle_seconds: float = 0.0
+    """What its worker threads waited for their next task, over all threads."""
+    queue_seconds: float = 0.0
+    """The processor time of its main thread for handing out tasks."""
 
 
 class RunStopped(SystemExit):

@@ -37,6 +37,9 @@ class Display:
     def line(self, line: "JsonObject") -> None:
         """A line for history.jsonl, which a display that writes it takes as it happens."""
 
+    def span(self, name: str, started: float, seconds: float, kind: str) -> None:
+        """Something that this thread did within a phase, from time.time() = started; for a trace."""
+
     def timeline(self) -> list["JsonObject"]:
         """Phase, start and seconds of each phase, if the display notes them."""
         return []

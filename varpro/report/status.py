@@ -81,6 +81,9 @@ class Watched(Display):
         logger.warning("%s", text)
         self.shown.message(text)
 
+    def span(self, name: str, started: float, seconds: float, kind: str) -> None:
+        self.shown.span(name, started, seconds, kind)
+
     def line(self, line: JsonObject) -> None:
         assert self._history is not None
         try:

@@ -209,9 +209,7 @@ register(
     slopes=known_height_slopes,
     pairs=((0, 1),),
     parameters=(TAU, TAU),
-    draw=lambda rng: Draw(
-        grid(rng, 0.0, 8.0), uniform(rng, (0.3, 0.8), (2.0, 4.0)), amplitudes(rng, 2, signs=False)
-    ),
+    draw=lambda rng: Draw(grid(rng, 0.0, 8.0), uniform(rng, (0.3, 0.8), (2.0, 4.0)), amplitudes(rng, 2, signs=False)),
     fixed_term=known_decay,
     fixed_slopes=known_decay_slopes,
 )
@@ -234,4 +232,3 @@ register(
     parameters=(TAU, TAU),
     draw=lambda rng: Draw(grid(rng, 0.0, 9.0), uniform(rng, (0.3, 0.8), (1.8, 3.0)), amplitudes(rng, 2)),
 )
-

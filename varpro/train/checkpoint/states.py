@@ -74,6 +74,8 @@ class Kept(Checkpoint):
         """require_lock : raises OutputError if the folder has meanwhile been given to another process."""
         self.require_lock = require_lock
         self.folder, self.output, self.comm, self.stop = folder / FOLDER, folder, comm, stop
+        self.told: Callable[[str, float, float, str], None] = lambda *span: None
+        """Called with name, start, seconds and kind of each write."""
         self.seconds, self.bytes, self.restored = 0.0, 0, 0
         """Time and bytes of what was written, and the number of states that were read."""
         self._rate, self._each, self._last = FIRST_RATE, FIRST_SECONDS, time.perf_counter()
@@ -140,11 +142,12 @@ class Kept(Checkpoint):
         if self.comm.rank > 0:
             return
         self.require_lock()
-        clock = time.perf_counter()
+        started, clock = time.time(), time.perf_counter()
         written = write_state(self._path(name), state)
         self._last = time.perf_counter()
         spent = self._last - clock
         self.seconds, self.bytes = self.seconds + spent, self.bytes + written
+        self.told(f"keep {name}", started, spent, "checkpoint")
         if written >= LARGE:
             self._rate = written / spent
         else:

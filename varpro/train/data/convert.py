@@ -22,6 +22,7 @@ from varpro.train.data.source_files import ImageSource
 
 BLOCK_BYTES = 1 << 26
 Advance = Callable[[int], None]
+Read = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,13 @@ def convert(plan: Plan, output: Path, advance: Advance) -> None:
     try:
         folder.mkdir(exist_ok=True)
         _require_same(folder / "plan.ckpt", plan)
-        blocks = {
-            name: [_block(folder, name, source, rows[first : first + step], first, advance)
-                   for first in range(0, len(rows), step)]
-            for name, (source, rows), step in (
-                ("train", plan.train, plan.rows_per_block),
-                ("test", plan.test, plan.rows_per_block),
-            )
-        }  # fmt: skip
+        step, blocks = plan.rows_per_block, {}
+        for name, (source, rows) in (("train", plan.train), ("test", plan.test)):
+            read = _reader(folder / ("train" if source is plan.train[0] else name), source)
+            blocks[name] = [
+                _block(folder, name, read, rows[first : first + step], first, advance)
+                for first in range(0, len(rows), step)
+            ]
         _assemble(plan, blocks, output)
         shutil.rmtree(folder)
     except OutputError:
@@ -86,11 +86,19 @@ def _require_same(path: Path, plan: Plan) -> None:
     write_state(path, State({"plan": plan.signature}))
 
 
-def _block(folder: Path, name: str, source: ImageSource, rows: Array, first: int, advance: Advance) -> Path:
+def _reader(folder: Path, source: ImageSource) -> Read:
+    """What reads rows of a source; a compressed table is unpacked first."""
+    if source.unpack is None:
+        return source.read
+    folder.mkdir(exist_ok=True)
+    return source.unpack(folder)
+
+
+def _block(folder: Path, name: str, read: Read, rows: Array, first: int, advance: Advance) -> Path:
     """The file of one block, written unless it is there."""
     path = folder / f"{name}-{first}.ckpt"
     if not path.is_file():
-        write_state(path, State({}, {"images": source.read(rows), "numbers": rows}))
+        write_state(path, State({}, {"images": read(rows), "numbers": rows}))
     advance(len(rows))
     return path
 

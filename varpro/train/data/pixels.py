@@ -26,6 +26,11 @@ def check_pixels(what: str, images: Array) -> None:
         )
 
 
+def as_bytes(images: Array) -> Array:
+    """Bytes as they are, floats in [0, 1] and truth values rounded to 255 steps."""
+    return images if images.dtype == np.uint8 else np.round(255.0 * images).astype(np.uint8)
+
+
 def readable_images(images: ArrayLike, shape: tuple[int, ...]) -> Array:
     """Images (N, L, R), (N, C, L, R) or tensors (N, d1, .., dk) as (N, *shape), for a network that reads `shape`.
 

@@ -1,4 +1,4 @@
-"""Files that `varpro-data convert` reads: IDX, CIFAR-10 batches, .npz and .h5, folders of images by class."""
+"""Files that `varpro-data convert` reads: IDX, CIFAR-10 batches, .npz and .h5, Parquet, folders of images by class."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.errors import BackendError, DataError
+from varpro.errors import DataError
 from varpro.train.data.idx import read_cifar_batches, read_idx
 from varpro.train.data.own_data import plain_labels, read_arrays
-from varpro.train.data.pixels import check_pixels
-
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+from varpro.train.data.parquet import ParquetImages, parquet_files
+from varpro.train.data.picture_files import PICTURES, load_picture, require_pillow
+from varpro.train.data.pixels import as_bytes, check_pixels
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,24 @@ class ImageSource:
     """The images of some rows, (n, C, L, R) uint8."""
     signature: list[object] = field(default_factory=list)
     """Names, sizes and times of the files."""
+    unpack: Callable[[Path], Callable[[Array], Array]] | None = None
+    """For files that give no single rows: lays the images down in a folder, and returns what reads them there."""
 
 
-def open_source(path: Path, labels: Path | None = None) -> ImageSource:
+@dataclass(frozen=True)
+class Columns:
+    """What a table does not say itself."""
+
+    label: str | None = None
+    """The column of the labels."""
+    shape: tuple[int, ...] | None = None
+    """The shape of an image."""
+
+
+def open_source(path: Path, labels: Path | None = None, columns: Columns = Columns()) -> ImageSource:
     """The images of a file or folder; labels : the IDX file of labels beside one of images.  Raises DataError."""
+    if tables := parquet_files(path):
+        return _of_tables(tables, columns)
     if path.is_dir():
         batches = sorted(path.glob("*.bin*"))
         return _of_arrays(*read_cifar_batches(batches), path, batches) if batches else _image_folder(path)
@@ -55,41 +69,41 @@ def _of_arrays(images: Array, labels: Array, path: Path, files: list[Path]) -> I
     whole = images if images.ndim == 4 else images[:, None]
 
     def read(rows: Array) -> Array:
-        return _as_bytes(whole[rows])
+        return as_bytes(whole[rows])
 
     return ImageSource(whole.shape[1:], [str(text) for text in texts], read, _signature(files))
 
 
-def _as_bytes(images: Array) -> Array:
-    """Floats in [0, 1] rounded to 255 steps."""
-    return images if images.dtype == np.uint8 else np.round(255.0 * images).astype(np.uint8)
+def _of_tables(files: list[Path], columns: Columns) -> ImageSource:
+    found = ParquetImages(files, columns.label, columns.shape)
+    texts = plain_labels(found.labels)
+    if texts is None:
+        raise DataError(f"{files[0]}: labels are {found.labels.dtype}; text or whole numbers are needed")
+
+    def unpack(folder: Path) -> Callable[[Array], Array]:
+        return found.unpack(folder).read
+
+    def read(rows: Array) -> Array:
+        raise TypeError("a table is unpacked before rows are read")
+
+    signature = [*_signature(files), found.label_column, *(columns.shape or ())]
+    return ImageSource(found.whole_shape, texts.tolist(), read, signature, unpack)
 
 
 def _image_folder(path: Path) -> ImageSource:
     """FOLDER/<class>/<picture>: the layout that torchvision calls ImageFolder."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise BackendError("folders of pictures need Pillow, not installed here; pip install pillow") from None
+    require_pillow()
     classes = [folder for folder in sorted(path.iterdir()) if folder.is_dir()]
     files = [file for folder in classes for file in sorted(folder.iterdir()) if file.suffix.lower() in PICTURES]
     if not files:
         raise DataError(f"{path}: holds no pictures in folders named after their classes")
 
-    def load(file: Path) -> Array:
-        try:
-            with Image.open(file) as picture:
-                pixels = np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{file}: cannot be read as a picture ({error}); repair or remove it") from None
-        return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
-
-    shape = load(files[0]).shape
+    shape = load_picture(files[0], str(files[0])).shape
 
     def read(rows: Array) -> Array:
         images = np.empty((len(rows), *shape), np.uint8)
         for place, row in enumerate(rows.tolist()):
-            image = load(files[row])
+            image = load_picture(files[row], str(files[row]))
             if image.shape != shape:
                 raise DataError(f"{files[row]}: is {image.shape}, {files[0]} is {shape}; all pictures need one size")
             images[place] = image

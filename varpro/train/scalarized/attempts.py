@@ -69,6 +69,7 @@ class Attempts:
             raise
         except Exception as error:
             return Failed(index, f"{type(error).__name__}: {' '.join(str(error).split())}", isinstance(error, MACHINE))
+        self.display.span(f"sub-network {index}", trained.started, trained.seconds, "sub-network")
         return judged(trained)
 
     def arrived(self, place: int, rank: int, result: Result) -> int | None:

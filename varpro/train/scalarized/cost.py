@@ -22,11 +22,10 @@ Additions and multiplications count alike.
 
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 
 from varpro.config.scalarized import ScalarizedConfig
 from varpro.models.units import UnitSize
-from varpro.train.scalarized.glue_gradients import RANK
+from varpro.train.scalarized.memory import rank_gigabytes
 
 NETWORK_PRODUCTS = 25
 """The most conjugate-gradient products per step of a sub-network whose units own several columns."""
@@ -121,7 +120,16 @@ def plan(
         bootstrap_gflop=config.bootstrap.rounds * sum(_cycle_gflop(config, shape, n_test, n_classes))
         if config.bootstrap.enabled
         else 0.0,
-        rank_gigabytes=_rank_gigabytes(config, shape, n_train, n_images, n_classes, ranks, threads, size),
+        rank_gigabytes=rank_gigabytes(
+            config,
+            shape,
+            n_train=n_train,
+            n_images=n_images,
+            n_classes=n_classes,
+            ranks=ranks,
+            threads=threads,
+            size=size,
+        ),
     )
 
 
@@ -155,37 +163,3 @@ def _cycle_gflop(
         refining += whole(n=round(rows), products=refine.products, kaufman=refine.jacobian == "kaufman")
         rows = min(float(n), refine.growth * rows)
     return searching, refining, whole(n=n, products=0)
-
-
-def _rank_gigabytes(
-    config: ScalarizedConfig,
-    shape: tuple[int, ...],
-    n_train: int,
-    n_images: int,
-    n_classes: int,
-    ranks: int,
-    threads: int,
-    size: UnitSize,
-) -> float:
-    """Images as bytes, a quarter of a GB for the libraries, and the phase that needs the most memory."""
-    pixels = prod(shape)
-    columns = config.units * size.columns * max(config.subnetworks, 1) + 1
-    m = round(size.parameters * config.units)
-    item = 4 if config.search.gn_precision == "fp32" else 8
-    row = m if size.columns == 1 else m * n_classes  # of D, or of J
-    searching = config.samples * (8 * pixels + item * row) + (16 + item) * m * m
-    gluing: float = 8 * (3 * columns**2 + 2 * config.glue.block_rows * columns)
-    if config.glue.method == "cg":  # three sketches; x, r, z, direction, product and a right-hand side for five ridges
-        gluing = 8 * columns * (3 * min(RANK, columns) + 5 * 6 * n_classes + 2 * config.glue.block_rows)
-    held = (4 if config.glue.precision == "fp32" else 8) * n_train * columns
-    if config.glue.method != "cg" and held <= 1e9 * config.glue.memory:
-        gluing += held / ranks
-    phases: list[float] = [min(threads, config.subnetworks) * searching, gluing]
-    if config.glue.loss == "cross_entropy":
-        phases[1] += 4 * n_train / ranks * columns
-    if config.refine.enabled:
-        item = 4 if config.refine.precision == "fp32" else 8
-        parameters = size.parameters * config.units * max(config.subnetworks, 1)
-        j = min(1e9 * config.refine.memory, item * n_train * n_classes * parameters)
-        phases.append((item * n_train * columns + j) / ranks + 8 * 3 * columns**2)
-    return 1e-9 * (0.25e9 + n_images * pixels + 8 * n_train * n_classes + max(phases))

@@ -5,7 +5,7 @@
 U and L are a randomised Nystroem approximation of rank r, made in one pass: it takes away the large eigenvalues, which
 all units have in common.  (The diagonal blocks of the sub-networks, as preconditioner, need several times as many
 products, because they know nothing of what the blocks share.)  A product is one pass over the rows, for all outputs and
-all candidates for mu; memory is about three times units x r.
+all candidates for mu; memory is at most four times units x r, while U is found, and then units x r.
 
 Frangella, Tropp, Udell, SIAM J. Matrix Anal. Appl. 44 (2023) 718-752.
 """
@@ -53,16 +53,18 @@ class GradientLayers:
         """Orthonormal columns U (J + 1, r) and eigenvalues L (r,), largest first; the same bits on every rank."""
         comm, n = self.streamed.comm, self.streamed.n_columns
         u, values = np.zeros((n, rank)), np.zeros(rank)
-        random = np.random.default_rng(0).standard_normal((n, rank))
-        omega = np.ascontiguousarray(scipy.linalg.qr(random, mode="economic")[0])
+        omega = np.random.default_rng(0).standard_normal((n, rank))
+        omega = np.ascontiguousarray(scipy.linalg.qr(omega, mode="economic")[0])
         comm.bcast_(omega)
         sketch = self.product(omega)
         if comm.rank == 0:
             shift = np.sqrt(n) * np.finfo(float).eps * float(np.linalg.norm(sketch))
             sketch += shift * omega
             inner, vectors = np.linalg.eigh(omega.T @ sketch)
+            del omega  # each is as large as U: no more than four of them at a time
             half = vectors / np.sqrt(np.maximum(inner, max(shift, 1e-300)))
-            left, singular, _ = scipy.linalg.svd(sketch @ half, full_matrices=False)
+            sketch = sketch @ half
+            left, singular, _ = scipy.linalg.svd(sketch, full_matrices=False, overwrite_a=True)
             u[:], values[:] = left, np.maximum(singular**2 - shift, 0.0)
         comm.bcast_(u)
         comm.bcast_(values)

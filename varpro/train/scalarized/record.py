@@ -79,13 +79,27 @@ def _metrics(run: Run, found: "Findings", labels: Array) -> JsonObject:
             "efficiency": rate / found.gemm_gflops if gflop else 0.0,
         },
         "subnetworks": [_subnetwork(t, rank) for t, rank in zip(cycle.trained, cycle.task_ranks, strict=False)],
-        "checkpoint": run.checkpoint.account(),
+        "checkpoint": {**(kept := run.checkpoint.account()), "share": kept["seconds"] / seconds["total"]},
+        "scheduling": _scheduling(found, run.threads),
         "traffic": [
-            {"rank": rank, "bytes": traffic.bytes, "waited_seconds": traffic.seconds}
+            {
+                "rank": rank,
+                "bytes": traffic.bytes,
+                "waited_seconds": traffic.seconds,
+                "idle_seconds": traffic.idle_seconds,
+                "queue_seconds": traffic.queue_seconds,
+            }
             for rank, traffic in enumerate(found.traffic)
         ],
         "left_out": [{"index": failed.index, "reason": failed.reason} for failed in cycle.failed],
     }
+
+
+def _scheduling(found: "Findings", threads: int) -> JsonObject:
+    """What handing out sub-networks has cost: the time threads waited for the next one, and the queue's own work."""
+    spent = sum(traffic.idle_seconds + traffic.queue_seconds for traffic in found.traffic)
+    computed = threads * len(found.traffic) * found.seconds["subnetworks"]
+    return {"seconds": spent, "share": spent / computed if computed > 0 else 0.0}
 
 
 def _subnetwork(trained: Trained, rank: int) -> JsonObject:

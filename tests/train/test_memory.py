@@ -1,0 +1,47 @@
+"""The memory that --dry-run tells is that which a rank takes."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from varpro.train.scalarized import memory
+
+MEASURED = """
+import re, sys
+from pathlib import Path
+from varpro.cli import train
+from varpro.train.scalarized import trainer
+trainer.measured_gemm_gflops = lambda dtype: 1.0
+code = train.main(sys.argv[1:])
+print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+sys.exit(code)
+"""
+CASES = {
+    "sub-networks": ["subnetworks=1", "units=250", "samples=1000", "search.iterations=1"],
+    "gluing": ["subnetworks=20", "units=120", "samples=150", "search.iterations=1", "glue.ridge=1"],
+    "refinement": [
+        "subnetworks=0", "units=300", "refine.enabled=true", "refine.iterations=1", "refine.first_rows=1000",
+        "refine.products=2",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak is read from Linux's /proc")
+@pytest.mark.parametrize("phase", CASES)
+def test_the_estimate_is_within_15_per_cent_of_the_peak(tmp_path, phase):
+    settings = [*CASES[phase], "control=false", "bootstrap=false"]
+    arguments = ["digits_quadratic", *(part for setting in settings for part in ("--set", setting))]
+    one = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+    def run(*options):
+        command = [sys.executable, *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=250, check=True, env=one).stdout
+
+    told = run("-m", "varpro.cli.train", *arguments, "--dry-run")
+    estimate = 1e9 * float(re.search(r"memory +about ([\d.]+) GB a rank", told)[1])
+    peak = 1024 * int(run("-c", MEASURED, *arguments, "--quiet", "--output", str(tmp_path / "o")).split()[-1])
+    assert estimate > memory.LIBRARIES + 1.05 * memory.REPORT  # or this would be no test of the phase
+    assert estimate == pytest.approx(peak, rel=0.15)
