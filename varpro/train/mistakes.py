@@ -1,5 +1,7 @@
 """Where a network errs on the test images, for the report on any kind of network."""
 
+from typing import TypedDict
+
 import numpy as np
 
 from varpro.arrays import Array
@@ -9,7 +11,16 @@ SHOWN = 60
 """Misclassified images on the page."""
 
 
-def mistakes(scores: Array, labels: Array, images: Array) -> dict[str, Any]:
+class Mistakes(TypedDict):
+    """The fields of a `Record` about mistakes."""
+
+    confusion: Array
+    misclassified_images: Array
+    misclassified_true: Array
+    misclassified_predicted: Array
+
+
+def mistakes(scores: Array, labels: Array, images: Array) -> Mistakes:
     """The fields of a `Record` about mistakes.  scores : (N, K); labels : (N,); images : (N, ...)."""
     predicted, wrong = scores.argmax(axis=1), confident_mistakes(scores, labels)
     return {

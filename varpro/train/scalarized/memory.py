@@ -71,8 +71,8 @@ def _subnetwork(config: ScalarizedConfig, pixels: int, n: int, n_classes: int, s
 
 
 def _gluing(config: ScalarizedConfig, columns: int, n_train: int, n_classes: int, ranks: int) -> float:
-    """The Gram matrix, its factor and a copy, or sketches and vectors of conjugate gradients; two blocks of Phi, and the
-    whole of it where it is held."""
+    """The Gram matrix, its factor and a copy, or sketches and vectors of conjugate gradients; two blocks of Phi, and
+    all of it where it is held."""
     blocks: float = 2 * 8 * min(config.glue.block_rows, n_train) * columns
     whole = (4 if config.glue.precision == "fp32" else 8) * n_train * columns
     if config.glue.method != "cg" and whole <= 1e9 * config.glue.memory:
