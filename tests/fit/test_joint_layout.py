@@ -121,12 +121,12 @@ def test_sets_of_several_predictors_keep_them_all():
 
 def test_a_function_needs_a_start():
     def decay(t, w):
-        return np.exp(-t / w[0])[:, None]
+        return np.exp(-(t - w[1]) / w[0])[:, None]
 
     with pytest.raises(ConfigError, match="w0 is missing: give starting values"):
-        varpro.fit_global(sets(), decay, names=["tau"])
-    with pytest.raises(ConfigError, match="w0 has no 'tau'; it needs tau"):
-        varpro.fit_global(sets(), decay, {"rate": 1.0}, names=["tau"])
+        varpro.fit_global(sets(), decay, names=["tau", "shift"])
+    with pytest.raises(ConfigError, match="w0 has no 'tau'; it needs tau, shift"):
+        varpro.fit_global(sets(), decay, {"rate": 1.0}, names=["tau", "shift"])
     with pytest.raises(ConfigError, match="needs names= for its parameters"):
         varpro.fit_global(sets(), decay, {"tau": 1.0})
 
