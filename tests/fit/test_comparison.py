@@ -93,3 +93,64 @@ def test_other_mistakes_are_told(fits):
         varpro.compare(fits, names=["two"])
     with pytest.raises(ConfigError, match="the simpler fit has 5 parameters and this one 3"):
         fits[1].f_test(fits[0])
+
+
+def test_the_printed_table_has_the_numbers_of_each_row(fits):
+    table = varpro.compare(fits, names=["two", "one"])
+    small, large = table.rows
+    lines = str(table).splitlines()
+    (small_line,), (large_line,) = ([line.split() for line in lines if line.split()[:1] == [n]] for n in ("one", "two"))
+    assert small_line == [
+        "one", "3", f"{small.rss:.6g}", f"{small.aic:.2f}", f"{small.aicc:.2f}", f"{small.bic:.2f}", "0.000",
+    ]  # fmt: skip
+    assert large_line == [
+        "two", "*", "5", f"{large.rss:.6g}", f"{large.aic:.2f}", f"{large.aicc:.2f}", f"{large.bic:.2f}", "1.000",
+        f"{large.f:.4g}", f"{large.probability:.2g}",
+    ]  # fmt: skip
+    assert "F tests a row against the one above" in lines[-1]
+
+
+def test_a_frame_has_the_rows(fits):
+    pytest.importorskip("pandas")
+    frame = varpro.compare(fits, names=["two", "one"]).to_dataframe()
+    assert frame["name"].tolist() == ["one", "two"]
+    assert frame["place"].tolist() == [1, 0]
+    np.testing.assert_array_equal(frame["rss"], [fits[1].rss, fits[0].rss])
+
+
+def test_models_of_as_many_parameters_are_not_tested_against_each_other(fits):
+    """Neither contains the other: no F, and equal ones share the evidence."""
+    same = varpro.compare([fits[1], fits[1], fits[0]], names=["a", "b", "c"])
+    assert [row.place for row in same] == [0, 1, 2]
+    assert np.isnan([same.rows[0].f, same.rows[1].f]).all()
+    assert same.rows[0].weight == same.rows[1].weight
+    assert np.isfinite(same.rows[2].f)
+
+
+def test_names_are_by_default_the_parameters_shortened(fits):
+    one = varpro.fit(varpro.models.Exponentials(1, offset=True), T, Y, names=["x" * 41])
+    exact = varpro.fit(varpro.models.Exponentials(1, offset=True), T, Y, names=["y" * 40])
+    table = varpro.compare([fits[0], one, exact])
+    assert {row.name for row in table} == {"tau_1 tau_2", "x" * 37 + "...", "y" * 40}
+
+
+def test_where_no_aicc_is_finite_the_least_bic_is_best():
+    t = np.arange(4.0)
+    y = np.array([1.0, 0.55, 0.31, 0.35])
+    slower = varpro.fit(lambda t, w: np.stack([1 / (1 + t / w[0]), np.ones_like(t)], axis=1), t, y, [1.0])
+    fits = [slower, varpro.fit(varpro.models.Exponentials(1, offset=True), t, y, w0=[1.0])]
+    assert [fit.aicc for fit in fits] == [np.inf, np.inf]
+    table = varpro.compare(fits, names=["hyperbola", "decay"])
+    assert [row.weight for row in table] == [0.5, 0.5]
+    assert table.best.bic == min(row.bic for row in table)
+
+
+def test_weights_by_another_power_of_two_are_the_same_data():
+    """Only the product of weight and value counts, up to rounding; a change of 1e-6 is other data."""
+    weights = np.linspace(1, 2, 150)
+    model = varpro.models.Exponentials(1, offset=True)
+    one = varpro.fit(varpro.models.Exponentials(2, offset=True), T, Y, weights=weights)
+    assert len(varpro.compare([one, varpro.fit(model, T, Y * (1 + 1e-13), weights=weights)])) == 2
+    for other in ({"y": Y * (1 + 1e-6), "weights": weights}, {"y": Y, "weights": weights * (1 + 1e-6)}):
+        with pytest.raises(ConfigError, match="fit 1 has other data or weights"):
+            varpro.compare([one, varpro.fit(model, T, **other)])

@@ -99,3 +99,53 @@ def test_mistakes_are_told_in_one_line(options, arguments, said):
     with pytest.raises(ConfigError, match=said) as error:
         varpro.fit(MODEL, T, Y, **options).sample(**arguments)
     assert "\n" not in str(error.value)
+
+
+def test_sigma_is_drawn_from_the_scaled_chi_square_of_what_is_left():
+    """S / sigma^2 has n - r degrees of freedom: its mean over 20,000 draws is known to 0.7 % of its spread."""
+    fit = varpro.fit(MODEL, T, np.stack([Y, 0.5 * Y + 0.03 * np.cos(1e4 * np.sin(T))], axis=1))
+    posterior = LogPosterior(fit._solution.spec, known=False)
+    _, sigma = posterior.amplitudes(np.repeat(fit._solution.u, 20_000, axis=0), np.random.default_rng(1))
+    square, free = fit.rss / sigma**2, 24 - 4
+    assert square.mean() == pytest.approx(free, rel=0.02)
+    assert square.var() == pytest.approx(2 * free, rel=0.06)
+    assert scipy.stats.kstest(square, scipy.stats.chi2(free).cdf).pvalue > 1e-4
+
+
+def test_amplitudes_with_unknown_noise_spread_like_students_t():
+    fit = varpro.fit(MODEL, T, Y)
+    posterior = LogPosterior(fit._solution.spec, known=False)
+    a, _ = posterior.amplitudes(np.repeat(fit._solution.u, 40_000, axis=0), np.random.default_rng(2))
+    phi = MODEL(T, fit.nonlinear)
+    expected = fit.rss / (10 - 2) * np.linalg.inv(phi.T @ phi)  # the variance of t with 10 degrees of freedom
+    np.testing.assert_allclose(np.cov(a[:, :, 0].T), expected, rtol=5e-2)
+    np.testing.assert_allclose(a[:, :, 0].mean(axis=0), fit.linear, rtol=1e-2)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_density_of_several_right_hand_sides_is_the_formula(known):
+    """-K / 2 log det Phi^T Phi - (n - r) / 2 log S, or - S / 2 with known errors, for weights of any size."""
+    y = np.stack([Y, 0.5 * Y + 0.03 * np.cos(1e4 * np.sin(T))], axis=1)
+    y[3] = np.nan
+    fit = varpro.fit(MODEL, T, y, weights=np.full(12, 20.0))
+    tau, expected, use = np.array([0.9, 1.2, 1.5]), [], np.arange(12) != 3
+    for v in tau:
+        phi = 20.0 * np.stack([np.exp(-T / v), np.ones(12)], axis=1)[use]
+        rest = 20.0 * y[use] - phi @ np.linalg.lstsq(phi, 20.0 * y[use], rcond=None)[0]
+        s = np.sum(rest**2)
+        volume = np.log(np.linalg.det(phi.T @ phi))
+        expected.append(-volume - (0.5 * s if known else 0.5 * (22 - 4) * np.log(s)))
+    np.testing.assert_allclose(np.diff(log_density(fit, tau, known)), np.diff(expected), rtol=1e-8)
+
+
+def test_known_errors_know_no_unit_of_the_weights():
+    """Weights of 2^200 are divided by a unit within; sigma is given back in the spec's weights."""
+    tau, found = np.array([0.9, 1.2, 1.5]), []
+    for unit in (1.0, 2.0**200):
+        fit = varpro.fit(MODEL, T, Y / unit, weights=np.full(12, 10.0 * unit), absolute_sigma=True)
+        found.append(log_density(fit, tau, True))
+        posterior = LogPosterior(fit._solution.spec, known=True)
+        a, sigma = posterior.amplitudes(np.repeat(fit._solution.u, 2000, axis=0), np.random.default_rng(0))
+        np.testing.assert_allclose(sigma * fit._solution.spec.data.weight_unit, 1.0)
+        assert unit * a[:, 0, 0].std() == pytest.approx(unit * fit.stderr_linear[0], rel=0.4)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-9, atol=1e-9)

@@ -142,3 +142,61 @@ def test_the_plot_is_written(fit, tmp_path):
     figure = fit.profile("tau_1").plot(tmp_path / "profile.png")
     assert (tmp_path / "profile.png").stat().st_size > 1000
     assert figure.axes[0].get_xlabel() == "tau_1"
+
+
+@pytest.mark.parametrize("name", ["tau_2", "exp_1"])
+def test_the_curve_is_drawn_evenly_a_fifth_beyond_both_ends(fit, name):
+    found = fit.profile(name)
+    low, high = (found.estimate + 1.2 * (end - found.estimate) for end in (found.lower, found.upper))
+    even = np.linspace(low, high, 17)
+    for value in even:
+        assert np.abs(found.values - value).min() < 1e-9 * abs(value)
+    beside = np.abs(found.z[np.argmin(np.abs(found.values - low))]), found.z[np.argmin(np.abs(found.values - high))]
+    assert all(1.1 * found.quantile < z < 1.3 * found.quantile for z in beside)
+    inside = (found.values >= found.lower) & (found.values <= found.upper)
+    assert (np.abs(found.z[inside]) <= found.quantile * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_a_fit_on_a_bound_has_the_same_profile_in_any_unit(unit):
+    """On a bound there is no error: the first step comes from the change of the columns, not from the number 1."""
+    t, y = data()
+    fit = varpro.fit(MODEL, unit * t, y, w0=[unit, 2.6 * unit], bounds={"tau_2": (None, 2.7 * unit)})
+    assert fit.nonlinear[1] == 2.7 * unit
+    found = fit.profile("tau_2", 0.999)
+    held = varpro.fit(MODEL, unit * t, y, w0=fit.nonlinear, fixed={"tau_2": found.lower})
+    rise = (held.rss - fit.rss) / (fit.rss / fit.dof)
+    assert rise == pytest.approx(scipy.stats.f.ppf(0.999, 1, fit.dof), rel=1e-4)
+    assert found.closed == (True, False)
+    assert found.upper == 2.7 * unit
+    assert len(found.values) < 50
+
+
+def test_an_amplitude_that_nothing_determines_has_no_ends():
+    """Two columns that are one: no interval, and the reason is told instead."""
+    t = np.linspace(0.0, 10.0, 50)
+
+    def twice(t, w):
+        one = np.exp(-t / w[0])
+        return np.stack([one, one, np.ones_like(t)], axis=1)
+
+    y = 2.0 * np.exp(-t / 3.0) + 1.0 + 0.03 * np.sin(1e4 * np.sin(1.0 + np.arange(50.0)))
+    fit = varpro.fit(twice, t, y, [2.5])
+    if fit.success:
+        found = fit.profile("a_0")
+        assert (found.lower, found.upper, found.closed) == (-np.inf, np.inf, (False, False))
+        assert found.message == "the data do not determine a_0"
+    else:
+        with pytest.raises(ConfigError, match="needs a fit that converged"):
+            fit.profile("a_0")
+
+
+@pytest.mark.parametrize("name", ["exp_1", "tau_1"])
+def test_a_profile_knows_its_level_and_estimate(fit, name):
+    found = fit.profile(name, 0.8)
+    value = dict(zip((*fit.names, *fit.linear_names), (*fit.nonlinear, *fit.linear), strict=True))[name]
+    assert (found.name, found.level) == (name, 0.8)
+    assert found.estimate == pytest.approx(value, rel=1e-14)
+    assert found.lower < value < found.upper
+    assert found.quantile == pytest.approx(scipy.stats.t.ppf(0.9, fit.dof))
+    assert f"{name} = {value:.8g}, 80 % from" in str(found)
