@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from math import isqrt, prod
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,10 @@ from varpro.errors import BackendError, DataError, VarproError
 from varpro.train.checkpoint.files import replaced
 from varpro.train.data.picture_files import load_picture, require_pillow
 from varpro.train.data.pixels import as_bytes, check_pixels
+
+if TYPE_CHECKING:
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
 
 SUFFIXES = (".parquet", ".pq")
 LABELS = ("label", "labels", "class", "target", "y", "fine_label")
@@ -121,7 +126,7 @@ class ParquetImages:
                 if rows is not None:
                     return
 
-    def _images(self, path: Path, batch: Any) -> Array:
+    def _images(self, path: Path, batch: "pyarrow.RecordBatch") -> Array:
         if len(self._columns) > 1:
             return _as_bytes(path, np.stack([_numbers(path, batch.column(name)) for name in self._columns], axis=1))
         column = batch.column(self._columns[0])
@@ -153,7 +158,7 @@ class UnpackedImages:
         return images
 
 
-def _pyarrow() -> Any:
+def _pyarrow() -> ModuleType:
     try:
         import pyarrow.parquet
     except ImportError:
@@ -173,7 +178,7 @@ def _told(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read as Parquet ({reason}); write it again") from error
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path) -> "ParquetFile":
     with _told(path):
         return _pyarrow().parquet.ParquetFile(path)
 
@@ -186,7 +191,7 @@ def _label_column(path: Path, names: list[str], given: str | None) -> str:
     return found
 
 
-def _pixel_columns(path: Path, schema: Any, labels: str) -> list[str]:
+def _pixel_columns(path: Path, schema: "pyarrow.Schema", labels: str) -> list[str]:
     """The one column that holds whole images, or all columns of numbers."""
     types = _pyarrow().types
     fields = [schema.field(name) for name in schema.names if name != labels]
@@ -204,11 +209,11 @@ def _pixel_columns(path: Path, schema: Any, labels: str) -> list[str]:
     return numbers
 
 
-def _is_number(types: Any, kind: Any) -> bool:
+def _is_number(types: ModuleType, kind: "pyarrow.DataType") -> bool:
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 
 
-def _label_values(path: Path, file: Any, column: str) -> Array:
+def _label_values(path: Path, file: "ParquetFile", column: str) -> Array:
     with _told(path):
         table = file.read(columns=[column])
         values = table.column(0).combine_chunks()
@@ -221,7 +226,7 @@ def _label_values(path: Path, file: Any, column: str) -> Array:
         return np.asarray(values.to_numpy(zero_copy_only=False))
 
 
-def _numbers(path: Path, values: Any) -> Array:
+def _numbers(path: Path, values: "pyarrow.Array") -> Array:
     """The numbers of a column, (n,).  Raises DataError."""
     if values.null_count:
         raise DataError(f"{path}: {values.null_count} pixels are missing; fill or remove them")
@@ -230,7 +235,7 @@ def _numbers(path: Path, values: Any) -> Array:
     return np.asarray(values.to_numpy(zero_copy_only=False))
 
 
-def _nested(path: Path, column: Any) -> Array:
+def _nested(path: Path, column: "pyarrow.Array") -> Array:
     """Lists, or lists of lists, as an array (n, ...); all of one length at each depth."""
     shape, values, types = [len(column)], column, _pyarrow().types
     while types.is_list(values.type) or types.is_fixed_size_list(values.type):
@@ -246,7 +251,7 @@ def _nested(path: Path, column: Any) -> Array:
     return _numbers(path, values).reshape(shape)
 
 
-def _encoded(column: Any) -> list[bytes | None] | None:
+def _encoded(column: "pyarrow.Array") -> list[bytes | None] | None:
     """The bytes of encoded pictures, plain or in a structure beside their names; None for another kind of column."""
     types = _pyarrow().types
     if types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
