@@ -79,9 +79,8 @@ def test_spans_nest_and_agree_with_the_metrics(tmp_path, ranks):
     assert abs(phases["control: untrained units"] - seconds["control"]) < 0.2 * whole
     kept = [event for event in named(events, "checkpoint") if "subnetwork" in event["name"]]
     assert len(kept) == 4
-    assert sum(event["end"] - event["begin"] for event in events if event["cat"] == "checkpoint") == pytest.approx(
-        metrics["checkpoint"]["seconds"], rel=0.2
-    )
+    writing = sum(event["end"] - event["begin"] for event in events if event["cat"] == "checkpoint")
+    assert 0 < writing <= metrics["checkpoint"]["seconds"] + 2 * MICROSECOND * len(events)
     for rank in range(ranks):
         assert "training: gluing" in {event["name"] for event in named(events, "phase", rank)}
 

@@ -24,8 +24,10 @@ from varpro.distributed.threads import start_worker
 Result = TypeVar("Result")
 
 SHORTEST_NAP, LONGEST_NAP = 50e-6, 10e-3
-"""Seconds between two checks for messages, doubled while nothing happens.  A local result ends a nap at once.  (With
-2 ms the checks took 2 to 3 % of a busy core.)"""
+"""Seconds between two checks for messages, longer while nothing happens.  A local result ends a nap at once.  (With at
+most 2 ms the checks took 2 to 3 % of a busy core.)"""
+LONGER = 1.25
+"""The growth of naps: each is then about a fifth of the time for which nothing has happened."""
 
 NOBODY = -1
 
@@ -84,7 +86,7 @@ class _Crew(Generic[Result]):
     def next_done(self, *, quiet: bool) -> _Done[Result] | None:
         """The next finished task, or None after a nap, which is longer while it is `quiet`.  Raises the error of a
         task."""
-        self._nap = min(2.0 * self._nap, LONGEST_NAP) if quiet else SHORTEST_NAP
+        self._nap = min(LONGER * self._nap, LONGEST_NAP) if quiet else SHORTEST_NAP
         try:
             done = self._done.get(timeout=self._nap)
         except queue.Empty:
