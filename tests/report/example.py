@@ -60,6 +60,7 @@ def example_metrics():
         "refine": {"iterations": 4, "products": 40, "test_accuracy": 0.93125},
         "seconds": {
             "load": 0.25,
+            "scores": 0.0,
             "subnetworks": 8.0,
             "glue": 3.0,
             "refine": 2.0,
