@@ -7,9 +7,10 @@ compares them with the fields here.  The scikit-learn regressor and the config o
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, Self
+from operator import attrgetter
+from typing import Any, Literal, Self
 
-from varpro.arrays import Array, ArrayLike, on_host
+from varpro.arrays import ON_HOST, Array, ArrayLike, on_host
 from varpro.fitting.make_model import Derivative
 from varpro.fitting.model import Function
 from varpro.fitting.parameters import Bounds, Fixed, Scale, Tied
@@ -24,6 +25,7 @@ DATA = ("model", "t", "y", "w0")
 """The arguments of `varpro.fit` that are not options."""
 SMALL_ARRAYS = ("derivative", "scale", "bounds", "fixed", "tied", "linear", "linear_equality", "ridge")
 """The options that may hold arrays of a device, a few numbers each; the data come by containers.plain_array."""
+_small_arrays = attrgetter(*SMALL_ARRAYS)
 
 Limits = Literal["free", "nonnegative"] | tuple[ArrayLike, ArrayLike]
 Smooth = tuple[Literal["second-difference"], Literal["gcv", "aic"] | float]
@@ -106,16 +108,18 @@ class CommonOptions:
     """Where the search runs: 'auto' and 'cpu' take the CPU, 'cuda', for a batch, a GPU."""
 
     def __post_init__(self) -> None:
-        for name in SMALL_ARRAYS:  # the host decides on them
-            given = getattr(self, name)
-            moved = on_host(given)
+        for name, given in zip(SMALL_ARRAYS, _small_arrays(self), strict=True):  # the host decides on them
+            moved = given if isinstance(given, ON_HOST) else on_host(given)
             if moved is not given:
                 object.__setattr__(self, name, moved)
 
     @classmethod
     def of(cls, given: Mapping[str, object]) -> Self:
         """The options among the arguments of a function, given by name; other arguments are left out."""
-        return cls(**{name: value for name, value in given.items() if name not in DATA})  # type: ignore[arg-type]
+        options: dict[str, Any] = dict(given)
+        for name in DATA:
+            options.pop(name, None)
+        return cls(**options)
 
     @property
     def termination(self) -> Termination:
