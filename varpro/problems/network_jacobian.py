@@ -89,7 +89,10 @@ class LayerJacobian:
         for first in range(0, len(block), step):
             rows = slice(first, first + step)
             d = self.d(block[rows])
-            j[rows] = np.einsum("npc,pck->nkp", d, layer) if c > 1 else d.transpose(0, 2, 1) * layer[:, 0].T
+            if c > 1:
+                np.einsum("npc,pck->nkp", d, layer, out=j[rows])
+            else:
+                np.multiply(d.transpose(0, 2, 1), layer[:, 0].T, out=j[rows])
         return j
 
     def d(self, block: Array) -> Array:

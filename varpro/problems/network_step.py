@@ -147,7 +147,8 @@ def _unit_blocks_of(problem: "WholeNetwork", j: LayerJacobian) -> Blocks:
 
     def moments(index: int, block: slice) -> Array:
         part = j.block(index)[: n - block.start]
-        return _moments(part.reshape(-1, part.shape[2]).T[where].transpose(0, 2, 1) for where in grouped)
+        flat = part.reshape(-1, part.shape[2])
+        return _moments(flat[:, own][None] for where in grouped for own in where)  # one by one: J is the largest array
 
     first = [(index, block) for index, block in enumerate(rows.blocks()) if block.start < n]
     parts = rows.map(moments, *([pair[k] for pair in first] for k in (0, 1)))

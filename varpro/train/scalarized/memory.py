@@ -95,7 +95,8 @@ def _refinement(
     one = item * n_classes * size.parameters * config.units * max(config.subnetworks, 1)
     samples = [min(float(n_train), refine.first_rows * refine.growth**step) for step in range(refine.iterations + 1)]
     held = max((rows for rows in samples if one * rows <= 1e9 * refine.memory), default=0.0)
-    j = one * (held / ranks + min(BLOCK_ROWS, samples[-1]) * threads)
+    made = 0.0 if held == samples[-1] else min(BLOCK_ROWS, samples[-1]) * threads  # again and again, block by block
+    j = one * (held / ranks + made)
     return item * samples[-1] * columns / ranks + j + 8 * 3 * columns**2
 
 
