@@ -30,8 +30,8 @@ DIFFERENCES = 30 * EPS ** (2 / 3)
 eps^(2/3) of the change that the step makes."""
 PART = (1e-8, 1e-3)
 """Limits of the component in a unit null vector above which a parameter belongs to it."""
-CANCELLED = 1e5
-"""How much larger than ||y|| a term is, and its amplitude's error than the amplitude, if columns have run together."""
+CANCELLED = (1e2, 1e9)
+"""The error of an amplitude relative to itself, and that of its term to the data, if columns have run together."""
 NULL_PART = 1e-6
 """The same for amplitudes and for curves, relative to what the null vector moves."""
 
@@ -179,14 +179,15 @@ def undetermined(
 def cancelling(u: Uncertainty, a: Array, variance: Array, y_size: Array) -> Array:
     """(b,) bool: whether columns have run into each other, so that their amplitudes grow and cancel without end.
 
-    Then a term ||phi_j a_j|| is far larger than ||y||, and the error of a_j far larger than a_j: what looks like a
-    minimum is a stretch of the way to infinity.  a (b, I, K), variance (b,) of a residual of weight 1, y_size (b,).
+    Then the error of a_j is far larger than a_j, and that of a term ||phi_j a_j|| beyond all proportion to ||y||: what
+    looks like a minimum is a stretch of the way to infinity.  a (b, I, K), variance (b,) of a residual of weight 1,
+    y_size (b,).
     """
     with np.errstate(all="ignore"):
         own = np.einsum("bkii->bki", u.base) + np.einsum("bkif,bfg,bkig->bki", u.slopes, u.nonlinear, u.slopes)
         error, value = np.sqrt(variance[:, None, None] * own), np.abs(np.moveaxis(a, 2, 1))
-        large = value * u.amplitude_size > CANCELLED * y_size[:, None, None]
-        return np.asarray((large & (error > CANCELLED * value)).any(axis=(1, 2)))
+        large = error * u.amplitude_size > CANCELLED[1] * y_size[:, None, None]
+        return np.asarray((large & (error > CANCELLED[0] * value)).any(axis=(1, 2)))
 
 
 def _idle(
