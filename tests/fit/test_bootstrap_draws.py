@@ -52,6 +52,14 @@ def test_residuals_are_drawn_at_equal_variance_and_mean_zero():
     assert np.abs(counts - 300).max() < 6 * np.sqrt(300)
 
 
+def test_residuals_have_mean_zero_for_each_right_hand_side():
+    """Without an offset in the model, those of two right-hand sides with other offsets have unlike means."""
+    model = varpro.models.Exponentials(1)
+    fit = varpro.fit(model, T, noisy(2) * [1.0, -2.0], [2.0])
+    noise = drawn(fit, "residual", 400).y - fit.fitted
+    assert np.abs(noise.mean(axis=(0, 1))).max() < 4 * noise.std() / np.sqrt(400 * N)
+
+
 def test_a_robust_fit_draws_its_residuals_as_they_are():
     y = noisy()
     y[5] += 3.0

@@ -141,3 +141,15 @@ def test_weights_count_as_they_are_given():
     y = np.append(a[1], b[1])
     fitted = np.concatenate([own.fitted for own in heavy.sets])
     assert heavy.rss == pytest.approx(np.sum((weights * (y - fitted)) ** 2), rel=1e-9)
+
+
+def test_weights_of_any_size_are_weights():
+    """Beyond 2^150 a set keeps its weights in a unit of its own, which must not come between the sets."""
+    a, b = sets()["a"], sets()["b"]
+    found = [
+        varpro.fit_global([(*a, np.full(40, 3 * size)), (*b, np.full(40, size))], TWO, w0=[1.0, 3.3])
+        for size in (1.0, 1e60)
+    ]
+    np.testing.assert_allclose(found[1].nonlinear, found[0].nonlinear, rtol=1e-9)
+    mixed = varpro.fit_global([(*a, np.full(40, 1e60)), (*b, np.ones(40))], TWO, w0=[1.0, 3.3])
+    np.testing.assert_allclose(mixed.nonlinear, varpro.fit(TWO, *a, w0=[1.0, 3.3]).nonlinear, rtol=1e-6)
