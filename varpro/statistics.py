@@ -30,7 +30,7 @@ DIFFERENCES = 30 * EPS ** (2 / 3)
 eps^(2/3) of the change that the step makes."""
 PART = (1e-8, 1e-3)
 """Limits of the component in a unit null vector above which a parameter belongs to it."""
-CANCELLED = (1e2, 1e9)
+CANCELLED = (1e2, 1e7)
 """The error of an amplitude relative to itself, and that of its term to the data, if columns have run together."""
 NULL_PART = 1e-6
 """The same for amplitudes and for curves, relative to what the null vector moves."""

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import varpro
+from tests.fit.problems import W0, decay_data, decays
+from varpro.result import Status
 from varpro.statistics import cancelling, uncertainty
 
 T = np.linspace(-3.0, 3.0, 81)
@@ -37,6 +39,15 @@ def cancel(distance: float, unit: float = 1.0) -> bool:
 def test_bells_that_coincide_cancel_in_any_unit(unit: float) -> None:
     assert cancel(1e-6, unit)
     assert not cancel(0.5, unit)
+
+
+def test_a_decay_that_becomes_a_line_is_no_minimum() -> None:
+    """Noise of this draw is fitted best by a lifetime without end, whose amplitude the offset cancels."""
+    t, y = decay_data(noise=0.2)
+    fit = varpro.fit(decays, t, y, W0)
+    assert fit.status is Status.UNDETERMINED
+    assert "runs into another column" in fit.message
+    assert abs(fit.nonlinear[1]) > 1e3 * t[-1]
 
 
 def test_large_terms_on_a_distant_axis_are_a_success() -> None:
