@@ -15,7 +15,7 @@ from varpro.gauss_newton import scaling
 if TYPE_CHECKING:
     from varpro.problems.network import NetworkEvaluation, WholeNetwork
 
-SCALING_FLOOR = 0.1
+SCALING_FLOOR = 1.0
 """Floor under the damping's scale, relative to its mean, for both kinds of step.  A unit whose A is nearly zero has
 almost no curvature in Kaufman's matrix, and a step would send it far away.  On 1,000 digits, after eight steps, for
 one seed, the cost was these multiples of that with 0.1:
@@ -24,6 +24,8 @@ one seed, the cost was these multiples of that with 0.1:
     12 filters, exact steps           0.998    0.995    1.017
     12 filters, conjugate gradients   0.994    0.995    1.015
     60 bilinear windows, exact steps  1.115    1.092    1.013
+
+On MNIST, with 2,000 windows and conjugate gradients, steps with 1 and 0.1 go equally far.
 """
 D_BYTES = 2**27
 """Bytes that D of some rows may take while J is made from it."""

@@ -76,7 +76,10 @@ def search(
             for tell in told:
                 tell(record)
         if (state.fresh & state.running).any():
-            state = replace(state, current=problem.renew(state.current))
+            renewed = problem.renew(state.current)
+            if renewed is not state.current:  # on other data, where the iterate has another cost to be compared with
+                state.numbers["cost"] = to_host(renewed.cost)
+            state = replace(state, current=renewed)
             if between is not None:
                 between(to_host(state.current.w), state.numbers)
     return _result([*finished, state], history)
