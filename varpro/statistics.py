@@ -52,6 +52,8 @@ class Uncertainty:
     """Whether a bound holds the parameter, so that it does not vary, (b, F) bool."""
     infinite: Array
     """Whether the parameter is not on a bound and not determined by the data, (b, F) bool."""
+    idle: Array
+    """Whether the parameter has no effect on the fit, see `undetermined`, (b, F) bool."""
     scale: Array
     """The norm of J's column before the projection, (b, F); 1 where that is 0."""
     null: Array
@@ -137,6 +139,7 @@ def uncertainty(
         cross=np.zeros_like(part.slopes),
         at_bound=~free,
         infinite=np.asarray(null.any(axis=2)),
+        idle=idle,
         scale=np.where(part.scale > 0, part.scale, 1.0),
         null=null,
         amplitude_size=part.size,

@@ -16,7 +16,7 @@ from varpro.search.bounded_steps import InBox
 from varpro.search.compiled import search_compiled
 from varpro.search.loop import Observer, search
 from varpro.search.termination import rules_of
-from varpro.statistics import accuracy_of, cancelling, uncertainty, undetermined
+from varpro.statistics import accuracy_of, cancelling, uncertainty
 
 CACHED = 1 << 19
 """Most numbers of Phi and D in a chunk of problems, about what a second-level cache holds."""
@@ -97,17 +97,12 @@ def _with_undetermined(spec: Spec, searched: dict[str, Array], problems: Array) 
         phi, d, free_a = spec.problem.weighted_columns(u[some], some, a)
         free = (u[some] > names.lower) & (u[some] < names.upper)
         y_size = np.linalg.norm(np.linalg.norm(spec.y[some], axis=1), axis=1)
-        accuracy = accuracy_of(spec.model.derivative, phi.shape[2])
-        idle = undetermined(
-            phi, d, a, basis.columns, basis.parameters, names.n_free, y_size=y_size, accuracy=accuracy,
-            rank_tolerance=spec.rank_tolerance,
-        )  # fmt: skip
         found = uncertainty(
             phi, d, a, basis.columns, basis.parameters, free=free, free_amplitudes=free_a, y_size=y_size,
-            accuracy=accuracy, rank_tolerance=spec.rank_tolerance,
+            accuracy=accuracy_of(spec.model.derivative, phi.shape[2]), rank_tolerance=spec.rank_tolerance,
         )  # fmt: skip
         dof = np.maximum(spec.data.valid[some] * spec.parts - found.influence, 1.0)
-        lost = (idle & free).any(axis=1) | cancelling(found, a, 2.0 * searched["objective"][some] / dof, y_size)
+        lost = (found.idle & free).any(axis=1) | cancelling(found, a, 2.0 * searched["objective"][some] / dof, y_size)
         status[some[lost]] = Status.UNDETERMINED.value
     return status
 
