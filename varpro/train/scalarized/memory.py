@@ -9,6 +9,7 @@ from math import prod
 from varpro.config.scalarized import ScalarizedConfig
 from varpro.linalg.row_sums import BLOCK_ROWS
 from varpro.models.units import UnitSize
+from varpro.problems.network_jacobian import D_BYTES
 from varpro.train.scalarized.glue_gradients import RANK
 
 LIBRARIES = 0.14e9
@@ -89,15 +90,18 @@ def _gluing(config: ScalarizedConfig, columns: int, n_train: int, n_classes: int
 def _refinement(
     config: ScalarizedConfig, columns: int, n_train: int, n_classes: int, ranks: int, threads: int, size: UnitSize
 ) -> float:
-    """Phi of the largest sample, J of the largest that fits into refine.memory, and three matrices of the columns."""
+    """Phi of the largest sample, J of the largest that fits into refine.memory with D of the rows that it is being made
+    of, in both precisions, and three matrices of the columns."""
     refine = config.refine
     item = 4 if refine.precision == "fp32" else 8
-    one = item * n_classes * size.parameters * config.units * max(config.subnetworks, 1)
+    parameters = size.parameters * config.units * max(config.subnetworks, 1)
+    one = item * n_classes * parameters
     samples = [min(float(n_train), refine.first_rows * refine.growth**step) for step in range(refine.iterations + 1)]
     held = max((rows for rows in samples if one * rows <= 1e9 * refine.memory), default=0.0)
     made = 0.0 if held == samples[-1] else min(BLOCK_ROWS, samples[-1]) * threads  # again and again, block by block
     j = one * (held / ranks + made)
-    return item * samples[-1] * columns / ranks + j + 8 * 3 * columns**2
+    d = min(D_BYTES, 8 * parameters * min(BLOCK_ROWS, samples[-1])) if size.columns == 1 else 0.0
+    return item * samples[-1] * columns / ranks + j + threads * (8 + item) / 8 * d + 8 * 3 * columns**2
 
 
 def _with_a_block(rows: int) -> int:
