@@ -1,164 +1,190 @@
-"""The page of results, written from finished runs: nothing in it is typed by hand.
+"""The page of results, written from finished runs and peers: nothing in it is typed by hand.
 
-    python bench/results.py runs/mnist_conv-0 runs/mnist_conv-1 ... [--peers mnist fashion] [--page docs/results.md]
+    python bench/results.py keep RUN [RUN ...] [--results bench/results]     what a finished run gave, as a small file
+    python bench/results.py page [--results bench/results] [--docs docs]     the page and its plots
 
 A run is the output folder of `varpro-train`; runs of one config on one data set are put together, whatever their seeds.
-Peers from scikit-learn are trained here, on the same training images and judged on the same test images: logistic
-regression, a perceptron of 800 hidden units and gradient-boosted trees, each with its defaults or with what is named
-in `PEERS`, so that nothing is chosen on the test images.
+Peers are what bench/results_peers.py left in the folder `peers`.
 """
 
 import argparse
 import json
-import time
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
-
-from varpro.train.data.datasets import load_dataset
+from matplotlib.figure import Figure
 
 HEAD = """# Results
 
-Accuracy on the published test images, against their true labels. Each line is the mean over the seeds, with the range;
-sizes, ridges and the number of steps come from the training and validation images. The control has the same units,
-untrained, glued in the same way. Seconds are those of the whole run without reading the data and without the control,
-on {machine}. Written by `bench/results.py`.
+Accuracy on the published test images, against their true labels, nothing pretrained and no image altered. Every line is
+the mean over seeds, with the range. Sizes, ridges, rates and the number of steps come from the training and validation
+images. The control of our networks has the same units, untrained, and a linear layer solved in the same way. Seconds
+are those of the training and the scores on {machine}, without reading the data and without the control; those of peers
+are of training alone. `bench/results_peers.py` trains the peers on the same images and cores, `bench/results.py`
+writes this page from the files that finished runs leave.
 """
-
-TITLES = "| | test accuracy, % | control, % | gain, points | parameters | seconds | seeds | KB |"
+TITLES = (
+    "| | test accuracy, % | control, % | gain, points | validation, % | parameters | seconds | seeds | KB |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
+NAMES = {"mnist": "MNIST", "fashion": "Fashion-MNIST", "cifar10": "CIFAR-10", "digits": "Digits, 8 x 8"}
 
 
 @dataclass(frozen=True)
 class Line:
-    """What is told about one config, or one peer, on one data set."""
+    """What one run or peer gave; bench/results_peers.py writes the same names."""
 
+    dataset: str
     name: str
-    accuracy: list[float]
-    control: list[float]
+    seed: int
+    test: float
+    validation: float
+    seconds: float
     parameters: int
-    seconds: list[float]
     kilobytes: float
+    control: float | None
+    curve: list[dict[str, float]]
+    """Lines of seconds, validation and test accuracy."""
+    chosen: str = ""
+    ours: bool = False
 
 
-def of_run(folder: Path) -> tuple[str, Line]:
-    """The data set, and what a finished run gave."""
+def of_run(folder: Path) -> Line:
+    """What a finished run gave."""
     metrics = json.loads((folder / "metrics.json").read_text())
     config = yaml.safe_load((folder / "config.resolved.yaml").read_text())
-    seconds = metrics["seconds"]
-    control = metrics.get("control") or {}
+    seconds, control = metrics["seconds"], metrics.get("control") or {}
     spent = seconds["total"] - seconds["load"] - (control.get("seconds") or 0.0)
-    return (
-        metrics["dataset"],
-        Line(
-            name=Path(config["output"]).name,
-            accuracy=[metrics["test"]["accuracy"]],
-            control=[control["test_accuracy"]] if control.get("test_accuracy") is not None else [],
-            parameters=metrics["parameters"]["nonlinear"] + metrics["parameters"]["linear"],
-            seconds=[spent],
-            kilobytes=(folder / "model.h5").stat().st_size / 1024,
-        ),
+    return Line(
+        dataset=metrics["dataset"],
+        name=folder.name.rsplit("-", 1)[0],
+        seed=config["seed"],
+        test=metrics["test"]["accuracy"],
+        validation=metrics["validation"]["accuracy"],
+        seconds=spent,
+        parameters=metrics["parameters"]["nonlinear"] + metrics["parameters"]["linear"],
+        kilobytes=(folder / "model.h5").stat().st_size / 1024,
+        control=control.get("test_accuracy"),
+        curve=_curve(folder, metrics, spent),
+        ours=True,
     )
 
 
-def together(lines: list[Line]) -> Line:
-    """The runs of one config."""
-    lists = {name: [v for line in lines for v in getattr(line, name)] for name in ("accuracy", "control", "seconds")}
-    return replace(lines[0], **lists)
+def _curve(folder: Path, metrics: dict[str, Any], spent: float) -> list[dict[str, float]]:
+    """Accuracies by seconds of the whole run: after each accepted step of the refinement, and at the end."""
+    lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if line.get("phase") == "refine" and "test_accuracy" in line]
+    before = sum(metrics["seconds"].get(phase) or 0.0 for phase in ("subnetworks", "glue")) if steps else 0.0
+    found = [
+        {
+            "seconds": before + step["elapsed_seconds"],
+            "validation": step["validation_accuracy"],
+            "test": step["test_accuracy"],
+        }
+        for step in steps
+    ]
+    end = {"seconds": spent, "validation": metrics["validation"]["accuracy"], "test": metrics["test"]["accuracy"]}
+    return [*found, end]
 
 
-def logistic(seed: int) -> object:
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(max_iter=200, random_state=seed)
-
-
-def perceptron(seed: int) -> object:
-    from sklearn.neural_network import MLPClassifier
-
-    return MLPClassifier((800,), early_stopping=True, max_iter=15, random_state=seed)
+def of_file(path: Path) -> Line:
+    """A run that was kept, or a finished peer."""
+    found = json.loads(path.read_text())
+    if "peer" in found:
+        found = {**found, "name": found["peer"], "control": None}
+    return Line(**{name: found[name] for name in Line.__dataclass_fields__ if name in found})
 
 
-def boosting(seed: int) -> object:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    return HistGradientBoostingClassifier(early_stopping=True, max_iter=100, random_state=seed)
-
-
-PEERS: dict[str, Callable[[int], object]] = {
-    "logistic regression": logistic,
-    "perceptron, 800 hidden": perceptron,
-    "gradient-boosted trees": boosting,
-}
-
-
-def of_peer(dataset: str, name: str, validation: int, seeds: int = 1) -> Line:
-    """A peer on the training images that our runs have, without those that they keep for validation."""
-    data = load_dataset(dataset)
-    x, labels = data.train.images, data.train.labels
-    x, labels = (
-        x[: len(x) - validation].reshape(len(x) - validation, -1) / np.float32(255),
-        labels[: len(x) - validation],
-    )
-    test = data.test.images.reshape(len(data.test.images), -1) / np.float32(255)
-    accuracy, seconds = [], []
-    for seed in range(seeds):
-        model, clock = PEERS[name](seed), time.perf_counter()
-        model.fit(x, labels)  # type: ignore[attr-defined]
-        seconds.append(time.perf_counter() - clock)
-        accuracy.append(float(model.score(test, data.test.labels)))  # type: ignore[attr-defined]
-    weights = sum(np.size(w) for n in ("coef_", "coefs_", "intercept_") for w in _arrays(getattr(model, n, [])))
-    return Line(name, accuracy, [], int(weights), seconds, weights * 8 / 1024)
+def row(lines: list[Line]) -> str:
+    """A row of the table: the runs of one config, or one peer's."""
+    first = lines[0]
+    controls = [line.control for line in lines if line.control is not None]
+    gain = f"{100 * (np.mean([line.test for line in lines]) - np.mean(controls)):+.2f}" if controls else ""
+    name = f"**`{first.name}`**" if first.ours else f"{first.name}{f' ({first.chosen})' if first.chosen else ''}"
+    cells = [
+        name,
+        spread([100 * line.test for line in lines], 2),
+        spread([100 * c for c in controls], 2),
+        gain,
+        spread([100 * line.validation for line in lines], 2),
+        f"{first.parameters:,}" if first.parameters else "",
+        spread([line.seconds for line in lines], 0),
+        str(len(lines)),
+        f"{first.kilobytes:,.0f}" if first.kilobytes else "",
+    ]
+    return "| " + " | ".join(cells) + " |"
 
 
-def _arrays(weights: object) -> list[np.ndarray]:
-    return list(weights) if isinstance(weights, list) else [np.asarray(weights)]
+def spread(values: list[float], digits: int) -> str:
+    """A mean, with the range of several values."""
+    if not values:
+        return ""
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
-def row(line: Line) -> str:
-    """A line of the table."""
+def draw(groups: list[list[Line]], path: Path) -> None:
+    """Test error against seconds; ours in full lines, peers dashed; the first seed of each."""
+    figure = Figure(figsize=(8, 5.2), layout="constrained")
+    axes = figure.subplots()
+    for lines in groups:
+        line = min(lines, key=lambda one: one.seed)
+        points = line.curve or [{"seconds": line.seconds, "test": line.test}]
+        x, y = [p["seconds"] for p in points], [100 * (1 - p["test"]) for p in points]
+        style = {"marker": "o", "linewidth": 2.0} if line.ours else {"marker": "s", "linestyle": "--", "alpha": 0.7}
+        axes.plot(x, y, markersize=4 if len(x) > 1 else 8, label=line.name, **style)
+    axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="test error, % (true labels)")
+    low, high = axes.get_ylim()
+    ticks = [t for t in (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60) if low <= t <= high]
+    axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=8)
+    figure.savefig(path, dpi=110)
 
-    def spread(values: list[float], scale: float, digits: int) -> str:
-        if not values:
-            return ""
-        mean = f"{scale * np.mean(values):.{digits}f}"
-        if len(values) == 1:
-            return mean
-        return f"{mean} ({scale * min(values):.{digits}f} to {scale * max(values):.{digits}f})"
 
-    gain = f"{100 * (np.mean(line.accuracy) - np.mean(line.control)):+.2f}" if line.control else ""
-    size = f"{line.parameters:,}" if line.parameters else ""
-    cells = [line.name, spread(line.accuracy, 100, 2), spread(line.control, 100, 2), gain, size]
-    kilobytes = f"{line.kilobytes:,.0f}" if line.kilobytes else ""
-    return "| " + " | ".join([*cells, spread(line.seconds, 1, 0), str(len(line.accuracy)), kilobytes]) + " |"
+def page(results: Path, docs: Path, machine: str) -> str:
+    """The page; its plots are written beside it."""
+    by_name: dict[str, dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
+    for path in [*sorted((results / "runs").glob("*.json")), *sorted((results / "peers").glob("*.json"))]:
+        line = of_file(path)
+        by_name[line.dataset][line.name].append(line)
+    text, folder = HEAD.format(machine=machine), docs / "_static" / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    for dataset in sorted(by_name, key=lambda name: (list(NAMES).index(name) if name in NAMES else len(NAMES), name)):
+        groups = sorted(by_name[dataset].values(), key=lambda lines: -float(np.mean([line.test for line in lines])))
+        draw(groups, folder / f"{dataset}.png")
+        title = NAMES.get(dataset, dataset)
+        text += f"\n## {title}\n\n{TITLES}\n" + "\n".join(row(lines) for lines in groups) + "\n"
+        text += f"\n![Test error against seconds on {title}](_static/results/{dataset}.png)\n"
+    return text
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the page of results.")
-    parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--peers", nargs="*", default=[], help="data sets on which to train the peers, too")
-    parser.add_argument("--validation", type=int, default=10000, help="images that our runs keep for validation")
-    parser.add_argument("--machine", default="2 cores", help="what to call the machine")
-    parser.add_argument("--page", type=Path)
+    parser = argparse.ArgumentParser(description="Keep the results of runs, and write the page of them.")
+    parser.add_argument("--results", type=Path, default=Path("bench/results"))
+    commands = parser.add_subparsers(dest="command", required=True)
+    keep = commands.add_parser("keep")
+    keep.add_argument("runs", nargs="+", type=Path)
+    keep.add_argument("--name", help="of the config; the folder's, up to its last hyphen, if not given")
+    write = commands.add_parser("page")
+    write.add_argument("--docs", type=Path, default=Path("docs"))
+    write.add_argument("--machine", default="2 cores of a server processor with AVX2")
     given = parser.parse_args()
-    lines: dict[str, dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
+    if given.command == "page":
+        (given.docs / "results.md").write_text(page(given.results, given.docs, given.machine))
+        return
     for folder in given.runs:
-        dataset, line = of_run(folder)
-        lines[dataset][line.name].append(line)
-    text = HEAD.format(machine=given.machine)
-    for dataset in lines:
-        found = [together(runs) for runs in lines[dataset].values()]
-        if dataset in given.peers:
-            found += [of_peer(dataset, name, given.validation) for name in PEERS]
-        found.sort(key=lambda line: -float(np.mean(line.accuracy)))
-        text += f"\n## {dataset}\n\n{TITLES}\n|---|---|---|---|---|---|---|---|\n"
-        text += "\n".join(row(line) for line in found) + "\n"
-    print(text)
-    if given.page:
-        given.page.write_text(text)
+        line = of_run(folder)
+        kept = {**line.__dict__, "name": given.name or line.name}
+        path = given.results / "runs" / f"{kept['dataset']}-{kept['name']}-{line.seed}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(kept, indent=1) + "\n")
+        print(path)
 
 
 if __name__ == "__main__":

@@ -238,11 +238,13 @@ struct Decision {
     }
 
     /// The undamped step is kept unless it does harm: at rounding level its gain is noise, but it is still the
-    /// Gauss-Newton step, and keeping it makes the end the same on every machine.
+    /// Gauss-Newton step, and keeping it makes the end the same on every machine.  A cost that falls by much more than
+    /// promised has left the region where promises hold (a parameter on a plateau), and the search goes on.
     VARPRO_PORTABLE void judge_last(double cost) const {
         const double old = s.cost, noise = visible(), enough = rules.cost_tolerance * old;
         const bool by_step = step_is_short(), reached = s.predicted <= enough;
         const bool stuck = s.predicted <= noise && s.predicted > kFalls * s.promised;
+        const bool as_promised = old - cost <= 2.0 * larger(s.predicted, larger(enough, noise));
         if (!(cost <= old + noise)) {
             if (!reached && !stuck && s.predicted > noise + s.inaudible) return reject();
             s.accepted = s.fresh = 0.0;
@@ -251,10 +253,10 @@ struct Decision {
         keep(cost);
         s.promised = s.predicted;
         s.damping = larger(rules.smallest, rules.sure_shrink * s.damping);
-        if (cost == 0.0 || (reached && old - cost <= 2.0 * larger(enough, noise)) || stuck)
+        if (cost == 0.0 || (as_promised && (reached || stuck)))
             stop_after(SearchStatus::cost);
         else
-            stop_after(by_step ? SearchStatus::step : SearchStatus::running);
+            stop_after(as_promised && by_step ? SearchStatus::step : SearchStatus::running);
     }
 
     VARPRO_PORTABLE void stop_after(SearchStatus status) const {

@@ -201,6 +201,7 @@ def test_nothing_is_silently_wrong():
         pytest.param(6, 1605, "failed", id="a decay on its way to a line"),
         pytest.param(5, 19675, "local", id="a peak on its way to infinity, under a line that cancels it"),
         pytest.param(2, 17652, "right", id="exact data, a fixed parameter to the digits of Unix nanoseconds"),
+        pytest.param(7, 16296, "right", id="a fast decay left its plateau by far more than promised"),
     ],
 )
 def test_problems_that_were_misjudged_once(seed, index, kind):

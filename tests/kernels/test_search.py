@@ -92,6 +92,25 @@ def test_beginning_opening_and_judging_are_the_references(rules):
     assert {Status.GRADIENT_TOLERANCE, Status.UNDETERMINED} <= set(numbers["status"])
 
 
+@pytest.mark.parametrize("decision", [Decision(), ReferenceDecision()], ids=["compiled", "reference"])
+@pytest.mark.parametrize(
+    "reason", ["the promise is below cost_tolerance", "promises no longer fall", "the step is short"]
+)
+def test_a_last_step_that_gains_far_more_than_promised_is_not_the_end(decision, reason):
+    """A parameter on a plateau promises nothing, and the linear model is wrong where the step leads."""
+    state = np.zeros(2, dtype=NUMBERS)
+    state["cost"], state["size"], state["terms"], state["iterations"], state["last"], state["solved"] = 1, 1, 1, 5, 1, 1
+    state["predicted"], state["effect"], state["promised"] = {
+        "the promise is below cost_tolerance": (FIT.cost_tolerance / 10, 1.0, np.inf),
+        "promises no longer fall": (FIT.rounding, 1.0, FIT.rounding),
+        "the step is short": (1e3 * FIT.cost_tolerance, 0.0, np.inf),
+    }[reason]
+    decision.judge(FIT, state, np.array([1.0 - state["predicted"][0], 1.0 - 1e-5]), np.ones(2))
+    assert list(state["accepted"]) == [1, 1]
+    assert state["status"][0] == (Status.STEP_TOLERANCE if "short" in reason else Status.COST_TOLERANCE)
+    assert state["status"][1] == Status.RUNNING
+
+
 @pytest.mark.parametrize("noise", [1e-3, 0.02, 0.5])
 def test_whole_searches_are_the_references_trial_by_trial(noise):
     y = np.stack([data([1.0, 3.0], noise, seed) for seed in range(6)])

@@ -48,12 +48,27 @@ class FitBasis:
     _spread: Array | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        self._steep = []
+        if self.names.plain and not self.complex_w:
+            self.columns, self.parameters = np.array(self.model.pairs.T, dtype=np.int32, order="C")
+            count = len(self.model.pairs)
+            self._take, self._scale, self._all_pairs = np.arange(count), np.ones(count), True
+        else:
+            self._follow_parameters()
+        if self.complex_data:
+            columns = self.model.n_columns
+            self.columns = np.concatenate([self.columns, columns + self.columns]).astype(np.int32)
+            self.parameters = np.concatenate([self.parameters, self.parameters])
+        if self.mixing is not None:
+            self._mix_pairs()
+
+    def _follow_parameters(self) -> None:
+        """A derivative for each pair of the model and each free parameter that moves the pair's own."""
         pairs, count = self.model.pairs, self.model.n_parameters
         take: list[int] = []
         column: list[int] = []
         parameter: list[int] = []
         scale: list[complex] = []
-        self._steep = []
         for part, turn in ((0, 1.0), (count, 1.0j)) if self.complex_w else ((0, 1.0),):
             for m, (j, p) in enumerate(pairs):
                 for f in np.flatnonzero(self.names.depends[part + p]):
@@ -66,13 +81,7 @@ class FitBasis:
         self._take = np.array(take, dtype=int)
         self._scale = np.array(scale, dtype=complex if self.complex_w else float)
         self.columns, self.parameters = np.array(column, dtype=np.int32), np.array(parameter, dtype=np.int32)
-        if self.complex_data:
-            columns = self.model.n_columns
-            self.columns = np.concatenate([self.columns, columns + self.columns]).astype(np.int32)
-            self.parameters = np.concatenate([self.parameters, self.parameters])
-        self._all_pairs = len(self._take) == len(pairs) and bool((self._scale == 1).all()) and not self._steep
-        if self.mixing is not None:
-            self._mix_pairs()
+        self._all_pairs = len(take) == len(pairs) and bool((self._scale == 1).all()) and not self._steep
 
     @property
     def plain(self) -> bool:

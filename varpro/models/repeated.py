@@ -3,6 +3,7 @@
 import abc
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -38,16 +39,16 @@ class Repeated(Framed):
     def slopes(self, t: Array, *v: Array) -> tuple[Array, ...]:
         """The derivatives of these columns: the first column by each parameter, then the second, ..."""
 
-    @property
+    @cached_property
     def parameter_names(self) -> tuple[str, ...]:
         return tuple(f"{stem}_{i + 1}" for i in range(self.n) for stem in self.parameter_stems)
 
-    @property
+    @cached_property
     def column_names(self) -> tuple[str, ...]:
         names = tuple(f"{stem}_{i + 1}" for i in range(self.n) for stem in self.column_stems)
         return (*names, "offset") if self.offset else names
 
-    @property
+    @cached_property
     def indices(self) -> list[tuple[int, ...]]:
         """The positions in w of the parameters of each shape."""
         size = len(self.parameter_stems)

@@ -197,6 +197,7 @@ def _judge_last(rules: Rules, s: Array, cost: float) -> None:
     noise, enough = _visible(rules, s), rules.cost_tolerance * old
     by_step, reached = s["effect"][0] <= rules.step_tolerance, predicted <= enough
     stuck = predicted <= noise and predicted > FALLS * s["promised"][0]
+    as_promised = old - cost <= 2 * max(predicted, enough, noise)
     if not cost <= old + noise:
         if not reached and not stuck and predicted > noise + s["inaudible"][0]:
             _reject(rules, s)
@@ -207,10 +208,10 @@ def _judge_last(rules: Rules, s: Array, cost: float) -> None:
     _keep(s, cost)
     s["promised"] = predicted
     s["damping"] = max(rules.smallest, rules.sure_shrink * s["damping"][0])
-    if cost == 0 or (reached and old - cost <= 2 * max(enough, noise)) or stuck:
+    if cost == 0 or (as_promised and (reached or stuck)):
         _stop_after(rules, s, COST)
     else:
-        _stop_after(rules, s, STEP if by_step else RUNNING)
+        _stop_after(rules, s, STEP if as_promised and by_step else RUNNING)
 
 
 def _stop_after(rules: Rules, s: Array, status: int) -> None:
