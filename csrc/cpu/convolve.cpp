@@ -6,59 +6,52 @@
 namespace varpro::VARPRO_ISA {
 namespace {
 
-/// Sums over the places of each cell, of one filter on one image: rows of a cell are added up place by place, and the
-/// places of a row cell by cell at the end.
+/// each(first image, how many, filter) for every filter on as many images as there are lanes.
+template <typename T, typename Each>
+void for_each_filter(Forms<T>& forms, Each&& each) {
+    for (std::int64_t n = 0; n < forms.c.n; n += Forms<T>::kLanes) {
+        const std::int64_t count = forms.images(n);
+        for (std::int64_t f = 0; f < forms.c.filters; ++f) each(n, count, f);
+    }
+}
+
+/// Writes means over the cells of what a filter has at the places, (n, filters, cells^2).
 template <typename T>
-class CellSums {
+class CellMeans {
     static constexpr std::int64_t kLanes = LanesOf<T>::count;
 
   public:
-    explicit CellSums(const Forms<T>& forms) : forms_(forms), rows_(forms.c.cells * forms.wide) {}
-    void clear() { std::fill(rows_.begin(), rows_.end(), T(0)); }
-    /// Where to add up a row of places from a vector on.
-    T* at(std::int64_t row, std::int64_t vector) { return rows_.data() + forms_.of_cell_row[row] + vector * kLanes; }
-    /// means (cells^2)
-    void means(T* to) const {
-        for (std::int64_t down = 0; down < forms_.c.cells; ++down)
-            forms_.each_cell(rows_.data() + down * forms_.wide, [&](std::int64_t, T mean) { *to++ = mean; });
+    explicit CellMeans(const Forms<T>& forms) : forms_(forms), means_(forms.cell_count() * kLanes) {}
+    void write(const T* places, std::int64_t n, std::int64_t count, std::int64_t f, T* to) {
+        forms_.each_cell([&](std::int64_t cell, Area area) {
+            Lanes<T> sum{};
+            for (std::int64_t r = area.row; r < area.row + area.rows; ++r)
+                for (std::int64_t i = area.column; i < area.column + area.columns; ++i)
+                    sum += load(places + (r * forms_.across + i) * kLanes);
+            store(means_.data() + cell * kLanes, sum * forms_.mean());
+        });
+        const std::int64_t cells = forms_.cell_count(), filters = forms_.c.filters;
+        write_by_lane(means_.data(), kLanes, cells, count, to + (n * filters + f) * cells, filters * cells);
     }
 
   private:
     const Forms<T>& forms_;
-    Aligned<T> rows_;
+    Aligned<T> means_;
 };
-
-/// each(n, filter, which of those in `forms`) for every filter on every image.
-template <typename T, typename Each>
-void for_each_filter(Forms<T>& forms, Each&& each) {
-    for (std::int64_t n = 0; n < forms.c.n; ++n) {
-        forms.image(n);
-        for (std::int64_t f = 0; f < forms.c.filters; f += kFilters) {
-            forms.filters(f);
-            for (int which = 0; which < std::min<std::int64_t>(kFilters, forms.c.filters - f); ++which)
-                each(n, f + which, which);
-        }
-    }
-}
 
 template <typename T>
 void values(const ConvolveCall& c, const T* w, T* phi) {
     Forms<T> forms(c, w);
-    CellSums<T> sums(forms);
-    FormParts<T> parts(forms);
+    Places<T> places(forms);
+    CellMeans<T> means(forms);
     with_squash<T>(c, [&](auto sigma) {
-        for_each_filter(forms, [&](std::int64_t n, std::int64_t f, int which) {
-            parts.set(0, forms.halves(), which, forms.weights(f));
-            sums.clear();
-            forms.convolve_columns(parts.data(), c.terms, forms.weights(f)[c.rows() - 1],
-                                   [&](std::int64_t row, std::int64_t vector, const auto& q) {
-                                       T* const at = sums.at(row, vector);
-                                       each_vector(q, [&](std::int64_t k, Lanes<T> value) {
-                                           Lanes<T> slope;
-                                           store(at + k, load(at + k) + sigma(value, slope));
-                                       });
-                                   });
-            sums.means(phi + (n * c.filters + f) * forms.cell_count());
+        for_each_filter(forms, [&](std::int64_t n, std::int64_t count, std::int64_t f) {
+            places.compute(forms.weights(f));
+            places.change([&](Lanes<T> q) {
+                Lanes<T> slope;
+                return sigma(q, slope);
+            });
+            means.write(places.data(), n, count, f, phi);
         });
     });
 }
@@ -66,106 +59,144 @@ void values(const ConvolveCall& c, const T* w, T* phi) {
 /// dq = sum_t du on the half + u on what becomes of the half by dv, and by the change of the mix.
 template <typename T>
 void tangent(const ConvolveCall& c, const T* w, const T* dw, T* slope) {
+    constexpr std::int64_t lanes = LanesOf<T>::count;
     Forms<T> forms(c, w);
     const Aligned<T> directions = forms.transposed(dw);
-    Aligned<T> by_v(kFilters * forms.half_size(), T(0)), by_mix(c.mixed ? by_v.size() : 0, T(0));
-    CellSums<T> sums(forms);
-    Slopes<T> slopes(forms);
-    FormParts<T> parts(forms);
+    Aligned<T> by_v = forms.new_halves(), by_mix = c.mixed ? forms.new_halves() : Aligned<T>();
+    Places<T> places(forms);
+    CellMeans<T> means(forms);
+    std::vector<typename Forms<T>::Part> parts;
+    Aligned<T> along(forms.places() * lanes);
     with_squash<T>(c, [&](auto sigma) {
-        for_each_filter(forms, [&](std::int64_t n, std::int64_t f, int which) {
+        for_each_filter(forms, [&](std::int64_t n, std::int64_t count, std::int64_t f) {
             const T *const table = forms.weights(f), *const direction = directions.data() + f * c.rows();
-            slopes.compute(sigma, which, table);
-            if (which == 0) {
-                const auto own = forms.tables_from(forms.tables(), f), along = forms.tables_from(directions, f);
-                forms.convolve_rows(own, along, by_v.data());
-                if (c.mixed) forms.convolve_rows(along, own, by_mix.data());
+            places.compute(table);
+            parts.clear();
+            add_parts(forms, forms.halves(), direction, parts);
+            forms.convolve_rows(table, direction, by_v.data());
+            add_parts(forms, by_v.data(), table, parts);
+            if (c.mixed) {
+                forms.convolve_rows(direction, table, by_mix.data());
+                add_parts(forms, by_mix.data(), table, parts);
             }
-            parts.set(0, forms.halves(), which, direction);
-            parts.set(c.terms, by_v.data(), which, table);
-            if (c.mixed) parts.set(2 * c.terms, by_mix.data(), which, table);
-            sums.clear();
-            const Rows<T> of = slopes.rows();
-            forms.convolve_columns(parts.data(), (c.mixed ? 3 : 2) * c.terms, direction[c.rows() - 1],
-                                   [&](std::int64_t row, std::int64_t vector, const auto& dq) {
-                                       T* const at = sums.at(row, vector);
-                                       const T* const by = of.data + row * of.apart + vector * LanesOf<T>::count;
-                                       each_vector(dq, [&](std::int64_t k, Lanes<T> value) {
-                                           store(at + k, load(at + k) + value * load(by + k));
-                                       });
-                                   });
-            sums.means(slope + (n * c.filters + f) * forms.cell_count());
+            forms.convolve_columns(parts, direction[c.rows() - 1], along.data());
+            const T* dq = along.data();
+            places.change([&](Lanes<T> q) {
+                Lanes<T> by;
+                sigma(q, by);
+                by *= load(dq);
+                dq += lanes;
+                return by;
+            });
+            means.write(places.data(), n, count, f, slope);
         });
     });
 }
 
-/// write(derivatives, image, first filter, how many filters) when D of these is known.
-template <typename T, typename Write>
-void derivatives(const ConvolveCall& c, const T* w, Write&& write) {
-    Forms<T> forms(c, w);
-    Slopes<T> slopes(forms);
-    CellDerivatives<T> d(forms);
+/// Collects what a few filters give for the same images, numbers (count, lanes) of each, and writes all of it side by
+/// side: to (n, count, filters).
+template <typename T>
+class ByFilter {
+    static constexpr std::int64_t kLanes = LanesOf<T>::count;
+    static constexpr int square = kSquare<T>;
+
+  public:
+    ByFilter(const Forms<T>& forms, std::int64_t count) : c(forms.c), count_(count), held_(square * count * kLanes) {}
+    T* at(std::int64_t f) { return held_.data() + f % square * count_ * kLanes; }
+    /// Filter f of the images from n on is complete.
+    void add(std::int64_t n, std::int64_t images, std::int64_t f, T* to) const {
+        const std::int64_t last = f % square + 1;
+        if (last < square && f + 1 < c.filters) return;
+        to += n * count_ * c.filters + f + 1 - last;
+        for (std::int64_t k = 0; k < count_; ++k, to += c.filters)
+            write_by_lane(held_.data() + k * kLanes, count_ * kLanes, last, images, to, count_ * c.filters);
+    }
+
+  private:
+    const ConvolveCall& c;
+    const std::int64_t count_;
+    Aligned<T> held_;
+};
+
+/// D (cells^2, rows, lanes) of each filter to where(filter); then use(first image, how many, filter).
+template <typename T, typename Where, typename Use>
+void derivatives(Forms<T>& forms, Where&& where, Use&& use) {
+    const ConvolveCall& c = forms.c;
+    const std::int64_t size = c.rows() * LanesOf<T>::count;
+    Places<T> places(forms);
+    Derivatives<T> of(forms);
+    const T mean = forms.mean();
     with_squash<T>(c, [&](auto sigma) {
-        for_each_filter(forms, [&](std::int64_t n, std::int64_t f, int which) {
-            slopes.compute(sigma, which, forms.weights(f));
-            d.compute(slopes, forms.weights(f), which);
-            if (which + 1 == kFilters || f + 1 == c.filters) write(d, n, f - which, which + 1);
+        for_each_filter(forms, [&](std::int64_t n, std::int64_t count, std::int64_t f) {
+            places.compute(forms.weights(f));
+            of.filter(forms.weights(f));
+            places.change([&](Lanes<T> q) {
+                Lanes<T> slope;
+                sigma(q, slope);
+                return slope * mean;
+            });
+            T* const d = where(f);
+            forms.each_cell([&](std::int64_t cell, Area area) { of.compute(places.data(), area, d + cell * size); });
+            use(n, count, f);
         });
     });
 }
 
 template <typename T>
 void jacobian(const ConvolveCall& c, const T* w, T* to) {
-    derivatives(c, w,
-                [&](const auto& d, std::int64_t n, std::int64_t f, std::int64_t count) { d.write(n, f, count, to); });
+    Forms<T> forms(c, w);
+    ByFilter<T> by_filter(forms, forms.cell_count() * c.rows());
+    derivatives(
+        forms, [&](std::int64_t f) { return by_filter.at(f); },
+        [&](std::int64_t n, std::int64_t count, std::int64_t f) { by_filter.add(n, count, f, to); });
 }
 
 template <typename T>
 void layer_jacobian(const ConvolveCall& c, const T* w, const T* layer, std::int64_t outputs, T* j) {
-    derivatives(c, w, [&](auto& d, std::int64_t n, std::int64_t f, std::int64_t count) {
-        d.write_outputs(n, f, count, layer, outputs, j);
-    });
+    Forms<T> forms(c, w);
+    const std::int64_t cells = forms.cell_count();
+    ByFilter<T> by_filter(forms, outputs * c.rows());
+    Aligned<T> d(cells * c.rows() * LanesOf<T>::count);
+    derivatives(
+        forms, [&](std::int64_t) { return d.data(); },
+        [&](std::int64_t n, std::int64_t count, std::int64_t f) {
+            times_layer(d.data(), cells, c.rows(), layer + f * cells * outputs, outputs, by_filter.at(f));
+            by_filter.add(n, count, f, j);
+        });
 }
 
-/// With s the weighed slopes and t their sums over the patches of a pixel's row: by u, s on the half; by v and by the
-/// mix, c_p[k] = t on plane p at tap k: sum_p m_p c_p and sum_k v_k c_p[k].
 template <typename T>
 void contract(const ConvolveCall& c, const T* w, const T* b, double* gradient) {
     constexpr std::int64_t lanes = LanesOf<T>::count;
     Forms<T> forms(c, w);
-    Slopes<T> slopes(forms);
-    Aligned<T> sums(std::max(c.patch_height, c.patch_width) * lanes), back(c.height * forms.wide),
-        ones(forms.wide, T(1));
-    const std::int64_t zero = 0;
+    Places<T> places(forms);
+    Derivatives<T> of(forms);
+    Aligned<T> factors(forms.cell_count() * lanes, T(0)), d(c.rows() * lanes);
+    const Area everything{0, 0, forms.down, forms.across};
+    const T mean = forms.mean();
     with_squash<T>(c, [&](auto sigma) {
-        for_each_filter(forms, [&](std::int64_t n, std::int64_t f, int which) {
-            const T *const table = forms.weights(f), *const of_filter = b + (n * c.filters + f) * forms.cell_count();
-            slopes.set_factors([&](std::int64_t cell) { return of_filter[cell] * forms.mean; });
-            slopes.compute(sigma, which, table);
-            const auto total = [&](Rows<T> s, Rows<T> y, std::int64_t rows, const std::int64_t* offsets,
-                                   std::int64_t taps, auto&& use) {
-                std::fill_n(sums.begin(), taps * lanes, T(0));
-                correlate<T, false>(s, y, rows, forms.vectors, offsets, taps, sums.data());
-                for (std::int64_t k = 0; k < taps; ++k) use(k, static_cast<double>(sum(load(sums.data() + k * lanes))));
-            };
-            const auto to = [&](std::int64_t row) -> double& { return gradient[row * c.filters + f]; };
-            total(slopes.rows(), {ones.data(), 0}, forms.down, &zero, 1,
-                  [&](std::int64_t, double sum) { to(c.rows() - 1) += sum; });
-            for (std::int64_t t = 0; t < c.terms; ++t) {
-                const std::int64_t u_row = forms.u_row(t), v_row = forms.v_row(t);
-                total(slopes.rows(), {forms.half(which, t), c.stride * forms.wide}, forms.down, forms.down_half.data(),
-                      c.patch_height, [&](std::int64_t k, double sum) { to(u_row + k) += sum; });
-                slopes.spread(table + u_row, back.data());
-                for (std::int64_t p = 0; p < (c.mixed ? c.planes : 1); ++p) {
-                    const double m = c.mixed ? table[forms.mix_row() + p] : T(1);
-                    const T* const x = forms.plane(c.mixed ? p : t % c.planes) + c.pad_rows * forms.row_size;
-                    total({back.data(), forms.wide}, {x, forms.row_size}, c.height, forms.along.data(), c.patch_width,
-                          [&](std::int64_t k, double sum) {
-                              to(v_row + k) += m * sum;
-                              if (c.mixed) to(forms.mix_row() + p) += table[v_row + k] * sum;
-                          });
+        for_each_filter(forms, [&](std::int64_t n, std::int64_t count, std::int64_t f) {
+            const std::int64_t cells = forms.cell_count();
+            for (std::int64_t lane = 0; lane < count; ++lane)
+                for (std::int64_t cell = 0; cell < cells; ++cell)
+                    factors[cell * lanes + lane] = b[((n + lane) * c.filters + f) * cells + cell] * mean;
+            places.compute(forms.weights(f));
+            of.filter(forms.weights(f));
+            forms.each_cell([&](std::int64_t cell, Area area) {
+                const Lanes<T> factor = load(factors.data() + cell * lanes);
+                for (std::int64_t r = area.row; r < area.row + area.rows; ++r) {
+                    T* at = places.data() + (r * forms.across + area.column) * lanes;
+                    for (std::int64_t i = 0; i < area.columns; ++i, at += lanes) {
+                        Lanes<T> slope;
+                        sigma(load(at), slope);
+                        store(at, slope * factor);
+                    }
                 }
-            }
+            });
+            of.compute(places.data(), everything, d.data());
+            for (std::int64_t row = 0; row < c.rows(); ++row)
+                for (std::int64_t lane = 0; lane < count; ++lane)
+                    gradient[row * c.filters + f] += static_cast<double>(d[row * lanes + lane]);
         });
     });
 }

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PART_ROWS = 50
+PART_ROWS = 64
 """Images of one part of a call, whose cells are held while smooth averages are made of them: hundreds of parts for
-the threads, each of them milliseconds long."""
+the threads, each of them milliseconds long, and none with idle lanes."""
 DEVICE_ROWS = 200
 """The same on a device."""
 
