@@ -28,6 +28,7 @@ class Factor:
         return cls(left, ((right / size).T / s) @ left.T)
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a search that runs away meets columns that overflow
 def solve(a: Array, rhs: Array, low: Array | None, high: Array | None) -> tuple[Array, Array, Factor]:
     """Amplitudes (J, k) of min ||rhs - a x||, which of them are free (J,), and the factor of their columns.
 

@@ -93,28 +93,31 @@ void tangent(const ConvolveCall& c, const T* w, const T* dw, T* slope) {
     });
 }
 
-/// Collects what a few filters give for the same images, numbers (count, lanes) of each, and writes all of it side by
-/// side: to (n, count, filters).
+/// Collects what a few filters give for the same images, (count, rows, lanes) of each, and writes all of it side by
+/// side: to (n, count, rows, filters), where the (rows, filters) of the next of the count begin `apart` further on.
 template <typename T>
 class ByFilter {
     static constexpr std::int64_t kLanes = LanesOf<T>::count;
     static constexpr int square = kSquare<T>;
 
   public:
-    ByFilter(const Forms<T>& forms, std::int64_t count) : c(forms.c), count_(count), held_(square * count * kLanes) {}
-    T* at(std::int64_t f) { return held_.data() + f % square * count_ * kLanes; }
+    ByFilter(const Forms<T>& forms, std::int64_t count, std::int64_t apart)
+        : c(forms.c), count_(count), apart_(apart), size_(count * c.rows() * kLanes), held_(square * size_) {}
+    T* at(std::int64_t f) { return held_.data() + f % square * size_; }
     /// Filter f of the images from n on is complete.
     void add(std::int64_t n, std::int64_t images, std::int64_t f, T* to) const {
         const std::int64_t last = f % square + 1;
         if (last < square && f + 1 < c.filters) return;
-        to += n * count_ * c.filters + f + 1 - last;
-        for (std::int64_t k = 0; k < count_; ++k, to += c.filters)
-            write_by_lane(held_.data() + k * kLanes, count_ * kLanes, last, images, to, count_ * c.filters);
+        const T* from = held_.data();
+        to += n * count_ * apart_ + f + 1 - last;
+        for (std::int64_t k = 0; k < count_; ++k, to += apart_)
+            for (std::int64_t row = 0; row < c.rows(); ++row, from += kLanes)
+                write_by_lane(from, size_, last, images, to + row * c.filters, count_ * apart_);
     }
 
   private:
     const ConvolveCall& c;
-    const std::int64_t count_;
+    const std::int64_t count_, apart_, size_;
     Aligned<T> held_;
 };
 
@@ -145,17 +148,17 @@ void derivatives(Forms<T>& forms, Where&& where, Use&& use) {
 template <typename T>
 void jacobian(const ConvolveCall& c, const T* w, T* to) {
     Forms<T> forms(c, w);
-    ByFilter<T> by_filter(forms, forms.cell_count() * c.rows());
+    ByFilter<T> by_filter(forms, forms.cell_count(), c.rows() * c.filters);
     derivatives(
         forms, [&](std::int64_t f) { return by_filter.at(f); },
         [&](std::int64_t n, std::int64_t count, std::int64_t f) { by_filter.add(n, count, f, to); });
 }
 
 template <typename T>
-void layer_jacobian(const ConvolveCall& c, const T* w, const T* layer, std::int64_t outputs, T* j) {
+void layer_jacobian(const ConvolveCall& c, const T* w, const T* layer, std::int64_t outputs, T* j, std::int64_t apart) {
     Forms<T> forms(c, w);
     const std::int64_t cells = forms.cell_count();
-    ByFilter<T> by_filter(forms, outputs * c.rows());
+    ByFilter<T> by_filter(forms, outputs, apart);
     Aligned<T> d(cells * c.rows() * LanesOf<T>::count);
     derivatives(
         forms, [&](std::int64_t) { return d.data(); },
@@ -203,13 +206,14 @@ void contract(const ConvolveCall& c, const T* w, const T* b, double* gradient) {
 
 }  // namespace
 
-#define VARPRO_DEFINE_CONVOLVE(T)                                                                                    \
-    void convolve_values(const ConvolveCall& call, const T* w, T* phi) { values(call, w, phi); }                     \
-    void convolve_jacobian(const ConvolveCall& call, const T* w, T* d) { jacobian(call, w, d); }                     \
-    void convolve_layer_jacobian(const ConvolveCall& call, const T* w, const T* layer, std::int64_t outputs, T* j) { \
-        layer_jacobian(call, w, layer, outputs, j);                                                                  \
-    }                                                                                                                \
-    void convolve_tangent(const ConvolveCall& call, const T* w, const T* dw, T* out) { tangent(call, w, dw, out); }  \
+#define VARPRO_DEFINE_CONVOLVE(T)                                                                                   \
+    void convolve_values(const ConvolveCall& call, const T* w, T* phi) { values(call, w, phi); }                    \
+    void convolve_jacobian(const ConvolveCall& call, const T* w, T* d) { jacobian(call, w, d); }                    \
+    void convolve_layer_jacobian(const ConvolveCall& call, const T* w, const T* layer, std::int64_t outputs, T* j,  \
+                                 std::int64_t apart) {                                                              \
+        layer_jacobian(call, w, layer, outputs, j, apart);                                                          \
+    }                                                                                                               \
+    void convolve_tangent(const ConvolveCall& call, const T* w, const T* dw, T* out) { tangent(call, w, dw, out); } \
     void convolve_contract(const ConvolveCall& call, const T* w, const T* b, double* out) { contract(call, w, b, out); }
 
 VARPRO_DEFINE_CONVOLVE(float)

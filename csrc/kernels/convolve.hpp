@@ -43,7 +43,8 @@ struct ConvolveCall {
 /// values    phi (n, filters, cells^2)
 /// jacobian  d (n, cells^2, rows, filters): the derivative of phi[n, f, cell] by w[row, f]
 /// layer_jacobian  j (n, outputs, rows, filters): the derivative of sum over f and cells of phi[n, f, cell]
-///           layer[f, cell, output] by w, which is d times the layer without ever holding d
+///           layer[f, cell, output] by w, which is d times the layer without ever holding d; the (rows, filters) of
+///           the next output begin `apart` numbers further on, so that several banks share an array
 /// tangent   slope (n, filters, cells^2): the derivative of phi along dw (rows, filters)
 /// contract  gradient (rows, filters) += sum over n and cells of b[n, f, cell] d[n, cell, row, f]; b as phi.  Sums over
 ///           an image are of the call's type, those over images double.
@@ -54,9 +55,9 @@ VARPRO_VARIANTS(
     void convolve_jacobian(const ConvolveCall& call, const float* w, float* d);
     void convolve_jacobian(const ConvolveCall& call, const double* w, double* d);
     void convolve_layer_jacobian(const ConvolveCall& call, const float* w, const float* layer, std::int64_t outputs,
-                                 float* j);
+                                 float* j, std::int64_t apart);
     void convolve_layer_jacobian(const ConvolveCall& call, const double* w, const double* layer, std::int64_t outputs,
-                                 double* j);
+                                 double* j, std::int64_t apart);
     void convolve_tangent(const ConvolveCall& call, const float* w, const float* dw, float* slope);
     void convolve_tangent(const ConvolveCall& call, const double* w, const double* dw, double* slope);
     void convolve_contract(const ConvolveCall& call, const float* w, const float* b, double* gradient);

@@ -16,6 +16,7 @@ from varpro.train.checkpoint.states import Kept
 
 SMALL = [
     "subnetworks=3", "units=5", "samples=120", "search.iterations=3", "refine.iterations=3", "refine.first_rows=300",
+    "refine.fresh=true",
     "glue.block_rows=200", "reproducible=true",
 ]  # fmt: skip
 RUN = ["digits", "--quiet", *(part for setting in SMALL for part in ("--set", setting))]

@@ -58,6 +58,11 @@ def test_values_and_derivatives_are_those_of_the_formula(case, sigma, dtype):
     layer = np.random.default_rng(4).standard_normal((*phi.shape[1:], 3)).astype(dtype)
     j = convolve.layer_jacobian(images, w, layer, patches)
     assert apart(j, np.einsum("ncrf,fck->nkrf", d, layer)) < TOLERANCE[dtype]
+    shared = np.full((len(images), 3, w.size + 5), 7.0, dtype)
+    assert convolve.layer_jacobian(images, w, layer, patches, into=(shared, slice(2, 2 + w.size))) is shared
+    np.testing.assert_array_equal(shared[..., 2 : 2 + w.size], j.reshape(len(images), 3, -1))
+    assert (shared[..., :2] == 7).all()
+    assert (shared[..., 2 + w.size :] == 7).all()
     assert apart(convolve.tangent(images, w, dw, patches), np.einsum("ncrf,rf->nfc", d, dw)) < TOLERANCE[dtype]
     assert apart(convolve.contract(images, w, b, patches), np.einsum("ncrf,nfc->rf", d, b)) < TOLERANCE[dtype]
 
@@ -70,6 +75,20 @@ def test_derivatives_are_those_of_differences(case, sigma):
     h = 1e-6
     above, below = (convolve.values(images, w + s * h * dw, patches) for s in (1, -1))
     assert apart(convolve.tangent(images, w, dw, patches), (above - below) / (2 * h)) < 1e-8
+
+
+@pytest.mark.parametrize(
+    ("shape", "first"),
+    [((2, 3, 4), 0), ((1, 3, 400), 0), ((2, 2, 400), 0), ((2, 3, 400), 390)],
+)
+def test_a_jacobian_that_does_not_fit_where_it_is_to_go_is_refused(shape, first):
+    patches, rng = Patches(5, 5, cells=4, padding=(2, 2)), np.random.default_rng(0)
+    w = rng.standard_normal((patches.rows(1), 6))
+    layer, into = rng.standard_normal((6, 16, 3)), np.zeros(shape)
+    with pytest.raises(ValueError, match=rf"columns {first} to {first + w.size} of an array"):
+        convolve.layer_jacobian(
+            rng.random((2, 1, 12, 12)), w, layer, patches, into=(into, slice(first, first + w.size))
+        )
 
 
 def test_an_image_does_not_depend_on_its_neighbours():

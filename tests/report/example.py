@@ -57,7 +57,7 @@ def example_metrics():
             ],
         },
         "glue": {"ridge": 12.5, "rank": 21, "condition": 345.6, "residual": 0.0},
-        "refine": {"iterations": 4, "products": 40, "test_accuracy": 0.93125},
+        "refine": {"iterations": 4, "best_iteration": 4, "products": 40, "test_accuracy": 0.93125},
         "seconds": {
             "load": 0.25,
             "scores": 0.0,

@@ -144,11 +144,13 @@ REFINE = {
     "iterations": 2,
     "first_rows": 90,
     "growth": 1.25,
+    "fresh": True,
     "products": 2,
     "ridge": 3e-4,
     "jacobian": "golub-pereyra",
     "precision": "fp64",
     "damping_floor": 0.02,
+    "initial_damping": 0.3,
     "step": "exact",
     "memory": 0.0,  # the same products from the images: other roundings
 }
@@ -193,9 +195,10 @@ def test_a_refinement_is_the_search_over_the_whole_network_with_the_same_numbers
     w, history, found = refined(**REFINE)
     assert given["rows"] == 90
     assert (given["growth"], given["max_products"], given["ridge"]) == (1.25, 2, 3e-4)
+    assert given["fresh"] is True
     assert (given["dtype"], given["kaufman"]) == (np.float64, False)
     assert (given["exact"], given["held_bytes"]) == (True, 0)
-    assert given["damping"].smallest == given["damping"].initial == 0.02
+    assert (given["damping"].initial, given["damping"].smallest) == (0.3, 0.02)
     assert given["termination"].max_iterations == 2
     assert given["termination"].cost_tolerance == given["termination"].step_tolerance == 0.0
     np.testing.assert_array_equal(given["order"], generator(7, REFINEMENT, TRAINING).permutation(173))
@@ -210,6 +213,24 @@ def test_a_refinement_is_the_search_over_the_whole_network_with_the_same_numbers
 def test_the_first_sample_is_never_more_than_there_is():
     history = refined(first_rows=10_000)[1]
     assert {line["rows"] for line in history} == {len(ROWS)} == {173}
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "best"),
+    [([0.5, 0.9, 0.7], 2), ([0.5, 0.9, 0.9], 3), ([0.9, 0.5, 0.5], 1), ([np.nan] * 3, 3)],
+)
+def test_the_iterate_that_is_best_on_the_validation_images_is_handed_on(accuracies, best):
+    config, seen = config_of(subnetworks=0, refine={"iterations": 3, "first_rows": 80}), []
+
+    def score(units, w, a):
+        seen.append(w.copy())
+        return {"validation_accuracy": accuracies[len(seen) - 1], "test_accuracy": 1.0}
+
+    found = learning_cycle(
+        run_of(config), ROWS, stream=TRAINING, name="it", validation=None, ridge=1e-3, score=score
+    ).refined
+    assert (found.best, found.iterations) == (best, 3)
+    np.testing.assert_array_equal(found.w, seen[best - 1])
 
 
 def test_scores_along_a_refinement_are_of_accepted_steps():

@@ -113,6 +113,8 @@ class Refine(Section):
     """The number of images in the first step's sample."""
     growth: Annotated[Float, Field(ge=1)] = 1.5
     """The factor on the sample after each accepted step, until it has every image."""
+    fresh: Bool = False
+    """Whether each sample consists of images that the one before did not have, in place of the same ones and more."""
     products: Annotated[Int, Field(ge=1)] = 10
     """The most conjugate-gradient products per step."""
     ridge: Annotated[Float, Field(gt=0)] = 1e-5
@@ -126,6 +128,8 @@ class Refine(Section):
     memory: Annotated[Float, Field(ge=0)] = 4.0
     """The most memory in GB, over all ranks, for the Jacobian of Phi A, whose products then cost almost nothing; where
     it would take more, products come from the images."""
+    initial_damping: Annotated[Float, Field(gt=0)] = 1e-2
+    """lambda of the first step, relative to the diagonal of the Gauss-Newton matrix."""
     damping_floor: Annotated[Float, Field(gt=0)] = 1e-4
     """The least lambda: without a floor, each step on a sample would fit that sample."""
 

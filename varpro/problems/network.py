@@ -183,7 +183,7 @@ class WholeNetwork:
         return np.array([self.sample.size()])
 
     def renew(self, current: NetworkEvaluation) -> NetworkEvaluation:
-        """Report the iterate, then add rows, if any are left, and evaluate it on them.  Collective."""
+        """Report the iterate, then take the next sample, if there is one, and evaluate it there.  Collective."""
         if self.observe_iterate is not None:
             self.observe_iterate(self, current)
-        return self.evaluate(current.w, current.problems) if self.sample.grow() else current
+        return self.evaluate(current.w, current.problems) if self.sample.advance() else current

@@ -1,4 +1,4 @@
-"""A growing sample of the training rows: a prefix of a random order of them, sharded over ranks and threads."""
+"""A sample of the training rows that grows or moves on: neighbours in a random order, sharded over ranks."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from varpro.linalg.row_sums import Communicator, ShardedRows
 
 @dataclass
 class Sample:
-    """Images and right-hand sides, of which the first `rows` of `order` are in use; identical on every rank."""
+    """Images and right-hand sides, of which `rows` of `order` are in use; identical on every rank."""
 
     images: Array
     """All training images, (N, C, L, R), on every rank."""
@@ -22,6 +22,10 @@ class Sample:
     """The number of rows in the current sample."""
     comm: Communicator
     growth: float = 1.0
+    fresh: bool = False
+    """Whether the next sample begins where this one ends."""
+    offset: int = 0
+    """Where in the order the sample begins."""
     threads: int = 1
 
     @property
@@ -36,15 +40,25 @@ class Sample:
 
     def blocks(self, rows: ShardedRows | None = None) -> list[Array]:
         """Row indices of this rank's blocks of the current sample, or of its first rows."""
-        return [self.order[block] for block in (rows or self.sharded).blocks()]
+        used = self._used()
+        return [used[block] for block in (rows or self.sharded).blocks()]
 
-    def grow(self) -> bool:
-        """Use `growth` times as many rows; False if all were in use already."""
-        grown = min(len(self.order), int(np.ceil(self.rows * self.growth)))
-        grows, self.rows = grown > self.rows, grown
-        return grows
+    def advance(self) -> bool:
+        """Use `growth` times as many rows, which begin after the present ones if `fresh`; False if all are in use."""
+        if self.rows == len(self.order):
+            return False
+        before = self.offset, self.rows
+        if self.fresh:
+            self.offset = (self.offset + self.rows) % len(self.order)
+        self.rows = min(len(self.order), int(np.ceil(self.rows * self.growth)))
+        return (self.offset, self.rows) != before
 
     def size(self) -> float:
         """1/2 ||Y||^2 / rows."""
-        y = self.y[self.order[: self.rows]]
+        y = self.y[self._used()]
         return 0.5 * float(np.vdot(y, y)) / self.rows
+
+    def _used(self) -> Array:
+        """The rows in use: from the offset on, then from the beginning of the order."""
+        used: Array = np.roll(self.order, -self.offset)[: self.rows] if self.offset else self.order[: self.rows]
+        return used

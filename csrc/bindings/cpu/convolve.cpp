@@ -46,15 +46,15 @@ void bind_for(py::module_& m) {
         const py::gil_scoped_release free;
         VARPRO_DISPATCH(convolve_jacobian(call, from, to));
     });
-    m.def("convolve_layer_jacobian",
-          [](const py::array& x, const Table& w, const Table& layer, Table& j, const py::dict& shape) {
-              const ConvolveCall call = call_of(x, w.shape(1), shape);
-              const T *const from = w.data(), *const a = layer.data();
-              T* const to = j.mutable_data();
-              const std::int64_t outputs = layer.shape(2);
-              const py::gil_scoped_release free;
-              VARPRO_DISPATCH(convolve_layer_jacobian(call, from, a, outputs, to));
-          });
+    m.def("convolve_layer_jacobian", [](const py::array& x, const Table& w, const Table& layer, Table& j,
+                                        std::int64_t first, const py::dict& shape) {
+        const ConvolveCall call = call_of(x, w.shape(1), shape);
+        const T *const from = w.data(), *const a = layer.data();
+        T* const to = j.mutable_data() + first;
+        const std::int64_t outputs = layer.shape(2), apart = j.shape(2);
+        const py::gil_scoped_release free;
+        VARPRO_DISPATCH(convolve_layer_jacobian(call, from, a, outputs, to, apart));
+    });
     m.def("convolve_tangent",
           [](const py::array& x, const Table& w, const Table& dw, Table& slope, const py::dict& shape) {
               const ConvolveCall call = call_of(x, w.shape(1), shape);

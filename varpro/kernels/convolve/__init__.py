@@ -39,19 +39,32 @@ def jacobian(images: Array, w: Array, patches: Patches) -> Array:
     return d
 
 
-def layer_jacobian(images: Array, w: Array, layer: Array, patches: Patches) -> Array:
-    """J (N, K, rows, F): the derivative of phi A by w, for the linear layer A (F, G^2, K).  A CPU never holds D."""
+def layer_jacobian(
+    images: Array, w: Array, layer: Array, patches: Patches, *, into: tuple[Array, slice] | None = None
+) -> Array:
+    """J (N, K, rows, F): the derivative of phi A by w, for the linear layer A (F, G^2, K).  A CPU never holds D.
+
+    into : an array (N, K, P) in the dtype of w and rows F of its P columns, where J is written instead.
+    """
     images, w = _checked(images, w, patches)
     wanted = (w.shape[1], patches.cells**2)
     require(
         layer.ndim == 3 and layer.shape[:2] == wanted, f"the layer has shape {layer.shape}; it needs {wanted} + (K,)"
     )
+    j, where = into or (namespace(images).empty((len(images), layer.shape[2], w.size), dtype=w.dtype), slice(0, w.size))
+    require(
+        j.shape[:2] == (len(images), layer.shape[2]) and j.dtype == w.dtype and j[:1, :1, where].size == w.size,
+        f"J is to go to columns {where.start} to {where.stop} of an array {j.shape} of {j.dtype}; it needs "
+        f"{w.size} columns of ({len(images)}, {layer.shape[2]}, P) of {w.dtype}",
+    )
     if is_device_array(images):
         d = cuda.jacobian(images, None, w[None], patches)[0]
-        return namespace(d).einsum("ncrf,fck->nkrf", d, beside(layer, d).astype(w.dtype, copy=False))
-    j = np.empty((len(images), layer.shape[2], *w.shape), dtype=w.dtype)
-    _cpu.convolve_layer_jacobian(images, w, np.ascontiguousarray(layer, dtype=w.dtype), j, patches.call())
-    return j
+        made = namespace(d).einsum("ncrf,fck->nkrf", d, beside(layer, d).astype(w.dtype, copy=False))
+        j[..., where] = made.reshape(*j.shape[:2], -1)
+    else:
+        layer = np.ascontiguousarray(layer, dtype=w.dtype)
+        _cpu.convolve_layer_jacobian(images, w, layer, j, where.start, patches.call())
+    return j[..., where].reshape(*j.shape[:2], *w.shape) if into is None else j
 
 
 def tangent(images: Array, w: Array, dw: Array, patches: Patches) -> Array:

@@ -110,8 +110,7 @@ class Convolved(Scalarization):
 
         def of(part: slice) -> None:
             for (table, patches), own, (_, _, where) in zip(self.tables, of_cells, self.units.parts(), strict=True):
-                of_part = convolve.layer_jacobian(images[part], table, own, patches)
-                j[part, :, where] = of_part.reshape(len(of_part), k, -1)
+                convolve.layer_jacobian(images[part], table, own, patches, into=(j[part], where))
 
         _by_parts(of, images)
         return j

@@ -1,4 +1,4 @@
-"""The iterates of a refinement: the last one is kept, with all that the search and the sample remember."""
+"""The iterates of a refinement: the last one, with all that the search and the sample remember, and the best."""
 
 from dataclasses import dataclass, field
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.kernels.search import N_NUMBERS, NUMBERS
+from varpro.problems.sample import Sample
 from varpro.report.progress import Display
 from varpro.report.record import JsonObject
 from varpro.result import Status
@@ -17,6 +18,9 @@ class Refined:
     """The refined parameters, and how they were found."""
 
     w: Array
+    """The best iterate by accuracy on the validation images, the last of equals; the last of all without any."""
+    best: int
+    """The iteration that ended there."""
     iterations: int
     products: int
     status: Status
@@ -36,10 +40,16 @@ class KeptIterate:
     """What the search remembers, (1,) of NUMBERS."""
     rows: int = 0
     """The size of the sample; 0 = as the options say."""
+    offset: int = 0
+    """Where the sample begins in the order of the rows."""
     products: int = 0
     seconds: float = 0.0
     """The time spent so far."""
     history: list[JsonObject] = field(default_factory=list)
+    best: Array | None = None
+    """The best iterate so far by accuracy on the validation images, (P,)."""
+    best_iteration: int = 0
+    best_accuracy: float = -1.0
     ended: Refined | None = None
 
     @property
@@ -64,22 +74,35 @@ class KeptIterate:
         display.advance(n=sum(bool(line["accepted"]) for line in self.history))
         if values["ended"]:
             iterations, status = int(values["iterations"]), Status(values["status"])
-            self.ended = Refined(state.arrays["w"], iterations, self.products, status, self.history)
+            best = int(values["best_iteration"])
+            self.ended = Refined(state.arrays["w"], best, iterations, self.products, status, self.history)
         else:
-            self.w, self.rows = state.arrays["w"], int(values["rows"])
+            self.best_iteration, self.best_accuracy = int(values["best_iteration"]), float(values["best_accuracy"])
+            self.best = state.arrays.get("best")
+            self.w, self.rows, self.offset = state.arrays["w"], int(values["rows"]), int(values["offset"])
             self.numbers = np.ascontiguousarray(state.arrays["numbers"]).view(NUMBERS).reshape(-1)
         return self
+
+    def scored(self, w: Array, iteration: int, accuracy: float) -> None:
+        """An iterate (P,) and its accuracy on the validation images; NaN if there are none."""
+        if accuracy >= self.best_accuracy:
+            self.best, self.best_iteration, self.best_accuracy = w.copy(), iteration, accuracy
 
     def tell(self, display: Display, line: JsonObject) -> None:
         """A line for history.jsonl."""
         display.line({"phase": self.phase, **line})
 
-    def keep(self, w: Array, numbers: Array, rows: int, products: int, seconds: float) -> None:
+    def keep(self, w: Array, numbers: Array, sample: Sample, products: int, seconds: float) -> None:
         """An iterate is done; keep it if it is time.  Collective."""
 
         def make() -> State:
-            values = {"ended": False, "rows": rows, "products": products, "seconds": seconds, "history": self.history}
-            return State(values, {"w": w, "numbers": numbers.view(np.float64).reshape(-1, N_NUMBERS)})
+            where = {"rows": sample.rows, "offset": sample.offset}
+            best = {"best_iteration": self.best_iteration, "best_accuracy": self.best_accuracy}
+            spent = {"products": products, "seconds": seconds}
+            arrays = {"w": w, "numbers": numbers.view(np.float64).reshape(-1, N_NUMBERS)}
+            if self.best is not None:
+                arrays["best"] = self.best
+            return State({"ended": False, **where, **best, **spent, "history": self.history}, arrays)
 
         self.checkpoint.moment(self.name, w.nbytes, make)
 
@@ -87,6 +110,7 @@ class KeptIterate:
         """Keep the result."""
         values = {
             "ended": True,
+            "best_iteration": refined.best,
             "iterations": refined.iterations,
             "status": int(refined.status),
             "products": refined.products,

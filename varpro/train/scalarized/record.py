@@ -64,6 +64,7 @@ def _metrics(run: Run, found: "Findings", labels: Array) -> JsonObject:
         },
         "refine": {
             "iterations": refined.iterations if refined else 0,
+            "best_iteration": refined.best if refined else 0,
             "products": refined.products if refined else 0,
             "test_accuracy": found.accuracy["test"] if refined else None,
         },

@@ -1,9 +1,11 @@
 """Global refinement: Gauss-Newton-CG on the variable projection functional of the whole network.
 
-It starts with few rows and takes more after every accepted step until all are in use: cheap steps while the network is
-far from good, exact ones at the end.  The damping has a floor, or each early step would fit its own sample.
+It starts with few rows and takes more, or others, after every accepted step until all are in use: cheap steps while the
+network is far from good, exact ones at the end.  The damping has a floor, or each early step would fit its own sample.
+What is handed on is the iterate that is best on the validation images.
 """
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -35,11 +37,13 @@ def refine(run: Run, units: Units, w0: Array, rows: Rows, *, stream: int, name: 
     if kept.ended is not None:
         return kept.ended
     notes = _Notes(run, kept, units, score, time.perf_counter() - kept.seconds)
-    problem = _problem(run, units, _sample(run, rows, stream, kept.rows), notes)
+    problem = _problem(run, units, _sample(run, rows, stream, kept), notes)
     found = search(
         problem,
         w0[None] if kept.w is None else kept.w,
-        damping=DampingRule(initial=max(1e-2, settings.damping_floor), smallest=settings.damping_floor, largest=1e6),
+        damping=DampingRule(
+            initial=max(settings.initial_damping, settings.damping_floor), smallest=settings.damping_floor, largest=1e6
+        ),
         termination=Termination(
             max_iterations=settings.iterations, cost_tolerance=0.0, step_tolerance=0.0, confirmed=False
         ),
@@ -49,22 +53,26 @@ def refine(run: Run, units: Units, w0: Array, rows: Rows, *, stream: int, name: 
     )
     if kept.history and kept.history[-1]["accepted"]:
         notes.iterate(problem, found.evaluation)
-    w = run.comm.bcast(np.ascontiguousarray(found.w[0]))
-    refined = Refined(w, int(found.iterations[0]), problem.products.value, Status(int(found.status[0])), kept.history)
+    iterations, status = int(found.iterations[0]), Status(int(found.status[0]))
+    w, best = (found.w[0], iterations) if kept.best is None else (kept.best, kept.best_iteration)
+    w = run.comm.bcast(np.ascontiguousarray(w))
+    refined = Refined(w, best, iterations, problem.products.value, status, kept.history)
     kept.end(refined)
     return refined
 
 
-def _sample(run: Run, rows: Rows, stream: int, size: int) -> Sample:
-    """The rows in a random order, of which the first `size` are in use; 0 = as many as the config begins with."""
+def _sample(run: Run, rows: Rows, stream: int, kept: KeptIterate) -> Sample:
+    """The rows in a random order, of which those are in use that an earlier process ended with."""
     settings = run.config.refine
     return Sample(
         images=rows.images,
         y=rows.y(slice(None), run.n_classes),
         order=generator(run.config.seed, REFINEMENT, stream).permutation(len(rows)),
-        rows=size or min(settings.first_rows, len(rows)),
+        rows=kept.rows or min(settings.first_rows, len(rows)),
         comm=run.comm,
         growth=settings.growth,
+        fresh=settings.fresh,
+        offset=kept.offset,
         threads=run.threads,
     )
 
@@ -115,10 +123,12 @@ class _Notes:
         """A step was accepted: its scores."""
         line = self.kept.history[-1]
         if self.score is not None:
-            line.update(self.score(self.units, current.w[0], current.a))
+            scores = self.score(self.units, current.w[0], current.a)
+            line.update(scores)
+            self.kept.scored(current.w[0], line["iteration"], scores.get("validation_accuracy", math.nan))
         line["elapsed_seconds"] = self._seconds
         self.kept.tell(self.run.display, line)
 
     def keep(self, problem: WholeNetwork, w: Array, numbers: Array) -> None:
         """The next step begins here: keep it if it is time."""
-        self.kept.keep(w, numbers, problem.sample.rows, problem.products.value, self._seconds)
+        self.kept.keep(w, numbers, problem.sample, problem.products.value, self._seconds)
