@@ -24,15 +24,21 @@ CASES = {  # planes, height, width of the images, filters, patches
 TOLERANCE = {np.float64: 1e-13, np.float32: 3e-5}
 
 
+@pytest.fixture(params=[3, 18], ids=["fewer images than lanes", "more"])
+def n_images(request):
+    """Never a multiple of the lanes, whose rest hold images of before or nothing."""
+    return request.param
+
+
 @pytest.fixture(params=CASES.values(), ids=CASES)
-def case(request):
+def case(request, n_images):
     """Images, a function that draws a table of a dtype, and the other arguments."""
     planes, height, width, filters, patches = request.param
     rng = np.random.default_rng(7)
     if planes == 2:
-        images = rng.standard_normal((3, planes, height, width))
+        images = rng.standard_normal((n_images, planes, height, width))
     else:
-        images = rng.integers(0, 256, (3, planes, height, width), dtype=np.uint8)
+        images = rng.integers(0, 256, (n_images, planes, height, width), dtype=np.uint8)
 
     def table(dtype, patches):
         return (0.5 * rng.standard_normal((patches.rows(planes), filters))).astype(dtype)
@@ -92,11 +98,11 @@ def test_a_jacobian_that_does_not_fit_where_it_is_to_go_is_refused(shape, first)
 
 
 def test_an_image_does_not_depend_on_its_neighbours():
-    images = np.random.default_rng(0).integers(0, 256, (5, 1, 9, 9), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (19, 1, 9, 9), dtype=np.uint8)
     patches = Patches(3, 3, cells=3, padding=(1, 1))
     w = np.random.default_rng(1).standard_normal((patches.rows(1), 7)).astype(np.float32)
     together = convolve.values(images, w, patches)
-    alone = np.concatenate([convolve.values(images[k : k + 1], w, patches) for k in range(5)])
+    alone = np.concatenate([convolve.values(images[k : k + 1], w, patches) for k in range(19)])
     assert np.array_equal(together, alone)
 
 
