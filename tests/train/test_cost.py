@@ -118,7 +118,7 @@ def test_memory_of_a_refinement_is_shared_by_the_ranks_but_for_a_block(precision
         )
 
     one = item * 3 * 80 * 23
-    always = item * 900 / 2 * 81 + 8 * 3 * 81**2
+    always = item * 900 / 2 * 81 + 8 * 3 * 81**2 + 4 * (8 + item) * 900 * 80 * 23  # each thread makes D of its block
     assert phases_of(refined())["refinement"] == pytest.approx(always + one * 900 / 2, rel=1e-12)
     always += one * 900 * 4  # where not all of J is held, each thread makes a block
     fewer = refined(memory=1e-9 * one * 700)  # the samples have 300, 600 and 900 rows

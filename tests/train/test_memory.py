@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from varpro.config.training import load_config
+from varpro.models.units import UnitSize
 from varpro.train.scalarized import memory
 
 MEASURED = """
@@ -45,3 +47,18 @@ def test_the_estimate_is_within_15_per_cent_of_the_peak(tmp_path, phase):
     peak = 1024 * int(run("-c", MEASURED, *arguments, "--quiet", "--output", str(tmp_path / "o")).split()[-1])
     assert estimate > memory.LIBRARIES + 1.05 * memory.REPORT  # or this would be no test of the phase
     assert estimate == pytest.approx(peak, rel=0.15)
+
+
+@pytest.mark.parametrize("method", ["gram", "cg", "tsqr"])
+def test_gluing_counts_the_columns_that_it_holds(method):
+    """All of Phi, half of it on each of two ranks, as long as it fits into glue.memory."""
+
+    def gluing(gigabytes):
+        config = load_config("mnist_fast", overrides=[f"glue.method={method}", f"glue.memory={gigabytes}"])
+        size = UnitSize(parameters=19, multiplications=1.0, columns=16)
+        return memory.phase_bytes(config, (1, 28, 28), n_train=50_000, n_classes=10, ranks=2, threads=1, size=size)[
+            "gluing"
+        ]
+
+    whole = 4 * 50_000 * (192 * 16 + 1)
+    assert gluing(1.0) - gluing(0.5) == pytest.approx(whole / 2)

@@ -76,7 +76,7 @@ def _gluing(config: ScalarizedConfig, columns: int, n_train: int, n_classes: int
     all of it where it is held."""
     blocks: float = 2 * 8 * min(config.glue.block_rows, n_train) * columns
     whole = (4 if config.glue.precision == "fp32" else 8) * n_train * columns
-    if config.glue.method != "cg" and whole <= 1e9 * config.glue.memory:
+    if whole <= 1e9 * config.glue.memory:
         blocks += whole / ranks
     if config.glue.loss == "cross_entropy":
         return 8 * 3 * columns**2 + blocks + 4 * n_train / ranks * columns
