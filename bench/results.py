@@ -27,6 +27,7 @@ are those of the training and the scores on {machine}, without reading the data 
 are of training alone. `bench/results_peers.py` trains the peers on the same images and cores, `bench/results.py`
 writes this page from the files that finished runs leave.
 """
+MACHINE = "2 cores of a server processor with AVX2"
 TITLES = (
     "| | test accuracy, % | control, % | gain, points | validation, % | parameters | seconds | seeds | KB |\n"
     "|---|---|---|---|---|---|---|---|---|"
@@ -78,7 +79,7 @@ def _curve(folder: Path, metrics: dict[str, Any], spent: float) -> list[dict[str
     """Accuracies by seconds of the whole run: after each accepted step of the refinement, and at the end."""
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     steps = [line for line in lines if line.get("phase") == "refine" and "test_accuracy" in line]
-    before = sum(metrics["seconds"].get(phase) or 0.0 for phase in ("subnetworks", "glue")) if steps else 0.0
+    before = metrics["seconds"].get("subnetworks") or 0.0
     found = [
         {
             "seconds": before + step["elapsed_seconds"],
@@ -173,7 +174,7 @@ def main() -> None:
     keep.add_argument("--name", help="of the config; the folder's, up to its last hyphen, if not given")
     write = commands.add_parser("page")
     write.add_argument("--docs", type=Path, default=Path("docs"))
-    write.add_argument("--machine", default="2 cores of a server processor with AVX2")
+    write.add_argument("--machine", default=MACHINE)
     given = parser.parse_args()
     if given.command == "page":
         (given.docs / "results.md").write_text(page(given.results, given.docs, given.machine))
