@@ -161,7 +161,7 @@ def _train(net: nn.Module, split: Split, rate: float, epochs: int, seed: int) ->
 
 
 def _tensors(part: Part) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.from_numpy(planes(part.images)), torch.from_numpy(part.labels)
+    return torch.from_numpy(planes(part.images).copy()), torch.from_numpy(part.labels)
 
 
 def _pixels(x: torch.Tensor) -> torch.Tensor:

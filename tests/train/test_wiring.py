@@ -216,15 +216,15 @@ def test_the_first_sample_is_never_more_than_there_is():
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "best"),
-    [([0.5, 0.9, 0.7], 2), ([0.5, 0.9, 0.9], 3), ([0.9, 0.5, 0.5], 1), ([np.nan] * 3, 3)],
+    ("costs", "best"),
+    [([0.5, 0.1, 0.3], 2), ([0.5, 0.1, 0.1], 3), ([0.1, 0.5, 0.5], 1), ([np.nan] * 3, 3)],
 )
-def test_the_iterate_that_is_best_on_the_validation_images_is_handed_on(accuracies, best):
+def test_the_iterate_that_is_best_on_the_validation_images_is_handed_on(costs, best):
     config, seen = config_of(subnetworks=0, refine={"iterations": 3, "first_rows": 80}), []
 
     def score(units, w, a):
         seen.append(w.copy())
-        return {"validation_accuracy": accuracies[len(seen) - 1], "test_accuracy": 1.0}
+        return {"validation_cost": costs[len(seen) - 1], "test_accuracy": 1.0}
 
     found = learning_cycle(
         run_of(config), ROWS, stream=TRAINING, name="it", validation=None, ridge=1e-3, score=score

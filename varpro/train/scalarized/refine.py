@@ -125,7 +125,7 @@ class _Notes:
         if self.score is not None:
             scores = self.score(self.units, current.w[0], current.a)
             line.update(scores)
-            self.kept.scored(current.w[0], line["iteration"], scores.get("validation_accuracy", math.nan))
+            self.kept.scored(current.w[0], line["iteration"], scores.get("validation_cost", math.nan))
         line["elapsed_seconds"] = self._seconds
         self.kept.tell(self.run.display, line)
 

@@ -3,6 +3,7 @@
 Collective from beginning to end; rank 0 returns the record for the report.
 """
 
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from varpro.train.data.prepared import Prepared
 from varpro.train.scalarized.backend import Place
 from varpro.train.scalarized.cycle import Cycle, learning_cycle, untrained
 from varpro.train.scalarized.device_subnetworks import device_gemm_gflops
-from varpro.train.scalarized.glue import Rows, all_scores, count_correct
+from varpro.train.scalarized.glue import Rows, all_scores, count_correct, residual_squares
 from varpro.train.scalarized.network import Network
 from varpro.train.scalarized.partition import TRAINING
 from varpro.train.scalarized.record import assemble
@@ -158,12 +159,15 @@ def _accuracy(run: Run, network: Network, rows: Rows) -> float:
 
 
 def _score(run: Run, parts: dict[str, Rows]) -> Score:
-    """Accuracies along a refinement with its current linear layer, so that reporting needs no extra solve."""
+    """Accuracies along a refinement with its current linear layer, so that reporting needs no extra solve, and the cost
+    on the validation images."""
 
     def score(units: Units, w: Array, a: Array) -> dict[str, float]:
-        network = run.network(units, w, a)
+        network, held = run.network(units, w, a), parts["validation"]
         with run.all_threads():
-            return {f"{name}_accuracy": _accuracy(run, network, parts[name]) for name in ("validation", "test")}
+            found = {f"{name}_accuracy": _accuracy(run, network, parts[name]) for name in ("validation", "test")}
+            squares = residual_squares(run.streamed(units, w, held), a) if len(held) else math.nan
+        return {**found, "validation_cost": 0.5 * squares / max(len(held), 1)}
 
     return score
 
