@@ -32,7 +32,7 @@ TITLES = (
     "| | test accuracy, % | control, % | gain, points | validation, % | parameters | seconds | seeds | KB |\n"
     "|---|---|---|---|---|---|---|---|---|"
 )
-NAMES = {"mnist": "MNIST", "fashion": "Fashion-MNIST", "cifar10": "CIFAR-10", "digits": "Digits, 8 x 8"}
+NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "digits": "Digits, 8 x 8"}
 
 
 @dataclass(frozen=True)

@@ -170,18 +170,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--validation", type=int, default=None, help="images kept from training, as in our configs")
     given = parser.parse_args()
-    split = load_dataset(given.dataset, given.data).split(given.validation, None, None)
+    data = load_dataset(given.dataset, given.data)
+    split = data.split(given.validation, None, None)
     given.output.mkdir(parents=True, exist_ok=True)
     for seed in given.seeds:
         for name, run in PEERS.items():
             stem = "".join(c if c.isalnum() else "_" for c in name)
-            path = given.output / f"{given.dataset}-{stem}-{seed}.json"
+            path = given.output / f"{data.name}-{stem}-{seed}.json"
             if path.exists() or (given.only and not any(part in name for part in given.only)):
                 continue
-            found = Found(dataset=given.dataset, peer=name, seed=seed, **run(split, seed))
+            found = Found(dataset=data.name, peer=name, seed=seed, **run(split, seed))
             path.write_text(json.dumps(asdict(found), indent=1) + "\n")
             told = f"{100 * found.test:6.2f} % after {found.seconds:6.1f} s"
-            print(f"{given.dataset:10} {name:40} seed {seed}: {told}  {found.chosen}", flush=True)
+            print(f"{data.name:14} {name:40} seed {seed}: {told}  {found.chosen}", flush=True)
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ class KeptIterate:
     """The time spent so far."""
     history: list[JsonObject] = field(default_factory=list)
     best: Array | None = None
-    """The iterate (P,) with the least cost on the validation images so far.  Their accuracy is too noisy to choose by: of
-    10,000 images a standard error is what several steps gain."""
+    """The iterate (P,) with the least cost on the validation images so far.  Their accuracy is too noisy to choose by:
+    of 10,000 images a standard error is what several steps gain."""
     best_iteration: int = 0
     best_cost: float = math.inf
     ended: Refined | None = None
