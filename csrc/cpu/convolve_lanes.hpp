@@ -77,6 +77,7 @@ struct PlaceSums {
   private:
     __attribute__((always_inline)) void add_at(const T* x, std::int64_t place, std::int64_t tap, const T* weights,
                                                std::int64_t taps) {
+        asm("" : "+r"(tap));  // unknown to the compiler, which would keep what the next tap reads again and spill sums
         for (std::int64_t k = 0; k < taps; ++k, x += tap) {
             const Lanes<T> weight = held<T>(everywhere(weights[k]));
             ((sums[j] += weight * load(x + j * place)), ...);
