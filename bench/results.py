@@ -23,9 +23,10 @@ HEAD = """# Results
 Accuracy on the published test images, against their true labels, nothing pretrained and no image altered. Every line is
 the mean over seeds, with the range. Sizes, ridges, rates and the number of steps come from the training and validation
 images. The control of our networks has the same units, untrained, and a linear layer solved in the same way. Seconds
-are those of the training and the scores on {machine}, without reading the data and without the control; those of peers
-are of training alone. `bench/results_peers.py` trains the peers on the same images and cores, `bench/results.py`
-writes this page from the files that finished runs leave.
+are those of the training and the scores, without reading the data and without the control; those of peers are of
+training alone. All ran on {machine}.
+`bench/results_peers.py` trains the peers on the same images and cores, `bench/results.py` writes this page from the
+files that finished runs leave.
 """
 MACHINE = "2 cores of a server processor with AVX2"
 TITLES = (
@@ -142,6 +143,9 @@ def draw(groups: list[list[Line]], path: Path) -> None:
     low, high = axes.get_ylim()
     ticks = [t for t in (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60) if low <= t <= high]
     axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    low, high = axes.get_xlim()
+    ticks = [t for decade in (1, 10, 100, 1000, 10000) for t in (decade, 2 * decade, 5 * decade) if low <= t <= high]
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8)

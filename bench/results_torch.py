@@ -5,6 +5,7 @@ where there is more than one to choose from.  Time spent on measuring accuracy i
 """
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class Plan:
 PLANS = {
     "perceptron": Plan(15, (1e-3,)),
     "lenet5": Plan(15, (3e-3,)),
-    "cnn": Plan(6, (1e-2,)),
+    "cnn": Plan(3, (1e-2,)),
     "units": Plan(5, (3e-3, 1e-2, 3e-2)),
 }
 
@@ -147,7 +148,7 @@ def _train(net: nn.Module, split: Split, rate: float, epochs: int, seed: int) ->
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=epochs * -(-len(x) // BATCH))
     order, loss = torch.Generator().manual_seed(seed), nn.CrossEntropyLoss()
     spent, curve = 0.0, []
-    for _ in range(epochs):
+    for epoch in range(epochs):
         net.train()
         clock = time.perf_counter()
         for rows in torch.randperm(len(x), generator=order).split(BATCH):
@@ -157,6 +158,8 @@ def _train(net: nn.Module, split: Split, rate: float, epochs: int, seed: int) ->
             schedule.step()
         spent += time.perf_counter() - clock
         curve.append({"seconds": spent, **_accuracies(net, held)})
+        told = f"epoch {epoch + 1} of {epochs}, rate {rate:g}: {spent:.0f} s, validation {curve[-1]['validation']:.4f}"
+        print(told, file=sys.stderr, flush=True)
     return curve
 
 
