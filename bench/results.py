@@ -141,7 +141,9 @@ def draw(groups: list[list[Line]], path: Path) -> None:
         axes.plot(x, y, markersize=4 if len(x) > 1 else 8, label=line.name, **style)
     axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="test error, % (true labels)")
     low, high = axes.get_ylim()
-    ticks = [t for t in (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60) if low <= t <= high]
+    coarse = [t for t in (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60) if low <= t <= high]
+    fine = [t / 10 for t in range(1, 1000, 2 if high < 20 else 10) if low <= t / 10 <= high]
+    ticks = coarse if len(coarse) > 2 else fine
     axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
     low, high = axes.get_xlim()
     ticks = [t for decade in (1, 10, 100, 1000, 10000) for t in (decade, 2 * decade, 5 * decade) if low <= t <= high]
