@@ -68,7 +68,8 @@ class Units:
             place = count + j * k
             move[place : place + k, j] = -np.log(self.time) * self.y_unit / column[j] * a[j]
         lost = np.isnan(np.diagonal(natural))
-        out = move @ np.where(np.isnan(natural), 0.0, natural) @ move.T
+        with np.errstate(invalid="ignore"):  # infinite errors times 0 are not known
+            out = move @ np.where(np.isnan(natural), 0.0, natural) @ move.T
         out[lost] = out[:, lost] = np.nan  # an amplitude beside a parameter on its bound keeps its own
         return out
 
