@@ -10,7 +10,7 @@ Peers are what bench/results_peers.py left in the folder `peers`.
 import argparse
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,34 +36,37 @@ TITLES = (
 NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "digits": "Digits, 8 x 8"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Line:
-    """What one run or peer gave; bench/results_peers.py writes the same names."""
+    """What a run or a peer gave."""
 
     dataset: str
     name: str
     seed: int
     test: float
+    """The accuracy on the test images."""
     validation: float
     seconds: float
+    """Spent on the run; of a peer, on training with what was chosen."""
     parameters: int
     kilobytes: float
-    control: float | None
-    curve: list[dict[str, float]]
-    """Lines of seconds, validation and test accuracy."""
     chosen: str = ""
+    """The rate or ridge of a peer, and among which it was chosen on the validation images."""
+    control: float | None = None
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """Lines of seconds, validation and test accuracy, where it could be watched."""
     ours: bool = False
 
 
-def of_run(folder: Path) -> Line:
-    """What a finished run gave."""
+def of_run(folder: Path, name: str | None = None) -> Line:
+    """What a finished run gave; name : of the config, the folder's up to its last hyphen if not given."""
     metrics = json.loads((folder / "metrics.json").read_text())
     config = yaml.safe_load((folder / "config.resolved.yaml").read_text())
     seconds, control = metrics["seconds"], metrics.get("control") or {}
     spent = seconds["total"] - seconds["load"] - (control.get("seconds") or 0.0)
     return Line(
         dataset=metrics["dataset"],
-        name=folder.name.rsplit("-", 1)[0],
+        name=name or folder.name.rsplit("-", 1)[0],
         seed=config["seed"],
         test=metrics["test"]["accuracy"],
         validation=metrics["validation"]["accuracy"],
@@ -91,14 +94,6 @@ def _curve(folder: Path, metrics: dict[str, Any], spent: float) -> list[dict[str
     ]
     end = {"seconds": spent, "validation": metrics["validation"]["accuracy"], "test": metrics["test"]["accuracy"]}
     return [*found, end]
-
-
-def of_file(path: Path) -> Line:
-    """A run that was kept, or a finished peer."""
-    found = json.loads(path.read_text())
-    if "peer" in found:
-        found = {**found, "name": found["peer"], "control": None}
-    return Line(**{name: found[name] for name in Line.__dataclass_fields__ if name in found})
 
 
 def row(lines: list[Line]) -> str:
@@ -158,7 +153,7 @@ def page(results: Path, docs: Path, machine: str) -> str:
     """The page; its plots are written beside it."""
     by_name: dict[str, dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
     for path in [*sorted((results / "runs").glob("*.json")), *sorted((results / "peers").glob("*.json"))]:
-        line = of_file(path)
+        line = Line(**json.loads(path.read_text()))
         by_name[line.dataset][line.name].append(line)
     text, folder = HEAD.format(machine=machine), docs / "_static" / "results"
     folder.mkdir(parents=True, exist_ok=True)
@@ -186,11 +181,10 @@ def main() -> None:
         (given.docs / "results.md").write_text(page(given.results, given.docs, given.machine))
         return
     for folder in given.runs:
-        line = of_run(folder)
-        kept = {**line.__dict__, "name": given.name or line.name}
-        path = given.results / "runs" / f"{kept['dataset']}-{kept['name']}-{line.seed}.json"
+        line = of_run(folder, given.name)
+        path = given.results / "runs" / f"{line.dataset}-{line.name}-{line.seed}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(kept, indent=1) + "\n")
+        path.write_text(json.dumps(asdict(line), indent=1) + "\n")
         print(path)
 
 

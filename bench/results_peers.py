@@ -10,15 +10,15 @@ not repeated.
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.linalg
+from results import Line
 
 from varpro.arrays import Array
 from varpro.train.data.datasets import load_dataset
@@ -30,30 +30,10 @@ RIDGES = (1e-7, 1e-6, 1e-5, 1e-4)
 """Ridges per row of the features to choose from."""
 
 
-@dataclass
-class Found:
-    """What a peer reached."""
-
-    dataset: str
-    peer: str
-    seed: int
-    test: float
-    """The accuracy on the test images."""
-    validation: float
-    seconds: float
-    """Spent on training with the rate or ridge that was chosen."""
-    parameters: int
-    kilobytes: float
-    chosen: str = ""
-    """The rate or ridge chosen on the validation images, and among which."""
-    curve: list[dict[str, float]] = field(default_factory=list)
-    """Lines of seconds, validation and test accuracy, where a peer can be watched."""
-    threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
-
-
 def flat(part: Part) -> Array:
     """Pixels from 0 to 1, (n, pixels) float32."""
-    return part.images.reshape(len(part), -1) / np.float32(255)
+    pixels, scale = part.images.reshape(len(part), -1), 255 if part.images.dtype == np.uint8 else 1
+    return pixels.astype(np.float32) / np.float32(scale)
 
 
 def of_sklearn(make: Callable[[int], Any]) -> Callable[[Split, int], dict[str, Any]]:
@@ -179,7 +159,7 @@ def main() -> None:
             path = given.output / f"{data.name}-{stem}-{seed}.json"
             if path.exists() or (given.only and not any(part in name for part in given.only)):
                 continue
-            found = Found(dataset=data.name, peer=name, seed=seed, **run(split, seed))
+            found = Line(dataset=data.name, name=name, seed=seed, **run(split, seed))
             path.write_text(json.dumps(asdict(found), indent=1) + "\n")
             told = f"{100 * found.test:6.2f} % after {found.seconds:6.1f} s"
             print(f"{data.name:14} {name:40} seed {seed}: {told}  {found.chosen}", flush=True)

@@ -168,7 +168,7 @@ def _tensors(part: Part) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _pixels(x: torch.Tensor) -> torch.Tensor:
-    return x.float() / 255
+    return x.float() / (255 if x.dtype == torch.uint8 else 1)
 
 
 @torch.no_grad()

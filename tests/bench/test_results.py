@@ -84,8 +84,8 @@ def test_peers_stand_beside_the_runs_the_best_first(results, monkeypatch, tmp_pa
     peers = tmp_path / "kept" / "peers"
     peers.mkdir()
     peer = {
-        "dataset": "mnist", "peer": "a rival", "seed": 0, "test": 0.975, "validation": 0.97, "seconds": 12.3,
-        "parameters": 7, "kilobytes": 0.5, "chosen": "rate 0.1 of 0.1, 1", "curve": [], "threads": 2,
+        "dataset": "mnist", "name": "a rival", "seed": 0, "test": 0.975, "validation": 0.97, "seconds": 12.3,
+        "parameters": 7, "kilobytes": 0.5, "chosen": "rate 0.1 of 0.1, 1", "curve": [],
     }  # fmt: skip
     (peers / "mnist-rival-0.json").write_text(json.dumps(peer))
     rows = [line for line in results.page(tmp_path / "kept", tmp_path, "m").splitlines() if line.startswith("| ")]
