@@ -23,12 +23,13 @@ class CellMeans {
   public:
     explicit CellMeans(const Forms<T>& forms) : forms_(forms), means_(forms.cell_count() * kLanes) {}
     void write(const T* places, std::int64_t n, std::int64_t count, std::int64_t f, T* to) {
+        const T mean = forms_.mean();
         forms_.each_cell([&](std::int64_t cell, Area area) {
             Lanes<T> sum{};
             for (std::int64_t r = area.row; r < area.row + area.rows; ++r)
                 for (std::int64_t i = area.column; i < area.column + area.columns; ++i)
                     sum += load(places + (r * forms_.across + i) * kLanes);
-            store(means_.data() + cell * kLanes, sum * forms_.mean());
+            store(means_.data() + cell * kLanes, sum * mean);
         });
         const std::int64_t cells = forms_.cell_count(), filters = forms_.c.filters;
         write_by_lane(means_.data(), kLanes, cells, count, to + (n * filters + f) * cells, filters * cells);

@@ -10,8 +10,8 @@
 namespace varpro::VARPRO_ISA {
 namespace {
 
-/// Images with their border, and the halves of a filter: their rows, or those of the mix, convolved with v.  All loops
-/// go down a strip of columns, so that what they read again stays in the first-level cache.
+/// Images with their border, and the halves of a filter: their rows, or those of the mix, convolved with v.  Loops go
+/// row by row, whose taps are the rows read last; cells are summed down a column of them, for the same reason.
 template <typename T>
 class Forms {
   public:

@@ -97,6 +97,12 @@ def test_a_jacobian_that_does_not_fit_where_it_is_to_go_is_refused(shape, first)
         )
 
 
+def test_no_images_have_no_jacobian():
+    patches = Patches(5, 5, cells=4, padding=(2, 2))
+    w, layer = np.ones((patches.rows(1), 6)), np.ones((6, 16, 3))
+    assert convolve.layer_jacobian(np.zeros((0, 1, 12, 12)), w, layer, patches).shape == (0, 3, *w.shape)
+
+
 def test_an_image_does_not_depend_on_its_neighbours():
     images = np.random.default_rng(0).integers(0, 256, (19, 1, 9, 9), dtype=np.uint8)
     patches = Patches(3, 3, cells=3, padding=(1, 1))

@@ -52,8 +52,9 @@ def layer_jacobian(
         layer.ndim == 3 and layer.shape[:2] == wanted, f"the layer has shape {layer.shape}; it needs {wanted} + (K,)"
     )
     j, where = into or (namespace(images).empty((len(images), layer.shape[2], w.size), dtype=w.dtype), slice(0, w.size))
+    room = len(range(*where.indices(j.shape[2])))
     require(
-        j.shape[:2] == (len(images), layer.shape[2]) and j.dtype == w.dtype and j[:1, :1, where].size == w.size,
+        j.shape[:2] == (len(images), layer.shape[2]) and j.dtype == w.dtype and room == w.size,
         f"J is to go to columns {where.start} to {where.stop} of an array {j.shape} of {j.dtype}; it needs "
         f"{w.size} columns of ({len(images)}, {layer.shape[2]}, P) of {w.dtype}",
     )

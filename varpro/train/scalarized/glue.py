@@ -157,13 +157,6 @@ def count_correct(streamed: Streamed, layers: list[Array]) -> Array:
     return streamed.comm.allreduce(correct)
 
 
-def residual_squares(streamed: Streamed, a: Array) -> float:
-    """||Y - Phi A||^2.  Collective."""
-    layer = beside(a, streamed.rows.images)
-    parts = [np.array([float(((y - phi @ layer) ** 2).sum())]) for phi, y in streamed.blocks()]
-    return float(streamed.sharded.total(parts, (1,))[0])
-
-
 def all_scores(streamed: Streamed, a: Array) -> Array:
     """Outputs (N, K), replicated; each block comes from the rank that owns it.  Collective."""
     layer = beside(a, streamed.rows.images)

@@ -25,7 +25,7 @@ from varpro.train.data.prepared import Prepared
 from varpro.train.scalarized.backend import Place
 from varpro.train.scalarized.cycle import Cycle, learning_cycle, untrained
 from varpro.train.scalarized.device_subnetworks import device_gemm_gflops
-from varpro.train.scalarized.glue import Rows, all_scores, count_correct, residual_squares
+from varpro.train.scalarized.glue import Rows, all_scores, count_correct
 from varpro.train.scalarized.network import Network
 from varpro.train.scalarized.partition import TRAINING
 from varpro.train.scalarized.record import assemble
@@ -165,9 +165,13 @@ def _score(run: Run, parts: dict[str, Rows]) -> Score:
     def score(units: Units, w: Array, a: Array) -> dict[str, float]:
         network, held = run.network(units, w, a), parts["validation"]
         with run.all_threads():
-            found = {f"{name}_accuracy": _accuracy(run, network, parts[name]) for name in ("validation", "test")}
-            squares = residual_squares(run.streamed(units, w, held), a) if len(held) else math.nan
-        return {**found, "validation_cost": 0.5 * squares / max(len(held), 1)}
+            outputs, test = _scores(run, network, held), _accuracy(run, network, parts["test"])
+        squares = float(np.sum((held.y(slice(None), run.n_classes) - outputs) ** 2))
+        return {
+            "validation_accuracy": _share_correct(outputs, held.labels),
+            "test_accuracy": test,
+            "validation_cost": 0.5 * squares / len(held) if len(held) else math.nan,
+        }
 
     return score
 
