@@ -180,6 +180,7 @@ def test_geometry_that_fails_is_told_before_a_run(options, message):
         ({"padding": "half"}, "must be one of same, valid"),
         ({"colour": "grey"}, "must be one of mix, planes"),
         ({"smoothing": 0.0}, "must be a number > 0"),
+        ({"whitening": -1.0}, "must be a number > 0"),
     ],
 )
 def test_options_complain_in_words(options, words):

@@ -107,6 +107,8 @@ class Refine(Section):
 
     enabled: Bool = True
     """Whether to refine; a config without `refine` does not."""
+    loss: Literal["squares", "cross_entropy"] = "squares"
+    """What is minimised: squares of the outputs' errors, or the cross-entropy of their softmax."""
     iterations: Annotated[Int, Field(ge=1)] = 10
     """The most accepted steps."""
     first_rows: Annotated[Int, Field(ge=1)] = 15000
@@ -189,6 +191,8 @@ class ScalarizedConfig(TrainingConfig):
             raise ConfigError(
                 f"glue.loss is cross_entropy, which has no glue.method: {self.glue.method}; remove one of the two"
             )
+        if self.refine.loss == "cross_entropy":
+            self._check_entropy_steps()
         if self.subnetworks == 0 and not self.refine.enabled and self.control:
             raise ConfigError(
                 "subnetworks is 0 and refine is off: nothing would be trained but the linear layer; set refine: true "
@@ -200,6 +204,16 @@ class ScalarizedConfig(TrainingConfig):
                 "set search.method: gradient or derivative-free, or squash: false"
             )
         self._require_more_samples_than(self.units)
+
+    def _check_entropy_steps(self) -> None:
+        for key, value, only in (
+            ("jacobian", self.refine.jacobian, "kaufman"),
+            ("step", self.refine.step, "conjugate-gradients"),
+        ):
+            if value != only:
+                raise ConfigError(
+                    f"refine.loss is cross_entropy, which has no refine.{key}: {value}; remove it, or set {only}"
+                )
 
     def check_effect(self, overridden: Mapping[str, str]) -> None:
         """Raise ConfigError for an overridden key of a section that is off."""

@@ -178,6 +178,10 @@ class WholeNetwork:
         """The system of a step: H whole, or gradient, damping scale and each unit's own block of it.  Collective."""
         return linearise_exact(self, current) if self.exact else linearise_network(self, current)
 
+    def row_weights(self, current: NetworkEvaluation, rows: Array) -> Array | None:
+        """Roots of what each output of some rows counts in J^T J, (n, K); None if all count alike."""
+        return None
+
     def size(self, problems: Array) -> Array:
         """1/2 ||Y||^2 / rows of the current sample, (1,)."""
         return np.array([self.sample.size()])

@@ -127,6 +127,9 @@ def _unit_blocks(problem: "WholeNetwork", current: "NetworkEvaluation") -> Block
 
     def moments(block: Array) -> Array:
         d = jacobian_of_units(problem, current, images[block], w)
+        weights = problem.row_weights(current, block)
+        if weights is not None:  # one for all outputs of a row, which share D
+            d = d * np.sqrt(np.mean(weights**2, axis=1, keepdims=True)).astype(d.dtype)
         return _moments(d[:, which].transpose(1, 0, 2) for which in pairs)
 
     parts = rows.map(moments, problem.sample.blocks(rows))
@@ -147,6 +150,9 @@ def _unit_blocks_of(problem: "WholeNetwork", j: LayerJacobian) -> Blocks:
 
     def moments(index: int, block: slice) -> Array:
         part = j.block(index)[: n - block.start]
+        weights = problem.row_weights(j.current, j.blocks[index][: len(part)])
+        if weights is not None:
+            part = part * weights[:, :, None].astype(part.dtype)
         flat = part.reshape(-1, part.shape[2])
         return _moments(flat[:, own][None] for where in grouped for own in where)  # one by one: J is the largest array
 

@@ -21,6 +21,7 @@ from varpro.kernels.convolve import SQUASHES, Patches
 from varpro.models.units.convolved import BoundConvolution, Convolved, answers, fine_cells, gathered
 from varpro.models.units.interface import Answers, BoundUnits, Scalarization, Shape, Units, UnitSize, unit_kind
 from varpro.models.units.options import UnitOptions, option, whole
+from varpro.models.units.whitening import Whitening
 
 START_SAMPLE = 200
 """Images whose patches set the scale of the start; an image has hundreds of patches."""
@@ -56,6 +57,10 @@ def _positive(value: object) -> float:
     return float(value)
 
 
+def _positive_or_null(value: object) -> float | None:
+    return None if value is None else _positive(value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConvolutionOptions(UnitOptions):
     """The filters of a bank and how their values are used."""
@@ -77,6 +82,9 @@ class ConvolutionOptions(UnitOptions):
     """Whether planes are mixed by the unit's own weights (mix) or each has its own form (planes)."""
     smoothing: float = option(0.01, check=_positive)
     """The smoothing in smooth_abs, sqrt(q^2 + smoothing); q^2 is 1 on average at the start."""
+    whitening: float | None = option(None, check=_positive_or_null)
+    """The share of the pixels' variance that counts as noise in a whitened start, whose filters see fine shapes as well
+    as coarse ones; less whitens more, null draws independent entries."""
 
     def patches(self, side: int, shape: Shape, sigma: str) -> Patches:
         """The kernel's description of filters with one side: its cells are those that a smooth average is made of."""
@@ -171,13 +179,14 @@ class ConvolutionalUnits(Units):
         ]
 
     def start(self, rng: np.random.Generator, images: Array) -> Array:
-        """Random forms whose q has unit deviation over the patches; biases remove the mean of q and are spread a
-        little.
+        """Random forms, whitened, whose q has unit deviation over the patches; biases are spread a little.
 
         images : (N, C, L, R)
         """
         w = rng.standard_normal(self.n_parameters)
         some = images[:START_SAMPLE]
+        if self.options.whitening is not None:
+            self._whiten(w, Whitening(some, self.options.whitening))
         for side, _, where in self.parts():
             patches = self.options.patches(side, self.shape, "square")
             table = w[where].reshape(self.rows(side), -1)
@@ -191,6 +200,15 @@ class ConvolutionalUnits(Units):
             table[:-1] *= deviation ** (-1.0 / factors)
             table[-1] = START_BIAS * rng.standard_normal(table.shape[1])
         return w
+
+    def _whiten(self, w: Array, whitening: Whitening) -> None:
+        for side, _, where in self.parts():
+            patches, table = self.options.patches(side, self.shape, "square"), w[where].reshape(self.rows(side), -1)
+            factors = table[: 2 * side * patches.terms].reshape(patches.terms, 2, side, -1)
+            factors[:, 0] = whitening.down(side) @ factors[:, 0]
+            factors[:, 1] = whitening.across(side) @ factors[:, 1]
+            if patches.mixed:
+                table[2 * side * patches.terms : -1] = whitening.planes() @ table[2 * side * patches.terms : -1]
 
     def at(self, w: Array, sigma: str, dtype: npt.DTypeLike = np.float64) -> Scalarization:
         return Convolved(self, w, sigma, np.dtype(dtype))

@@ -14,6 +14,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.models.units import Units
 from varpro.problems.network import NetworkEvaluation, WholeNetwork
+from varpro.problems.network_entropy import EntropyNetwork
 from varpro.problems.sample import Sample
 from varpro.result import IterationRecord, Status
 from varpro.search.damping import DampingRule
@@ -79,7 +80,8 @@ def _sample(run: Run, rows: Rows, stream: int, kept: KeptIterate) -> Sample:
 
 def _problem(run: Run, units: Units, sample: Sample, notes: "_Notes") -> WholeNetwork:
     settings = run.config.refine
-    problem = WholeNetwork(
+    kind = EntropyNetwork if settings.loss == "cross_entropy" else WholeNetwork
+    problem = kind(
         units=units,
         sigma=run.config.model.sigma,
         sample=sample,

@@ -14,6 +14,7 @@ from varpro.arrays import Array
 from varpro.config.scalarized import ScalarizedConfig
 from varpro.distributed.communicator import Communicator, Traffic
 from varpro.distributed.threads import blas_threads, threads_per_rank
+from varpro.linalg.cross_entropy import cross_entropy
 from varpro.models.units import Units
 from varpro.models.units.images import planes
 from varpro.report.progress import Display
@@ -166,14 +167,23 @@ def _score(run: Run, parts: dict[str, Rows]) -> Score:
         network, held = run.network(units, w, a), parts["validation"]
         with run.all_threads():
             outputs, test = _scores(run, network, held), _accuracy(run, network, parts["test"])
-        squares = float(np.sum((held.y(slice(None), run.n_classes) - outputs) ** 2))
         return {
             "validation_accuracy": _share_correct(outputs, held.labels),
             "test_accuracy": test,
-            "validation_cost": 0.5 * squares / len(held) if len(held) else math.nan,
+            "validation_cost": _cost(run, outputs, held),
         }
 
     return score
+
+
+def _cost(run: Run, outputs: Array, rows: Rows) -> float:
+    """What a refinement minimises, per row and without the ridge, of outputs (N, K); NaN without rows."""
+    if not len(rows):
+        return math.nan
+    y = rows.y(slice(None), run.n_classes)
+    if run.config.refine.loss == "cross_entropy":
+        return cross_entropy(outputs, y)[0] / len(rows)
+    return 0.5 * float(np.sum((y - outputs) ** 2)) / len(rows)
 
 
 def _control(run: Run, cycle: Cycle, parts: dict[str, Rows]) -> dict[str, float] | None:
