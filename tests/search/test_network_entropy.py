@@ -1,5 +1,6 @@
 """A whole network under cross-entropy against explicit matrices, differences, and SciPy's minimum over the layer."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -113,7 +114,7 @@ def test_a_search_goes_down_at_every_step_and_the_gradient_fades():
         termination=Termination(max_iterations=40, cost_tolerance=0.0, step_tolerance=0.0, confirmed=False),
     )
     costs = [record.cost for record in found.history if record.accepted]
-    assert all(late < early for early, late in zip(costs, costs[1:], strict=False))
+    assert all(late < early for early, late in itertools.pairwise(costs))
     after = problem.linearise(found.evaluation)
     assert np.linalg.norm(after.gradient) < 0.05 * np.linalg.norm(before.gradient)
     assert costs[-1] < 0.5 * costs[0]
