@@ -21,7 +21,7 @@ def convolve_cases(device: Device, size: Size) -> Iterator[Case]:
     few = replace(size, problems=min(size.problems, 8), side=size.side // 2 * 2)
     images, index, there, rows = images_of(device, few)
     side = min(9, few.side // 2 | 1)
-    patches, shape = Patches(side, side, cells=2, padding=(side // 2, side // 2)), images.shape[1:]
+    patches, shape = Patches(side, side, cells=(2, 2), padding=(side // 2, side // 2)), images.shape[1:]
     for dtype in ("float64", "float32"):
         yield from _of_dtype(device, few, dtype, patches, (images[index[0, :CHECKED]], there, rows), shape)
 

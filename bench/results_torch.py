@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from varpro.arrays import Array
-from varpro.models.units.convolutional import ConvolutionalUnits, ConvolutionOptions
+from varpro.models.units.convolution_options import ConvolutionOptions
+from varpro.models.units.convolutional import ConvolutionalUnits
 from varpro.models.units.convolved import blend
 from varpro.models.units.images import planes
 from varpro.train.data.parts import Part, Split

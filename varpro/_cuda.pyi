@@ -56,19 +56,21 @@ def class_moments(
 ) -> None: ...  # fmt: skip
 def convolve_values(
     *, images: int, pixel: str, index: int, w: int, out: int, problems: int, n: int, planes: int, height: int,
-    width: int, filters: int, terms: int, mixed: bool, patch_height: int, patch_width: int, stride: int, cells: int,
-    pad_rows: int, pad_columns: int, squash: str, smoothing: float, is_float: bool, device: int, stream: int,
+    width: int, filters: int, terms: int, mixed: bool, patch_height: int, patch_width: int, stride: int, pad_rows: int,
+    pad_columns: int, cells_down: int, cells_across: int, squash: str, smoothing: float, is_float: bool, device: int,
+    stream: int,
 ) -> None: ...  # fmt: skip
 def convolve_jacobian(
     *, images: int, pixel: str, index: int, w: int, out: int, problems: int, n: int, planes: int, height: int,
-    width: int, filters: int, terms: int, mixed: bool, patch_height: int, patch_width: int, stride: int, cells: int,
-    pad_rows: int, pad_columns: int, squash: str, smoothing: float, is_float: bool, device: int, stream: int,
+    width: int, filters: int, terms: int, mixed: bool, patch_height: int, patch_width: int, stride: int, pad_rows: int,
+    pad_columns: int, cells_down: int, cells_across: int, squash: str, smoothing: float, is_float: bool, device: int,
+    stream: int,
 ) -> None: ...  # fmt: skip
 def convolve_tangent(
     *, images: int, pixel: str, index: int, w: int, along: int, out: int, problems: int, n: int, planes: int,
     height: int, width: int, filters: int, terms: int, mixed: bool, patch_height: int, patch_width: int, stride: int,
-    cells: int, pad_rows: int, pad_columns: int, squash: str, smoothing: float, is_float: bool, device: int,
-    stream: int,
+    pad_rows: int, pad_columns: int, cells_down: int, cells_across: int, squash: str, smoothing: float, is_float: bool,
+    device: int, stream: int,
 ) -> None: ...  # fmt: skip
 def convolve_workspace(
     *, problems: int, n: int, planes: int, filters: int, terms: int, mixed: bool, patch_height: int, patch_width: int
@@ -76,8 +78,8 @@ def convolve_workspace(
 def convolve_contract(
     *, images: int, pixel: str, index: int, w: int, weights: int, out: int, workspace: int, problems: int, n: int,
     planes: int, height: int, width: int, filters: int, terms: int, mixed: bool, patch_height: int, patch_width: int,
-    stride: int, cells: int, pad_rows: int, pad_columns: int, squash: str, smoothing: float, is_float: bool,
-    device: int, stream: int,
+    stride: int, pad_rows: int, pad_columns: int, cells_down: int, cells_across: int, squash: str, smoothing: float,
+    is_float: bool, device: int, stream: int,
 ) -> None: ...  # fmt: skip
 def inward_scale(
     *, x: int, g: int, out: int, s: int, along: int, n: int, features: int, is_float: bool, xi: float, eps: float,

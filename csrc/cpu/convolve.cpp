@@ -15,13 +15,13 @@ void for_each_filter(Forms<T>& forms, Each&& each) {
     }
 }
 
-/// Writes means over the cells of what a filter has at the places, (n, filters, cells^2).
+/// Writes means over the cells of what a filter has at the places, (n, filters, cells).
 template <typename T>
 class CellMeans {
     static constexpr std::int64_t kLanes = LanesOf<T>::count;
 
   public:
-    explicit CellMeans(const Forms<T>& forms) : forms_(forms), means_(forms.cell_count() * kLanes) {}
+    explicit CellMeans(const Forms<T>& forms) : forms_(forms), means_(forms.c.cells() * kLanes) {}
     void write(const T* places, std::int64_t n, std::int64_t count, std::int64_t f, T* to) {
         const T mean = forms_.mean();
         forms_.each_cell([&](std::int64_t cell, Area area) {
@@ -31,7 +31,7 @@ class CellMeans {
                     sum += load(places + (r * forms_.across + i) * kLanes);
             store(means_.data() + cell * kLanes, sum * mean);
         });
-        const std::int64_t cells = forms_.cell_count(), filters = forms_.c.filters;
+        const std::int64_t cells = forms_.c.cells(), filters = forms_.c.filters;
         write_by_lane(means_.data(), kLanes, cells, count, to + (n * filters + f) * cells, filters * cells);
     }
 
@@ -122,7 +122,7 @@ class ByFilter {
     Aligned<T> held_;
 };
 
-/// D (cells^2, rows, lanes) of each filter to where(filter); then use(first image, how many, filter).
+/// D (cells, rows, lanes) of each filter to where(filter); then use(first image, how many, filter).
 template <typename T, typename Where, typename Use>
 void derivatives(Forms<T>& forms, Where&& where, Use&& use) {
     const ConvolveCall& c = forms.c;
@@ -149,7 +149,7 @@ void derivatives(Forms<T>& forms, Where&& where, Use&& use) {
 template <typename T>
 void jacobian(const ConvolveCall& c, const T* w, T* to) {
     Forms<T> forms(c, w);
-    ByFilter<T> by_filter(forms, forms.cell_count(), c.rows() * c.filters);
+    ByFilter<T> by_filter(forms, forms.c.cells(), c.rows() * c.filters);
     derivatives(
         forms, [&](std::int64_t f) { return by_filter.at(f); },
         [&](std::int64_t n, std::int64_t count, std::int64_t f) { by_filter.add(n, count, f, to); });
@@ -158,7 +158,7 @@ void jacobian(const ConvolveCall& c, const T* w, T* to) {
 template <typename T>
 void layer_jacobian(const ConvolveCall& c, const T* w, const T* layer, std::int64_t outputs, T* j, std::int64_t apart) {
     Forms<T> forms(c, w);
-    const std::int64_t cells = forms.cell_count();
+    const std::int64_t cells = forms.c.cells();
     ByFilter<T> by_filter(forms, outputs, apart);
     Aligned<T> d(cells * c.rows() * LanesOf<T>::count);
     derivatives(
@@ -175,12 +175,12 @@ void contract(const ConvolveCall& c, const T* w, const T* b, double* gradient) {
     Forms<T> forms(c, w);
     Places<T> places(forms);
     Derivatives<T> of(forms);
-    Aligned<T> factors(forms.cell_count() * lanes, T(0)), d(c.rows() * lanes);
+    Aligned<T> factors(forms.c.cells() * lanes, T(0)), d(c.rows() * lanes);
     const Area everything{0, 0, forms.down, forms.across};
     const T mean = forms.mean();
     with_squash<T>(c, [&](auto sigma) {
         for_each_filter(forms, [&](std::int64_t n, std::int64_t count, std::int64_t f) {
-            const std::int64_t cells = forms.cell_count();
+            const std::int64_t cells = forms.c.cells();
             for (std::int64_t lane = 0; lane < count; ++lane)
                 for (std::int64_t cell = 0; cell < cells; ++cell)
                     factors[cell * lanes + lane] = b[((n + lane) * c.filters + f) * cells + cell] * mean;

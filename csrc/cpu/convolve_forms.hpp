@@ -35,16 +35,15 @@ class Forms {
     std::int64_t places() const { return down * across; }
     std::int64_t plane_size() const { return tall * broad * kLanes; }
     std::int64_t half_size() const { return tall * across * kLanes; }
-    std::int64_t cell_count() const { return c.cells * c.cells; }
     /// What makes a mean of the sum over a cell.
-    T mean() const { return T(1) / static_cast<T>(down / c.cells * (across / c.cells)); }
+    T mean() const { return T(1) / static_cast<T>(down / c.cells_down * (across / c.cells_across)); }
     /// each(cell, its places): down a column of cells, then the next.
     template <typename Each>
     void each_cell(Each&& each) const {
-        const std::int64_t rows = down / c.cells, columns = across / c.cells;
-        for (std::int64_t right = 0; right < c.cells; ++right)
-            for (std::int64_t below = 0; below < c.cells; ++below)
-                each(below * c.cells + right, Area{below * rows, right * columns, rows, columns});
+        const std::int64_t rows = down / c.cells_down, columns = across / c.cells_across;
+        for (std::int64_t right = 0; right < c.cells_across; ++right)
+            for (std::int64_t below = 0; below < c.cells_down; ++below)
+                each(below * c.cells_across + right, Area{below * rows, right * columns, rows, columns});
     }
 
     std::int64_t u_row(std::int64_t t) const { return t * (c.patch_height + c.patch_width); }

@@ -17,8 +17,9 @@ template <typename Real, Kind kind>
 __device__ __forceinline__ void make_forms(const Bench<Real>& bench, std::int64_t image, int place, int rows,
                                            const Real* weights, Real mean) {
     const ConvolveCall& c = bench.c;
-    const int terms = static_cast<int>(c.terms), cells = static_cast<int>(c.cells), width = bench.cut.across * kFilters;
-    const int cell_row = place / bench.cut.cell_rows;
+    const int terms = static_cast<int>(c.terms), width = bench.cut.across * kFilters;
+    const int cells = static_cast<int>(c.cells());
+    const int first_cell = place / bench.cut.cell_rows * static_cast<int>(c.cells_across);  // of the row
     bench.load_pixels(image, place);
     __syncthreads();  // the pixels, and the table, are there
     for (int t = 0; t < terms; ++t) {
@@ -29,9 +30,9 @@ __device__ __forceinline__ void make_forms(const Bench<Real>& bench, std::int64_
             const Squashed<Real> at = squashed(c.squash, static_cast<Real>(c.smoothing), q);
             if (kind == Kind::values) return at.value;
             if (kind != Kind::contract) return at.slope;
-            const int f = e % kFilters, cell = e % width / kFilters / bench.cut.cell_columns;
+            const int f = e % kFilters, cell = first_cell + e % width / kFilters / bench.cut.cell_columns;
             if (f >= bench.here || e / width >= rows) return Real(0);
-            return at.slope * mean * __ldg(weights + f * cells * cells + cell_row * cells + cell);
+            return at.slope * mean * __ldg(weights + f * cells + cell);
         });
         if (t + 1 < terms) __syncthreads();  // they have been used
     }
@@ -68,10 +69,10 @@ template <typename Real, Kind kind>
 __device__ __forceinline__ void finish(const Bench<Real>& bench, int cell_row, Real mean, const Real* along, Real* out,
                                        double* totals) {
     const Cut& cut = bench.cut;
-    const int cells = static_cast<int>(bench.c.cells);
+    const int cells = static_cast<int>(bench.c.cells()), cells_across = static_cast<int>(bench.c.cells_across);
     const std::int64_t filters = bench.c.filters;
     if (kind == Kind::values || kind == Kind::tangent) {
-        for (int e = threadIdx.x; e < cells * kFilters; e += kThreads) {
+        for (int e = threadIdx.x; e < cells_across * kFilters; e += kThreads) {
             const int f = e % kFilters, cell = e / kFilters;
             if (f >= bench.here) continue;
             Real sum = 0;
@@ -81,15 +82,16 @@ __device__ __forceinline__ void finish(const Bench<Real>& bench, int cell_row, R
             else
                 for (int row = 0; row < cut.rows; ++row)
                     sum += bench.sums[(cell * cut.rows + row) * kFilters + f] * __ldg(along + row * filters + f);
-            out[f * cells * cells + cell_row * cells + cell] = sum * mean;
+            out[f * cells + cell_row * cells_across + cell] = sum * mean;
         }
     } else if (kind == Kind::jacobian) {
-        for (int e = threadIdx.x; e < cells * cut.rows * kFilters; e += kThreads)
+        for (int e = threadIdx.x; e < cells_across * cut.rows * kFilters; e += kThreads)
             if (e % kFilters < bench.here)
-                out[(cell_row * cells * cut.rows + e / kFilters) * filters + e % kFilters] = bench.sums[e] * mean;
+                out[(cell_row * cells_across * cut.rows + e / kFilters) * filters + e % kFilters] =
+                    bench.sums[e] * mean;
     } else {
         for (int e = threadIdx.x; e < cut.rows * kFilters; e += kThreads)
-            for (int cell = 0; cell < cells; ++cell)
+            for (int cell = 0; cell < cells_across; ++cell)
                 totals[e] += static_cast<double>(bench.sums[cell * cut.rows * kFilters + e]);
     }
 }
@@ -127,11 +129,11 @@ __device__ __forceinline__ void contract_part(const ConvolveLaunch& launch, cons
     for (int e = threadIdx.x; e < cut.rows * kFilters; e += kThreads) totals[e] = 0.0;  // this thread's alone
     const std::int64_t begin = part * cut.images, end = begin + cut.images < c.n ? begin + cut.images : c.n;
     for (std::int64_t n = problem * c.n + begin; n < problem * c.n + end; ++n)
-        for (int cell_row = 0; cell_row < static_cast<int>(c.cells); ++cell_row)
+        for (int cell_row = 0; cell_row < static_cast<int>(c.cells_down); ++cell_row)
             row_of_cells<Real, Kind::contract>(
                 bench, image_row(launch, n), cell_row,
-                static_cast<const Real*>(launch.weights) + (n * c.filters + bench.first) * c.cells * c.cells, nullptr,
-                nullptr, totals);
+                static_cast<const Real*>(launch.weights) + (n * c.filters + bench.first) * c.cells(), nullptr, nullptr,
+                totals);
     double* const to = static_cast<double*>(cut.slabs > 1 ? launch.workspace : launch.out) +
                        blockIdx.x * cut.rows * c.filters + bench.first;
     for (int e = threadIdx.x; e < cut.rows * kFilters; e += kThreads)
@@ -145,8 +147,8 @@ __global__ void __launch_bounds__(kThreads) convolve_kernel(ConvolveLaunch launc
     const ConvolveCall& c = launch.call;
     const Bench<Real> bench(c, cut, kind != Kind::values,
                             reinterpret_cast<Real*>(shared + (contract ? cut.rows * kFilters : 0)));
-    const std::int64_t cells = c.cells * c.cells, size = cut.rows * c.filters;
-    const std::int64_t parts = contract ? cut.slabs : c.n * c.cells, problem = blockIdx.x / parts;
+    const std::int64_t cells = c.cells(), size = cut.rows * c.filters;
+    const std::int64_t parts = contract ? cut.slabs : c.n * c.cells_down, problem = blockIdx.x / parts;
     const std::int64_t part = blockIdx.x % parts;
     bench.load_table(static_cast<const Real*>(launch.w) + problem * size);
     if constexpr (contract) {
@@ -155,11 +157,11 @@ __global__ void __launch_bounds__(kThreads) convolve_kernel(ConvolveLaunch launc
         constexpr bool jacobian = kind == Kind::jacobian;
         const Real* const along =
             kind == Kind::tangent ? static_cast<const Real*>(launch.along) + problem * size + bench.first : nullptr;
-        const std::int64_t place = problem * c.n + part / c.cells;
+        const std::int64_t place = problem * c.n + part / c.cells_down;
         Real* const out = static_cast<Real*>(launch.out) + place * cells * (jacobian ? size : c.filters) +
                           bench.first * (jacobian ? 1 : cells);
-        row_of_cells<Real, kind>(bench, image_row(launch, place), static_cast<int>(part % c.cells), nullptr, along, out,
-                                 nullptr);
+        row_of_cells<Real, kind>(bench, image_row(launch, place), static_cast<int>(part % c.cells_down), nullptr, along,
+                                 out, nullptr);
     }
 }
 
@@ -189,7 +191,7 @@ void launch_kind(const char* name, const ConvolveLaunch& launch, Stream stream) 
                           " do not fit into the shared memory of a block; use smaller ones or the CPU");
     cut.slabs = contract ? static_cast<int>(slabs_of(launch)) : 1;
     cut.images = static_cast<int>(kImagesPerPart);
-    const std::int64_t blocks = launch.problems * (contract ? cut.slabs : c.n * c.cells);
+    const std::int64_t blocks = launch.problems * (contract ? cut.slabs : c.n * c.cells_down);
     const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(ceil_div<std::int64_t>(c.filters, kFilters)));
     const std::size_t bytes = totals + bench_size(c, cut, derivative) * sizeof(Real);
     VARPRO_LAUNCH((convolve_kernel<Real, kind>), grid, dim3(kThreads), bytes, stream, launch, cut);

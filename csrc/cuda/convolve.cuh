@@ -56,7 +56,7 @@ struct Bench {
     Real* half;       // (seen, across): image rows with v
     Real* q;          // (strip, across): forms, then values or slopes
     Real* crossed;    // (strip, padded): image columns with u; then the forms of one plane
-    Real* sums;       // (cells, rows), or (across) for values alone
+    Real* sums;       // (cells_across, rows), or (across) for values alone
     int first, here;  // filters
 
     __device__ __forceinline__ Bench(const ConvolveCall& call, const Cut& cut_, bool derivative, Real* shared)
@@ -169,7 +169,7 @@ struct Bench {
     __device__ __forceinline__ void add_term(bool start, int t, int rows) const {
         const int height = static_cast<int>(c.patch_height), width = static_cast<int>(c.patch_width);
         const int stride = static_cast<int>(c.stride), own = height + width + (t == 0);
-        for (int e = threadIdx.x; e < static_cast<int>(c.cells) * own * kFilters; e += kThreads) {
+        for (int e = threadIdx.x; e < static_cast<int>(c.cells_across) * own * kFilters; e += kThreads) {
             const int f = e % kFilters, k = e / kFilters % own, cell = e / kFilters / own;
             if (k < height)
                 add(start, cell, u_row(t) + k, f, rows, half + k * cut.across * kFilters, 1, stride * cut.across);
@@ -182,14 +182,14 @@ struct Bench {
 
     /// sums for the weight of plane p in the mix, whose forms are in `crossed`.
     __device__ __forceinline__ void add_plane(bool start, int p, int rows) const {
-        for (int e = threadIdx.x; e < static_cast<int>(c.cells) * kFilters; e += kThreads)
+        for (int e = threadIdx.x; e < static_cast<int>(c.cells_across) * kFilters; e += kThreads)
             add(start, e / kFilters, mix_row(p), e % kFilters, rows, crossed, 1, cut.across);
     }
 };
 
 /// Numbers in the shared memory of a block.
 inline std::int64_t bench_size(const ConvolveCall& c, const Cut& cut, bool derivative) {
-    const std::int64_t sums = derivative ? c.cells * cut.rows : cut.across;
+    const std::int64_t sums = derivative ? c.cells_across * cut.rows : cut.across;
     return c.planes * cut.seen * cut.padded + kFilters * (cut.rows + (cut.seen + cut.strip) * cut.across +
                                                           (derivative ? cut.strip * cut.padded : 0) + sums);
 }
@@ -203,8 +203,8 @@ Cut cut_of(const ConvolveCall& c, bool derivative, std::int64_t totals) {
     cut.padded = static_cast<int>(c.width + 2 * c.pad_columns);
     cut.down = static_cast<int>((c.height + 2 * c.pad_rows - c.patch_height) / c.stride + 1);
     cut.across = static_cast<int>((cut.padded - c.patch_width) / c.stride + 1);
-    cut.cell_rows = cut.down / static_cast<int>(c.cells);
-    cut.cell_columns = cut.across / static_cast<int>(c.cells);
+    cut.cell_rows = cut.down / static_cast<int>(c.cells_down);
+    cut.cell_columns = cut.across / static_cast<int>(c.cells_across);
     for (int strips = 1; strips <= cut.cell_rows; ++strips) {
         cut.strip = ceil_div(cut.cell_rows, strips);
         cut.seen = static_cast<int>((cut.strip - 1) * c.stride + c.patch_height);

@@ -26,26 +26,27 @@ enum class Squash { tanh, logistic, smooth_abs, square, softplus };
 /// w (rows, filters) of the call's type: for each term, patch_height rows of u and patch_width rows of v; `planes` rows
 /// of the mix if mixed; a row of b.  A term reads the mix of all planes, or plane (term mod planes).  Places stand
 /// every `stride` pixels of the image with a border of pad_rows and pad_columns zeros; their numbers, down and across,
-/// are multiples of `cells`.
+/// are multiples of cells_down and cells_across.  Cells are counted row by row.
 struct ConvolveCall {
     const void* x;
     Pixel pixel;
     std::int64_t n, planes, height, width;
     std::int64_t filters, patch_height, patch_width, terms;
     bool mixed;
-    std::int64_t stride, pad_rows, pad_columns, cells;
+    std::int64_t stride, pad_rows, pad_columns, cells_down, cells_across;
     Squash squash;
     double smoothing;
 
     std::int64_t rows() const { return terms * (patch_height + patch_width) + (mixed ? planes : 0) + 1; }
+    std::int64_t cells() const { return cells_down * cells_across; }
 };
 
-/// values    phi (n, filters, cells^2)
-/// jacobian  d (n, cells^2, rows, filters): the derivative of phi[n, f, cell] by w[row, f]
+/// values    phi (n, filters, cells)
+/// jacobian  d (n, cells, rows, filters): the derivative of phi[n, f, cell] by w[row, f]
 /// layer_jacobian  j (n, outputs, rows, filters): the derivative of sum over f and cells of phi[n, f, cell]
 ///           layer[f, cell, output] by w, which is d times the layer without ever holding d; the (rows, filters) of
 ///           the next output begin `apart` numbers further on, so that several banks share an array
-/// tangent   slope (n, filters, cells^2): the derivative of phi along dw (rows, filters)
+/// tangent   slope (n, filters, cells): the derivative of phi along dw (rows, filters)
 /// contract  gradient (rows, filters) += sum over n and cells of b[n, f, cell] d[n, cell, row, f]; b as phi.  Sums over
 ///           an image are of the call's type, those over images double.
 // clang-format off
@@ -69,7 +70,7 @@ namespace cuda {
 
 /// The same for tables side by side, each with its own images: call.x (any rows, planes, height, width) is shared,
 /// index (problems, n) tells the rows of each problem, or is null: problem after problem; call.n is per problem.
-/// w and along (problems, rows, filters), along: dw for the tangent.  weights (problems, n, filters, cells^2): b for
+/// w and along (problems, rows, filters), along: dw for the tangent.  weights (problems, n, filters, cells): b for
 /// the contraction.  out (problems, ...) as above, overwritten: phi, d and slope double or float as w, the gradient
 /// double. The gradient is summed in double over images, and its workspace has convolve_workspace(launch) bytes, null
 /// where that is 0, for parts of 64 images, which are added in order. LaunchError where patch_height rows of an image

@@ -14,7 +14,8 @@ ConvolveLaunch launch_of(Arguments& a) {
     c.n = a.number("n"), c.planes = a.number("planes"), c.height = a.number("height"), c.width = a.number("width");
     c.filters = a.number("filters"), c.terms = a.number("terms"), c.mixed = a.number("mixed");
     c.patch_height = a.number("patch_height"), c.patch_width = a.number("patch_width");
-    c.stride = a.number("stride"), c.cells = a.number("cells");
+    c.stride = a.number("stride");
+    c.cells_down = a.number("cells_down"), c.cells_across = a.number("cells_across");
     c.pad_rows = a.number("pad_rows"), c.pad_columns = a.number("pad_columns");
     c.squash = static_cast<varpro::Squash>(a.number("squash")), c.smoothing = a.real("smoothing");
     launch.index = a.integers("index");
@@ -28,7 +29,7 @@ ConvolveLaunch launch_of(Arguments& a) {
 bool run_convolve(const std::string& kernel, Arguments& a, std::ofstream& out) {
     if (!kernel.starts_with("convolve_")) return false;
     ConvolveLaunch launch = launch_of(a);
-    const std::int64_t cells = launch.call.cells * launch.call.cells, item = launch.is_float ? 4 : 8;
+    const std::int64_t cells = launch.call.cells(), item = launch.is_float ? 4 : 8;
     const std::int64_t images = launch.problems * launch.call.n, table = launch.call.rows() * launch.call.filters;
     const bool contract = kernel == "convolve_contract";
     const Output made(contract                        ? 8 * launch.problems * table

@@ -15,13 +15,21 @@ CASES = {  # problems, images of each, planes, height, width, filters, patches
     ),
     "colours mixed, rank two, cells": (
         *(1, 2, 3, 6, 6, 3),
-        {"height": 3, "width": 5, "mixed": True, "cells": 2, "padding": (1, 2), "terms": 2},
+        {"height": 3, "width": 5, "mixed": True, "cells": (2, 2), "padding": (1, 2), "terms": 2},
     ),
     "a form for each plane, strides": (
         *(2, 1, 2, 9, 9, 4),
-        {"height": 3, "width": 3, "terms": 4, "stride": 2, "cells": 2, "padding": (0, 0)},
+        {"height": 3, "width": 3, "terms": 4, "stride": 2, "cells": (2, 2), "padding": (0, 0)},
     ),
-    "one pixel": (1, 2, 1, 4, 4, 1, {"height": 1, "width": 1, "cells": 4}),
+    "one pixel": (1, 2, 1, 4, 4, 1, {"height": 1, "width": 1, "cells": (4, 4)}),
+    "more cells across than down": (
+        *(1, 2, 1, 12, 20, 5),
+        {"height": 5, "width": 3, "padding": (2, 1), "cells": (3, 5)},
+    ),
+    "more cells down than across, colours mixed": (
+        *(2, 1, 3, 9, 14, 3),
+        {"height": 3, "width": 3, "padding": (1, 1), "mixed": True, "cells": (9, 2)},
+    ),
     "strips that do not divide the places": (1, 1, 1, 41, 30, 2, {"height": 4, "width": 3}),
 }
 KINDS = ["values", "jacobian", "tangent", "contract"]
@@ -41,7 +49,7 @@ class Bank:
         self.index = rng.integers(0, self.n + 2, (self.problems, self.n)).astype(np.int32)
         self.table = (self.problems, self.patches.rows(planes), filters)
         self.w, self.dw = (rng.standard_normal(self.table).astype(dtype) for _ in range(2))
-        self.cells = (self.problems, self.n, filters, self.patches.cells**2)
+        self.cells = (self.problems, self.n, filters, self.patches.cell_count)
         self.b = rng.standard_normal(self.cells).astype(dtype)
 
     def run(self, driver, kind, *, index="own", images=None, **more):
@@ -102,7 +110,7 @@ def test_it_is_the_formula_in_every_order(driver, case, kind, dtype):
 @kinds
 @pytest.mark.parametrize("sigma", SQUASHES)
 def test_every_squash_and_its_slope(driver, sigma, kind, dtype):
-    bank = Bank((1, 2, 1, 5, 5, 2, {"height": 3, "width": 2, "cells": 1}), dtype, np.float64, sigma)
+    bank = Bank((1, 2, 1, 5, 5, 2, {"height": 3, "width": 2}), dtype, np.float64, sigma)
     bank.assert_is_the_formula(kind, bank.run(driver, kind, orders=(0,))[0])
 
 

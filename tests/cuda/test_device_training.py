@@ -15,7 +15,8 @@ from varpro.distributed.communicator import SerialCommunicator
 from varpro.errors import BackendError, ConfigError
 from varpro.models import QuadraticUnits
 from varpro.models.units.bilinear import BilinearUnits
-from varpro.models.units.convolutional import ConvolutionalUnits, ConvolutionOptions
+from varpro.models.units.convolution_options import ConvolutionOptions
+from varpro.models.units.convolutional import ConvolutionalUnits
 from varpro.models.units.device import DeviceUnits
 from varpro.models.units.multilinear import MultilinearOptions, MultilinearUnits
 from varpro.models.units.product_units import ProductOptions

@@ -12,14 +12,23 @@ CASES = {  # planes, height, width of the images, filters, patches
     "one cell, sides that differ, padding": (1, 11, 9, 5, {"height": 4, "width": 3, "padding": (2, 1)}),
     "colours mixed, rank two": (
         *(3, 12, 12, 19),
-        {"height": 3, "width": 5, "mixed": True, "cells": 2, "padding": (1, 2), "terms": 2},
+        {"height": 3, "width": 5, "mixed": True, "cells": (2, 2), "padding": (1, 2), "terms": 2},
     ),
     "a form for each plane, strides": (
         *(2, 13, 13, 33),
-        {"height": 5, "width": 5, "terms": 4, "stride": 2, "cells": 3, "padding": (1, 1)},
+        {"height": 5, "width": 5, "terms": 4, "stride": 2, "cells": (3, 3), "padding": (1, 1)},
     ),
-    "one pixel": (1, 8, 8, 1, {"height": 1, "width": 1, "cells": 4}),
-    "as large as the image": (1, 7, 7, 16, {"height": 7, "width": 7, "padding": (3, 3), "cells": 7}),
+    "one pixel": (1, 8, 8, 1, {"height": 1, "width": 1, "cells": (4, 4)}),
+    "as large as the image": (1, 7, 7, 16, {"height": 7, "width": 7, "padding": (3, 3), "cells": (7, 7)}),
+    "more cells across than down": (1, 12, 20, 6, {"height": 5, "width": 3, "padding": (2, 1), "cells": (3, 5)}),
+    "more cells down than across, colours mixed": (
+        *(3, 9, 14, 5),
+        {"height": 3, "width": 3, "padding": (1, 1), "mixed": True, "cells": (9, 2)},
+    ),
+    "all places down in one cell, colours apart": (
+        *(2, 9, 14, 4),
+        {"height": 3, "width": 4, "terms": 2, "padding": (1, 0), "cells": (1, 11)},
+    ),
 }
 TOLERANCE = {np.float64: 1e-13, np.float32: 3e-5}
 
@@ -88,7 +97,7 @@ def test_derivatives_are_those_of_differences(case, sigma):
     [((2, 3, 4), 0), ((1, 3, 400), 0), ((2, 2, 400), 0), ((2, 3, 400), 390)],
 )
 def test_a_jacobian_that_does_not_fit_where_it_is_to_go_is_refused(shape, first):
-    patches, rng = Patches(5, 5, cells=4, padding=(2, 2)), np.random.default_rng(0)
+    patches, rng = Patches(5, 5, cells=(4, 4), padding=(2, 2)), np.random.default_rng(0)
     w = rng.standard_normal((patches.rows(1), 6))
     layer, into = rng.standard_normal((6, 16, 3)), np.zeros(shape)
     with pytest.raises(ValueError, match=rf"columns {first} to {first + w.size} of an array"):
@@ -98,14 +107,14 @@ def test_a_jacobian_that_does_not_fit_where_it_is_to_go_is_refused(shape, first)
 
 
 def test_no_images_have_no_jacobian():
-    patches = Patches(5, 5, cells=4, padding=(2, 2))
+    patches = Patches(5, 5, cells=(4, 4), padding=(2, 2))
     w, layer = np.ones((patches.rows(1), 6)), np.ones((6, 16, 3))
     assert convolve.layer_jacobian(np.zeros((0, 1, 12, 12)), w, layer, patches).shape == (0, 3, *w.shape)
 
 
 def test_an_image_does_not_depend_on_its_neighbours():
     images = np.random.default_rng(0).integers(0, 256, (19, 1, 9, 9), dtype=np.uint8)
-    patches = Patches(3, 3, cells=3, padding=(1, 1))
+    patches = Patches(3, 3, cells=(3, 3), padding=(1, 1))
     w = np.random.default_rng(1).standard_normal((patches.rows(1), 7)).astype(np.float32)
     together = convolve.values(images, w, patches)
     alone = np.concatenate([convolve.values(images[k : k + 1], w, patches) for k in range(19)])
@@ -114,7 +123,7 @@ def test_an_image_does_not_depend_on_its_neighbours():
 
 def test_bytes_are_read_as_parts_of_255():
     images = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
-    patches = Patches(1, 1, cells=16, sigma="square")
+    patches = Patches(1, 1, cells=(16, 16), sigma="square")
     w = np.array([[1.0], [1.0], [0.0]])
     assert convolve.values(images, w, patches).ravel() == pytest.approx((np.arange(256) / 255) ** 2, rel=1e-14)
 
@@ -123,7 +132,10 @@ def test_bytes_are_read_as_parts_of_255():
     ("patches", "message"),
     [
         (Patches(9, 3), "a filter of 9 x 3 is larger than the images, 8 x 8"),
-        (Patches(3, 3, cells=4), r"4 x 4 cells do not divide the 6 x 6 places .* cells can be 1, 2, 3, 6"),
+        (
+            Patches(3, 3, cells=(4, 3), padding=(0, 3)),
+            r"4 x 3 cells do not divide the 6 x 12 places .* 1, 2, 3, 6 down and 1, 2, 3, 4, 6, 12 across",
+        ),
         (Patches(70, 3, padding=(40, 0)), "the kernel takes sides up to 64"),
     ],
 )

@@ -10,7 +10,7 @@ from varpro.cores import row_threads
 from varpro.errors import ConfigError
 from varpro.kernels.convolve import SQUASHES
 from varpro.models.units import ConvolutionalUnits, OptionError, features
-from varpro.models.units.convolutional import ConvolutionOptions
+from varpro.models.units.convolution_options import ConvolutionOptions
 from varpro.models.units.convolved import blend, fine_cells
 
 ONE = np.arange(1)
@@ -20,6 +20,9 @@ CASES = {
     "two sizes": ((1, 8, 8), {"filter": (3, 5), "cells": 2}),
     "mixed colours": ((3, 6, 6), {"filter": (3,), "cells": 3, "rank": 2}),
     "planes apart": ((2, 7, 7), {"filter": (3,), "cells": 1, "colour": "planes", "padding": "valid"}),
+    "more columns than rows": ((1, 6, 10), {"filter": (3,), "cells": 2}),
+    "more rows than columns, mixed colours of two sizes": ((3, 9, 7), {"filter": (3, 5), "cells": 2}),
+    "planes apart, boxes": ((2, 8, 6), {"filter": (3,), "cells": 2, "colour": "planes", "pooling": "boxes"}),
     "strides": ((1, 9, 9), {"filter": (4,), "cells": 2, "stride": 2, "padding": "valid"}),
 }
 
@@ -161,7 +164,10 @@ def test_a_model_file_gives_the_units_back(bank):
     ("options", "message"),
     [
         ({"filter": (9,)}, r"model.filter is \[9\]: a filter of 9 x 9 is larger than the images, 6 x 6"),
-        ({"filter": (3,), "cells": 4, "pooling": "boxes"}, "4 x 4 cells do not divide the 6 x 6 places"),
+        (
+            {"filter": (3,), "cells": 4, "pooling": "boxes"},
+            "model.cells is 4: .* the 6 x 6 places of a filter of 3; it can be 1, 2, 3, 6, or use pooling: smooth",
+        ),
         ({"filter": (3,), "cells": 7}, "model.cells is 7: there are only 6 places across for a filter of 3"),
     ],
 )
@@ -169,6 +175,37 @@ def test_geometry_that_fails_is_told_before_a_run(options, message):
     options = ConvolutionOptions(padding="valid" if options["filter"] == (9,) else "same", **options)
     with pytest.raises(ConfigError, match=message):
         ConvolutionalUnits.check((1, 6, 6), options)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((1, 24, 20), {"cells": 3, "pooling": "boxes"}, "divide the 24 x 20 places .*; it can be 1, 2, 4,"),
+        ((1, 24, 20), {"cells": 5, "pooling": "boxes"}, "divide the 24 x 20 places .*; it can be 1, 2, 4,"),
+        ((1, 5, 20), {"cells": 6}, "only 5 places down for a filter of 3; use 1 to 5 cells"),
+        ((1, 20, 5), {"cells": 6}, "only 5 places across for a filter of 3; use 1 to 5 cells"),
+        (
+            (1, 20, 14),
+            {"filter": (3, 5), "cells": 6, "pooling": "boxes", "padding": "valid"},
+            "divide the 16 x 10 places of a filter of 5; it can be 1, 2, or",
+        ),
+    ],
+)
+def test_cells_that_fail_in_one_direction_are_told_with_numbers_that_suit_both(shape, options, message):
+    with pytest.raises(ConfigError, match=f"model.cells is {options['cells']}: .*{message}"):
+        ConvolutionalUnits.check(shape, ConvolutionOptions(**{"filter": (3,)} | options))
+
+
+@pytest.mark.parametrize("shape", [(1, 24, 20), (3, 14, 22), (1, 9, 31), (2, 4, 28), (1, 13, 17)])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_smooth_averages_suit_images_of_any_sides(shape, padding):
+    options = ConvolutionOptions(filter=(1, 3), cells=2, padding=padding)
+    ConvolutionalUnits.check(shape, options)
+    rng = np.random.default_rng(0)
+    units, images = ConvolutionalUnits.create(shape, 3, rng, options), rng.random((2, *shape))
+    phi = features(units, units.start(rng, images), "tanh", images)
+    assert phi.shape == (2, 3 * 4 + 1)
+    assert np.linalg.matrix_rank(phi[:, :-1].reshape(-1, 4)) == 4, "cells whose averages are the same"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +230,7 @@ def test_options_complain_in_words(options, words):
 )
 def test_smooth_averages_are_made_of_the_fewest_boxes_that_do(places, cells, fine):
     assert fine_cells(places, cells) == fine
-    weights = blend(cells, fine)
+    weights = blend(cells, (fine, fine))
     if fine == cells:
         assert weights is None
         return
@@ -214,5 +251,51 @@ def test_smooth_averages_are_those_of_the_boxes():
     )
     w = smooth.start(rng, images)
     fine = features(boxes, w, "tanh", images)[:, :-1].reshape(5, 3, 16)
-    expected = (fine @ blend(2, 4).T).reshape(5, -1)
+    expected = (fine @ blend(2, (4, 4)).T).reshape(5, -1)
     np.testing.assert_allclose(features(smooth, w, "tanh", images)[:, :-1], expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize(("shape", "fine"), [((1, 6, 10), (3, 5)), ((1, 10, 6), (5, 3)), ((1, 2, 6), (2, 3))])
+def test_smooth_averages_are_gaussian_in_each_direction(shape, fine):
+    """Except along a side that has no more places than cells: each of these is a cell."""
+    rng, cells = np.random.default_rng(3), 2
+    images = rng.random((5, *shape))
+    units = ConvolutionalUnits.create(shape, 3, rng, ConvolutionOptions(filter=(1,), cells=cells))
+    w = units.start(rng, images)
+    u, v, b = w.reshape(3, -1)
+    answers = np.tanh(images * (u * v)[:, None, None] + b[:, None, None])
+    boxes = answers.reshape(5, 3, fine[0], shape[1] // fine[0], fine[1], shape[2] // fine[1]).mean(axis=(3, 5))
+    expected = np.empty((5, 3, cells, cells))
+    for row in range(cells):
+        for column in range(cells):
+            weights = np.outer(*(_gaussian(cells, n, k) for n, k in zip(fine, (row, column), strict=True)))
+            expected[:, :, row, column] = (boxes * weights).sum(axis=(2, 3))
+    found = features(units, w, "tanh", images)[:, :-1]
+    np.testing.assert_allclose(found, expected.reshape(5, -1), rtol=1e-13)
+
+
+def _gaussian(cells, boxes, cell):
+    """The weights of boxes in the average of a cell, in one direction of sides 1."""
+    if boxes == cells:
+        return np.arange(cells) == cell
+    distances = (np.arange(boxes) + 0.5) / boxes - (cell + 0.5) / cells
+    weights = np.exp(-0.5 * (distances / (0.5 / cells)) ** 2)
+    return weights / weights.sum()
+
+
+def test_a_file_from_before_each_direction_had_its_own_boxes_keeps_its_columns():
+    """Its geometry has six numbers; both directions had the boxes of the smaller side."""
+    rng, shape = np.random.default_rng(3), (1, 12, 4)
+    images = rng.random((5, *shape))
+    units, boxes = (
+        ConvolutionalUnits.create(shape, 3, rng, ConvolutionOptions(filter=(3,), cells=cells, pooling=pooling))
+        for cells, pooling in ((2, "smooth"), (4, "boxes"))
+    )
+    w, stored = units.start(rng, images), units.stored()
+    old = ConvolutionalUnits.restored(shape, 3, stored | {"geometry": stored["geometry"][:6]})
+    expected = features(boxes, w, "tanh", images)[:, :-1].reshape(5, 3, 16) @ blend(2, (4, 4)).T
+    kept = [old, old.joined([], w)[0], ConvolutionalUnits.restored(shape, 3, old.stored())]
+    for one in kept:
+        np.testing.assert_allclose(features(one, w, "tanh", images)[:, :-1], expected.reshape(5, -1), rtol=1e-13)
+    assert units.patches(3, "tanh").cells == (3, 4)
+    assert not np.allclose(features(units, w, "tanh", images)[:, :-1], expected.reshape(5, -1), rtol=1e-3)

@@ -8,7 +8,7 @@ from varpro.models.units.convolutional import ConvolutionOptions
 from varpro.models.units.whitening import Whitening
 
 
-def smooth_images(rng, n=60, shape=(3, 24, 24)):
+def smooth_images(rng, n=60, shape=(3, 24, 20)):
     """Images whose neighbouring pixels are alike, more so along rows, and whose planes are nearly the same."""
     x = rng.standard_normal((n, *shape))
     for axis, memory in ((2, 0.7), (3, 0.9)):
@@ -81,7 +81,7 @@ def test_the_start_is_the_independent_draw_whitened(options):
     for whitening in (0.1, None):
         o = ConvolutionOptions(**{"filter": (5,), **options}, whitening=whitening)
         rng = np.random.default_rng(7)
-        units = ConvolutionalUnits.create((3, 24, 24), 4, rng, o)
+        units = ConvolutionalUnits.create((3, 24, 20), 4, rng, o)
         both[whitening] = units.tables(units.start(rng, images), "square", np.float64)
     whitening = Whitening(images, 0.1)
     for (table, patches), (plain, _) in zip(both[0.1], both[None], strict=True):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.oracle import central_differences, relative_error
 from varpro.models.units import BilinearUnits, ConvolutionalUnits
-from varpro.models.units.convolutional import ConvolutionOptions
+from varpro.models.units.convolution_options import ConvolutionOptions
 from varpro.problems.descent import STEEPNESS, DescentProblem, squashed
 from varpro.problems.separable import SeparableProblem
 from varpro.result import Status

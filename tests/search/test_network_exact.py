@@ -9,7 +9,7 @@ import pytest
 from tests.oracle import relative_error
 from tests.search.test_whole_network import KIND_SHAPES, ONE, network
 from varpro.models.units import ConvolutionalUnits
-from varpro.models.units.convolutional import ConvolutionOptions
+from varpro.models.units.convolution_options import ConvolutionOptions
 from varpro.problems.network import WholeNetwork
 
 

@@ -23,7 +23,8 @@ ConvolveCall call_of(const py::array& x, std::int64_t filters, const py::dict& s
     call.stride = number("stride");
     call.pad_rows = number("pad_rows");
     call.pad_columns = number("pad_columns");
-    call.cells = number("cells");
+    call.cells_down = number("cells_down");
+    call.cells_across = number("cells_across");
     call.squash = shape["squash"].cast<Squash>();
     call.smoothing = shape["smoothing"].cast<double>();
     return call;

@@ -25,8 +25,9 @@ void filters(Keywords& from, ConvolveLaunch& launch) {
     sizes(from, launch);
     varpro::ConvolveCall& c = launch.call;
     from("images", c.x)("index", launch.index)("w", launch.w)("out", launch.out)("is_float", launch.is_float);
-    from("height", c.height)("width", c.width)("stride", c.stride)("cells", c.cells);
-    from("pad_rows", c.pad_rows)("pad_columns", c.pad_columns)("smoothing", c.smoothing);
+    from("height", c.height)("width", c.width)("stride", c.stride)("smoothing", c.smoothing);
+    from("pad_rows", c.pad_rows)("pad_columns", c.pad_columns);
+    from("cells_down", c.cells_down)("cells_across", c.cells_across);
     c.pixel = pixel_of(from.take<std::string>("pixel"));
     c.squash = squash_of(from.take<std::string>("squash"));
 }

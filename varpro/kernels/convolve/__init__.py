@@ -6,7 +6,7 @@
 A table w (rows, F) holds the parameters of F filters, one column each: for every term t the h entries of u and the w
 entries of v, then the C weights of the mix if planes are mixed, then the bias.  Images (N, C, H, W) are bytes, read
 as value / 255, or floats.  Computation is in the dtype of w, float32 or float64.  A term's plane is the mix, or plane
-t mod C.  csrc/kernels/convolve.hpp is the contract.
+t mod C.  The G cells are counted row by row.  csrc/kernels/convolve.hpp is the contract.
 """
 
 import numpy as np
@@ -20,21 +20,21 @@ from varpro.kernels.convolve.patches import SQUASHES, Patches
 
 
 def values(images: Array, w: Array, patches: Patches) -> Array:
-    """phi (N, F, G^2) in the dtype of w; images (N, C, H, W), w (rows, F)."""
+    """phi (N, F, G) in the dtype of w; images (N, C, H, W), w (rows, F)."""
     images, w = _checked(images, w, patches)
     if is_device_array(images):
         return cuda.values(images, None, w[None], patches)[0]
-    phi = np.empty((len(images), w.shape[1], patches.cells**2), dtype=w.dtype)
+    phi = np.empty((len(images), w.shape[1], patches.cell_count), dtype=w.dtype)
     _cpu.convolve_values(images, w, phi, patches.call())
     return phi
 
 
 def jacobian(images: Array, w: Array, patches: Patches) -> Array:
-    """D (N, G^2, rows, F): the derivative of phi[n, f, cell] by w[row, f]."""
+    """D (N, G, rows, F): the derivative of phi[n, f, cell] by w[row, f]."""
     images, w = _checked(images, w, patches)
     if is_device_array(images):
         return cuda.jacobian(images, None, w[None], patches)[0]
-    d = np.empty((len(images), patches.cells**2, *w.shape), dtype=w.dtype)
+    d = np.empty((len(images), patches.cell_count, *w.shape), dtype=w.dtype)
     _cpu.convolve_jacobian(images, w, d, patches.call())
     return d
 
@@ -42,12 +42,12 @@ def jacobian(images: Array, w: Array, patches: Patches) -> Array:
 def layer_jacobian(
     images: Array, w: Array, layer: Array, patches: Patches, *, into: tuple[Array, slice] | None = None
 ) -> Array:
-    """J (N, K, rows, F): the derivative of phi A by w, for the linear layer A (F, G^2, K).  A CPU never holds D.
+    """J (N, K, rows, F): the derivative of phi A by w, for the linear layer A (F, G, K).  A CPU never holds D.
 
     into : an array (N, K, P) in the dtype of w and rows F of its P columns, where J is written instead.
     """
     images, w = _checked(images, w, patches)
-    wanted = (w.shape[1], patches.cells**2)
+    wanted = (w.shape[1], patches.cell_count)
     require(
         layer.ndim == 3 and layer.shape[:2] == wanted, f"the layer has shape {layer.shape}; it needs {wanted} + (K,)"
     )
@@ -69,20 +69,20 @@ def layer_jacobian(
 
 
 def tangent(images: Array, w: Array, dw: Array, patches: Patches) -> Array:
-    """The derivative of phi along dw (rows, F), (N, F, G^2)."""
+    """The derivative of phi along dw (rows, F), (N, F, G)."""
     images, w = _checked(images, w, patches)
     require(dw.shape == w.shape, f"dw has shape {dw.shape}; w has {w.shape}")
     if is_device_array(images):
         return cuda.tangent(images, None, w[None], beside(dw, images)[None], patches)[0]
-    slope = np.empty((len(images), w.shape[1], patches.cells**2), dtype=w.dtype)
+    slope = np.empty((len(images), w.shape[1], patches.cell_count), dtype=w.dtype)
     _cpu.convolve_tangent(images, w, np.ascontiguousarray(dw, dtype=w.dtype), slope, patches.call())
     return slope
 
 
 def contract(images: Array, w: Array, b: Array, patches: Patches) -> Array:
-    """sum_n,cell b[n, f, cell] D[n, cell, row, f], (rows, F) float64; b (N, F, G^2)."""
+    """sum_n,cell b[n, f, cell] D[n, cell, row, f], (rows, F) float64; b (N, F, G)."""
     images, w = _checked(images, w, patches)
-    wanted = (len(images), w.shape[1], patches.cells**2)
+    wanted = (len(images), w.shape[1], patches.cell_count)
     require(b.shape == wanted, f"b has shape {b.shape}; it needs {wanted}")
     if is_device_array(images):
         return cuda.contract(images, None, w[None], beside(b, images)[None], patches)[0]
@@ -94,7 +94,7 @@ def contract(images: Array, w: Array, b: Array, patches: Patches) -> Array:
 def gathered(
     images: Array, index: Array, w: Array, patches: Patches, *, jacobian: str | None
 ) -> tuple[Array, Array | None]:
-    """phi (B, n, F, G^2) float64 and D (B, n, G^2, rows, F) of dtype `jacobian`, or None, of tables side by side.
+    """phi (B, n, F, G) float64 and D (B, n, G, rows, F) of dtype `jacobian`, or None, of tables side by side.
 
     images (rows, C, H, W) and index (B, n) int32 on a device; w (B, rows, F).  Raises BackendError on the host.
     """

@@ -11,23 +11,23 @@ from varpro.kernels.convolve.patches import Patches
 
 
 def values(images: Array, index: Array | None, w: Array, patches: Patches) -> Array:
-    """phi (B, n, F, G^2) of tables w (B, rows, F) on the images (rows, C, H, W) of each; index (B, n) or None."""
-    return _launched("convolve_values", images, index, w, patches, (w.shape[2], patches.cells**2))
+    """phi (B, n, F, G) of tables w (B, rows, F) on the images (rows, C, H, W) of each; index (B, n) or None."""
+    return _launched("convolve_values", images, index, w, patches, (w.shape[2], patches.cell_count))
 
 
 def jacobian(images: Array, index: Array | None, w: Array, patches: Patches) -> Array:
-    """D (B, n, G^2, rows, F) in the dtype of w."""
-    return _launched("convolve_jacobian", images, index, w, patches, (patches.cells**2, *w.shape[1:]))
+    """D (B, n, G, rows, F) in the dtype of w."""
+    return _launched("convolve_jacobian", images, index, w, patches, (patches.cell_count, *w.shape[1:]))
 
 
 def tangent(images: Array, index: Array | None, w: Array, dw: Array, patches: Patches) -> Array:
-    """The derivative of phi along dw (B, rows, F), (B, n, F, G^2)."""
+    """The derivative of phi along dw (B, rows, F), (B, n, F, G)."""
     along = dense(dw, w.dtype.type)
-    return _launched("convolve_tangent", images, index, w, patches, (w.shape[2], patches.cells**2), along=along)
+    return _launched("convolve_tangent", images, index, w, patches, (w.shape[2], patches.cell_count), along=along)
 
 
 def contract(images: Array, index: Array | None, w: Array, b: Array, patches: Patches) -> Array:
-    """sum_n,cell b[n, f, cell] D[n, cell, row, f] of each table, (B, rows, F) float64; b (B, n, F, G^2)."""
+    """sum_n,cell b[n, f, cell] D[n, cell, row, f] of each table, (B, rows, F) float64; b (B, n, F, G)."""
     xp, sizes = namespace(images), _sizes(images, index, w, patches)
     gradient = xp.zeros(w.shape)
     part = {k: sizes[k] for k in ("problems", "n", "planes", "filters", "terms", "mixed")}

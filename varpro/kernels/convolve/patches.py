@@ -1,6 +1,7 @@
 """Where a bank of filters looks, as both kernels take it."""
 
 from dataclasses import asdict, dataclass, field
+from math import gcd
 from typing import Any
 
 from varpro import _cpu
@@ -11,6 +12,12 @@ LARGEST_PATCH = 64
 """Largest side of a patch, since the kernel holds that many rows."""
 
 
+def divisors(*numbers: int) -> str:
+    """The numbers that divide all of these, for a message: "1, 2, 4"."""
+    common = gcd(*numbers)
+    return ", ".join(str(k) for k in range(1, common + 1) if common % k == 0)
+
+
 @dataclass(frozen=True)
 class Patches:
     """Where a bank of filters looks, and how its values are combined."""
@@ -19,8 +26,8 @@ class Patches:
     """The height h of a patch."""
     width: int
     """The width w of a patch."""
-    cells: int = 1
-    """The number G: places are averaged over G x G cells."""
+    cells: tuple[int, int] = (1, 1)
+    """The numbers of cells down and across the image over which places are averaged."""
     terms: int = 1
     """The number of terms u v^T in a form: its rank, times the planes unless they are mixed."""
     mixed: bool = False
@@ -33,6 +40,11 @@ class Patches:
     """One of SQUASHES; smooth_abs is sqrt(q^2 + smoothing)."""
     smoothing: float = field(default=0.01)
     """The smoothing in units of q^2, whose mean over patches is 1 at the start."""
+
+    @property
+    def cell_count(self) -> int:
+        """The number G of cells, down times across."""
+        return self.cells[0] * self.cells[1]
 
     def rows(self, planes: int) -> int:
         """The number of parameters of a filter."""
@@ -53,19 +65,20 @@ class Patches:
             )
         if max(self.height, self.width) > LARGEST_PATCH:
             raise ConfigError(f"a filter of {self.height} x {self.width}; the kernel takes sides up to {LARGEST_PATCH}")
-        if down % self.cells or across % self.cells:
-            good = [str(g) for g in range(1, min(down, across) + 1) if down % g == 0 and across % g == 0]
+        if down % self.cells[0] or across % self.cells[1]:
             raise ConfigError(
-                f"{self.cells} x {self.cells} cells do not divide the {down} x {across} places of a "
-                f"{self.height} x {self.width} filter; cells can be {', '.join(good)}, or change padding or stride"
+                f"{self.cells[0]} x {self.cells[1]} cells do not divide the {down} x {across} places of a "
+                f"{self.height} x {self.width} filter; cells can be {divisors(down)} down and {divisors(across)} "
+                "across, or change padding or stride"
             )
         return down, across
 
     def geometry(self) -> dict[str, Any]:
         """All but sigma by the kernel's names."""
-        numbers = {k: v for k, v in asdict(self).items() if k in ("cells", "terms", "mixed", "stride", "smoothing")}
+        numbers = {k: v for k, v in asdict(self).items() if k in ("terms", "mixed", "stride", "smoothing")}
         pads = {"pad_rows": self.padding[0], "pad_columns": self.padding[1]}
-        return numbers | pads | {"patch_height": self.height, "patch_width": self.width}
+        cells = {"cells_down": self.cells[0], "cells_across": self.cells[1]}
+        return numbers | pads | cells | {"patch_height": self.height, "patch_width": self.width}
 
     def call(self) -> dict[str, Any]:
         """The same with sigma as the CPU's kernels take it."""

@@ -67,8 +67,7 @@ def _squash(q: Array, patches: Patches) -> tuple[Array, Array]:
 
 
 def _pooled(a: Array, patches: Patches) -> Array:
-    """(N, F, G^2) means over the cells of (N, F, down, across)."""
-    n, f, down, across = a.shape
-    g = patches.cells
-    means: Array = a.reshape(n, f, g, down // g, g, across // g).mean(axis=(3, 5))
-    return means.reshape(n, f, g * g)
+    """(N, F, G) means over the cells of (N, F, down, across)."""
+    (n, f, down, across), (rows, columns) = a.shape, patches.cells
+    means: Array = a.reshape(n, f, rows, down // rows, columns, across // columns).mean(axis=(3, 5))
+    return means.reshape(n, f, rows * columns)

@@ -7,102 +7,25 @@ moved by its h + w + 1 parameters, and is selected by `model.unit: convolutional
 weights (section 6.2 of Pereyra's paper) before the form is taken, or every plane has its own form.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from varpro.arrays import Array
-from varpro.errors import ConfigError
 from varpro.kernels import convolve
 from varpro.kernels.convolve import SQUASHES, Patches
-from varpro.models.units.convolved import BoundConvolution, Convolved, answers, fine_cells, gathered
+from varpro.models.units.convolution_options import ConvolutionOptions
+from varpro.models.units.convolved import BoundConvolution, Convolved, answers, gathered
 from varpro.models.units.interface import Answers, BoundUnits, Scalarization, Shape, Units, UnitSize, unit_kind
-from varpro.models.units.options import UnitOptions, option, whole
 from varpro.models.units.whitening import Whitening
 
 START_SAMPLE = 200
 """Images whose patches set the scale of the start; an image has hundreds of patches."""
 START_BIAS = 0.5
 """Standard deviation of the initial biases, in deviations of q, so that units bend at different places."""
-
-
-def _sides(value: object) -> tuple[int, ...]:
-    sides = value if isinstance(value, list | tuple) else [value]
-    if not sides or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
-        raise ValueError("must be a side in pixels, or a list of sides, such as 9 or [7, 11]")
-    return tuple(sides)
-
-
-def _rank(value: object) -> int:
-    if value not in (1, 2, 3) or isinstance(value, bool):
-        raise ValueError("must be 1, 2 or 3")
-    return int(value)
-
-
-def _one_of(*words: str) -> Callable[[object], object]:
-    def check(value: object) -> object:
-        if value not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return value
-
-    return check
-
-
-def _positive(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ValueError("must be a number > 0")
-    return float(value)
-
-
-def _positive_or_null(value: object) -> float | None:
-    return None if value is None else _positive(value)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConvolutionOptions(UnitOptions):
-    """The filters of a bank and how their values are used."""
-
-    filter: tuple[int, ...] = option((9,), check=_sides)
-    """The side of the filters in pixels; each side in a list gets an equal share of the units."""
-    cells: int = option(4, check=whole(1))
-    """The number of parts a direction over which places are averaged: a unit has cells^2 columns."""
-    pooling: str = option("smooth", check=_one_of("smooth", "boxes"))
-    """The weights of the places in a cell's average: smooth has Gaussian weights, so that neighbouring cells overlap;
-    boxes gives each place to one cell."""
-    padding: str = option("same", check=_one_of("same", "valid"))
-    """The padding: same adds zeros around the image, so that filters can be centred on any pixel; valid adds none."""
-    stride: int = option(1, check=whole(1))
-    """The number of pixels between places."""
-    rank: int = option(1, check=_rank)
-    """The number of terms u v^T in a form."""
-    colour: str = option("mix", check=_one_of("mix", "planes"))
-    """Whether planes are mixed by the unit's own weights (mix) or each has its own form (planes)."""
-    smoothing: float = option(0.01, check=_positive)
-    """The smoothing in smooth_abs, sqrt(q^2 + smoothing); q^2 is 1 on average at the start."""
-    whitening: float | None = option(None, check=_positive_or_null)
-    """The share of the pixels' variance that counts as noise in a whitened start, whose filters see fine shapes as well
-    as coarse ones; less whitens more, null draws independent entries."""
-
-    def patches(self, side: int, shape: Shape, sigma: str) -> Patches:
-        """The kernel's description of filters with one side: its cells are those that a smooth average is made of."""
-        planes = shape[0]
-        mixed = planes > 1 and self.colour == "mix"
-        padding = side // 2 if self.padding == "same" else 0
-        places = (min(shape[1:]) + 2 * padding - side) // self.stride + 1
-        return Patches(
-            height=side,
-            width=side,
-            cells=self.cells if self.pooling == "boxes" else fine_cells(places, self.cells),
-            terms=self.rank * (1 if mixed else planes),
-            mixed=mixed,
-            stride=self.stride,
-            padding=(padding, padding),
-            sigma=sigma,
-            smoothing=self.smoothing,
-        )
 
 
 @unit_kind("convolutional")
@@ -113,6 +36,8 @@ class ConvolutionalUnits(Units):
     options: ConvolutionOptions = field(default_factory=ConvolutionOptions)
     banks: tuple[tuple[int, int], ...] = ()
     """The (side, F) of each bank, in the order of the units."""
+    equal_boxes: bool = False
+    """Whether smooth averages are made of as many boxes down as across, as they were in files that do not say so."""
     Options = ConvolutionOptions
     sigmas = SQUASHES
     prediction_dtype = np.float32  # sums over hundreds of places; float64 would take three times as long
@@ -129,16 +54,7 @@ class ConvolutionalUnits(Units):
 
     @classmethod
     def check(cls, shape: Shape, options: ConvolutionOptions) -> None:
-        for side in options.filter:
-            try:
-                places = min(options.patches(side, shape, SQUASHES[0]).places(shape))
-            except ConfigError as error:
-                raise ConfigError(f"model.filter is {list(options.filter)}: {error}") from None
-            if options.cells > places:
-                raise ConfigError(
-                    f"model.cells is {options.cells}: there are only {places} places across for a filter of {side}; "
-                    f"use 1 to {places} cells"
-                )
+        options.check(shape)
 
     @classmethod
     def size_of_one(cls, shape: Shape, options: ConvolutionOptions) -> UnitSize:
@@ -152,9 +68,13 @@ class ConvolutionalUnits(Units):
     def columns_per_unit(self) -> int:
         return self.options.cells**2
 
+    def patches(self, side: int, sigma: str) -> Patches:
+        """The kernel's description of the filters with this side."""
+        return self.options.patches(side, self.shape, sigma, equal_boxes=self.equal_boxes)
+
     def rows(self, side: int) -> int:
         """The number of parameters of a filter with this side."""
-        return self.options.patches(side, self.shape, SQUASHES[0]).rows(self.shape[0])
+        return self.patches(side, SQUASHES[0]).rows(self.shape[0])
 
     @property
     def n_parameters(self) -> int:
@@ -173,7 +93,7 @@ class ConvolutionalUnits(Units):
         return [
             (
                 np.ascontiguousarray(w[where].reshape(self.rows(side), -1), dtype=dtype),
-                self.options.patches(side, self.shape, sigma),
+                self.patches(side, sigma),
             )
             for side, _, where in self.parts()
         ]
@@ -188,7 +108,7 @@ class ConvolutionalUnits(Units):
         if self.options.whitening is not None:
             self._whiten(w, Whitening(some, self.options.whitening))
         for side, _, where in self.parts():
-            patches = self.options.patches(side, self.shape, "square")
+            patches = self.patches(side, "square")
             table = w[where].reshape(self.rows(side), -1)
             table[-1] = 0.0
             squares = convolve.values(some, table, patches).mean(axis=(0, 2))
@@ -203,7 +123,7 @@ class ConvolutionalUnits(Units):
 
     def _whiten(self, w: Array, whitening: Whitening) -> None:
         for side, _, where in self.parts():
-            patches, table = self.options.patches(side, self.shape, "square"), w[where].reshape(self.rows(side), -1)
+            patches, table = self.patches(side, "square"), w[where].reshape(self.rows(side), -1)
             factors = table[: 2 * side * patches.terms].reshape(patches.terms, 2, side, -1)
             factors[:, 0] = whitening.down(side) @ factors[:, 0]
             factors[:, 1] = whitening.across(side) @ factors[:, 1]
@@ -248,7 +168,7 @@ class ConvolutionalUnits(Units):
                 banks[-1][1].append(v[where].reshape(self.rows(side), -1))
         tables = [np.concatenate(tables, axis=1) for _, tables in banks]
         sizes = tuple((side, table.shape[1]) for (side, _), table in zip(banks, tables, strict=True))
-        both = type(self)(self.shape, sum(f for _, f in sizes), self.options, sizes)
+        both = replace(self, count=sum(f for _, f in sizes), banks=sizes)
         return both, np.concatenate([table.ravel() for table in tables])
 
     def pictures(self, w: Array, which: Array) -> Array:
@@ -277,7 +197,10 @@ class ConvolutionalUnits(Units):
         return {
             "banks": np.array(self.banks, dtype=np.int64),
             "geometry": np.array(
-                [o.cells, o.padding == "same", o.stride, o.rank, o.colour == "mix", o.pooling == "smooth"],
+                [
+                    *(o.cells, o.padding == "same", o.stride, o.rank, o.colour == "mix", o.pooling == "smooth"),
+                    not self.equal_boxes,
+                ],
                 dtype=np.int64,
             ),
             "smoothing": np.array([o.smoothing]),
@@ -286,15 +209,16 @@ class ConvolutionalUnits(Units):
     @classmethod
     def restored(cls, shape: Shape, count: int, arrays: Mapping[str, Array]) -> Self:
         banks = tuple((int(side), int(filters)) for side, filters in arrays["banks"])
-        cells, same, stride, rank, mix, *smooth = (int(k) for k in arrays["geometry"])
+        cells, same, stride, rank, mix, *later = (int(k) for k in arrays["geometry"])
+        smooth, own_boxes = [*later, 0, 0][:2]  # files from before smooth averages, or own boxes, lack the number
         options = ConvolutionOptions(
             filter=tuple(side for side, _ in banks),
             cells=cells,
-            pooling="smooth" if smooth and smooth[0] else "boxes",  # files before smooth averages lack the number
+            pooling="smooth" if smooth else "boxes",
             padding="same" if same else "valid",
             stride=stride,
             rank=rank,
             colour="mix" if mix else "planes",
             smoothing=float(arrays["smoothing"][0]),
         )
-        return cls(shape, count, options, banks)
+        return cls(shape, count, options, banks, equal_boxes=not own_boxes)

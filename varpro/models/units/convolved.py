@@ -27,22 +27,30 @@ DEVICE_ROWS = 200
 
 
 def fine_cells(places: int, cells: int) -> int:
-    """The number per direction of the boxes that smooth averages over `cells` cells are made of: the least that divides
-    the places and is nearly twice as many."""
+    """The number of boxes in one direction that smooth averages over `cells` cells are made of: the least that divides
+    the places in that direction and is nearly twice as many."""
     wanted = max(2 * cells - 1, 1)
     return next((fine for fine in range(wanted, places + 1) if places % fine == 0), max(places, 1))
 
 
-def blend(cells: int, fine: int) -> Array | None:
-    """The averages of the kernel's fine^2 cells that make a unit's cells^2 columns, (cells^2, fine^2), rows of sum 1;
-    None if they are the columns.  The weights are Gaussian, their deviation half the distance of two cells.
+def blend(cells: int, fine: tuple[int, int]) -> Array | None:
+    """The averages of the kernel's fine[0] x fine[1] cells that make a unit's columns, (cells^2, fine[0] fine[1]), rows
+    of sum 1; None if the kernel's cells are the columns.
     """
-    if fine == cells:
+    if fine == (cells, cells):
         return None
+    down, across = (_blend_along(cells, boxes) for boxes in fine)
+    return np.kron(down, across)
+
+
+def _blend_along(cells: int, fine: int) -> Array:
+    """The averages in one direction, (cells, fine): Gaussian, their deviation half the distance of two cells; the
+    boxes themselves where there are no more of them than cells."""
+    if fine == cells:
+        return np.eye(cells)
     centres, boxes = (np.arange(cells) + 0.5) / cells, (np.arange(fine) + 0.5) / fine
     weights = np.exp(-0.5 * ((boxes - centres[:, None]) * (2 * cells)) ** 2)
-    weights /= weights.sum(axis=1, keepdims=True)
-    return np.kron(weights, weights)
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 class Convolved(Scalarization):
@@ -138,7 +146,7 @@ def _blend(units: "ConvolutionalUnits", patches: Patches, dtype: npt.DTypeLike) 
 
 
 def _averages(cells: Array, smooth: Array | None) -> Array:
-    """The columns (n, F c) from the kernel's cells (n, F, fine^2), image by image: an image's bits are its own."""
+    """The columns (n, F c) from the kernel's cells (n, F, G), image by image: an image's bits are its own."""
     averages: Array = cells if smooth is None else cells @ beside(smooth, cells).T
     return averages.reshape(len(cells), -1)
 
@@ -170,10 +178,10 @@ def gathered(
     phi = xp.ones((count, n, units.n_columns + 1))
     d = None if jacobian is None else xp.empty((count, n, units.n_parameters, c), dtype=jacobian)
     for side, own, where in units.parts():
-        patches = units.options.patches(side, units.shape, sigma)
+        patches = units.patches(side, sigma)
         table = w[:, where].reshape(count, -1, own.stop - own.start)
         columns, by = convolve.gathered(images, index, table, patches, jacobian=jacobian)
-        smooth, fine = _blend(units, patches, np.float64), patches.cells**2
+        smooth, fine = _blend(units, patches, np.float64), patches.cell_count
         averages = _averages(columns.reshape(count * n, -1, fine), smooth)
         phi[:, :, own.start * c : own.stop * c] = averages.reshape(count, n, -1)
         if d is not None and by is not None:
@@ -193,7 +201,7 @@ def answers(units: "ConvolutionalUnits", w: Array, sigma: str, which: Array, ima
         seen = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(2, 3))[:, :, ::step, ::step]
         n, planes, down, across = seen.shape[:4]
         alone = np.ascontiguousarray(seen.transpose(0, 2, 3, 1, 4, 5)).reshape(-1, planes, side, side)
-        one = replace(patches, cells=1, stride=1, padding=(0, 0))
+        one = replace(patches, cells=(1, 1), stride=1, padding=(0, 0))
         values = convolve.values(alone, np.ascontiguousarray(table[:, [i - own.start for i in wanted]]), one)
         left, top = ((side - 1) / 2 - pad - step / 2 for pad in (columns, rows))
         area = (left, left + across * step, top + down * step, top)
