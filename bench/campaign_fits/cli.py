@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from campaign_fits.judge import judged
 from campaign_fits.script import script
 from campaign_fits.table import Counts, Record
@@ -23,7 +25,7 @@ FAILED_LIMIT = 0.02
 def one(place: tuple[int, int]) -> tuple[Record, str]:
     """The record of problem (seed, index), and its script where it is not right."""
     clock = time.perf_counter()
-    with blas_threads(1):
+    with blas_threads(1), np.errstate(all="ignore"):  # searches that run away overflow, in a script as in a verdict
         case = judged(*place)
         record = Record.of(case, time.perf_counter() - clock)
         return record, "" if record.kind == "right" else script(case, record.units, record.data_set)
@@ -51,6 +53,14 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def _progress(done: int, count: int, failures: int, seconds: float) -> None:
+    """A line on a terminal that says how far the campaign is."""
+    if sys.stderr.isatty() and (done % CHUNK == 0 or done == count):
+        left = seconds * (count - done) / done
+        end = "\n" if done == count else ""
+        print(f"\r{done:,} of {count:,}, {failures} not right, {left:.0f} s left  ", end=end, file=sys.stderr)
+
+
 def main(argv: list[str] | None = None) -> int:
     """0 where nothing is silently wrong and honest failures are below 2 %."""
     options = arguments(argv)
@@ -61,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     indices = range(options.first, options.first + options.count)
     for record, text in campaign(options.seed, indices, options.processes):
         counts.add(record)
+        _progress(counts.count, options.count, len(failures), time.perf_counter() - clock)
         if record.kind == "right":
             continue
         failures.append(record)
