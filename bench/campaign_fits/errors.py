@@ -56,10 +56,11 @@ def deviations(
         rows = slice(q * n, (q + 1) * n)
         jacobian[rows, :n_free] = weight * ((by_u @ a[:, q]).T + f_by_u.T)
         jacobian[rows, n_free + q :: k] = weight * (phi @ reduced.mixing)
+    on_box |= ~(by_u.any(axis=(1, 2)) | f_by_u.any(axis=1))  # a kink, where the model is even: nothing is known of it
     out = np.concatenate([on_box, active.ravel()])
     size = np.linalg.norm(jacobian, axis=0)
     if reduced.ridge:
-        out |= size == 0  # a kink, where the model is even: nothing is known of that parameter
+        out |= size == 0  # a parameter of a column without amplitude
     size = np.where(size > 0, size, 1.0)
     inner = jacobian[:, ~out] / size[~out]
     r = wide * (reduced._split(reduced.y) - (phi @ a) - reduced.basis(u, False)[1][:, None])

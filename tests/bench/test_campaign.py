@@ -124,6 +124,17 @@ def test_a_faulty_answer_is_silently_wrong(fault, cause):
     assert [(v.kind, v.cause) for v in found] == [("wrong", cause)] * len(FREE)
 
 
+def test_nothing_is_expected_of_a_parameter_at_a_kink():
+    """A Voigt line is even in its second width: at 0 the Jacobian's column is zero, which rounding must not hide."""
+    problem = make(9, 13867)
+    best = Best(problem, 0)
+    u = np.array([4.16797291, 0.98889127, 0.0])
+    d = deviations(best.reduced, u, best.reduced.point(u).b)
+    assert np.isnan(d.w[2])
+    assert np.isfinite(d.w[:2]).all()
+    assert d.condition < 1e6
+
+
 def test_an_answer_that_depends_on_the_unit_is_silently_wrong():
     def solver(problem, units):
         return perfect(problem, units, shift=0.0 if units.natural else 0.3)
