@@ -76,10 +76,15 @@ class Streamed:
         """The rows of this rank; BLAS uses its threads within a block."""
         return ShardedRows(len(self.rows), self.comm, self.block_rows, reproducible=self.reproducible)
 
+    @property
+    def dtype(self) -> type[np.floating]:
+        """That of Phi."""
+        return np.float32 if self.single else np.float64
+
     @cached_property
     def at(self) -> Scalarization:
         """The units at w."""
-        return self.units.at(self.w, self.sigma, np.float32 if self.single else np.float64)
+        return self.units.at(self.w, self.sigma, self.dtype)
 
     @property
     def n_columns(self) -> int:
@@ -150,7 +155,8 @@ def glue(
 def count_correct(streamed: Streamed, layers: list[Array]) -> Array:
     """The number of rows whose largest output is the true class, for each linear layer (J + 1, K).  Collective."""
     correct = np.zeros(len(layers), dtype=np.int64)
-    stacked = beside(np.concatenate(layers, axis=1), streamed.rows.images)
+    # in the precision of Phi: a product of unlike ones would copy Phi, which takes longer than the product
+    stacked = beside(np.concatenate(layers, axis=1).astype(streamed.dtype), streamed.rows.images)
     for phi, y in streamed.blocks():
         outputs = (phi @ stacked).reshape(len(phi), len(layers), -1)
         correct += to_host((outputs.argmax(axis=2) == y.argmax(axis=1)[:, None]).sum(axis=0))
@@ -202,7 +208,8 @@ class _Gram:
         """One step of iterative refinement: A += (G + mu I)^-1 (Phi^T (Y - Phi A) - mu A)."""
         streamed, comm = self.streamed, self.streamed.comm
         a = beside(solution.a, self.gram)
-        parts = [to_host(phi.T @ (y - phi @ a)) for phi, y in streamed.blocks()]
+        wide = ((phi.astype(np.float64, copy=False), y) for phi, y in streamed.blocks())
+        parts = [to_host(phi.T @ (y - phi @ a)) for phi, y in wide]
         gradient = streamed.sharded.total(parts, solution.a.shape) - solution.ridge * solution.a
         correction = np.zeros_like(solution.a)
         if comm.rank == 0:
