@@ -112,6 +112,21 @@ def test_an_image_does_not_depend_on_its_neighbours():
     assert np.array_equal(together, alone)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_images_of_any_type_are_read_alike(dtype):
+    """Bytes, and floats of both precisions under tables of both, on two planes with a border and several cells."""
+    rng, patches = np.random.default_rng(2), Patches(3, 2, cells=2, terms=2, padding=(1, 0), sigma="tanh")
+    images = rng.integers(0, 256, (11, 2, 6, 7), dtype=np.uint8)
+    w = (0.5 * rng.standard_normal((patches.rows(2), 3))).astype(dtype)
+    found = [
+        convolve.jacobian(images if kind is np.uint8 else (images / 255).astype(kind), w, patches)
+        for kind in (np.uint8, np.float32, np.float64)
+    ]
+    for other in found[1:]:
+        assert apart(other, found[0]) < 3 * TOLERANCE[np.float32]
+    assert apart(found[2], found[0]) < TOLERANCE[dtype]
+
+
 def test_bytes_are_read_as_parts_of_255():
     images = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
     patches = Patches(1, 1, cells=16, sigma="square")

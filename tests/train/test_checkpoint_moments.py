@@ -190,6 +190,14 @@ def test_a_part_that_would_pass_the_limit_is_not_begun_and_long_parts_are_forgot
     assert stop.reason_at_once() == "--max-time"
 
 
+def test_before_its_first_part_a_run_may_use_all_of_its_time(monotonic):
+    stop = Stop(deadline=10.5)
+    assert stop.reason_at_once() == ""
+    monotonic.seconds = 10.6
+    assert stop.reason_at_once() == "--max-time"
+    assert Stop().reason() == ""
+
+
 def test_the_first_signal_is_noted_and_the_old_handlers_come_back():
     before = signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGTERM)
     with Stop().listening() as stop:
