@@ -8,11 +8,14 @@ from pathlib import Path
 
 RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fits; a folder takes what is below it
     ("varpro/losses/*", ("tests/losses", "tests/adapters/test_torch.py")),
-    ("varpro/train/*", ("tests/train", "tests/cli/test_dry_run.py", "tests/report/test_layered_report.py")),
-    ("varpro/search/*", ("tests/search", "tests/test_gauss_newton.py", "tests/train", "tests/fit")),
+    (
+        "varpro/train/*",
+        ("tests/train", "tests/cli/test_dry_run.py", "tests/cli/test_resume.py", "tests/report/test_layered_report.py"),
+    ),
+    ("varpro/search/*", ("tests/search", "tests/test_gauss_newton.py", "tests/fit", "tests/train/test_wiring.py")),
     ("varpro/fitting/smoothness.py", ("tests/fit/test_smoothness.py", "tests/models/test_kernel.py")),
     ("varpro/fitting/*", ("tests/fit", "tests/adapters/test_scipy.py", "tests/adapters/test_sklearn.py")),
-    ("varpro/problems/*", ("tests/search", "tests/test_gauss_newton.py", "tests/train", "tests/fit")),
+    ("varpro/problems/*", ("tests/search", "tests/test_gauss_newton.py", "tests/fit", "tests/train/test_wiring.py")),
     ("varpro/statistics.py", ("tests/fit",)),
     ("varpro/report/*", ("tests/report",)),
     ("varpro/linalg/*", ("tests/linalg", "tests/test_gauss_newton.py", "tests/train/test_glue.py")),
