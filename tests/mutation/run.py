@@ -35,8 +35,8 @@ from tests.mutation.targets import DEFAULT_PATHS, files, suite_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = (
-    "numpy", "scipy.linalg", "scipy.optimize", "scipy.special", "scipy.stats", "pytest", "hypothesis", "pydantic", "h5py",
-    "torch", "sklearn.linear_model", "pandas", "matplotlib.figure",
+    "numpy", "scipy.linalg", "scipy.optimize", "scipy.special", "scipy.stats", "pytest", "hypothesis", "pydantic",
+    "h5py", "torch", "sklearn.linear_model", "pandas", "matplotlib.figure",
 )  # fmt: skip
 SLACK, FACTOR = 30.0, 4.0
 """Seconds, and the multiple of the time of the tests without a fault, after which a run has failed."""
