@@ -11,7 +11,8 @@ from pathlib import Path
 
 
 class Maps:
-    """Maps of the tests of a repository at `root`, in `folder`."""
+    """Maps of the tests of a repository at `root`, in `folder`; the files of tests are as they were when first asked for,
+    so that they may be changed during a run."""
 
     def __init__(self, root: Path, folder: Path) -> None:
         self.root, self.folder = root, folder
@@ -20,15 +21,19 @@ class Maps:
         for path in sorted((root / "varpro").rglob("*.py")):
             sources.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
         self._sources = sources.digest()
+        self._places: dict[str, Path] = {}
+        self._suites: dict[tuple[str, ...], list[str]] = {}
 
     def place(self, test_file: str) -> Path:
         """Where the map of one file of tests is, or will be."""
-        digest = hashlib.sha256(self._sources + test_file.encode() + b"\0" + (self.root / test_file).read_bytes())
-        return self.folder / f"{digest.hexdigest()[:24]}.json"
+        if test_file not in self._places:
+            digest = hashlib.sha256(self._sources + test_file.encode() + b"\0" + (self.root / test_file).read_bytes())
+            self._places[test_file] = self.folder / f"{digest.hexdigest()[:24]}.json"
+        return self._places[test_file]
 
     def missing(self, suite: Sequence[str]) -> list[str]:
         """Files of tests without a map."""
-        return [file for file in test_files(self.root, suite) if not self.place(file).exists()]
+        return [file for file in self._files(suite) if not self.place(file).exists()]
 
     def keep(self, recorded: Path, suite: Sequence[str]) -> list[str]:
         """Split what one run recorded by file.  Returns the tests that failed."""
@@ -40,7 +45,10 @@ class Maps:
 
     def of(self, suite: Sequence[str]) -> list[Path]:
         """The maps of a suite, all of them recorded before."""
-        return [self.place(file) for file in test_files(self.root, suite)]
+        return [self.place(file) for file in self._files(suite)]
+
+    def _files(self, suite: Sequence[str]) -> list[str]:
+        return self._suites.setdefault(tuple(suite), test_files(self.root, suite))
 
 
 def test_files(root: Path, suite: Sequence[str]) -> list[str]:
