@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Maps:
-    """Maps of the tests of a repository at `root`, in `folder`; the files of tests are as they were when first asked for,
+    """Maps of the tests of a repository at `root`, in `folder`; files of tests are as they were when first asked for,
     so that they may be changed during a run."""
 
     def __init__(self, root: Path, folder: Path) -> None:
