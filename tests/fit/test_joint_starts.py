@@ -78,6 +78,14 @@ def test_scales_begin_at_the_ratio_of_the_amplitudes():
     np.testing.assert_allclose(given, [2.0, 7.0, -3.0], rtol=1e-9)
 
 
+def test_a_scale_that_is_the_first_parameter_begins_at_the_ratio_too():
+    line = varpro.models.Polynomial(1)
+    parts = [part(k, line, y=f * (1.0 + 0.5 * T)) for k, f in (("a", 1.0), ("b", 2.5))]
+    joint = joint_of(*parts, linked=line.column_names, scales=True)
+    assert joint.parameter_names == ("scale[b]",)
+    np.testing.assert_allclose(joint_starts(joint, None)[0], [2.5], rtol=1e-9)
+
+
 def test_a_set_without_signal_has_a_scale_to_begin_with():
     parts = [part("a", y=curve(2.0)), part("b", y=0.0 * T)]
     joint = joint_of(*parts, shared=["tau_1"], linked=DECAY.column_names, scales=True)
@@ -135,3 +143,29 @@ def test_natural_bounds_are_those_of_the_points_that_count():
     assert f"{LINES.parameter_names[sigma]}[a]" not in (
         joint_bounds(joint_of(nobody, part("b")), None, None, None) or {}
     )
+
+
+def test_a_joint_fit_has_the_natural_bounds_of_its_models():
+    t = np.linspace(0.0, 8.0, 81)
+    y = [f * LINES(t, [4.0, 0.3, 0.4])[:, 0] + 0.01 * np.sin(1e4 * np.sin(1.0 + np.arange(81.0))) for f in (1.0, 2.0)]
+    fit = varpro.fit_global([(t, y[0]), (t, y[1])], LINES)
+    lower = LINES.natural_bounds(t)[0]
+    assert np.isfinite(lower).any()
+    np.testing.assert_array_equal(fit._solution.spec.names.lower, lower)
+    free = varpro.fit_global([(t, y[0]), (t, y[1])], LINES, bounds=dict.fromkeys(fit.names, (None, None)))
+    assert np.isneginf(free._solution.spec.names.lower).all()
+
+
+def test_weights_of_unlike_right_hand_sides_stay_unlike():
+    """A value that one right-hand side lacks is no loss of the other's: the joint fit is that of what there is."""
+    rng = np.random.default_rng(0)
+    y = [np.stack([curve(2.0), curve(2.0, 1.0, 0.5)], axis=1) + 0.01 * rng.standard_normal((40, 2)) for _ in range(2)]
+    y[0][5:15, 1] = np.nan
+    fit = varpro.fit_global([(T, y[0]), (T, y[1])], DECAY, w0=[1.8])
+    phi, total = DECAY(T, fit.nonlinear), 0.0
+    for own in y:
+        for k in (0, 1):
+            used = np.isfinite(own[:, k])
+            total += np.sum((own[used, k] - phi[used] @ np.linalg.lstsq(phi[used], own[used, k], rcond=None)[0]) ** 2)
+    assert fit.rss == pytest.approx(total, rel=1e-9)
+    assert fit.dof == 160 - 10 - 1 - 8
