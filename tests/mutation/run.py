@@ -98,7 +98,7 @@ def _unharmed(tests: tuple[str, ...]) -> float:
 def _record(tests: list[str], traced: list[str], file: Path) -> None:
     assert _sandbox is not None
     said = _sandbox.record(tests, traced, file)
-    if not file.exists():
+    if not file.exists() or not json.loads(file.read_text(encoding="utf-8")):
         raise RuntimeError(f"no fault, and yet these tests do not run: {' '.join(tests)}\n{said[-3000:]}")
 
 

@@ -15,6 +15,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fit
     ("varpro/search/*", ("tests/search", "tests/test_gauss_newton.py", "tests/fit", "tests/train/test_wiring.py")),
     ("varpro/fitting/smoothness.py", ("tests/fit/test_smoothness.py", "tests/models/test_kernel.py")),
     ("varpro/fitting/*", ("tests/fit", "tests/adapters/test_scipy.py", "tests/adapters/test_sklearn.py")),
+    ("varpro/problems/entropy_layer.py", ("tests/train/test_glue_entropy.py",)),
     ("varpro/problems/*", ("tests/search", "tests/test_gauss_newton.py", "tests/fit", "tests/train/test_wiring.py")),
     ("varpro/statistics.py", ("tests/fit",)),
     ("varpro/report/*", ("tests/report",)),

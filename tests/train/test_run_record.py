@@ -98,6 +98,9 @@ def test_the_metrics_fit_the_network_and_one_another(told):
     assert 0 <= metrics["scheduling"]["share"] < 1
     assert record.rank_seconds == pytest.approx([sum(part["seconds"] for part in metrics["subnetworks"])])
     assert metrics["control"]["seconds"] == metrics["seconds"]["control"] > 0
+    assert [line["rank"] for line in metrics["traffic"]] == [0]
+    assert metrics["traffic"][0]["queue_seconds"] >= 0
+    assert metrics["checkpoint"] == {"seconds": 0.0, "bytes": 0, "restored": 0, "share": 0.0}
 
 
 def test_without_a_refinement_or_a_control_their_numbers_are_none():
