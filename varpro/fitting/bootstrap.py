@@ -106,7 +106,7 @@ class _Draw:
             self.pool = self._pool(fit, data)
 
     def _pool(self, fit: "FitResult", data: Data) -> Array:
-        """(N, K) weighted residuals of equal variance, with mean 0 over the values of a column that are not excluded."""
+        """(N, K) weighted residuals of equal variance; their mean over the values that count is 0 in each column."""
         rest, h = self.weight * (data.y[0] - self.fitted), leverage(fit)
         share = np.sqrt(np.maximum(1.0 - h.real, LEAST_LEFT)), np.sqrt(np.maximum(1.0 - h.imag, LEAST_LEFT))
         even = rest.real / share[0] + (1j * rest.imag / share[1] if np.iscomplexobj(rest) else 0.0)
