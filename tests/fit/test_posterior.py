@@ -52,6 +52,8 @@ def test_outside_the_bounds_there_is_nothing():
     fit = varpro.fit(MODEL, T, Y, bounds={"tau_1": (0.5, 5.0)}, w0=[1.0])
     log = LogPosterior(fit._solution.spec, known=False)(np.array([[0.4], [1.0], [6.0], [np.nan]]))
     assert np.isfinite(log).tolist() == [False, True, False, False]
+    ends = LogPosterior(fit._solution.spec, known=False)(np.array([[0.5], [5.0]]))
+    assert np.isfinite(ends).all()
 
 
 def test_amplitudes_are_drawn_with_their_conditional_mean_and_spread():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.integrate
 import scipy.optimize
 
 import varpro
@@ -50,7 +51,16 @@ def test_weight_and_slope_are_derivatives_of_rho(loss):
     slope = (kind.rho((z + h) ** 2) - kind.rho((z - h) ** 2)) / (2 * h)
     np.testing.assert_allclose(2 * z * kind.weight(z * z), slope, rtol=1e-6, atol=1e-8)
     psi = [v * kind.weight(v * v) for v in (z + h, z - h)]
-    np.testing.assert_allclose(kind.slope(z * z), (psi[0] - psi[1]) / (2 * h), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(kind.slope(kind.weight(z * z)), (psi[0] - psi[1]) / (2 * h), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_rho_is_the_integral_of_its_weight(loss):
+    """So that it has no jump, which derivatives do not see."""
+    kind = residual_loss(loss)
+    for s in (0.0, 0.3, 1.0, 1.7, 30.0):
+        area = scipy.integrate.quad(lambda v: float(kind.weight(np.array(v))), 0.0, s, points=[1.0])[0]
+        assert float(kind.rho(np.array(s))) == pytest.approx(area, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("factor", [1e-15, 1e-7, 1e15])

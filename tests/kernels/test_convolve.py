@@ -29,6 +29,12 @@ CASES = {  # planes, height, width of the images, filters, patches
         *(2, 9, 14, 4),
         {"height": 3, "width": 4, "terms": 2, "padding": (1, 0), "cells": (1, 11)},
     ),
+    "strides that leave rows and columns over": (2, 12, 11, 5, {"height": 4, "width": 3, "stride": 3, "cells": (3, 3)}),
+    "a mix at strides, a border on two sides only": (
+        *(3, 8, 9, 3),
+        {"height": 3, "width": 2, "mixed": True, "stride": 2, "padding": (0, 1)},
+    ),
+    "more places and taps than registers": (1, 14, 40, 2, {"height": 12, "width": 11, "cells": (3, 3)}),
 }
 TOLERANCE = {np.float64: 1e-13, np.float32: 3e-5}
 
@@ -82,6 +88,37 @@ def test_values_and_derivatives_are_those_of_the_formula(case, sigma, dtype):
     assert apart(convolve.contract(images, w, b, patches), np.einsum("ncrf,nfc->rf", d, b)) < TOLERANCE[dtype]
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("outputs", [1, 2, 4, 7])
+def test_a_layer_of_any_number_of_outputs_meets_the_jacobian(outputs, dtype):
+    rng, patches = np.random.default_rng(8), Patches(3, 2, cells=(2, 2), sigma="square")
+    images = rng.standard_normal((9, 1, 8, 7))
+    w = (0.5 * rng.standard_normal((patches.rows(1), 5))).astype(dtype)
+    layer = rng.standard_normal((5, 4, outputs)).astype(dtype)
+    expected = np.einsum("ncrf,fck->nkrf", jacobian_reference(images, w, patches), layer)
+    assert apart(convolve.layer_jacobian(images, w, layer, patches), expected) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("sigma", SQUASHES)
+def test_far_out_values_and_slopes_are_those_of_the_formula(sigma, dtype):
+    """Where exponentials over- and underflow, at zero, and on both sides: each value by itself, to its own size."""
+    patches = Patches(1, 1, cells=(4, 4), sigma=sigma, smoothing=0.01)
+    q = np.array([-300.0, -40.0, -9.0, -1.0, -1e-3, 0.0, 1e-3, 0.5, 1.0, 3.0, 9.0, 20.0, 40.0, 88.0, 150.0, 300.0])
+    images = q.astype(dtype).reshape(1, 1, 4, 4)
+    w = np.array([[1.0], [1.0], [0.0]], dtype=dtype)
+    with np.errstate(over="ignore"):
+        value, d = values_reference(images, w, patches), jacobian_reference(images, w, patches)
+    close = {
+        "rtol": 8 * TOLERANCE[dtype],
+        "atol": 8 * TOLERANCE[dtype] * (1e-3 if sigma in ("tanh", "logistic") else 1.0),
+    }
+    np.testing.assert_allclose(convolve.values(images, w, patches), value, **close)
+    found = convolve.jacobian(images, w, patches)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[..., -1, :], d[..., -1, :], rtol=8 * TOLERANCE[dtype], atol=8 * TOLERANCE[dtype])
+
+
 @pytest.mark.parametrize("sigma", SQUASHES)
 def test_derivatives_are_those_of_differences(case, sigma):
     images, table, patches = case
@@ -119,6 +156,21 @@ def test_an_image_does_not_depend_on_its_neighbours():
     together = convolve.values(images, w, patches)
     alone = np.concatenate([convolve.values(images[k : k + 1], w, patches) for k in range(19)])
     assert np.array_equal(together, alone)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_images_of_any_type_are_read_alike(dtype):
+    """Bytes, and floats of both precisions under tables of both, on two planes with a border and several cells."""
+    rng, patches = np.random.default_rng(2), Patches(3, 2, cells=(2, 2), terms=2, padding=(1, 0), sigma="tanh")
+    images = rng.integers(0, 256, (11, 2, 6, 7), dtype=np.uint8)
+    w = (0.5 * rng.standard_normal((patches.rows(2), 3))).astype(dtype)
+    found = [
+        convolve.jacobian(images if kind is np.uint8 else (images / 255).astype(kind), w, patches)
+        for kind in (np.uint8, np.float32, np.float64)
+    ]
+    for other in found[1:]:
+        assert apart(other, found[0]) < 3 * TOLERANCE[np.float32]
+    assert apart(found[2], found[0]) < TOLERANCE[dtype]
 
 
 def test_bytes_are_read_as_parts_of_255():

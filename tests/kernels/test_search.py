@@ -92,6 +92,52 @@ def test_beginning_opening_and_judging_are_the_references(rules):
     assert {Status.GRADIENT_TOLERANCE, Status.UNDETERMINED} <= set(numbers["status"])
 
 
+COARSE = {
+    "rounding": 1 / 16, "cost_tolerance": 1 / 4, "step_tolerance": 1 / 4, "gradient_tolerance": 1 / 4,
+    "undamped": 1 / 16, "smallest": 1 / 64, "largest": 16.0, "initial": 1.0, "step_bound": 1.0, "least_gain": 1 / 4,
+    "sure": 1 / 4,
+    "sure_shrink": 1 / 4, "max_iterations": 3.0,
+}  # fmt: skip
+
+
+def powers(rng, *shape):
+    """Powers of four, whose roots and products are exact, and zeros."""
+    return np.where(rng.random(shape) < 0.15, 0.0, 4.0 ** rng.integers(-3, 3, shape))
+
+
+@pytest.mark.parametrize("confirmed", [0.0, 1.0])
+@pytest.mark.parametrize("natural", [True, False])
+def test_where_two_numbers_are_equal_both_decide_alike(natural, confirmed):
+    """Every threshold is met exactly, again and again: what is at a limit and what is beyond it is told apart."""
+    rules = Rules(**FIT.by_name() | COARSE | {"confirmed": confirmed})
+    rng, count = np.random.default_rng(6), 3000
+    begun = [
+        decide.begin(rules, *powers(np.random.default_rng(1), 3, 500)) for decide in (Decision(), ReferenceDecision())
+    ]
+    assert_same(*begun)
+    numbers = np.zeros(count, dtype=NUMBERS)
+    sizes = "cost size damping reach trial_damping predicted effect promised inaudible reachable terms"
+    for name in sizes.split():
+        numbers[name] = powers(rng, count)
+    numbers["growth"], numbers["iterations"] = 2.0, rng.integers(1, 5, count)
+    for name in ("shortened", "last", "fresh", "solved", "unseen"):
+        numbers[name] = rng.integers(0, 2, count)
+    numbers["stage"] = rng.integers(0, 4, count)
+    w, diagonal, delta, gradient, curvature = (powers(rng, count, 1) for _ in range(5))
+    scales = np.where(rng.random((count, 1)) < 0.1, np.inf, powers(rng, count, 1)) if natural else None
+    step = SimpleNamespace(delta=delta, solved=rng.random(count) < 0.9, predicted=powers(rng, count))
+    cost, terms = np.where(rng.random(count) < 0.3, numbers["cost"], powers(rng, count)), powers(rng, count)
+    found = []
+    for decide in (Decision(), ReferenceDecision()):
+        looked, judged, opened = (numbers.copy() for _ in range(3))
+        decide.look(rules, looked, np.arange(count), w, scales, gradient, diagonal, step)
+        decide.judge(rules, judged, cost, terms)
+        decide.open(rules, opened, gradient, curvature, scales)
+        found.append(np.concatenate([looked, judged, opened]))
+    assert_same(*found)
+    assert len(set(found[0]["status"])) >= 5
+
+
 @pytest.mark.parametrize("decision", [Decision(), ReferenceDecision()], ids=["compiled", "reference"])
 @pytest.mark.parametrize(
     "reason", ["the promise is below cost_tolerance", "promises no longer fall", "the step is short"]

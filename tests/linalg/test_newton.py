@@ -88,6 +88,62 @@ def test_a_limit_on_iterations_is_no_convergence():
     assert not minimise(Logistic, np.full(4, -30.0), max_iterations=1, tolerance=1e-12).converged
 
 
+class Wall(Quadratic):
+    """A parabola around c that has no value anywhere but at its start: no step along any direction can be taken."""
+
+    @property
+    def value(self):
+        return 5.0 if not self.x.any() else np.nan
+
+
+class Uphill(Quadratic):
+    """A curvature that is none: the step that it promises leads nowhere."""
+
+    def product(self, v):
+        return -v
+
+
+def test_a_search_along_a_step_that_finds_no_lower_value_is_no_convergence():
+    h, c = np.diag([1.0, 2.0]), np.array([3.0, 4.0])
+    found = minimise(lambda x: Wall(h, c, x), np.zeros(2))
+    assert not found.converged
+    assert not found.x.any()
+    assert (found.iterations, found.at.value) == (0, 5.0)
+    assert found.products > 0
+
+
+def test_a_function_without_curvature_is_no_convergence():
+    h, c = np.diag([1.0, 2.0]), np.array([3.0, 4.0])
+    found = minimise(lambda x: Uphill(h, c, x), np.zeros(2))
+    assert not found.converged
+    assert not found.x.any()
+
+
+def test_limits_on_iterations_and_products_are_counted():
+    found = minimise(Logistic, np.full(4, -30.0), max_iterations=3, max_products=1, tolerance=1e-15)
+    assert (found.converged, found.iterations) == (False, 3)
+    assert found.products <= 3
+    assert minimise(Logistic, np.full(4, -30.0), max_iterations=0).products == 0
+
+
+def test_the_first_step_that_lowers_the_value_enough_is_taken():
+    """A full step where it serves; the longest of its halves that does where it does not."""
+    tried = []
+
+    def evaluate(x):
+        tried.append(x[0])
+        return Logistic(x)
+
+    minimise(evaluate, np.array([-8.0]), max_iterations=1, forcing=1e-12, tolerance=0.0)
+    start, *steps = tried
+    lengths = np.array(steps) - start
+    np.testing.assert_allclose(lengths, lengths[0] * 0.5 ** np.arange(len(lengths)), rtol=1e-9)
+    at, slope = Logistic(np.array([start])), Logistic(np.array([start])).gradient[0]
+    enough = [Logistic(np.array([x])).value <= at.value + 1e-4 * slope * (x - start) for x in steps]
+    assert enough == [False] * (len(steps) - 1) + [True]
+    assert len(steps) > 3
+
+
 def test_a_start_at_the_minimum_is_kept():
     h, c = np.diag([1.0, 2.0]), np.array([3.0, 4.0])
     found = minimise(lambda x: Quadratic(h, c, x), c)

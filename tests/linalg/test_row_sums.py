@@ -55,3 +55,54 @@ def test_sum_of_values_that_are_not_finite_is_not_a_number():
 
 def test_no_rows_of_ones_own_add_nothing():
     assert sum_blocks([], np.zeros(3), Alone(), reproducible=True, n_blocks=4).tolist() == [0, 0, 0]
+
+
+class One(Rank):
+    """One of several ranks, which knows the largest of all; its own part of a sum is to be added by the test."""
+
+    def __init__(self, rank, size, largest):
+        super().__init__(rank, size)
+        self.largest = largest
+
+    def allreduce(self, array, op="sum"):
+        return np.array([self.largest]) if op == "max" else np.array(array)
+
+
+def test_a_bound_that_is_not_given_comes_from_the_largest_part_of_any_rank():
+    """With blocks of unlike sizes on unlike ranks, every division of them gives the same bits."""
+    rng = np.random.default_rng(2)
+    parts = list(rng.standard_normal((12, 50)) * 10.0 ** rng.integers(-6, 4, (12, 1)))
+    largest = max(float(np.abs(p).max()) for p in parts)
+
+    def summed(edges):
+        ranks = len(edges) - 1
+        found = np.zeros(50)
+        for rank in range(ranks):
+            own = [p.copy() for p in parts[edges[rank] : edges[rank + 1]]]
+            own_largest = max(float(np.abs(p).max()) for p in own)
+
+            class Told(One):
+                def allreduce(self, array, op="sum", own_largest=own_largest):
+                    assert op != "max" or array[0] == own_largest
+                    return super().allreduce(array, op)
+
+            found += sum_blocks(own, np.zeros(50), Told(rank, ranks, largest), reproducible=True, n_blocks=12)
+        return found
+
+    one = summed((0, 12))
+    for edges in ((0, 1, 12), (0, 5, 7, 12), (0, 11, 12)):
+        assert summed(edges).tobytes() == one.tobytes()
+    assert np.abs(one - np.sum(parts, axis=0)).max() <= 12 * grid_unit(12 * largest)
+
+
+def test_a_known_bound_takes_the_parts_one_at_a_time():
+    taken = []
+
+    def parts():
+        for k in range(3):
+            taken.append(k)
+            yield np.full(2, 1.0 + k)
+            assert len(taken) == k + 1
+
+    out = sum_blocks(parts(), np.zeros(2), Alone(), reproducible=True, n_blocks=3, bound=100.0)
+    assert out.tolist() == [6.0, 6.0]

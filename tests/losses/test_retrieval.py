@@ -45,6 +45,17 @@ def test_ties_go_by_index(spare, monkeypatch):
     )
 
 
+def test_ties_far_from_a_query_at_the_centre_go_by_index(monkeypatch):
+    """One neighbour lies on it, the others equally far: what rounding does to their distances is not its own size."""
+    monkeypatch.setattr(retrieval, "SPARE", 0)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        around = np.array([rng.permutation([1.0, 2, 3, 5, 7]) * rng.choice([-1, 1], 5) for _ in range(40)])
+        gallery = 0.1 * (1 + seed) * np.concatenate([around, -around, np.zeros((1, 5))])
+        query = np.zeros((1, 5))
+        np.testing.assert_array_equal(nearest(query, 5, gallery=gallery), by_sorting(query, 5, gallery))
+
+
 def test_recall_rises_with_k_and_both_agree_at_one():
     x, y = batch(80, 3, 6)
     recalls = recall_at_k(x, y, list(range(1, 20)))

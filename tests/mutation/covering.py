@@ -5,6 +5,7 @@ A pytest plugin records every call into a traced file while a test runs, fixture
 
 import ast
 import json
+import math
 import sys
 import threading
 import time
@@ -18,11 +19,19 @@ import pytest
 
 
 class Recorder:
-    """The plugin: `met` has, for each test, its seconds and the (file, first line) of the functions that it entered."""
+    """The plugin: `met` has, for each test, its seconds and the (file, first line) of the functions that it entered.
+
+    A test that fails without any fault can tell nothing about one: it counts as entering none.
+    """
 
     def __init__(self, root: Path, traced: Iterable[str]) -> None:
         self.names = {str(root / path): path for path in traced}
         self.met: dict[str, dict[str, Any]] = {}
+        self.failed: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            self.failed.add(report.nodeid)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: Any) -> Generator[None, None, None]:
@@ -42,17 +51,21 @@ class Recorder:
         finally:
             sys.settrace(None)
             threading.settrace(None)  # type: ignore[arg-type]
-        self.met[item.nodeid] = {"seconds": time.perf_counter() - clock, "entered": sorted(entered)}
+        failed = item.nodeid in self.failed
+        self.met[item.nodeid] = {
+            "seconds": time.perf_counter() - clock, "failed": failed, "entered": [] if failed else sorted(entered)
+        }  # fmt: skip
 
     def write(self, file: Path) -> None:
         file.write_text(json.dumps(self.met), encoding="utf-8")
 
 
 class Covering:
-    """The map, read backwards."""
+    """Maps, read backwards; without the tests that took more than `longest` seconds."""
 
-    def __init__(self, file: Path) -> None:
-        self.met: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    def __init__(self, files: Iterable[Path], longest: float = math.inf) -> None:
+        every = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        self.met = {test: met for own in every for test, met in own.items() if met["seconds"] <= longest}
         self._by_function: dict[tuple[str, int], list[str]] = defaultdict(list)
         for test, found in self.met.items():
             for path, line in found["entered"]:

@@ -1,7 +1,7 @@
 """Do the tests notice?  Small faults are put into a copy of the sources, one at a time, and the tests are run on each.
 
     python -m tests.mutation.run [--paths varpro/losses ...] [--count 150] [--seed 0] [--processes 2]
-                                 [--least 0.9] [--report FILE] [--list]
+                                 [--least 0.9] [--report FILE] [--list] [--maps FOLDER] [--longest SECONDS]
 
 A fault is killed by a test that fails, by a crash or by a run that takes far too long; one that does not compile does
 not count.  Survivors are printed with the source line and its replacement.  Those in tests/mutation/explained.json
@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import functools
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -27,12 +28,16 @@ from typing import Any
 from tests.mutation import cpp_operators, python_operators
 from tests.mutation.covering import Covering
 from tests.mutation.explained import Explained, read_explained
+from tests.mutation.maps import Maps
 from tests.mutation.mutant import Mutant
-from tests.mutation.sandbox import INVALID, KILLED, SURVIVED, TIMEOUT, Sandbox
+from tests.mutation.sandbox import INVALID, KILLED, LONGEST, SURVIVED, TIMEOUT, Sandbox
 from tests.mutation.targets import DEFAULT_PATHS, files, suite_of
 
 ROOT = Path(__file__).resolve().parents[2]
-PRELOADED = ("numpy", "scipy.linalg", "scipy.optimize", "scipy.special", "pytest", "hypothesis", "pydantic", "h5py")
+PRELOADED = (
+    "numpy", "scipy.linalg", "scipy.optimize", "scipy.special", "scipy.stats", "pytest", "hypothesis", "pydantic",
+    "h5py", "torch", "sklearn.linear_model", "pandas", "matplotlib.figure",
+)  # fmt: skip
 SLACK, FACTOR = 30.0, 4.0
 """Seconds, and the multiple of the time of the tests without a fault, after which a run has failed."""
 
@@ -78,44 +83,60 @@ def _start(root: Path, folder: Path) -> None:
     _sandbox = Sandbox(root, place)
 
 
-def _record(tests: tuple[str, ...], traced: list[str], file: Path) -> tuple[str, str, float]:
+def _unharmed(tests: tuple[str, ...]) -> float:
+    """Seconds that the tests take without a fault.  Raises RuntimeError where they fail, or nothing can be built."""
     assert _sandbox is not None
+    if not _sandbox.compile():
+        raise RuntimeError("no fault, and yet the kernels do not compile")
     clock = time.monotonic()
-    if any(path.startswith("csrc") for path in traced) and not _sandbox.compile():
-        return INVALID, "the kernels do not compile", 0.0
-    return *_sandbox.record([t for t in tests if (_sandbox.place / t).exists()], traced, file), time.monotonic() - clock
+    outcome, said = _sandbox.test([t for t in tests if (_sandbox.place / t).exists()], LONGEST)
+    if outcome != SURVIVED:
+        raise RuntimeError(f"no fault, and yet: {outcome}: {' '.join(tests)}\n{said[-3000:]}")
+    return time.monotonic() - clock
 
 
-def _judge(mutant: Mutant, maps: dict[tuple[str, ...], tuple[Path, float]]) -> Verdict:
+def _record(tests: list[str], traced: list[str], file: Path) -> None:
+    assert _sandbox is not None
+    said = _sandbox.record(tests, traced, file)
+    if not file.exists() or not json.loads(file.read_text(encoding="utf-8")):
+        raise RuntimeError(f"no fault, and yet these tests do not run: {' '.join(tests)}\n{said[-3000:]}")
+
+
+def _judge(mutant: Mutant, seconds: dict[tuple[str, ...], float], maps: Maps, longest: float) -> Verdict:
     assert _sandbox is not None
     clock = time.monotonic()
-    source = (_sandbox.place / mutant.path).read_bytes()
-    file, seconds = maps[suite_of(mutant.path)]
-    tests = [t for t in suite_of(mutant.path) if (_sandbox.place / t).exists()]
+    source, suite = (_sandbox.place / mutant.path).read_bytes(), suite_of(mutant.path)
     outcome = SURVIVED
     if mutant.path.endswith(".py"):
-        tests = Covering(file).tests(mutant.path, source.decode(), mutant.line)
+        covering = Covering(maps.of(suite), longest)
+        tests = covering.tests(mutant.path, source.decode(), mutant.line)
+        usual = sum(covering.met[test]["seconds"] for test in tests)
+    else:
+        tests, usual = [t for t in suite if (_sandbox.place / t).exists()], seconds[suite]
     if tests:
-        outcome = _sandbox.try_mutant(mutant, tests, SLACK + FACTOR * seconds)
+        outcome = _sandbox.try_mutant(mutant, tests, SLACK + FACTOR * usual)
     return Verdict(mutant, outcome, mutant.becomes(source), len(tests), time.monotonic() - clock)
 
 
-def verdicts(root: Path, mutants: Sequence[Mutant], processes: int) -> Iterator[Verdict]:
-    """One after the other, as they are found.  Raises RuntimeError where the tests fail without any fault."""
+def verdicts(
+    root: Path, mutants: Sequence[Mutant], processes: int, kept: Path | None = None, longest: float = math.inf
+) -> Iterator[Verdict]:
+    """One after the other, as they are found.  Raises RuntimeError where tests fail or do not run without any."""
     with tempfile.TemporaryDirectory(prefix="varpro-mutants-") as folder:
+        maps = Maps(root, kept or Path(folder) / "maps")
         context = multiprocessing.get_context("spawn")
         with context.Pool(processes, _start, (root, Path(folder))) as pool:
-            paths: dict[tuple[str, ...], set[str]] = {}
-            for mutant in mutants:
-                paths.setdefault(suite_of(mutant.path), set()).add(mutant.path)
-            places = {tests: Path(folder) / f"map-{i}.json" for i, tests in enumerate(paths)}
-            jobs = [(tests, sorted(own), places[tests]) for tests, own in paths.items()]
-            maps = {}
-            for (tests, _, file), (outcome, said, seconds) in zip(jobs, pool.starmap(_record, jobs, 1), strict=True):
-                if outcome != SURVIVED:
-                    raise RuntimeError(f"no fault, and yet: {outcome}: {' '.join(tests)}\n{said[-3000:]}")
-                maps[tests] = file, seconds
-            yield from pool.imap_unordered(functools.partial(_judge, maps=maps), mutants)
+            suites = dict.fromkeys(suite_of(m.path) for m in mutants if m.path.endswith(".py"))
+            missing = list(dict.fromkeys(file for suite in suites for file in maps.missing(suite)))
+            if missing:
+                recorded = Path(folder) / "recorded.json"
+                pool.apply(_record, (missing, files(root, ("varpro",)), recorded))
+                for test in maps.keep(recorded, missing):
+                    print(f"left out, as it fails without any fault: {test}", flush=True)
+            compiled = list(dict.fromkeys(suite_of(m.path) for m in mutants if not m.path.endswith(".py")))
+            seconds = dict(zip(compiled, pool.map(_unharmed, compiled, 1), strict=True))
+            judge = functools.partial(_judge, seconds=seconds, maps=maps, longest=longest)
+            yield from pool.imap_unordered(judge, mutants)
 
 
 def table(found: Sequence[Verdict], explained: Explained) -> str:
@@ -146,6 +167,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--least", type=float, default=0.9, help="share to be killed")
     parser.add_argument("--report", type=Path, help="write every verdict here, as JSON")
+    parser.add_argument("--maps", type=Path, metavar="FOLDER", help="keep here which test enters which function")
+    parser.add_argument("--longest", type=float, default=math.inf, help="leave out tests that take more seconds")
     parser.add_argument("--list", action="store_true", help="print the mutants, run nothing")
     chosen = parser.parse_args(argv)
     try:
@@ -159,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     explained, found = read_explained(), []
-    for verdict in verdicts(ROOT, mutants, chosen.processes):
+    for verdict in verdicts(ROOT, mutants, chosen.processes, chosen.maps, chosen.longest):
         found.append(verdict)
         m, known = verdict.mutant, "explained" if explained.why(verdict) else ""
         print(f"{len(found):4d}/{len(mutants)} {verdict.outcome:8s} {verdict.tests:4d} tests {verdict.seconds:5.1f} s  "

@@ -57,9 +57,9 @@ class Sandbox:
         finally:
             file.write_bytes(before)
 
-    def record(self, tests: Sequence[str], traced: Sequence[str], file: Path) -> tuple[str, str]:
-        """Run the tests as they are and write into `file` which of them enters which function of the traced files."""
-        return self.test(tests, LONGEST, Recorder(self.place, traced), file)
+    def record(self, tests: Sequence[str], traced: Sequence[str], file: Path) -> str:
+        """Run all tests as they are, write into `file` which of them enters which function; returns what they print."""
+        return self.test(tests, LONGEST, Recorder(self.place, traced), file)[1]
 
     def test(
         self, tests: Sequence[str], seconds: float, recorder: Recorder | None = None, file: Path | None = None
@@ -91,7 +91,7 @@ class Sandbox:
             sys.path[:] = [str(self.place), *(p for p in sys.path if p not in ("", str(self.place)))]
             import pytest
 
-            options = ["-x", "-q", "-p", "no:cacheprovider", "--no-header"]
+            options = ["-q", "-p", "no:cacheprovider", "--no-header", *([] if recorder else ["-x"])]
             code = int(pytest.main([*options, *tests], plugins=[recorder] if recorder else []))
             if recorder and file:
                 recorder.write(file)

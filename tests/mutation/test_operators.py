@@ -1,6 +1,7 @@
 """The mutation run itself: every fault is a valid program that differs in one place, and the sources stay untouched."""
 
 import ast
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.mutation import cpp_operators, python_operators
 from tests.mutation.covering import Covering, Recorder
 from tests.mutation.explained import Explained, read_explained
+from tests.mutation.maps import Maps
 from tests.mutation.mutant import Mutant
 from tests.mutation.run import Verdict, all_mutants, main, sample, summary, table
 from tests.mutation.sandbox import INVALID, KILLED, SURVIVED, Sandbox
@@ -157,9 +159,43 @@ def test_a_fault_is_killed_in_a_copy_and_the_sources_stay(project, tmp_path_fact
 def test_only_tests_that_enter_the_function_are_asked(project, tmp_path_factory):
     box = Sandbox(project, tmp_path_factory.mktemp("copy"))
     file = tmp_path_factory.mktemp("map") / "map.json"
-    assert box.record(["test_one.py"], ["varpro/one.py"], file)[0] == SURVIVED
+    box.record(["test_one.py"], ["varpro/one.py"], file)
     source = (project / "varpro" / "one.py").read_text()
-    assert Covering(file).tests("varpro/one.py", source, 2) == ["test_one.py::test_it"]
+    assert Covering([file]).tests("varpro/one.py", source, 2) == ["test_one.py::test_it"]
+    assert Covering([file], longest=0.0).tests("varpro/one.py", source, 2) == []
+
+
+def test_a_test_that_fails_without_a_fault_is_not_asked(project, tmp_path_factory):
+    (project / "test_one.py").write_text(
+        "from varpro.one import double\n\n"
+        "def test_it():\n    assert double(3) == 7\n\n"
+        "def test_other():\n    assert double(1)\n"
+    )
+    box = Sandbox(project, tmp_path_factory.mktemp("copy"))
+    file = tmp_path_factory.mktemp("map") / "map.json"
+    box.record(["test_one.py"], ["varpro/one.py"], file)
+    source = (project / "varpro" / "one.py").read_text()
+    assert Covering([file]).tests("varpro/one.py", source, 2) == ["test_one.py::test_other"]
+
+
+def test_a_map_is_kept_until_its_tests_or_a_source_change(project, tmp_path):
+    (project / "tests").mkdir()
+    for name in ("test_a.py", "test_b.py"):
+        (project / "tests" / name).write_text("def test_it():\n    pass\n")
+    recorded, suite = tmp_path / "recorded.json", ("tests", "test_one.py", "gone")
+    met = {"tests/test_a.py::test_it": {"seconds": 1.0, "failed": False, "entered": [["varpro/one.py", 1]]},
+           "test_one.py::test_it": {"seconds": 1.0, "failed": True, "entered": []}}  # fmt: skip
+    recorded.write_text(json.dumps(met))
+    maps = Maps(project, tmp_path / "maps")
+    assert maps.missing(suite) == ["tests/test_a.py", "tests/test_b.py", "test_one.py"]
+    assert maps.keep(recorded, maps.missing(suite)) == ["test_one.py::test_it"]
+    assert maps.missing(suite) == []
+    source = (project / "varpro" / "one.py").read_text()
+    assert Covering(maps.of(suite)).tests("varpro/one.py", source, 2) == ["tests/test_a.py::test_it"]
+    (project / "tests" / "test_b.py").write_text("def test_it():\n    assert True\n")
+    assert Maps(project, tmp_path / "maps").missing(suite) == ["tests/test_b.py"]
+    (project / "varpro" / "one.py").write_text(source + "\n")
+    assert len(Maps(project, tmp_path / "maps").missing(suite)) == 3
 
 
 def test_the_recorder_notes_what_was_entered_and_no_more():

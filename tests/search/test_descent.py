@@ -111,6 +111,8 @@ def test_values_alone_lower_the_cost_within_the_limit(squash):
     assert problem.evaluate(found.w, ONE).cost[0] == found.cost[0]
     assert found.history[0].cost == first
     assert found.history[-1].cost == found.cost[0]
+    assert {record.damping for record in found.history} == {0.0}, "nothing is damped"
+    assert [record.iteration for record in found.history] == list(range(len(found.history)))
 
 
 def test_values_alone_end_when_a_sweep_gains_little():

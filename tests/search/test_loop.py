@@ -138,3 +138,32 @@ def test_every_status_tells_what_to_do():
 def test_impossible_damping_is_refused(options):
     with pytest.raises(ConfigError, match="damping"):
         DampingRule(**options)
+
+
+@pytest.mark.parametrize("name", ["cost_tolerance", "step_tolerance", "gradient_tolerance"])
+@pytest.mark.parametrize("value", [-1e-9, np.nan])
+def test_impossible_tolerances_are_refused_by_name(name, value):
+    with pytest.raises(ConfigError, match=f"{name} is {value}; it needs 0 or more"):
+        Termination(**{name: value})
+    Termination(**{name: 0.0})
+
+
+def test_impossible_limits_and_rules_are_refused_with_their_value():
+    with pytest.raises(ConfigError, match="max_iterations is -1; it needs 0 or more"):
+        Termination(max_iterations=-1)
+    for value in (0.0, 1.0, -0.5, np.nan):
+        with pytest.raises(ConfigError, match=f"sure_shrink is {value}"):
+            DampingRule(sure_shrink=value)
+    for value in (0.0, -1.0, np.nan):
+        with pytest.raises(ConfigError, match=f"step_bound is {value}"):
+            DampingRule(step_bound=value)
+
+
+def test_the_defaults_of_the_rules_are_those_of_their_sources():
+    """Nielsen's third, and a damping between limits that no sound problem meets."""
+    rule = DampingRule()
+    assert (rule.sure_shrink, rule.smallest, rule.initial, rule.largest) == (1 / 3, 1e-12, 1e-2, 1e12)
+    assert (rule.step_bound, rule.diagonal_memory, rule.sure, rule.least_gain) == (np.inf, 0.0, 0.05, 1e-4)
+    stop = Termination()
+    assert (stop.max_iterations, stop.cost_tolerance, stop.step_tolerance) == (100, 1e-8, 1e-10)
+    assert (stop.gradient_tolerance, stop.confirmed) == (1e-14, True)

@@ -12,6 +12,7 @@ from dataclasses import asdict
 import pytest
 
 from varpro.errors import ConfigError, OutputError
+from varpro.train.checkpoint import lock as locks
 from varpro.train.checkpoint.lock import DEAD_SECONDS, NAME, FolderLock, Owner, start_of
 from varpro.train.checkpoint.stop import Stop, seconds_of
 
@@ -86,6 +87,65 @@ def test_of_many_that_find_a_dead_lock_one_gets_it(tmp_path):
         thread.join()
     assert (len(won), len(refused)) == (1, 7)
     won[0].give_back()
+
+
+def test_an_owner_touches_its_lock_while_it_holds_it_and_not_after(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "BEAT_SECONDS", 0.01)
+    lock = FolderLock(tmp_path)
+    lock.take()
+    os.utime(tmp_path / NAME, (5.0, 5.0))
+    until = time.monotonic() + 30.0
+    while (tmp_path / NAME).stat().st_mtime == 5.0:
+        assert time.monotonic() < until, "nobody touches the lock"
+        time.sleep(0.01)
+    lock.give_back()
+    write_lock(tmp_path, Owner("elsewhere", 1, "1 boot"))
+    os.utime(tmp_path / NAME, (5.0, 5.0))
+    time.sleep(0.1)
+    assert (tmp_path / NAME).stat().st_mtime == 5.0
+
+
+def test_a_lock_that_another_has_taken_is_told_and_left_alone(tmp_path):
+    lock = FolderLock(tmp_path)
+    lock.take()
+    lock.require()
+    write_lock(tmp_path, Owner("elsewhere", 1, "1 boot"))
+    with pytest.raises(OutputError, match="was taken over by process 1 on elsewhere; this process ends"):
+        lock.require()
+    lock.give_back()
+    assert Owner.of(tmp_path / NAME) == Owner("elsewhere", 1, "1 boot")
+
+
+def test_what_killed_processes_have_left_is_removed_but_not_what_is_being_made_or_the_users(tmp_path):
+    for name in (".varpro-1", ".status.json.7", ".model.h5.9.part", f".{NAME}.old", f".{NAME}.young", ".mine", "a"):
+        (tmp_path / name).write_text("x")
+    os.utime(tmp_path / f".{NAME}.old", (5.0, 5.0))
+    lock = FolderLock(tmp_path)
+    lock.take()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([".mine", f".{NAME}.young", "a", NAME])
+    lock.give_back()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"host": "x", "pid": "no", "start": ""}', b"\xff"])
+def test_a_lock_that_cannot_be_read_names_nobody_and_is_taken_once_it_is_old(tmp_path, content):
+    assert Owner.read(content) is None
+    (tmp_path / NAME).write_bytes(content)
+    os.utime(tmp_path / NAME, (5.0, 5.0))
+    lock = FolderLock(tmp_path)
+    lock.take()
+    assert lock.took_over is None
+    assert Owner.of(tmp_path / NAME) == lock.owner
+    lock.give_back()
+
+
+@pytest.mark.parametrize("name", ["SLURM_JOB_ID", "PBS_JOBID"])
+def test_an_owner_knows_its_job(monkeypatch, name):
+    for other in ("SLURM_JOB_ID", "PBS_JOBID"):
+        monkeypatch.delenv(other, raising=False)
+    assert Owner.this().job == ""
+    assert "job" not in str(Owner.this())
+    monkeypatch.setenv(name, "4711")
+    assert str(Owner.this()) == f"process {os.getpid()} on {socket.gethostname()}, job 4711"
 
 
 def test_a_process_that_has_ended_has_no_start():

@@ -28,6 +28,26 @@ def test_a_gradient_costs_d_and_its_product_with_the_derivative_by_the_columns()
     assert found - alone == pytest.approx(1e-9 * 7 * linearisation, rel=1e-12)
 
 
+@pytest.mark.parametrize("c", [2, 4])
+def test_a_gradient_of_units_with_several_columns_takes_values_from_their_entries(c):
+    n, m, i, k, entries = 101, 60, 5, 3, 700
+    linearisation = c * 2 * n * m * (m / i) + 2 * n * m * c + 2 * n * (i * c + 1) * k
+    evaluation = 2 * n * i * entries + 4 * n * (i * c + 1) ** 2
+    sizes = {"n": n, "m": m, "i": i, "k": k, "c": c, "entries": entries, "gauss_newton": False}
+    found = subnetwork_gflop(**sizes, iterations=7, evaluations=11)
+    assert found == pytest.approx(1e-9 * (7 * linearisation + 11 * evaluation), rel=1e-12)
+
+
+@pytest.mark.parametrize("kaufman", [True, False])
+def test_a_step_of_a_whole_network_contracts_for_every_column_of_a_unit(kaufman):
+    n, i, k, c, entries = 101, 5, 3, 4, 700
+    evaluation = 2 * n * entries * i + n * (i * c + 1) ** 2 + (i * c + 1) ** 3 / 3
+    contractions = 1 if kaufman else 1 + k * c
+    step = contractions * 2 * n * entries * i + 9 * (4 * n * entries * i + 8 * n * i * c * k)
+    found = whole_network_gflop(n=n, i=i, k=k, c=c, entries=entries, products=9, kaufman=kaufman)
+    assert found == pytest.approx(1e-9 * (evaluation + step), rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("search", "expected"),
     [

@@ -124,6 +124,19 @@ def test_a_given_ridge_is_taken_and_without_validation_rows_nothing_is_chosen():
     assert glue_entropy(train, None).ridge == pytest.approx(60 * mean_square(train) * module.UNGUIDED, rel=1e-6)
 
 
+def test_candidates_for_the_ridge_are_decades_below_a_hundredth_the_largest_first(monkeypatch):
+    run, units, w = run_and_rows()
+    train, tried, make = run.streamed(units, w, rows_of(part(60, 3))), [], module.EntropyColumns
+    monkeypatch.setattr(module, "EntropyColumns", lambda *given: tried.append(given[3]) or make(*given))
+    glue_entropy(train, train)
+    np.testing.assert_allclose(np.array(tried) / mean_square(train), [1e-2, 1e-3, 1e-4, 1e-5], rtol=1e-6)
+    tried.clear()
+    nobody = run.streamed(units, w, rows_of(part(0, 3)))
+    for validation in (None, nobody):
+        assert glue_entropy(train, validation).ridge == pytest.approx(60 * mean_square(train) * 1e-4, rel=1e-6)
+    assert len(tried) == 2
+
+
 def test_a_run_glues_network_and_control_under_cross_entropy():
     data = dataset()
     config = config_of(glue={"loss": "cross_entropy"}, control=True)

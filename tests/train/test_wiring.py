@@ -198,7 +198,9 @@ def test_a_refinement_is_the_search_over_the_whole_network_with_the_same_numbers
     assert given["fresh"] is True
     assert (given["dtype"], given["kaufman"]) == (np.float64, False)
     assert (given["exact"], given["held_bytes"]) == (True, 0)
-    assert (given["damping"].initial, given["damping"].smallest) == (0.3, 0.02)
+    assert (given["damping"].initial, given["damping"].smallest, given["damping"].largest) == (0.3, 0.02, 1e6)
+    assert given["termination"].confirmed is False
+    assert given["offset"] == 0
     assert given["termination"].max_iterations == 2
     assert given["termination"].cost_tolerance == given["termination"].step_tolerance == 0.0
     np.testing.assert_array_equal(given["order"], generator(7, REFINEMENT, TRAINING).permutation(173))
@@ -208,6 +210,12 @@ def test_a_refinement_is_the_search_over_the_whole_network_with_the_same_numbers
     assert found.iterations == 2 == sum(line["accepted"] for line in history)
     assert [line["rows"] for line in history if line["accepted"]] == [90, 113]  # 1.25 times as many after a step
     assert len(w) == given["units"].n_parameters
+
+
+def test_a_floor_under_the_damping_is_also_under_the_first():
+    history = refined(initial_damping=1e-4, damping_floor=0.02)[1]
+    assert history[0]["damping"] == 0.02
+    assert min(line["damping"] for line in history) >= 0.02
 
 
 def test_the_first_sample_is_never_more_than_there_is():

@@ -106,14 +106,14 @@ class _Draw:
             self.pool = self._pool(fit, data)
 
     def _pool(self, fit: "FitResult", data: Data) -> Array:
-        """(N, K) weighted residuals of equal variance and mean 0 in each column; 0 where a value is excluded."""
+        """(N, K) weighted residuals of equal variance; their mean over the values that count is 0 in each column."""
         rest, h = self.weight * (data.y[0] - self.fitted), leverage(fit)
         share = np.sqrt(np.maximum(1.0 - h.real, LEAST_LEFT)), np.sqrt(np.maximum(1.0 - h.imag, LEAST_LEFT))
         even = rest.real / share[0] + (1j * rest.imag / share[1] if np.iscomplexobj(rest) else 0.0)
         if fit._solution.loss != "linear":  # least squares' leverage does not apply
             even = rest
         count = np.maximum(self.used.sum(axis=0), 1)
-        return np.where(self.used, even - np.where(self.used, even, 0.0).sum(axis=0) / count, 0.0)
+        return even - np.where(self.used, even, 0.0).sum(axis=0) / count
 
     def data(self, many: Data, count: int) -> Data:
         """The data of `count` problems."""

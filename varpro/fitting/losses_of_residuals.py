@@ -18,14 +18,14 @@ from varpro.errors import ConfigError
 
 @dataclass(frozen=True)
 class ResidualLoss:
-    """rho and its derivatives as functions of z^2, for arrays of any shape without negative values."""
+    """rho and rho' as functions of z^2, for arrays of any shape without negative values, and psi'."""
 
     name: str
     rho: Callable[[Array], Array]
     weight: Callable[[Array], Array]
     """The weight rho'(z^2) = psi(z) / z, between 0 and 1."""
     slope: Callable[[Array], Array]
-    """The slope psi'(z)."""
+    """The slope psi'(z) as a function of that weight: all that is kept of a fit is its weights."""
 
     def total(self, size: Array, sigma: Array) -> Array:
         """F (B,) for the sizes (B, N, K) of weighted residuals and sigma (B,); infinite where it is not finite."""
@@ -46,12 +46,10 @@ _ALL = (
         "huber",
         lambda s: np.where(s <= 1, s, 2 * np.sqrt(s) - 1),
         lambda s: 1 / np.sqrt(np.maximum(s, 1.0)),
-        lambda s: np.where(s <= 1, 1.0, 0.0),
+        lambda g: np.where(g < 1, 0.0, 1.0),
     ),
-    ResidualLoss(
-        "soft_l1", lambda s: 2 * s / (np.sqrt(1 + s) + 1), lambda s: (1 + s) ** -0.5, lambda s: (1 + s) ** -1.5
-    ),
-    ResidualLoss("cauchy", np.log1p, lambda s: 1 / (1 + s), lambda s: (1 - s) / (1 + s) ** 2),
+    ResidualLoss("soft_l1", lambda s: 2 * s / (np.sqrt(1 + s) + 1), lambda s: (1 + s) ** -0.5, lambda g: g**3),
+    ResidualLoss("cauchy", np.log1p, lambda s: 1 / (1 + s), lambda g: 2 * g**2 - g),
 )
 LOSSES = tuple(loss.name for loss in _ALL)
 

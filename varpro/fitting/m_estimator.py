@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.fitting.losses_of_residuals import residual_loss
 from varpro.fitting.solution import Solution
 from varpro.fitting.spec import Spec
 from varpro.linalg.incidence import jacobian_of_columns
@@ -22,15 +23,6 @@ from varpro.statistics import EPS, Uncertainty
 
 NORMAL_MEDIAN, RAYLEIGH_MEDIAN = 0.6744897501960817, 1.1774100225154747
 """Median of |x| for a normal x of variance 1, and for a complex one whose parts have variance 1 each."""
-
-
-def slope(weight: Array, loss: str) -> Array:
-    """psi'(z) of a loss from its weight sqrt(rho'(z^2)) = sqrt(psi(z) / z)."""
-    if loss == "huber":
-        return np.where(weight < 1.0, 0.0, 1.0)
-    if loss == "soft_l1":  # weight = (1 + z^2)^(-1/4)
-        return weight**6
-    return 2.0 * weight**4 - weight**2  # cauchy: weight = (1 + z^2)^(-1/2)
 
 
 def robust_variance(
@@ -51,7 +43,7 @@ def robust_variance(
     own, weight = data.total_weight()[problems], solution.robust_weights[problems]
     used = own > 0
     residual = np.where(used, own * (data.y[problems] - solution.fitted(problems)), 0.0)
-    each = slope(weight, solution.loss)
+    each = residual_loss(solution.loss).slope(weight**2)
     if is_complex:  # psi' along the residual, psi / r across it
         each = 0.5 * (each + weight**2)
     count = used.sum(axis=(1, 2))

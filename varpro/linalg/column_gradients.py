@@ -34,7 +34,7 @@ def column_gradients(
     """
     x, r = np.zeros_like(b), b.copy()
     z = precondition(r)
-    direction, rz = z, np.einsum("js,js->s", r, z)
+    direction, rz = z.copy(), np.einsum("js,js->s", r, z)  # without a preconditioner z is r, which changes in place
     first = np.where(rz > 0, rz, 1.0)
     products = 0
     open_ = rz > 0

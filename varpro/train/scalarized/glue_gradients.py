@@ -87,7 +87,7 @@ class GradientLayers:
         """Phi^T Phi v, (J + 1, S): one pass over the rows."""
         streamed = self.streamed
         there = beside(v, streamed.rows.images)
-        bound = float(self._root.max(initial=0.0)) * float((self._root @ np.abs(v)).max(initial=0.0))
+        bound = float(self._root.max()) * float((self._root @ np.abs(v)).max())
         parts = (to_host(phi.T @ (phi @ there)) for phi, _ in streamed.blocks())
         return streamed.sharded.total(parts, v.shape, bound if bound > 0 else None)
 
