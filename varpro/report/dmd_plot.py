@@ -73,7 +73,7 @@ def _spectrum(axes: Axes, result: "DmdResult", colours: list[str]) -> None:
 
 
 def _mode(axes: Axes, result: "DmdResult", j: int, shape: tuple[int, int] | None, colour: str) -> None:
-    """The real part as an image, or as a curve with the modulus (dashed) and a band of 1.96 standard errors of trials."""
+    """The real part as an image, or as a curve with its modulus (dashed) and a band of 1.96 standard errors."""
     mode = result.modes[:, j]
     axes.grid(visible=False)
     axes.set_title(f"mode {j}, real part", color=colour, fontsize=9)
