@@ -27,7 +27,7 @@ def draw_dmd(result: "DmdResult", shape: tuple[int, int] | None = None, path: st
     modes, partner = _drawn(result), _partners(result)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11.0, max(4.2, 1.7 * len(modes))))
-        left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.5))
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.0, 1.5))[0]
         colours = dict(zip(modes, COLOURS, strict=False))
         _spectrum(left.subplots(), result, [colours.get(j, colours.get(k, GREY)) for j, k in enumerate(partner)])
         grid = right.subplots(len(modes), 2, squeeze=False)
