@@ -25,7 +25,8 @@ except ModuleNotFoundError as error:
 
 __all__ = ["fit_layer"]
 
-Array = jax.Array
+Array = Any
+"""jax.Array"""
 Model = Callable[..., Array]
 """(t, w) -> (N, I), or (t, w, constants) -> (N, I), in JAX; t (N, ...), w (P,), constants (C,)"""
 
@@ -72,7 +73,7 @@ def fit_layer(
     else:
         v = jnp.asarray(weights, dtype=y.dtype)
         factor = jnp.broadcast_to(v[None, :, None], values.shape) if layout.weight_of_rows else v.reshape(values.shape)
-    given = () if constants is None else (jnp.asarray(constants),)
+    given: tuple[Array, ...] = () if constants is None else (jnp.asarray(constants),)
     given = tuple(jnp.broadcast_to(c, (len(values), c.shape[-1])) for c in given)
     starts = np.broadcast_to(_seen(w0), (len(values), w0.shape[-1]))
     solved = _differentiable(model, _seen(t), starts, ridge, strict, options)
@@ -102,7 +103,7 @@ def _differentiable(
         w, a = (np.stack([getattr(one, name) for one in minima]) for name in ("w", "a"))
         return jnp.asarray(w, dtype=like.dtype), jnp.asarray(a, dtype=like.dtype)
 
-    @jax.custom_vjp
+    @jax.custom_vjp  # type: ignore[untyped-decorator]
     def solved(*inputs: Array) -> tuple[Array, Array]:
         return results(search(*inputs)[0], inputs[0])
 
