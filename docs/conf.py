@@ -36,6 +36,7 @@ myst_heading_anchors = 3
 
 # The reference: one page for each public name.  Docstrings tell shapes and units; annotations would only repeat them.
 autosummary_generate = True
+autodoc_mock_imports = ["jax"]  # its adapter has a page without it
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 88

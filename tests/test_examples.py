@@ -51,6 +51,18 @@ def test_lifetime_image_is_right_and_its_errors_are_honest(tmp_path):
     assert 0.63 < found["within_one"] < 0.73  # of about 2,500 pixels: 0.683 +- 0.01
 
 
+def test_dmd_forecast_is_as_good_as_it_says(tmp_path):
+    found = run("dmd_forecast", tmp_path)
+    assert (found["eigenvalues"].real <= 0).all()
+    for truth in found["truth"]:
+        nearest = int(np.argmin(np.abs(found["eigenvalues"] - truth)))
+        off, error = found["eigenvalues"][nearest] - truth, found["stderr"][nearest]
+        assert abs(off.real) < 4 * error.real
+        assert abs(off.imag) < 4 * error.imag
+    assert found["inside"] > 0.8
+    assert (tmp_path / "figures" / "dmd_forecast_modes.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_optimised_dmd_finds_the_eigenvalues(tmp_path):
     found = run("optimised_dmd", tmp_path)
     assert found["success"]

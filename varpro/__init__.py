@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from varpro.fitting.bootstrap import Bootstrap
     from varpro.fitting.check_derivative import check_derivative
     from varpro.fitting.comparison import Comparison, compare
-    from varpro.fitting.dmd import DmdResult, dmd
+    from varpro.fitting.dmd import dmd
+    from varpro.fitting.dmd_result import DmdResult
     from varpro.fitting.functional import Functional, functional
     from varpro.fitting.joint import fit_global
     from varpro.fitting.joint_result import GlobalFitResult, SetResult
@@ -61,7 +62,7 @@ _HOMES = {
     "BatchResult": "varpro.fitting.batch",
     "Bootstrap": "varpro.fitting.bootstrap",
     "Comparison": "varpro.fitting.comparison",
-    "DmdResult": "varpro.fitting.dmd",
+    "DmdResult": "varpro.fitting.dmd_result",
     "FitResult": "varpro.fitting.result",
     "Functional": "varpro.fitting.functional",
     "GlobalFitResult": "varpro.fitting.joint_result",

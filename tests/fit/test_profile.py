@@ -112,6 +112,18 @@ def test_a_profile_that_does_not_close_is_said_not_invented():
     assert found.message in str(found)
 
 
+def test_an_end_where_the_model_has_no_value_is_said_to_be_open():
+    """A third lifetime of one step of t or less: towards 0 it fits one point, and below 0 its column overflows."""
+    rng = np.random.default_rng(0)
+    rng.standard_normal(1000)
+    t = np.linspace(0, 12.5, 1000)
+    y = varpro.models.Exponentials(2)(t, np.array([1.0, 3.0])) @ [4, 2.5] + 0.05 * rng.standard_normal(1000)
+    found = varpro.fit(varpro.models.Exponentials(3), t, y).profile("tau_1")
+    assert found.closed == (False, False)
+    assert (found.lower, found.upper) == (-np.inf, np.inf)
+    assert "the lower end is open: the model has no value beyond tau_1" in found.message
+
+
 def test_a_curve_of_the_profile_is_monotonic_and_passes_through_zero(fit):
     found = fit.profile("tau_2")
     assert (np.diff(found.values) >= 0).all()

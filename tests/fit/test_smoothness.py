@@ -78,3 +78,22 @@ def test_the_chosen_ridge_belongs_to_the_fitted_parameters():
     rows = np.vstack([humps(T, fit.nonlinear), np.sqrt(fit.ridge) * second_differences(14)])
     expected = np.linalg.lstsq(rows, np.append(y, np.zeros(14)), rcond=None)[0]
     np.testing.assert_allclose(fit.linear, expected, atol=1e-7 * np.abs(expected).max())
+
+
+def test_the_corner_of_the_l_curve_is_where_both_ways_are_steep():
+    """Around the corner, from a tenth to ten times mu: less ridge costs roughness, more ridge costs residual."""
+    y, phi = curve(), humps(T, [0.9])
+    choice = _Choice.of(phi, y, None, None)
+    corner = choice.corner()
+    mus = choice.scale * np.exp(corner + np.log([1e-4, 1.0, 1e4]))
+    rough, rest = [], []
+    for mu in mus:
+        a = np.linalg.solve(phi.T @ phi + mu * second_differences(14) @ second_differences(14), phi.T @ y)
+        rough.append(np.log(np.sum((second_differences(14) @ a) ** 2)))
+        rest.append(np.log(np.sum((y - phi @ a) ** 2)))
+    before, after = -np.diff(rough), np.diff(rest)
+    assert before[0] > 2 * after[0]  # down the steep leg
+    assert after[1] > 2 * after[0]
+    fit = varpro.fit(humps, T, y[:, 0], [0.8], ridge=("second-difference", "lcurve"), bounds=(0.3, 1.5))
+    again = chosen(fit._solution.spec, fit._solution.u, "lcurve")
+    assert again == pytest.approx(fit.ridge, rel=0.1)

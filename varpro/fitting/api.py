@@ -78,8 +78,8 @@ def fit(
     tied : {name: other}, {name: (other, factor)}, {name: (other, factor, offset)}, or {name: "2 * tau_1 + shift"}, an
         expression of parameters with + - * / **.
     linear : 'free', 'nonnegative' or (lower, upper) for the amplitudes.  linear_equality : (C (Q, I), d (Q,)): C a = d.
-    ridge : mu of mu ||A||^2, a matrix L of ||L A||^2, or 'gcv'; ('second-difference', 'gcv', 'aic' or mu) for
-        smooth amplitudes.
+    ridge : mu of mu ||A||^2, a matrix L of ||L A||^2, or 'gcv'; ('second-difference', 'gcv', 'aic', 'lcurve' or mu)
+        for smooth amplitudes.
     fixed_term : (t, w) -> (N,), added without an amplitude; fixed_term_derivative : (t, w) -> (N, P).
     loss : 'linear', 'huber', 'soft_l1', 'cauchy', by reweighting beyond loss_scale (default: from the median).
     jacobian : 'golub-pereyra' or 'kaufman'.  multistart : further starts to try.  callback : gets each trial's record.

@@ -36,6 +36,9 @@ def plain_array(given: ArrayLike, name: str) -> tuple[Array, Array | None]:
         array = np.asarray(given)
     except ValueError as error:
         raise ShapeError(f"{name} is no array ({error}); its rows need the same length") from error
+    except TypeError as error:  # an xarray Dataset, among others
+        kind = type(given).__name__
+        raise ShapeError(f"{name} is a {kind}, which is no array; give one of its variables") from error
     return _of_numbers(array) if array.dtype.kind == "O" else (array, None)
 
 

@@ -6,7 +6,7 @@ Askham and Kutz, SIAM J. Appl. Dyn. Syst. 17 (2018) 380-416.  As in their paper,
 compressed to the leading `rank` left singular vectors; they may also be kept whole.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,37 +15,16 @@ import scipy.linalg
 from varpro.arrays import Array, ArrayLike, to_host
 from varpro.errors import ConfigError, DataError, ShapeError
 from varpro.fitting.api import fit
-from varpro.fitting.axis import Clock, make_axis, on_axis
+from varpro.fitting.axis import Clock, make_axis
 from varpro.fitting.containers import plain_array
-from varpro.fitting.result import FitResult
+from varpro.fitting.dmd_constraints import checked_constraints, constrained
+from varpro.fitting.dmd_result import DmdResult
+from varpro.fitting.dmd_trials import check_trials, fitted_trials
 from varpro.linalg.one_pool import one_blas_pool
 from varpro.models.guesses import remainder
 
 EVEN = 1e-6
 """Largest relative spread of the time steps at which all variants of the starting equations are the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class DmdResult:
-    """An optimised DMD of rank r."""
-
-    eigenvalues: Array
-    """The eigenvalues in continuous time, (r,) complex: each mode evolves as exp(eigenvalue * t)."""
-    modes: Array
-    """The modes as unit columns, (space, r) complex, with the phase they have at `origin`."""
-    amplitudes: Array
-    """The sizes of the modes at `origin`, (r,) real, not negative, descending."""
-    fit: FitResult
-    """The FitResult of the exponentials, with status and standard errors."""
-    origin: float = 0.0
-    """The earliest time, to which modes and amplitudes refer: at a distant t = 0 a mode could be 0 or infinite."""
-    clock: Clock | None = None
-    """How t was made from times, which makes the eigenvalues per second; None if t was given as numbers."""
-
-    def predict(self, t: ArrayLike) -> Array:
-        """The decomposition at other times, (space, times) complex."""
-        times = np.asarray(on_axis(t, self.clock))
-        return (self.modes * self.amplitudes) @ np.exp(np.outer(self.eigenvalues, times - self.origin))
 
 
 class ComplexExponentials:
@@ -55,12 +34,12 @@ class ComplexExponentials:
         self.pairs = np.stack([np.arange(count)] * 2, axis=1)
 
     def __call__(self, t: Array, w: Array) -> Array:
-        """The columns, (N, r)."""
-        return np.exp(np.multiply.outer(t, w))
+        """The columns, (N, r); for many problems, t (b, N) and w (r, b, 1), (b, N, r)."""
+        return np.exp(t[..., None] * np.moveaxis(w, 0, -1))
 
     def columns(self, t: Array, w: Array) -> Array:
-        """Their derivatives, (N, r)."""
-        return t[:, None] * np.exp(np.multiply.outer(t, w))
+        """Their derivatives, of the same shape."""
+        return t[..., None] * self(t, w)
 
 
 @one_blas_pool()
@@ -70,6 +49,11 @@ def dmd(
     rank: int,
     *,
     eigenvalues: ArrayLike | None = None,
+    constraints: str | Iterable[str] | None = None,
+    delays: int = 1,
+    trials: int = 0,
+    trial_size: float = 0.6,
+    seed: int = 0,
     project: bool = True,
     **options: Any,
 ) -> DmdResult:
@@ -78,10 +62,56 @@ def dmd(
     X ~ sum_j modes_j amplitudes_j exp(eigenvalues_j (t - origin)), origin the earliest time.
     t : numbers, or datetime64 or timedelta64, which are converted to seconds.
     rank : number of modes.  eigenvalues : (rank,) start; by default from the exact DMD of finite differences.
+    constraints : 'stable' (no growth), 'imaginary' (neither growth nor decay), 'conjugate' (pairs, as real snapshots
+        have them; which eigenvalues are pairs and which are real is taken from the start), or several of them.
+    delays : fit each snapshot with the delays - 1 that follow it, which allows more modes than there are points; needs
+        evenly spaced times.
+    trials : this many fits of parts of the snapshots, for the errors of eigenvalues, modes and forecasts; each has the
+        share trial_size of the snapshots, drawn without replacement by `seed`.  They assume that the noise of the
+        snapshots is independent; with delays, where each snapshot is in several columns, they come out too small.
     project : fit the projection on the leading `rank` left singular vectors, which is fast and less noisy; False
         fits all of X.
     options : of `varpro.fit`, such as max_iterations.
+
+    Raises ShapeError, DataError, or ConfigError for a rank, constraints, delays or trials that the snapshots do not
+    allow.
     """
+    asked = checked_constraints(constraints, options)
+    snapshots, times, clock = _snapshots(X, t)
+    space, is_real = len(snapshots), not np.iscomplexobj(snapshots)
+    origin, span = float(times.min()), float(np.ptp(times))
+    snapshots, since = _delayed(snapshots, times - origin, delays)
+    most = min(snapshots.shape[0], snapshots.shape[1] - 1)
+    if not 1 <= rank <= most:
+        raise ConfigError(f"rank is {rank}; {snapshots.shape[0]} x {snapshots.shape[1]} snapshots allow 1 to {most}")
+    size = check_trials(trials, trial_size, len(since), rank)
+
+    left, coordinates = _leading(snapshots, rank)
+    start = _starting_eigenvalues(coordinates, since) if eigenvalues is None else to_host(eigenvalues).astype(complex)
+    if start.shape != (rank,):
+        raise ShapeError(f"eigenvalues have shape {start.shape}; rank {rank} needs ({rank},)")
+    start, limits = constrained(asked, start)
+    model, given = ComplexExponentials(rank), {**options, **limits}
+    y = (coordinates if project else snapshots).T.astype(complex)
+    found = fit(model, since, y, start, **given)
+    modes = (left[:space] @ found.linear.T) if project else found.linear.T[:space]
+    length = np.linalg.norm(modes, axis=0)
+    order = np.argsort(-length)
+    unit = modes[:, order] / np.where(length[order] > 0, length[order], 1.0)
+    several = None
+    if trials:
+        several = fitted_trials(
+            model, since, y, found.nonlinear,
+            order=order, snapshots=snapshots[:space], trials=trials, size=size, seed=seed, options=given,
+        )  # fmt: skip
+    return DmdResult(
+        found.nonlinear[order], unit, length[order], found,
+        origin=origin, clock=clock, trials=several, is_real=is_real, span=span, order=order,
+    )  # fmt: skip
+
+
+def _snapshots(X: ArrayLike, t: ArrayLike) -> tuple[Array, Array, Clock | None]:
+    """X (space, time), t (time,) and its clock, checked.  Raises ShapeError, DataError."""
     snapshots, absent = plain_array(X, "X")
     if snapshots.dtype.kind not in "fciub":
         raise ShapeError(f"X has dtype {snapshots.dtype}; it needs real or complex numbers")
@@ -91,25 +121,29 @@ def dmd(
         raise ShapeError(f"X has shape {snapshots.shape}, t {times.shape}; they need (space, time) and (time,)")
     if absent is not None or unknown is not None or not (np.isfinite(snapshots).all() and np.isfinite(times).all()):
         raise DataError("X or t holds NaN, masked or infinite values; leave those snapshots out")
-    if not 1 <= rank <= min(snapshots.shape[0], snapshots.shape[1] - 1):
-        raise ConfigError(
-            f"rank is {rank}; {snapshots.shape[0]} x {snapshots.shape[1]} snapshots allow 1 to "
-            f"{min(snapshots.shape[0], snapshots.shape[1] - 1)}"
-        )
+    return snapshots, times, clock
 
-    origin = float(times.min())
-    since = times - origin
-    left, coordinates = _leading(snapshots, rank)
-    start = _starting_eigenvalues(coordinates, since) if eigenvalues is None else to_host(eigenvalues).astype(complex)
-    if start.shape != (rank,):
-        raise ShapeError(f"eigenvalues have shape {start.shape}; rank {rank} needs ({rank},)")
-    right = coordinates if project else snapshots
-    found = fit(ComplexExponentials(rank), since, right.T.astype(complex), start, **options)
-    modes = left @ found.linear.T if project else found.linear.T
-    size = np.linalg.norm(modes, axis=0)
-    order = np.argsort(-size)
-    unit = modes[:, order] / np.where(size[order] > 0, size[order], 1.0)
-    return DmdResult(found.nonlinear[order], unit, size[order], found, origin, clock)
+
+def _delayed(snapshots: Array, t: Array, delays: int) -> tuple[Array, Array]:
+    """Each snapshot above the delays - 1 that follow it, (space * delays, time - delays + 1), and its times.
+
+    Along an exponential, x(t + k step) = exp(lambda k step) x(t), so that the rows of later snapshots belong to the
+    same eigenvalues.  Raises ConfigError.
+    """
+    if not 1 <= delays < len(t):
+        raise ConfigError(f"delays is {delays}; {len(t)} snapshots allow 1 to {len(t) - 1}")
+    if delays == 1:
+        return snapshots, t
+    order = np.argsort(t)
+    t, snapshots = t[order], snapshots[:, order]
+    step = np.diff(t)
+    if np.ptp(step) > EVEN * step.mean():
+        raise ConfigError(
+            f"delays is {delays}, but the time steps range from {step.min():.6g} to {step.max():.6g}; delays need "
+            "evenly spaced times"
+        )
+    count = len(t) - delays + 1
+    return np.concatenate([snapshots[:, k : k + count] for k in range(delays)]), t[:count]
 
 
 def _leading(snapshots: Array, rank: int) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ import numpy as np
 import scipy
 
 from varpro.arrays import Array
-from varpro.errors import BackendError
+from varpro.errors import BackendError, ShapeError
 from varpro.fitting.complex_parts import one_after_another
 from varpro.fitting.notebook import html_table
 from varpro.result import Status
@@ -169,12 +169,35 @@ def _wide(values: Array) -> Array:
     return np.concatenate([values.real, values.imag], axis=1) if np.iscomplexobj(values) else values
 
 
-def _own_names(many: "BatchResult") -> list[str]:
+def _own_names(many: "BatchResult | FitResult") -> list[str]:
     """Names of the columns of `nonlinear`, which is complex if its names come as real and imaginary parts."""
     names = list(many.names)
     if np.iscomplexobj(many.nonlinear):
         names = [name.removesuffix(".real") for name in names[: len(names) // 2]]
     return names
+
+
+def fit_dataset(fit: "FitResult", like: "xarray.DataArray | None") -> "xarray.Dataset":
+    """An xarray.Dataset of one fit, in the dimensions of the y that was fitted.  Raises ShapeError."""
+    xarray = need("xarray")
+    dims, coords = ("row", "right_hand_side")[: np.ndim(fit.residual)], {}
+    if like is not None:
+        if np.shape(like) != np.shape(fit.residual):
+            raise ShapeError(f"like has shape {np.shape(like)}; the y that was fitted has {np.shape(fit.residual)}")
+        dims, coords = like.dims, dict(like.coords)
+    own = ("amplitude", *dims[1:])
+    return xarray.Dataset(
+        {
+            "nonlinear": (("parameter",), fit.nonlinear),
+            "stderr_nonlinear": (("parameter",), fit.stderr_nonlinear),
+            "linear": (own, fit.linear),
+            "stderr_linear": (own, fit.stderr_linear),
+            "fitted": (dims, fit.fitted),
+            "residual": (dims, fit.residual),
+        },
+        coords={**coords, "parameter": _own_names(fit), "amplitude": list(fit.linear_names)},
+        attrs={"rss": fit.rss, "dof": fit.dof, "status": fit.status.label, "message": fit.message},
+    )
 
 
 def batch_dataset(many: "BatchResult") -> "xarray.Dataset":

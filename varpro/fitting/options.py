@@ -28,7 +28,7 @@ SMALL_ARRAYS = ("derivative", "scale", "bounds", "fixed", "tied", "linear", "lin
 _small_arrays = attrgetter(*SMALL_ARRAYS)
 
 Limits = Literal["free", "nonnegative"] | tuple[ArrayLike, ArrayLike]
-Smooth = tuple[Literal["second-difference"], Literal["gcv", "aic"] | float]
+Smooth = tuple[Literal["second-difference"], Literal["gcv", "aic", "lcurve"] | float]
 Ridge = float | Array | Sequence[Sequence[float]] | Literal["gcv"] | Smooth
 Loss = Literal["linear", "huber", "soft_l1", "cauchy"]
 Jacobian = Literal["golub-pereyra", "kaufman"]
@@ -71,7 +71,7 @@ class CommonOptions:
     ridge: Ridge = 0.0
     """The Tikhonov term: mu of mu ||A||^2, a matrix L of ||L A||^2, or, for a single fit, 'gcv' to choose mu by
     generalised cross-validation, and ('second-difference', how) for smooth amplitudes, mu ||L A||^2 with their second
-    differences L, how being 'gcv', 'aic' or mu."""
+    differences L, how being 'gcv', 'aic', 'lcurve' or mu."""
     fixed_term: Function | None = None
     """A term without an amplitude, (t, w) -> (N,), that is added to the model."""
     fixed_term_derivative: Function | None = None

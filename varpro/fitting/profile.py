@@ -33,10 +33,14 @@ DOUBLINGS = 8
 ROUNDS = 40
 CLOSE = 1e-7
 """Relative error of z at which an end is found."""
+REACHED = 1e-3
+"""The same where no value of z comes closer, as at a jump; beyond it, an end is not reached."""
 DRAWN = 17
 """Values between the ends at which the curve is computed for a picture."""
 BEYOND = 1.2
 """How far they reach beyond the ends."""
+NEAR = 1e-3
+"""How close to a bound at which the model has no value it is tried, as a share of the way there."""
 LOWER = 1e-3
 """A z^2 below minus this says that the fit was not the minimum."""
 
@@ -195,7 +199,7 @@ class _Search:
     def z(self, values: Array, side: Array) -> Array:
         """The signed root at values (m,) on the side -1 or 1 (m,) of the estimate; NaN where there is no fit."""
         rise = (self.line.squares(values) - self.least) / self.unit
-        z = np.sign(rise) * np.sqrt(np.abs(rise))
+        z = np.where(np.isfinite(rise), np.sign(rise) * np.sqrt(np.abs(rise)), np.nan)
         self.seen += [(float(v), float(s * r)) for v, s, r in zip(values, side, z, strict=True) if np.isfinite(r)]
         return z
 
@@ -226,38 +230,55 @@ class _Search:
         step, active = self.quantile * line.step, np.ones(2, dtype=bool)
         for _ in range(DOUBLINGS):
             trial = np.clip(line.estimate + side * step, line.lower, line.upper)
-            z = np.full(2, np.nan)
+            z, at_limit = np.full(2, np.nan), trial == limit
             z[active] = self.z(trial[active], side[active])
+            lost = active & at_limit & np.isnan(z)
+            if lost.any():
+                trial[lost] += NEAR * (inner - limit)[lost]
+                z[lost] = self.z(trial[lost], side[lost])
             beyond = active & (z >= self.quantile)
             outer[beyond], outer_z[beyond] = trial[beyond], z[beyond]
             within = active & (z < self.quantile)
             inner[within], inner_z[within] = trial[within], z[within]
-            active = within & (trial != limit)
+            inner[within & at_limit] = limit[within & at_limit]
+            active = within & ~at_limit
             step *= 2.0
             if not active.any():
                 break
-        found = np.isfinite(outer)
-        out = np.where(found, outer, np.where(inner == limit, limit, side * np.inf))
-        out[found] = self._between(inner, inner_z, outer, outer_z, found)[found]
-        return out.tolist(), found.tolist(), [self._word(k, out[k], inner[k]) for k in (0, 1)]
+        beyond = np.isfinite(outer)
+        end, last, found = self._between(inner, inner_z, outer, outer_z, beyond)
+        torn = beyond & ~found
+        out = np.where(found, end, np.where(inner == limit, limit, side * np.inf))
+        words = [self._word(k, out[k], last[k] if beyond[k] else inner[k], torn[k]) for k in (0, 1)]
+        return out.tolist(), found.tolist(), words
 
-    def _word(self, k: int, end: float, last: float) -> str:
-        """What an open end needs said."""
+    def _word(self, k: int, end: float, last: float, torn: bool) -> str:
+        """What an open end needs said; torn: whether the model has no value beyond the last one."""
         way = ("lower", "upper")[k]
+        if torn:
+            return f"the {way} end is open: the model has no value beyond {self.name} = {last:.4g}, within the limit"
         if not np.isfinite(end):
             return f"the {way} end is open: the sum of squares stays below its limit beyond {self.name} = {last:.4g}"
         if end == (self.line.lower, self.line.upper)[k]:
             return f"the {way} end is the bound of {self.name}"
         return ""
 
-    def _between(self, inner: Array, inner_z: Array, outer: Array, outer_z: Array, found: Array) -> Array:
-        """(2,) where |z| is the quantile: the Illinois form of the false position on both sides at once."""
+    def _between(
+        self, inner: Array, inner_z: Array, outer: Array, outer_z: Array, found: Array
+    ) -> tuple[Array, Array, Array]:
+        """(2,) where |z| is the quantile, the last values below it, and whether it is reached there.
+
+        The Illinois form of the false position on both sides at once; bisection towards values that have no z.
+        """
         a, b, fa, fb = inner.copy(), outer.copy(), inner_z - self.quantile, outer_z - self.quantile
         out, left = b.copy(), found & (np.abs(fb) > CLOSE * self.quantile)
         for _ in range(ROUNDS):
             if not left.any():
                 break
-            x = np.where(left, b - fb * (b - a) / np.where(fb == fa, 1.0, fb - fa), b)
+            with np.errstate(invalid="ignore"):
+                secant = b - fb * (b - a) / np.where(fb == fa, 1.0, fb - fa)
+            apart = ~(np.isfinite(secant) & np.isfinite(fa) & np.isfinite(fb))
+            x = np.where(left, np.where(apart, 0.5 * (a + b), secant), b)
             f = np.full(2, np.nan)
             f[left] = self.z(x[left], np.sign(x - self.line.estimate)[left]) - self.quantile
             f = np.where(np.isnan(f), np.inf, f)
@@ -266,7 +287,7 @@ class _Search:
             a, fa = np.where(left & crossed, b, a), np.where(left, np.where(crossed, fb, 0.5 * fa), fa)
             b, fb = np.where(left, x, b), np.where(left, f, fb)
             left = left & (np.abs(f) > CLOSE * self.quantile)
-        return out
+        return out, np.where(fa <= 0, a, b), found & (np.abs(fb) <= REACHED * self.quantile)
 
     def _fill(self, ends: list[float]) -> None:
         """Values between the ends, for a picture of the curve."""

@@ -20,6 +20,7 @@ from varpro.result import IterationRecord, Status
 
 if TYPE_CHECKING:
     import pandas
+    import xarray
     from matplotlib.figure import Figure
 
 COVARIANCE_LIMIT = 4000
@@ -234,6 +235,16 @@ class FitResult(Conclusions):
         from varpro.fitting.export import fit_table
 
         return fit_table(self)
+
+    def to_xarray(self, like: "xarray.DataArray | None" = None) -> "xarray.Dataset":
+        """An xarray Dataset: parameters and amplitudes with standard errors, fitted values and residuals.
+
+        like : the y that was fitted, (N,) or (N, K), whose dimensions and coordinates the results take over; without it
+            they are called row and right_hand_side.  Raises ShapeError if it has another shape.
+        """
+        from varpro.fitting.export import fit_dataset
+
+        return fit_dataset(self, like)
 
     def __str__(self) -> str:
         from varpro.fitting.export import fit_text

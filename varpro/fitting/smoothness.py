@@ -2,11 +2,12 @@
 
     gcv      n S / (n - p)^2                 Golub, Heath and Wahba, Technometrics 21 (1979) 215-223
     aic      n log(S / n) + 2 p              Akaike, IEEE Trans. Automatic Control 19 (1974) 716-723
+    lcurve   the corner of (log S, log ||L A||^2), where its curvature is largest
+                                             Hansen and O'Leary, SIAM J. Sci. Comput. 14 (1993) 1487-1503
 
 S is the residual sum of squares, p = tr Phi (Phi^T Phi + mu L^T L)^-1 Phi^T over the columns inside their bounds.
-Beyond
-both ends the amplitudes count as 0, so that L is square and regular.  The ridge is fixed while w is searched, and both
-take turns until they have settled, so that each search minimises one function.
+Beyond both ends the amplitudes count as 0, so that L is square and regular.  The ridge is fixed while w is searched,
+and both take turns until they have settled, so that each search minimises one function.
 """
 
 from dataclasses import dataclass, replace
@@ -23,11 +24,15 @@ from varpro.fitting.spec import Spec
 from varpro.problems.bounded_amplitudes import bounded_solutions
 from varpro.search.loop import Observer
 
-Criterion = Literal["gcv", "aic"]
+Criterion = Literal["gcv", "aic", "lcurve"]
 TURNS, SETTLED = 12, 1e-2
 """Most turns of ridge and parameters, and the relative change of mu at which they have settled."""
 GRID = np.linspace(-28.0, 6.0, 35)
 """log(mu / s^2), s the largest singular value of Phi L^-1."""
+FINE = 20
+"""Points at which the curvature of an L-curve is looked at, for each step of the grid."""
+STILL = 1e-2
+"""Speed along an L-curve, per unit of log mu, below which mu changes nothing and a curvature would be rounding."""
 EPS = float(np.finfo(float).eps)
 
 
@@ -42,7 +47,7 @@ def with_smoothness(spec: Spec, ridge: Smooth) -> Spec:
     if kind != "second-difference":
         raise ConfigError(f"ridge is {ridge!r}; its first part can be 'second-difference'")
     if isinstance(how, str) and how not in get_args(Criterion):
-        raise ConfigError(f"ridge is {ridge!r}; its second part is 'gcv', 'aic' or a number above 0")
+        raise ConfigError(f"ridge is {ridge!r}; its second part is 'gcv', 'aic', 'lcurve' or a number above 0")
     mu = 1.0 if isinstance(how, str) else float(how)
     if not mu > 0:
         raise ConfigError(f"ridge is {ridge!r}; its number needs to be above 0")
@@ -81,6 +86,8 @@ def chosen(spec: Spec, u: Array, criterion: Criterion) -> float:
     if not np.isfinite(phi).all() or not phi.any():
         return spec.linear.smoothness
     choice = _Choice.of(phi[used], y[used], spec.linear.lower, spec.linear.upper)
+    if criterion == "lcurve":
+        return choice.scale * float(np.exp(choice.corner()))
     score = choice.gcv if criterion == "gcv" else choice.aic
     best = GRID[int(np.argmin([score(g) for g in GRID]))]
     found = scipy.optimize.minimize_scalar(
@@ -113,8 +120,8 @@ class _Choice:
         largest = float(np.linalg.norm(np.linalg.solve(second_differences(phi.shape[1]).T, r.T), 2))
         return cls(r, right, float(np.sum((y - q @ right) ** 2)), y.size, lower, upper, largest**2)
 
-    def _solved(self, log_mu: float) -> tuple[float, float]:
-        """S and p at a mu."""
+    def _amplitudes(self, log_mu: float) -> tuple[Array, Array, Array]:
+        """A (K, I), which of them are inside their bounds, and the rows (m + I, I) that they are solved from."""
         count = self.triangle.shape[1]
         rows = np.sqrt(self.scale * np.exp(log_mu)) * second_differences(count)
         whole = np.vstack([self.triangle, rows])
@@ -124,6 +131,11 @@ class _Choice:
         else:
             each = np.broadcast_to(whole, (right.shape[1], *whole.shape))
             a, inside = bounded_solutions(each, right.T, self.lower, self.upper)
+        return a, inside, whole
+
+    def _solved(self, log_mu: float) -> tuple[float, float]:
+        """S and p at a mu."""
+        a, inside, whole = self._amplitudes(log_mu)
         rest, fitted = self.right - self.triangle @ a.T, 0.0
         for mine in inside:
             if mine.any():
@@ -141,6 +153,21 @@ class _Choice:
         """n log(S / n) + 2 p"""
         squares, fitted = self._solved(log_mu)
         return float(self.rows * np.log(squares + self._least) + 2.0 * fitted)
+
+    def corner(self) -> float:
+        """log mu at the corner of the L-curve, from a spline through its points on the grid."""
+        points = []
+        for log_mu in GRID:
+            a, _, _ = self._amplitudes(log_mu)
+            squares = float(np.sum((self.right - self.triangle @ a.T) ** 2)) + self.outside
+            rough = float(np.sum((second_differences(a.shape[1]) @ a.T) ** 2))
+            points.append((squares + self._least, rough + EPS**2 * float(np.sum(a**2)) + np.finfo(float).tiny))
+        curve = scipy.interpolate.CubicSpline(GRID, np.log(points))
+        fine = np.linspace(GRID[0], GRID[-1], FINE * (len(GRID) - 1) + 1)
+        (x1, y1), (x2, y2) = curve(fine, 1).T, curve(fine, 2).T
+        speed = np.hypot(x1, y1)
+        bend = np.where(speed > STILL, (x1 * y2 - x2 * y1) / np.maximum(speed, STILL) ** 3, 0.0)
+        return float(fine[int(np.argmax(bend))])
 
     @property
     def _least(self) -> float:

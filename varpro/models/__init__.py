@@ -4,6 +4,7 @@ from varpro.models.exponentials import Exponentials
 from varpro.models.kernel import Kernel, dipolar_kernel
 from varpro.models.kinetics import Kinetics
 from varpro.models.lineshapes import Fano, Pearson, PseudoVoigt
+from varpro.models.measured import MeasuredExponentials
 from varpro.models.peaks import Gaussians, Lorentzians, Voigt
 from varpro.models.powers import Constant, Polynomial, Powers
 from varpro.models.rational import Rational
@@ -40,6 +41,7 @@ __all__ = [
     "Kinetics",
     "LocalBilinearUnits",
     "Lorentzians",
+    "MeasuredExponentials",
     "MichaelisMenten",
     "Model",
     "MultilinearUnits",
