@@ -33,16 +33,23 @@ def fine_cells(places: int, cells: int) -> int:
     return next((fine for fine in range(wanted, places + 1) if places % fine == 0), max(places, 1))
 
 
-def blend(cells: int, fine: int) -> Array | None:
-    """The averages of the kernel's fine^2 cells that make a unit's cells^2 columns, (cells^2, fine^2), rows of sum 1;
-    None if they are the columns.  The weights are Gaussian, their deviation half the distance of two cells.
+def cell_weights(cells: int, fine: int) -> Array | None:
+    """The averages of the kernel's `fine` boxes in a direction that make a unit's cells, (cells, fine), rows of sum 1;
+    None if the boxes are the cells.  The weights are Gaussian, their deviation half the distance of two cells.
     """
     if fine == cells:
         return None
     centres, boxes = (np.arange(cells) + 0.5) / cells, (np.arange(fine) + 0.5) / fine
     weights = np.exp(-0.5 * ((boxes - centres[:, None]) * (2 * cells)) ** 2)
     weights /= weights.sum(axis=1, keepdims=True)
-    return np.kron(weights, weights)
+    return weights
+
+
+def blend(cells: int, fine: int) -> Array | None:
+    """The averages of the kernel's fine^2 cells that make a unit's cells^2 columns, (cells^2, fine^2), rows of sum 1;
+    None if they are the columns."""
+    weights = cell_weights(cells, fine)
+    return None if weights is None else np.kron(weights, weights)
 
 
 class Convolved(Scalarization):
