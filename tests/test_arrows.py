@@ -33,6 +33,7 @@ ARROWS: dict[str, set[str]] = {
     "problems": {"gauss_newton", "kernels", "linalg"},
     "search": MATHEMATICS | {"problems", "gauss_newton"},
     "models": {"kernels"},
+    "export": {"models"},
     "losses": {"kernels", "linalg"},
     "tables": set(),
     "config": {"fitting", "models", "tables"},  # of fitting, the one list of its options
@@ -47,14 +48,14 @@ ARROWS: dict[str, set[str]] = {
                       "models", "report"},
     "train.storage": {"train", "train.scalarized", "train.layered"},
     "adapters": {"fitting"},
-    "adapters.torch": {"losses"},
-    "cli": {"fitting", "train", "train.checkpoint", "train.storage", "train.data", "train.scalarized", "train.layered",
+    "adapters.torch": {"export", "losses", "models"},
+    "cli": {"adapters.torch", "export", "fitting", "train", "train.checkpoint", "train.storage", "train.data", "train.scalarized", "train.layered",
             "config", "distributed", "kernels", "models", "report", "result", "tables"},
     "": {"fitting", "models", "result", "train.storage"},
 }  # fmt: skip
 """The rooms that each room may import, besides itself and GROUND; "" is `varpro` itself, with the public names."""
 
-OVER_THE_PUBLIC_NAMES = {"adapters", "cli", "report"}
+OVER_THE_PUBLIC_NAMES = {"adapters", "cli", "export", "report"}
 """Rooms that import `varpro` itself, as a user does: for its functions, or its version."""
 
 KNOWN_EXCEPTIONS: tuple[tuple[str, str], ...] = ()
@@ -67,6 +68,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "h5py": ("varpro/train/model_file.py", "varpro/train/*/storage.py", "varpro/train/data/*",
              "varpro/tables/named_arrays.py"),
     "torch": ("varpro/adapters/torch/*", "varpro/train/layered/*"),
+    "onnx": ("varpro/export/onnx_model.py",),
     "PIL": ("varpro/train/data/picture_files.py",),
     "pyarrow": ("varpro/train/data/parquet.py",),
     "matplotlib": ("varpro/report/*",),

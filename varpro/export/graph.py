@@ -1,6 +1,6 @@
 """A trained network as plain arrays: what every writer reads, and its values in NumPy, to compare with.
 
-    scores = scale * (columns layer) + constant,      probabilities = softmax([scores 1] calibration)
+scores = scale * (columns layer) + constant,      probabilities = softmax([scores 1] calibration)
 """
 
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """A trained network of units as a PyTorch module, whose parameters can be trained further."""
 
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -113,6 +115,16 @@ def network(model: "TrainedModel") -> NetworkModule:
     torch.Size([1, 10])
     """
     return NetworkModule(Graph.of(model))
+
+
+def save_program(module: NetworkModule, path: Path) -> None:
+    """Write a module as a file that PyTorch alone can read: `torch.export.load(path).module()` gives scores for any
+    number of images, floats in [0, 1].  Raises OSError."""
+    images = torch.zeros(2, *module.shape)
+    sizes = {"images": {0: torch.export.Dim("N", min=1)}}
+    with path.open("wb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about weights on devices, which these are not
+        torch.export.save(torch.export.export(module.eval(), (images,), dynamic_shapes=sizes), file)
 
 
 def _tensor(values: Array) -> torch.Tensor:

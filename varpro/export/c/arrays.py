@@ -55,7 +55,11 @@ def identifier(stem: str) -> str:
 
 def quoted(text: str) -> str:
     """A string of C; bytes beyond ASCII, quotes and question marks (trigraphs) by their number."""
-    return '"' + "".join(chr(b) if chr(b).isalnum() and b < 128 or b in b" _-+.," else f"\\{b:03o}" for b in text.encode()) + '"'
+    return (
+        '"'
+        + "".join(chr(b) if chr(b).isalnum() and b < 128 or b in b" _-+.," else f"\\{b:03o}" for b in text.encode())
+        + '"'
+    )
 
 
 def comment(text: str) -> str:

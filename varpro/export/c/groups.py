@@ -82,15 +82,16 @@ def _whole(stored: _Stored, column: int) -> Group:
             each.append(f"contract(x, {stored.of_unit(term[k])}, {prod(sides[:k])}, {sides[k]});")
         each.append(f"q += {stored.scaled(t)} * x[0];")
     each.append(f"add_column(squash(q), layer + ({column} + i) * CLASSES, total);")
+    helpers = ("contract_image", "contract") if len(sides) > 1 else ("contract_image",)
     about = f"{len(form.terms)} products of vectors of {', '.join(map(str, sides))}"
-    return Group(stored.function(about, [f"float x[{count}];"], [], each), ("whole",), 4 * count)
+    return Group(stored.function(about, [f"float x[{count}];"], [], each), helpers, 4 * count)
 
 
 def _windows(stored: _Stored, shape: tuple[int, ...], column: int) -> Group:
     """Bilinear forms on windows, whose vectors are stored without the zeros outside."""
     form, n, (planes, rows, columns) = stored.form, stored.number, shape
     assert form.windows is not None
-    (u, v), = form.terms
+    ((u, v),) = form.terms
     stacked = u.reshape(planes, rows, form.count)
     tall, wide = [], []
     for i, (top, left, height, width) in enumerate(form.windows):

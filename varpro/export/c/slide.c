@@ -30,9 +30,9 @@ static void along_columns(const sum *rows, int height, int across, const weight 
     }
 }
 
-/* The averages of squashed q over cells x cells parts of the image, each handed to the linear layer. */
+/* The averages of squashed q over cells x cells parts of the image, each handed to the linear layer's weights. */
 static void average(const float *q, const float *weight_down, int down, const float *weight_across, int across, int cells,
-                    const weight *layer, float *total)
+                    const weight *weights, float *total)
 {
     float part[LARGEST_CELLS];
     int a, b, x, y;
@@ -43,5 +43,5 @@ static void average(const float *q, const float *weight_down, int down, const fl
             for (x = 0; x < across; ++x) of_row += weight_across[b * across + x] * q[y * across + x];
             for (a = 0; a < cells; ++a) part[a * cells + b] += weight_down[a * down + y] * of_row;
         }
-    for (a = 0; a < cells * cells; ++a) add_column(part[a], layer + a * CLASSES, total);
+    for (a = 0; a < cells * cells; ++a) add_column(part[a], weights + a * CLASSES, total);
 }

@@ -98,7 +98,9 @@ class ProductUnits(TableUnits):
         terms = tuple(
             tuple(vectors[:1] * len(vectors) if layout.shared else vectors) for vectors in layout.terms(table)
         )
-        return [Forms(terms, np.repeat(np.array(layout.signs, dtype=float)[:, None], self.count, axis=1), table[-1], sigma)]
+        return [
+            Forms(terms, np.repeat(np.array(layout.signs, dtype=float)[:, None], self.count, axis=1), table[-1], sigma)
+        ]
 
     def pictures(self, w: Array, which: Array) -> Array:
         chosen = self.products.matrices(np.ascontiguousarray(self.table(w)[:, which]))
