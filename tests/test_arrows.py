@@ -47,9 +47,10 @@ ARROWS: dict[str, set[str]] = {
     "train.layered": {"train", "train.checkpoint", "train.data", "adapters.torch", "config", "distributed", "losses",
                       "models", "report"},
     "train.storage": {"train", "train.scalarized", "train.layered"},
-    "adapters": {"fitting"},
+    "adapters": {"config", "distributed", "fitting", "linalg", "report", "train", "train.scalarized"},
     "adapters.torch": {"export", "losses", "models"},
-    "cli": {"adapters.torch", "export", "fitting", "train", "train.checkpoint", "train.storage", "train.data", "train.scalarized", "train.layered",
+    "cli": {"adapters.torch", "export", "fitting", "train", "train.checkpoint", "train.storage", "train.data",
+            "train.scalarized", "train.layered",
             "config", "distributed", "kernels", "models", "report", "result", "tables"},
     "": {"fitting", "models", "result", "train.storage"},
 }  # fmt: skip
@@ -79,7 +80,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "pydantic_core": ("varpro/config/*",),
     "yaml": ("varpro/config/*", "varpro/report/*", "varpro/cli/*"),
     "pooch": ("varpro/train/data/*",),
-    "sklearn": ("varpro/adapters/sklearn.py", "varpro/train/data/*", "varpro/train/layered/pictures.py"),
+    "sklearn": ("varpro/adapters/sklearn/*", "varpro/train/data/*", "varpro/train/layered/pictures.py"),
     "threadpoolctl": ("varpro/distributed/threads.py", "varpro/linalg/one_pool.py"),
 }  # fmt: skip
 """Files that may import a package that is no part of Python; numpy and scipy may be imported everywhere."""

@@ -10,8 +10,9 @@ LINE = 110
 """The longest line of numbers."""
 TYPES = {"int8": "signed char", "uint16": "unsigned short", "float32": "float"}
 KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main".split()
+    "auto break case char const continue default do double else enum extern float for goto if inline int long main "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
+    "while".split()  # noqa: SIM905  (words)
 )
 
 
@@ -55,11 +56,8 @@ def identifier(stem: str) -> str:
 
 def quoted(text: str) -> str:
     """A string of C; bytes beyond ASCII, quotes and question marks (trigraphs) by their number."""
-    return (
-        '"'
-        + "".join(chr(b) if chr(b).isalnum() and b < 128 or b in b" _-+.," else f"\\{b:03o}" for b in text.encode())
-        + '"'
-    )
+    plain = set(b" _-+.,abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
 
 
 def comment(text: str) -> str:

@@ -39,7 +39,10 @@ class _Stored:
     def __init__(self, number: int, form: Forms, arrays: Arrays, *, in_bytes: bool) -> None:
         self.number, self.form, self.arrays = number, form, arrays
         self.names: dict[int, str] = {}
-        of_planes = [1.0 if plane is None else float(term[0][plane, 0]) for term, plane in zip(form.terms, form.planes)]
+        of_planes = [
+            1.0 if plane is None else float(term[0][plane, 0])
+            for term, plane in zip(form.terms, form.planes, strict=True)
+        ]
         factors = form.factors * np.array(of_planes)[:, None] / (255.0 if in_bytes else 1.0)
         self.has_factors = not np.all(factors == 1.0)
         arrays.add(f"bias_{number}", form.bias)
