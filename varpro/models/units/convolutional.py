@@ -221,6 +221,12 @@ class ConvolutionalUnits(Units):
         ]
         return np.concatenate(parts)
 
+    def taken(self, w: Array, which: Array) -> tuple[Self, Array]:
+        chosen = np.isin(np.arange(self.count), which)
+        sizes = tuple((side, int(chosen[units].sum())) for side, units, _ in self.parts())
+        kept = type(self)(self.shape, len(which), self.options, tuple((side, f) for side, f in sizes if f))
+        return kept, w[self.per_parameter(chosen)]
+
     def joined(self, others: list[tuple[Self, Array]], w: Array) -> tuple[Self, Array]:
         """Merge neighbouring banks of the same side, since the kernel works on many filters at a time."""
         banks: list[tuple[int, list[Array]]] = []

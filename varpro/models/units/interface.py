@@ -188,6 +188,11 @@ class Units(abc.ABC):
     def joined(self, others: list[tuple[Self, Array]], w: Array) -> tuple[Self, Array]:
         """These units followed by the others', and the parameters of all."""
 
+    def taken(self, w: Array, which: Array) -> tuple[Self, Array]:
+        """Some of these units, by their numbers in rising order, and their parameters.  Raises ConfigError for a kind
+        that cannot be parted."""
+        raise ConfigError(f"{self.kind} units cannot be dropped one by one; define `taken`, or leave prune out")
+
     @abc.abstractmethod
     def pictures(self, w: Array, which: Array) -> Array:
         """Images (g, rows, columns) of the given units: their matrices, in place, with planes stacked vertically."""

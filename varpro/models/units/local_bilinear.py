@@ -180,6 +180,10 @@ class LocalBilinearUnits(LinearUnits):
             picture[:, top : top + height, left : left + width] = u[:, :, None] * v
         return out.reshape(len(which), planes * rows, columns)
 
+    def taken(self, w: Array, which: Array) -> tuple[Self, Array]:
+        chosen = self.per_parameter(np.isin(np.arange(self.count), which))
+        return type(self)(self.shape, len(which), self.windows[which]), w[chosen]
+
     def joined(self, others: list[tuple[Self, Array]], w: Array) -> tuple[Self, Array]:
         windows = np.concatenate([self.windows, *(units.windows for units, _ in others)])
         return type(self)(self.shape, len(windows), windows), np.concatenate([w, *(v for _, v in others)])
