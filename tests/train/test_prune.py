@@ -1,5 +1,7 @@
 """Pruning: losses and layers are those of a refit without the units, and a run hands on the smaller network."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -33,7 +35,7 @@ def test_losses_and_layers_are_those_of_a_brute_force_refit(count, c):
     first, _ = objective(phi, y, ridge)
     steps = list(prune.dropped_backward(np.tril(phi.T @ phi), phi.T @ y, ridge, count))
     assert [len(step.units) for step in steps] == list(range(count, 0, -1))
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         trials = {}
         for unit in before.units:
             left = np.setdiff1d(before.units, unit)

@@ -44,7 +44,7 @@ class Graph:
 
     @classmethod
     def of(cls, network: "TrainedModel") -> "Graph":
-        """The description of a trained network.  Raises ConfigError if it has no units, or these have no description."""
+        """The description of a trained network.  Raises ConfigError if it has no units, or they have none."""
         if not hasattr(network, "units"):
             raise ConfigError(
                 "this model is a network of PyTorch layers, not of units; export it with PyTorch's own means, from the "

@@ -2,7 +2,7 @@
 
 A rounded weight moves the scores by the column that it weighs.  Where columns are alike, as those of overlapping cells
 are, one can make up for the error of another.  So, given images, the layer is first fitted to the scores of the network
-as it was, with the columns of the rounded units; then its weights are rounded one after another, and what each misses is
+as it was, on the columns of the rounded units.  Then its weights are rounded one after another, and what each misses is
 handed to those that are still free, as their least-squares fit on the images.  With the Gram matrix H of the columns,
 
     e = (a_j - code_j s) / (H^-1)_jj,      a_l -= e (H^-1)_jl  for l > j,      H^-1 without row and column j,
@@ -66,8 +66,8 @@ def _rounded_form(form: Forms) -> Forms:
 
 
 def _fitted(graph: Graph, rounded: Graph, images: Array) -> tuple[Array, Array]:
-    """The Gram matrix (J + 1, J + 1) of the rounded units' columns with its ridge, and the layer (J + 1, K) on them that
-    gives the scores of the network as it was."""
+    """The Gram matrix (J + 1, J + 1) of the rounded units' columns with its ridge, and the layer (J + 1, K) on them
+    that gives the scores of the network as it was."""
     before = np.concatenate([graph.layer * graph.scale, graph.constant[None]])
     gram, cross = np.zeros((len(before), len(before))), np.zeros_like(before)
     for (rows, phi), (_, rounded_phi) in zip(graph.columns(images), rounded.columns(images), strict=True):
@@ -81,8 +81,8 @@ def _fitted(graph: Graph, rounded: Graph, images: Array) -> tuple[Array, Array]:
 
 def _rounded_layer(layer: Array, gram: Array) -> tuple[Array, Array, Array]:
     """Codes (J, K), their scale (K,) and the constant (K,)."""
-    # row j of the upper Cholesky factor of H^-1 is row j of the inverse without rows and columns before j, over the root
-    # of its diagonal entry
+    # row j of the upper Cholesky factor of H^-1 is row j of the inverse without rows and columns before j, divided by
+    # the root of its diagonal entry
     upper = scipy.linalg.cholesky(scipy.linalg.inv(gram))
     free, scale = layer.copy(), _scale(layer[:-1])
     codes = np.zeros(layer[:-1].shape, dtype=np.int8)

@@ -181,8 +181,8 @@ class VarproClassifier(ClassifierMixin, _NetworkEstimator):
     units : int
         The number of units.
     unit, sigma : str
-        The kind of unit and its activation, as `model.unit` and `model.sigma` of a config.  "multilinear" reads vectors,
-        images and tensors; on vectors it is a hidden layer.
+        The kind of unit and its activation, as `model.unit` and `model.sigma` of a config.  "multilinear" reads
+        vectors, images and tensors; on vectors it is a hidden layer.
     options : mapping, optional
         Options of the kind of unit: ``{"rank": 2}``, ``{"filter": 5, "cells": 2}``.
     iterations : int
@@ -190,8 +190,8 @@ class VarproClassifier(ClassifierMixin, _NetworkEstimator):
     ridge : float or "auto"
         The ridge of the linear layer; "auto" chooses it on the rows held out.
     image_shape : tuple of int, optional
-        (L, R), (C, L, R) or (d1, .., dk), if X (n, p) holds images row by row.  X may also be (n, L, R) or (n, C, L, R).
-        Without either, X holds vectors, whose numbers are standardised.
+        (L, R), (C, L, R) or (d1, .., dk), if X (n, p) holds images row by row.  X may also be (n, L, R) or
+        (n, C, L, R).  Otherwise X holds vectors, whose numbers are standardised.
     validation_fraction : float
         The share of the rows of each class that is held out, to choose the ridge and to calibrate the probabilities.
     config : mapping, optional

@@ -10,10 +10,13 @@ LINE = 110
 """The longest line of numbers."""
 TYPES = {"int8": "signed char", "uint16": "unsigned short", "float32": "float"}
 KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long main "
-    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
-    "while".split()  # noqa: SIM905  (words)
+    re.findall(
+        r"\w+",
+        """auto break case char const continue default do double else enum extern float for goto if inline int long main
+        register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while""",
+    )
 )
+"""Names that a function cannot have."""
 
 
 class Arrays:

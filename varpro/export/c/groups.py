@@ -139,7 +139,8 @@ def _slide(stored: _Stored, shape: tuple[int, ...], column: int, sum_bytes: int)
             each += [
                 f"for (p = 0; p < {pixels}; ++p) {{",
                 "    plane[p] = 0;",
-                f"    for (c = 0; c < {planes}; ++c) plane[p] += image[c * {pixels} + p] * ({stored.of_unit(held)})[c];",
+                f"    for (c = 0; c < {planes}; ++c)",
+                f"        plane[p] += image[c * {pixels} + p] * ({stored.of_unit(held)})[c];",
                 "}",
             ]
         u, v = (stored.of_unit(vector) for vector in term[-2:])
@@ -150,7 +151,8 @@ def _slide(stored: _Stored, shape: tuple[int, ...], column: int, sum_bytes: int)
         ]
     each += [
         f"for (p = 0; p < {places}; ++p) q[p] = squash(q[p]);",
-        f"average(q, down_{n}, {down}, across_{n}, {across}, {cells}, layer + ({column} + i * {cells**2}) * CLASSES, total);",
+        f"average(q, down_{n}, {down}, across_{n}, {across}, {cells}, "
+        f"layer + ({column} + i * {cells**2}) * CLASSES, total);",
     ]
     about = f"forms of {high} x {broad} at {down} x {across} places, averaged over {cells} x {cells} cells"
     scratch = sum_bytes * (pixels + height * across) + 4 * (places + cells**2)

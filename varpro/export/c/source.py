@@ -77,7 +77,7 @@ def _head(graph: Graph, name: str, *, in_bytes: bool, wide: bool) -> str:
     total = ("int64_t" if wide else "int32_t") if in_bytes else "float"
     names = ", ".join(quoted(label) for label in graph.class_names)
     probabilities = f"void {name}_probabilities(const {pixel} *image, float *probabilities);\n"
-    return f"""/* A network of units that varpro-train found on {comment(graph.dataset) or "some images"}, written by varpro-export.
+    return f"""/* A network of units, trained on {comment(graph.dataset) or "some images"}; written by varpro-export.
 
    image: {" x ".join(map(str, graph.shape))} pixels, row by row, {pixels}; {classes} outputs.  Reentrant; C99. */
 

@@ -1,9 +1,10 @@
 """What units compute, as arrays and a few numbers: the description that a model is exported from.
 
-    q_i[s] = sum_t f_ti <X[s], u_ti1 x u_ti2 x .. x u_tik> + b_i      column (i, cell) = sum_s weight(cell, s) sigma(q_i[s])
+    q_i[s] = sum_t f_ti <X[s], u_ti1 x u_ti2 x .. x u_tik> + b_i
+    column (i, cell) = sum_s weight(cell, s) sigma(q_i[s])
 
-X[s] is the whole image, or its patch at s.  The kinds of units say what their vectors are; programs that write a model in
-another language know this module only.
+X[s] is the whole image, or its patch at s.  The kinds of units say what their vectors are; what writes a model in
+another language knows this module only.
 """
 
 from dataclasses import dataclass
@@ -34,7 +35,10 @@ class Slide:
 
     @classmethod
     def of(cls, patches: Patches, shape: tuple[int, ...], weights: Array | None) -> "Slide":
-        """The places of the kernel's patches; weights (G, boxes) of its boxes in a direction, None if they are cells."""
+        """The places of the kernel's patches.
+
+        weights : (G, boxes), how cells are made of the kernel's boxes in a direction; None if the boxes are the cells.
+        """
         sides = []
         for places in patches.places(shape):
             boxes = np.repeat(np.eye(patches.cells), places // patches.cells, axis=1) * (patches.cells / places)

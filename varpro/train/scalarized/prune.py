@@ -81,7 +81,7 @@ def require_validation_to_prune(run: Run, validation: Rows) -> None:
 
 
 def prune(run: Run, cycle: Cycle, rows: Rows, validation: Rows, ridge: float | None) -> JsonObject:
-    """Drop units of a trained network, and glue those that are left again; what metrics.json says about it.  Collective.
+    """Drop units of a trained network and glue the others again; what metrics.json says about it.  Collective.
 
     ridge : of the linear layer; None = chosen on the validation rows.
     """
@@ -137,7 +137,8 @@ def _steps(run: Run, cycle: Cycle, rows: Rows) -> list[Left]:
         count = network.units.count
         least = 1 if settings.units is None else min(settings.units, count)
         shown = {round(n) for n in np.linspace(least, count, min(POINTS, count - least + 1))}
-        for step in dropped_backward(to_host(gram), cross, _ridge(streamed, gram, cycle.glued.ridge), count, least=least):
+        ridge = _ridge(streamed, gram, cycle.glued.ridge)
+        for step in dropped_backward(to_host(gram), cross, ridge, count, least=least):
             # several units may go at a time, past the number to be shown
             if shown and len(step.units) <= max(shown):
                 shown = {n for n in shown if n < len(step.units)}
@@ -146,7 +147,7 @@ def _steps(run: Run, cycle: Cycle, rows: Rows) -> list[Left]:
 
 
 def _ridge(streamed: Streamed, gram: Array, glued: float) -> float:
-    """The ridge of the layer, or one above the rounding of the Gram matrix, which other methods of gluing do without."""
+    """The ridge of the layer, or one above the rounding of the Gram matrix, which not all gluing needs."""
     scale = float(gram.diagonal().sum()) / len(gram)
     return max(glued, (SINGLE_RIDGES if streamed.single else RELATIVE_RIDGES)[1] * scale)
 
