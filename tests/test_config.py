@@ -11,6 +11,7 @@ from varpro.config.file import find_config, list_configs
 from varpro.config.scalarized import (
     Bootstrap,
     Glue,
+    Prune,
     Refine,
     ScalarizedConfig,
     Search,

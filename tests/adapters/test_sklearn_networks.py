@@ -1,6 +1,8 @@
 """The classifier and the regressor of images and vectors behave like scikit-learn's own."""
 
 import pickle
+import subprocess
+import sys
 from unittest import SkipTest
 
 import numpy as np
@@ -114,3 +116,9 @@ def test_a_mistake_is_told_with_its_value(parameters, message):
     with pytest.raises(ValueError, match=message) as caught:
         VarproClassifier(**{"iterations": 1, **parameters}).fit(DIGITS[:100], LABELS[:100])
     assert "\n" not in str(caught.value)
+
+
+def test_the_regressor_of_curves_needs_nothing_that_a_training_needs():
+    code = "import sys, varpro.adapters.sklearn; print({'pydantic', 'h5py'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "set()"

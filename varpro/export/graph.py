@@ -6,10 +6,9 @@ scores = scale * (columns layer) + constant,      probabilities = softmax([score
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from varpro.arrays import Array
@@ -19,6 +18,7 @@ from varpro.models.units.images import unit_floats
 
 if TYPE_CHECKING:
     from varpro.train.model_file import TrainedModel
+    from varpro.train.scalarized.network import Network
 
 BLOCK_NUMBERS = 1 << 24
 """The most numbers of the patches and values of a block of images."""
@@ -43,13 +43,14 @@ class Graph:
     """The layer (K + 1, K) that makes logits of scores; None if the network is not calibrated."""
 
     @classmethod
-    def of(cls, network: "TrainedModel") -> "Graph":
+    def of(cls, model: "TrainedModel") -> "Graph":
         """The description of a trained network.  Raises ConfigError if it has no units, or they have none."""
-        if not hasattr(network, "units"):
+        if not hasattr(model, "units"):
             raise ConfigError(
                 "this model is a network of PyTorch layers, not of units; export it with PyTorch's own means, from the "
                 "`network` of what varpro.load returns"
             )
+        network = cast("Network", model)
         k = network.a.shape[1]
         return cls(
             shape=tuple(network.units.shape),
@@ -85,16 +86,16 @@ class Graph:
             yield form, columns
             first = columns.stop
 
-    def columns(self, images: Array, dtype: npt.DTypeLike = np.float32) -> Iterator[tuple[slice, Array]]:
+    def columns(self, images: Array, dtype: type[np.floating] = np.float32) -> Iterator[tuple[slice, Array]]:
         """The columns (n, J) of blocks of images (N, *shape), bytes or floats in [0, 1]."""
         largest = max(_numbers(form) for form in self.forms)
         step = max(1, BLOCK_NUMBERS // largest)
         for first in range(0, len(images), step):
             rows = slice(first, first + step)
-            x = unit_floats(images[rows], np.dtype(dtype).type)
+            x = unit_floats(images[rows], dtype)
             yield rows, np.concatenate([_columns(form, x) for form in self.forms], axis=1)
 
-    def scores(self, images: Array, dtype: npt.DTypeLike = np.float32) -> Array:
+    def scores(self, images: Array, dtype: type[np.floating] = np.float32) -> Array:
         """Outputs (N, K) of images (N, *shape), bytes or floats in [0, 1]; the columns are computed in dtype."""
         out = np.empty((len(images), self.n_classes))
         for rows, phi in self.columns(images, dtype):

@@ -46,10 +46,8 @@ def draw_scalarized(record: ScalarizedRecord) -> dict[str, bytes]:
 def draw_pruning(record: ScalarizedRecord) -> Figure | None:
     """Accuracy on the validation images against the parameters that are left, and where the run stopped."""
     pruned = record.metrics.get("prune")
-    if pruned is None or all(point["validation_accuracy"] is None for point in pruned["curve"]):
-        return None
-    points = [point for point in pruned["curve"] if point["validation_accuracy"] == point["validation_accuracy"]]
-    if len(points) < 2:
+    points = [] if pruned is None else [p for p in pruned["curve"] if p["validation_accuracy"] is not None]
+    if pruned is None or len(points) < 2:
         return None
     figure = Figure(figsize=(7, 3))
     axes = figure.subplots()

@@ -22,6 +22,8 @@ class NetworkModule(torch.nn.Module):
     outputs.  Vectors of local units are as long as the image, with zeros outside their windows.
     """
 
+    calibration: torch.Tensor | None
+
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.class_names, self.dataset, self.shape = graph.class_names, graph.dataset, graph.shape
@@ -48,6 +50,10 @@ class NetworkModule(torch.nn.Module):
 
 class UnitsModule(torch.nn.Module):
     """The columns (N, I cells) of units of one form."""
+
+    factors: torch.Tensor
+    down: torch.Tensor
+    across: torch.Tensor
 
     def __init__(self, form: Forms, shape: tuple[int, ...]) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ from varpro.arrays import Array, to_host
 from varpro.errors import ConfigError
 from varpro.linalg.normal_equations import normal_equations
 from varpro.report.record import JsonObject
+from varpro.train.checkpoint import State
 from varpro.train.scalarized.cycle import Cycle
 from varpro.train.scalarized.glue import RELATIVE_RIDGES, SINGLE_RIDGES, Rows, Streamed, count_correct
 from varpro.train.scalarized.run import Run
@@ -29,6 +30,8 @@ ONE_AT_A_TIME = 400
 """The units up to which one is dropped at a time; of more, the 200th part."""
 POINTS = 60
 """The most points of the curve of accuracy."""
+ROUNDING = 1e-12
+"""Of shares, which differ by one image or not at all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,37 +88,43 @@ def prune(run: Run, cycle: Cycle, rows: Rows, validation: Rows, ridge: float | N
 
     ridge : of the linear layer; None = chosen on the validation rows.
     """
-    clock, settings, before = time.perf_counter(), run.config.prune, cycle.network
-    count = before.units.count
+    clock, before = time.perf_counter(), cycle.network
     run.display.phase("pruning", 1)
     run.checkpoint.begin_phase()
+    found = run.checkpoint.load("prune")
+    if found is None:
+        found = _pruned(run, cycle, rows, validation)
+        run.checkpoint.save("prune", found)
+    kept = found.arrays["units"]
+    if len(kept) < before.units.count:
+        units, w = before.units.taken(before.w, kept)
+        with run.all_threads():
+            cycle.glued = run.glued(units, w, rows, validation, ridge, "prune-glue")
+        cycle.network = run.network(units, w, cycle.glued.a)
+    run.display.advance()
+    counts = {"units": len(kept), "units_before": before.units.count}
+    return counts | {"curve": found.values["curve"], "seconds": time.perf_counter() - clock}
+
+
+def _pruned(run: Run, cycle: Cycle, rows: Rows, validation: Rows) -> State:
+    """The units to keep, and the curve."""
+    settings, network = run.config.prune, cycle.network
     with run.all_threads():
         steps = _steps(run, cycle, rows)
-        accuracies = _accuracies(run, run.streamed(before.units, before.w, validation), steps)
+        accuracies = _accuracies(run, run.streamed(network.units, network.w, validation), steps)
     kept = _chosen(steps, accuracies, settings.units, settings.loss)
-    sizes = before.units.per_unit(np.ones(len(before.w)))
-    c, k = before.units.columns_per_unit, before.a.shape[1]
+    sizes = network.units.per_unit(np.ones(len(network.w)))
+    c, k = network.units.columns_per_unit, network.a.shape[1]
     curve = [
         {
             "units": len(step.units),
             "parameters": round(float(sizes[step.units].sum())) + (len(step.units) * c + 1) * k,
             "increase": step.increase / len(rows),
-            "validation_accuracy": accuracy,
+            "validation_accuracy": accuracies[number] if accuracies else None,
         }
-        for step, accuracy in zip(steps, accuracies, strict=True)
+        for number, step in enumerate(steps)
     ]
-    if len(kept.units) < count:
-        units, w = before.units.taken(before.w, kept.units)
-        with run.all_threads():
-            cycle.glued = run.glued(units, w, rows, validation, ridge, "prune-glue")
-        cycle.network = run.network(units, w, cycle.glued.a)
-    run.display.advance()
-    return {
-        "units": len(kept.units),
-        "units_before": count,
-        "curve": curve,
-        "seconds": time.perf_counter() - clock,
-    }
+    return State({"curve": curve}, {"units": kept.units.astype(np.int64)})
 
 
 def _steps(run: Run, cycle: Cycle, rows: Rows) -> list[Left]:
@@ -153,9 +162,9 @@ def _ridge(streamed: Streamed, gram: Array, glued: float) -> float:
 
 
 def _accuracies(run: Run, validation: Streamed, steps: list[Left]) -> list[float]:
-    """The share of validation rows that the layer of each step gets right."""
+    """The share of validation rows that the layer of each step gets right; empty without such rows."""
     if not len(validation.rows):
-        return [float("nan")] * len(steps)
+        return []
     correct = count_correct(validation, [step.layer for step in steps])
     return [float(n) / len(validation.rows) for n in correct]
 
@@ -164,5 +173,6 @@ def _chosen(steps: list[Left], accuracies: list[float], units: int | None, loss:
     """The fewest units that are wanted, or that lose at most `loss` points of accuracy."""
     if units is not None:
         return steps[-1]
-    allowed = [step for step, accuracy in zip(steps, accuracies, strict=True) if accuracies[0] - accuracy <= loss / 100]
+    least = accuracies[0] - loss / 100 - ROUNDING
+    allowed = [step for step, accuracy in zip(steps, accuracies, strict=True) if accuracy >= least]
     return min(allowed, key=lambda step: len(step.units))
