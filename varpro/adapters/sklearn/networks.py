@@ -92,7 +92,7 @@ class _NetworkEstimator(BaseEstimator):
 
     def _numbers(self, X: ArrayLike, **checks: Any) -> Any:
         """X as (n, p), checked by scikit-learn; bytes stay bytes if they are images."""
-        x = np.asarray(X) if isinstance(X, np.ndarray | list | tuple) else X
+        x: Any = np.asarray(X) if isinstance(X, np.ndarray | list | tuple) else X
         self._seen = None
         if getattr(x, "ndim", 2) > 2:
             self._seen = tuple(x.shape[1:])
