@@ -56,22 +56,26 @@ def dropped_backward(gram: Array, cross: Array, ridge: float, count: int, *, lea
     whole = np.tril(gram) + np.tril(gram, -1).T + ridge * np.eye(len(gram))
     h = scipy.linalg.inv(whole, check_finite=False)
     a, left, increase = scipy.linalg.solve(whole, cross, assume_a="pos"), np.arange(count), 0.0
+    live = np.arange(len(gram))
     yield Left(left, increase, a)
     while len(left) > least:
-        blocks = left[:, None] * c + np.arange(c)
+        blocks = np.arange(len(left) * c).reshape(-1, c)
         own, weights = h[blocks[:, :, None], blocks[:, None, :]], a[blocks]
         losses = 0.5 * np.sum(weights * np.linalg.solve(own, weights), axis=(1, 2))
         several = 1 if len(left) <= ONE_AT_A_TIME else len(left) // 200
         gone = np.argsort(losses, kind="stable")[: min(several, len(left) - least)]
         columns = blocks[gone].ravel()
-        held = np.linalg.solve(h[np.ix_(columns, columns)], np.concatenate([h[columns], a[columns]], axis=1))
-        increase += 0.5 * float(np.sum(a[columns] * held[:, len(h) :]))
-        of_gone = h[:, columns].copy()
-        h -= of_gone @ held[:, : len(h)]
-        a = a - of_gone @ held[:, len(h) :]
-        a[columns], h[columns], h[:, columns] = 0.0, 0.0, 0.0
-        left = np.delete(left, gone)
-        yield Left(left, increase, a)
+        rest = np.delete(np.arange(len(h)), columns)
+        across = np.concatenate([h[np.ix_(columns, rest)], a[columns]], axis=1)
+        lost = np.linalg.solve(h[np.ix_(columns, columns)], across)
+        of_gone = h[np.ix_(rest, columns)]
+        increase += 0.5 * float(np.sum(a[columns] * lost[:, len(rest) :]))
+        h = h[np.ix_(rest, rest)] - of_gone @ lost[:, : len(rest)]
+        a = a[rest] - of_gone @ lost[:, len(rest) :]
+        left, live = np.delete(left, gone), live[rest]
+        layer = np.zeros_like(cross)
+        layer[live] = a
+        yield Left(left, increase, layer)
 
 
 def require_validation_to_prune(run: Run, validation: Rows) -> None:
