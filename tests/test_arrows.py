@@ -33,6 +33,7 @@ ARROWS: dict[str, set[str]] = {
     "problems": {"gauss_newton", "kernels", "linalg"},
     "search": MATHEMATICS | {"problems", "gauss_newton"},
     "models": {"kernels"},
+    "export": {"models"},
     "losses": {"kernels", "linalg"},
     "tables": set(),
     "config": {"fitting", "models", "tables"},  # of fitting, the one list of its options
@@ -46,15 +47,16 @@ ARROWS: dict[str, set[str]] = {
     "train.layered": {"train", "train.checkpoint", "train.data", "adapters.torch", "config", "distributed", "losses",
                       "models", "report"},
     "train.storage": {"train", "train.scalarized", "train.layered"},
-    "adapters": {"fitting"},
-    "adapters.torch": {"adapters", "losses"},
-    "cli": {"fitting", "train", "train.checkpoint", "train.storage", "train.data", "train.scalarized", "train.layered",
+    "adapters": {"config", "distributed", "fitting", "linalg", "report", "train", "train.scalarized"},
+    "adapters.torch": {"adapters", "export", "losses", "models"},
+    "cli": {"adapters.torch", "export", "fitting", "train", "train.checkpoint", "train.storage", "train.data",
+            "train.scalarized", "train.layered",
             "config", "distributed", "kernels", "models", "report", "result", "tables"},
     "": {"fitting", "models", "result", "train.storage"},
 }  # fmt: skip
 """The rooms that each room may import, besides itself and GROUND; "" is `varpro` itself, with the public names."""
 
-OVER_THE_PUBLIC_NAMES = {"adapters", "cli", "report"}
+OVER_THE_PUBLIC_NAMES = {"adapters", "cli", "export", "report"}
 """Rooms that import `varpro` itself, as a user does: for its functions, or its version."""
 
 KNOWN_EXCEPTIONS: tuple[tuple[str, str], ...] = ()
@@ -68,6 +70,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
              "varpro/tables/named_arrays.py"),
     "torch": ("varpro/adapters/torch/*", "varpro/train/layered/*"),
     "jax": ("varpro/adapters/jax.py",),
+    "onnx": ("varpro/export/onnx_model.py",),
     "PIL": ("varpro/train/data/picture_files.py",),
     "pyarrow": ("varpro/train/data/parquet.py",),
     "matplotlib": ("varpro/report/*",),
@@ -78,7 +81,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "pydantic_core": ("varpro/config/*",),
     "yaml": ("varpro/config/*", "varpro/report/*", "varpro/cli/*"),
     "pooch": ("varpro/train/data/*",),
-    "sklearn": ("varpro/adapters/sklearn.py", "varpro/train/data/*", "varpro/train/layered/pictures.py"),
+    "sklearn": ("varpro/adapters/sklearn/*", "varpro/train/data/*", "varpro/train/layered/pictures.py"),
     "threadpoolctl": ("varpro/distributed/threads.py", "varpro/linalg/one_pool.py"),
 }  # fmt: skip
 """Files that may import a package that is no part of Python; numpy and scipy may be imported everywhere."""

@@ -11,6 +11,7 @@ from varpro.config.file import find_config, list_configs
 from varpro.config.scalarized import (
     Bootstrap,
     Glue,
+    Prune,
     Refine,
     ScalarizedConfig,
     Search,
@@ -254,7 +255,7 @@ def test_every_key_and_its_default_stands_in_the_documentation():
 def test_every_key_says_what_it_is():
     undocumented = [
         f"{section.__name__}.{name}"
-        for section in (ScalarizedConfig, Data, ModelSection, Search, Glue, Bootstrap, Refine)
+        for section in (ScalarizedConfig, Data, ModelSection, Search, Glue, Bootstrap, Prune, Refine)
         for name, field in section.model_fields.items()
         if not field.description and not (isinstance(field.annotation, type) and issubclass(field.annotation, Section))
     ]

@@ -9,7 +9,8 @@ from typing import get_args
 import pytest
 
 import varpro
-from varpro.adapters.sklearn import OF_DATA, VarproRegressor
+from varpro.adapters.sklearn import VarproRegressor
+from varpro.adapters.sklearn.curves import OF_DATA
 from varpro.config.fit import SHARED, FitConfig
 from varpro.fitting import options
 from varpro.fitting.losses_of_residuals import LOSSES

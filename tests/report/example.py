@@ -58,6 +58,15 @@ def example_metrics():
         },
         "glue": {"ridge": 12.5, "rank": 21, "condition": 345.6, "residual": 0.0},
         "refine": {"iterations": 4, "best_iteration": 4, "products": 40, "test_accuracy": 0.93125},
+        "prune": {
+            "units": 16,
+            "units_before": 20,
+            "curve": [
+                {"units": n, "parameters": 20 * n, "increase": 0.01 * (20 - n), "validation_accuracy": 0.8 + 0.005 * n}
+                for n in (20, 18, 16, 8)
+            ],
+            "seconds": 0.5,
+        },
         "seconds": {
             "load": 0.25,
             "scores": 0.0,
@@ -168,7 +177,8 @@ def example_record(*, classes=3, mistakes=3, shape=(6, 6), subnetworks=2, **repl
 
 
 def without(*parts):
-    """example_metrics of a run without some parts: control, bootstrap, calibration, refine, subnetworks, or seconds."""
+    """example_metrics of a run without some parts: control, bootstrap, calibration, refine, prune, subnetworks, or
+    seconds."""
     metrics = example_metrics()
     if "control" in parts:
         metrics["control"] = {"test_accuracy": None}
@@ -179,6 +189,8 @@ def without(*parts):
         metrics["calibration"] = measured(None, np.zeros((0, 3)), np.zeros(0))
     if "refine" in parts:
         metrics["refine"] = {"iterations": 0, "products": 0, "test_accuracy": None}
+    if "prune" in parts:
+        del metrics["prune"]
     if "subnetworks" in parts:
         metrics["subnetworks"] = []
         metrics["work"] |= {"gflop": 0, "gflops": 0.0, "efficiency": 0.0}

@@ -132,7 +132,7 @@ def real(tmp_path_factory):
     """The folder of the smallest run that has every part, but for its plots."""
     path = tmp_path_factory.mktemp("real")
     partition = ["subnetworks=2", "units=4", "samples=100", "search.iterations=2"]
-    refine = ["refine.iterations=2", "refine.first_rows=200", "data.train=400", "bootstrap=paper"]
+    refine = ["refine.iterations=2", "refine.first_rows=200", "data.train=400", "bootstrap=paper", "prune=true"]
     options = [part for option in partition + refine for part in ("--set", option)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outputs, "draw_scalarized", lambda record: {})

@@ -43,6 +43,7 @@ LEFT_OUT = {
         {"convergence", "ranks"},
     ),
     "calibration": ({"metrics": without("calibration")}, {"reliability"}),
+    "prune": ({"metrics": without("prune")}, {"pruning"}),
     "bootstrap": ({"metrics": without("bootstrap")}, set()),
     "control": ({"metrics": without("control")}, set()),
     "all of them": ({"metrics": without("bootstrap", "control", "refine"), "history": TRAINED}, {"refinement"}),

@@ -136,10 +136,22 @@ class Refine(Section):
     """The least lambda: without a floor, each step on a sample would fit that sample."""
 
 
+class Prune(Section):
+    """Dropping units of the trained network.  true and false stand for {enabled: ...}; a key below it turns it on."""
+
+    enabled: Bool = True
+    """Whether to drop units; a config without `prune` does not."""
+    loss: Annotated[Float, Field(ge=0)] = 0.1
+    """The most that the accuracy on the validation images may fall, in percentage points."""
+    units: Annotated[Int, Field(ge=1)] | None = None
+    """The number of units to keep, whatever is lost; null = as few as `loss` allows."""
+
+
 _SHORT: dict[str, dict[str, tuple[object, ...]]] = {
     "glue": {"method": ("gram", "tsqr", "cg")},
     "bootstrap": {"enabled": (True, False), "variant": get_args(Variant)},
     "refine": {"enabled": (True, False)},
+    "prune": {"enabled": (True, False)},
 }
 """The words that may stand for a section, by the key that they set."""
 
@@ -159,6 +171,7 @@ class ScalarizedConfig(TrainingConfig):
     glue: Glue = Glue()
     bootstrap: Bootstrap = Bootstrap(enabled=False)
     refine: Refine = Refine(enabled=False)
+    prune: Prune = Prune(enabled=False)
     control: Bool = True
     """Whether to glue the same units untrained, too, and report them beside the trained ones."""
     reproducible: Bool = False
@@ -172,7 +185,7 @@ class ScalarizedConfig(TrainingConfig):
     output: str | None = None
     """The output folder; null = runs/<name of the config>."""
 
-    @field_validator("glue", "bootstrap", "refine", mode="before")
+    @field_validator("glue", "bootstrap", "refine", "prune", mode="before")
     @classmethod
     def _shorthand(cls, value: object, info: ValidationInfo) -> object:
         """Accept a plain word or boolean for a section."""

@@ -12,6 +12,7 @@ ALTERNATIVES = {
     "accuracy": "Bars of the accuracies against true labels",
     "convergence": "Cost by iteration for every sub-network, with the median",
     "refinement": "Accuracy and cost of the refinement against seconds",
+    "pruning": "Validation accuracy against the parameters that are left as units are dropped",
     "reliability": RELIABILITY,
     "confusion": "Confusion matrix of the test set",
     "units": "Matrices of the units that weigh most as red and blue images",
@@ -72,6 +73,8 @@ def _facts(record: ScalarizedRecord) -> list[tuple[str, str]]:
     if statuses:
         facts.append(("sub-networks ended by", ", ".join(f"{name} {count}" for name, count in statuses.most_common())))
     facts += _conduct(m)
+    if pruned := m.get("prune"):
+        facts.append(("pruning", f"{pruned['units']} of {pruned['units_before']} units kept"))
     if m["refine"]["iterations"]:
         facts.append(("refinement", f"{m['refine']['iterations']} steps, {m['refine']['products']} products"))
     return facts

@@ -31,6 +31,7 @@ def draw_scalarized(record: ScalarizedRecord) -> dict[str, bytes]:
         "accuracy": draw_accuracy,
         "convergence": draw_convergence,
         "refinement": draw_refinement,
+        "pruning": draw_pruning,
         "reliability": draw_reliability,
         "confusion": draw_confusion,
         "units": draw_units,
@@ -40,6 +41,28 @@ def draw_scalarized(record: ScalarizedRecord) -> dict[str, bytes]:
         "seconds": draw_seconds,
     }
     return as_png(drawn, record)
+
+
+def draw_pruning(record: ScalarizedRecord) -> Figure | None:
+    """Accuracy on the validation images against the parameters that are left, and where the run stopped."""
+    pruned = record.metrics.get("prune")
+    points = [] if pruned is None else [p for p in pruned["curve"] if p["validation_accuracy"] is not None]
+    if pruned is None or len(points) < 2:
+        return None
+    figure = Figure(figsize=(7, 3))
+    axes = figure.subplots()
+    sizes, shares = [p["parameters"] for p in points], [100 * p["validation_accuracy"] for p in points]
+    axes.plot(sizes, shares, "o-", color=BLUE, markersize=3, linewidth=1)
+    kept = next(p for p in points if p["units"] == pruned["units"])
+    axes.plot([kept["parameters"]], [100 * kept["validation_accuracy"]], "o", color=ORANGE, markersize=7)
+    label = f"{kept['units']} of {pruned['units_before']} units kept"
+    axes.annotate(label, (kept["parameters"], 100 * kept["validation_accuracy"]), (8, -14), textcoords="offset points")
+    axes.set_xlabel("parameters left")
+    axes.set_ylabel("validation accuracy (%)")
+    axes.set_ylim(max(min(shares), max(shares) - 10) - 0.5, max(shares) + 0.5)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(alpha=0.3)
+    return figure
 
 
 def draw_accuracy(record: ScalarizedRecord) -> Figure | None:

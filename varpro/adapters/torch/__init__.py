@@ -1,5 +1,5 @@
-"""The objectives of `varpro.losses` in PyTorch: modules with their exact gradients, an eliminated last layer, and fits
-whose solutions have gradients.
+"""The objectives of `varpro.losses` in PyTorch: modules with their exact gradients, an eliminated last layer, fits
+whose solutions have gradients, and trained networks of units as modules.
 
 A module is called as loss(F, y, ...) with tensors and returns a scalar; `.info` holds the results of the last call.
 Tensors are used where they are: on the CPU and, if CuPy and the kernels are installed, on a CUDA device; otherwise
@@ -27,6 +27,7 @@ from varpro.adapters.torch.modules import (
     NullSpaceLoss,
     SeparabilityPenalty,
 )
+from varpro.adapters.torch.network import NetworkModule, network
 from varpro.adapters.torch.sampler import ClassBalancedSampler
 
 __all__ = [
@@ -35,10 +36,12 @@ __all__ = [
     "FeedBackward",
     "IntraClassVariance",
     "InwardScale",
+    "NetworkModule",
     "NullSpaceLoss",
     "SemiOrthogonal",
     "SeparabilityPenalty",
     "VarproHead",
     "fit_layer",
+    "network",
     "objective",
 ]

@@ -18,7 +18,8 @@ from varpro.arrays import Array
 from varpro.kernels import convolve
 from varpro.kernels.convolve import SQUASHES, Patches
 from varpro.models.units.convolution_options import ConvolutionOptions
-from varpro.models.units.convolved import BoundConvolution, Convolved, answers, gathered
+from varpro.models.units.convolved import BoundConvolution, Convolved, answers, cell_weights, gathered
+from varpro.models.units.forms import Forms, Slide
 from varpro.models.units.interface import Answers, BoundUnits, Scalarization, Shape, Units, UnitSize, unit_kind
 from varpro.models.units.whitening import Whitening
 
@@ -158,6 +159,12 @@ class ConvolutionalUnits(Units):
         ]
         return np.concatenate(parts)
 
+    def taken(self, w: Array, which: Array) -> tuple[Self, Array]:
+        chosen = np.isin(np.arange(self.count), which)
+        sizes = tuple((side, int(chosen[units].sum())) for side, units, _ in self.parts())
+        kept = replace(self, count=len(which), banks=tuple((side, f) for side, f in sizes if f))
+        return kept, w[self.per_parameter(chosen)]
+
     def joined(self, others: list[tuple[Self, Array]], w: Array) -> tuple[Self, Array]:
         """Merge neighbouring banks of the same side, since the kernel works on many filters at a time."""
         banks: list[tuple[int, list[Array]]] = []
@@ -170,6 +177,25 @@ class ConvolutionalUnits(Units):
         sizes = tuple((side, table.shape[1]) for (side, _), table in zip(banks, tables, strict=True))
         both = replace(self, count=sum(f for _, f in sizes), banks=sizes)
         return both, np.concatenate([table.ravel() for table in tables])
+
+    def forms(self, w: Array, sigma: str) -> list[Forms]:
+        """One for each bank; a vector of a term over the planes comes first where there are several."""
+        found, planes = [], self.shape[0]
+        for table, patches in self.tables(w, sigma, np.float64):
+            side, filters = patches.height, table.shape[1]
+            vectors = [table[k * side :][:side] for k in range(2 * patches.terms)]
+            if planes == 1:
+                over: list[tuple[Array, ...]] = [()] * patches.terms
+            elif patches.mixed:
+                over = [(table[2 * patches.terms * side : -1],)] * patches.terms
+            else:
+                own = [np.repeat(np.eye(planes)[:, plane, None], filters, axis=1) for plane in range(planes)]
+                over = [(own[t % planes],) for t in range(patches.terms)]
+            terms = tuple((*over[t], vectors[2 * t], vectors[2 * t + 1]) for t in range(patches.terms))
+            slide = Slide.of(patches, self.shape, [cell_weights(self.options.cells, boxes) for boxes in patches.cells])
+            ones = np.ones((patches.terms, filters))
+            found.append(Forms(terms, ones, table[-1], sigma, patches.smoothing, slide=slide))
+        return found
 
     def pictures(self, w: Array, which: Array) -> Array:
         """The forms of the given units, centred in pictures as large as the largest filter."""

@@ -39,13 +39,13 @@ def blend(cells: int, fine: tuple[int, int]) -> Array | None:
     """
     if fine == (cells, cells):
         return None
-    down, across = (_blend_along(cells, boxes) for boxes in fine)
+    down, across = (cell_weights(cells, boxes) for boxes in fine)
     return np.kron(down, across)
 
 
-def _blend_along(cells: int, fine: int) -> Array:
-    """The averages in one direction, (cells, fine): Gaussian, their deviation half the distance of two cells; the
-    boxes themselves where there are no more of them than cells."""
+def cell_weights(cells: int, fine: int) -> Array:
+    """The averages of the kernel's `fine` boxes in a direction that make a unit's cells, (cells, fine), rows of sum 1:
+    Gaussian, their deviation half the distance of two cells; the boxes themselves where there are no more of them."""
     if fine == cells:
         return np.eye(cells)
     centres, boxes = (np.arange(cells) + 0.5) / cells, (np.arange(fine) + 0.5) / fine

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from varpro.arrays import Array
-from varpro.errors import BackendError
+from varpro.errors import BackendError, ConfigError
 from varpro.models.units.activation import SIGMAS
+from varpro.models.units.forms import Forms
 from varpro.models.units.options import UnitOptions
 from varpro.registry import Registry
 
@@ -187,6 +188,11 @@ class Units(abc.ABC):
     def joined(self, others: list[tuple[Self, Array]], w: Array) -> tuple[Self, Array]:
         """These units followed by the others', and the parameters of all."""
 
+    def taken(self, w: Array, which: Array) -> tuple[Self, Array]:
+        """Some of these units, by their numbers in rising order, and their parameters.  Raises ConfigError for a kind
+        that cannot be parted."""
+        raise ConfigError(f"{self.kind} units cannot be dropped one by one; define `taken`, or leave prune out")
+
     @abc.abstractmethod
     def pictures(self, w: Array, which: Array) -> Array:
         """Images (g, rows, columns) of the given units: their matrices, in place, with planes stacked vertically."""
@@ -205,6 +211,14 @@ class Units(abc.ABC):
         """What each of the given units answers at the places of images (n, C, L, R); empty for kinds that look at an
         image as a whole."""
         return []
+
+    def forms(self, w: Array, sigma: str) -> list[Forms]:
+        """What these units compute at w (P,), for programs that write it in another language; in the order of the
+        columns.  Raises ConfigError for a kind whose form is code of its own."""
+        raise ConfigError(
+            f"{self.kind} units are computed by code of their own, which cannot be written in another language; use "
+            "varpro.load where that code is installed, or train units of varpro's own kinds"
+        )
 
     def stored(self) -> dict[str, Array]:
         """Arrays, by name, that a model file stores beside w."""

@@ -15,6 +15,7 @@ from varpro.arrays import Array
 from varpro.errors import ConfigError, ShapeError
 from varpro.kernels import scalarize
 from varpro.models.units.activation import slope
+from varpro.models.units.forms import Forms
 from varpro.models.units.interface import BoundUnits, Shape, UnitSize, unit_kind
 from varpro.models.units.linear import LinearUnits
 from varpro.models.units.options import UnitOptions, option
@@ -158,6 +159,17 @@ class LocalBilinearUnits(LinearUnits):
     def bind(self, images: Array, sigma: str) -> BoundUnits:
         return _BoundLocal(self, np.ascontiguousarray(images), sigma)
 
+    def forms(self, w: Array, sigma: str) -> list[Forms]:
+        """Bilinear forms on whole images, whose vectors are zero outside the windows."""
+        planes, rows, columns = self.shape
+        at_u, at_v, at_b = self._split
+        u, v = np.zeros((planes, rows, self.count)), np.zeros((columns, self.count))
+        for i, (top, left, height, width) in enumerate(self.windows):
+            u[:, top : top + height, i] = w[at_u[i] : at_v[i]].reshape(planes, height)
+            v[left : left + width, i] = w[at_v[i] : at_b[i]]
+        terms = ((u.reshape(-1, self.count), v),)
+        return [Forms(terms, np.ones((1, self.count)), self.bias(w), sigma, windows=self.windows)]
+
     def pictures(self, w: Array, which: Array) -> Array:
         planes, rows, columns = self.shape
         at_u, at_v, at_b = self._split
@@ -167,6 +179,10 @@ class LocalBilinearUnits(LinearUnits):
             u, v = w[at_u[i] : at_v[i]].reshape(planes, height), w[at_v[i] : at_b[i]]
             picture[:, top : top + height, left : left + width] = u[:, :, None] * v
         return out.reshape(len(which), planes * rows, columns)
+
+    def taken(self, w: Array, which: Array) -> tuple[Self, Array]:
+        chosen = self.per_parameter(np.isin(np.arange(self.count), which))
+        return type(self)(self.shape, len(which), self.windows[which]), w[chosen]
 
     def joined(self, others: list[tuple[Self, Array]], w: Array) -> tuple[Self, Array]:
         windows = np.concatenate([self.windows, *(units.windows for units, _ in others)])

@@ -10,6 +10,7 @@ import numpy as np
 from varpro.arrays import Array, namespace
 from varpro.kernels import scalarize
 from varpro.models.units.activation import slope
+from varpro.models.units.forms import Forms
 from varpro.models.units.images import flat_images
 from varpro.models.units.interface import BoundUnits, Shape, UnitSize
 from varpro.models.units.options import UnitOptions, option, whole
@@ -91,6 +92,15 @@ class ProductUnits(TableUnits):
                 steepness = slope(phi[b, :, :-1], sigma)
                 d[b] = self.products.jacobian(flat_images(tensors, phi.dtype), table, steepness, str(d.dtype))
         return phi, d
+
+    def forms(self, w: Array, sigma: str) -> list[Forms]:
+        table, layout = self.table(w), self.products
+        terms = tuple(
+            tuple(vectors[:1] * len(vectors) if layout.shared else vectors) for vectors in layout.terms(table)
+        )
+        return [
+            Forms(terms, np.repeat(np.array(layout.signs, dtype=float)[:, None], self.count, axis=1), table[-1], sigma)
+        ]
 
     def pictures(self, w: Array, which: Array) -> Array:
         chosen = self.products.matrices(np.ascontiguousarray(self.table(w)[:, which]))

@@ -13,6 +13,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.errors import ConfigError, ShapeError
 from varpro.kernels import scalarize
+from varpro.models.units.forms import Forms
 from varpro.models.units.interface import BoundUnits, Shape, UnitSize, unit_kind
 from varpro.models.units.options import UnitOptions
 from varpro.models.units.table import BoundTable, TableUnits
@@ -114,6 +115,10 @@ class QuadraticUnits(TableUnits):
     ) -> tuple[Array, Array | None]:
         table = w.reshape(len(w), -1, self.count)
         return scalarize.quadratic(images, index, table, sigma=sigma, jacobian=jacobian)
+
+    def forms(self, w: Array, sigma: str) -> list[Forms]:
+        v, g, b = self.parts(w)
+        return [Forms(((g, v, v) if self.n_colours else (v, v),), np.ones((1, self.count)), b, sigma)]
 
     def pictures(self, w: Array, which: Array) -> Array:
         v, g, _ = self.parts(w)

@@ -58,6 +58,9 @@ class Tabled(Units):
         table = np.concatenate([self.table(w), *(units.table(v) for units, v in others)], axis=1)
         return replace(self, count=table.shape[1]), table.ravel()
 
+    def taken(self, w: Array, which: Array) -> tuple[Self, Array]:
+        return replace(self, count=len(which)), self.table(w)[:, which].ravel()
+
     def stored(self) -> dict[str, Array]:
         """The options by name, one-dimensional, text as bytes."""
         values = {name: np.atleast_1d(getattr(self.options, name)) for name in self.options.names()}

@@ -68,6 +68,7 @@ def _metrics(run: Run, found: "Findings", labels: Array) -> JsonObject:
             "products": refined.products if refined else 0,
             "test_accuracy": found.accuracy["test"] if refined else None,
         },
+        **({"prune": found.pruned} if found.pruned is not None else {}),
         "seconds": {
             name: seconds.get(name, 0.0)
             for name in ("load", "subnetworks", "glue", "refine", "scores", "bootstrap", "total")

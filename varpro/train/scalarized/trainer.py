@@ -29,6 +29,7 @@ from varpro.train.scalarized.device_subnetworks import device_gemm_gflops
 from varpro.train.scalarized.glue import Rows, all_scores, count_correct
 from varpro.train.scalarized.network import Network
 from varpro.train.scalarized.partition import TRAINING
+from varpro.train.scalarized.prune import prune, require_validation_to_prune
 from varpro.train.scalarized.record import assemble
 from varpro.train.scalarized.run import Run, Score
 from varpro.train.scalarized.subnetworks import measured_gemm_gflops
@@ -48,6 +49,8 @@ class Findings:
     control: dict[str, float] | None
     scores: Array
     """The outputs on the test set, (N, K)."""
+    pruned: JsonObject | None = None
+    """The units dropped, and the curve of accuracy against parameters; None if none were to be."""
     bootstrap: JsonObject = field(default_factory=dict)
     bootstrap_cycle: Cycle | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -71,6 +74,8 @@ def train(
     require_validation(config, len(split.validation))
     parts = {name: _rows(getattr(split, name)) for name in ("train", "validation", "test")}
     run = _run(prepared, parts["train"].images.shape[1:], comm, display, place, checkpoint)
+    if config.prune.enabled:
+        require_validation_to_prune(run, parts["validation"])
     gemm = _gemm_rate(run)
     cycle = learning_cycle(
         run,
@@ -81,6 +86,7 @@ def train(
         ridge=_ridge(config),
         score=_score(run, parts),
     )
+    pruned = prune(run, cycle, parts["train"], parts["validation"], _ridge(config)) if config.prune.enabled else None
     scoring = time.perf_counter()
     with run.all_threads():
         scores = {name: _scores(run, cycle.network, parts[name]) for name in ("validation", "test")}
@@ -88,7 +94,7 @@ def train(
         accuracy["train"] = _accuracy(run, cycle.network, parts["train"])
         cycle.network = _calibrated(run, cycle.network, scores["validation"], parts["validation"].labels)
         scoring = time.perf_counter() - scoring
-        found = Findings(cycle, gemm, accuracy, _control(run, cycle, parts), scores["test"])
+        found = Findings(cycle, gemm, accuracy, _control(run, cycle, parts), scores["test"], pruned)
     if config.bootstrap.enabled:
         passed = transduce(run, cycle, found.scores, parts["test"])
         found.bootstrap, found.bootstrap_cycle = passed.metrics, passed.cycle
