@@ -33,6 +33,7 @@ from varpro.distributed.communicator import (
     check_reducible,
     print_error,
 )
+from varpro.distributed.heartbeat import begin_heartbeats
 from varpro.distributed.threads import core_share, workers_have_ended
 
 mpi4py.rc(thread_level="funneled")  # must precede the import below, which initialises MPI
@@ -73,7 +74,10 @@ class MpiCommunicator(Communicator):
         self.node_rank, self.node_size = node.rank, node.size
         cores = cores_of_this_process()
         self.core_share = core_share(cores, node.allgather(cores))
+        away = node.bcast(self.rank) > 0  # ranks of a machine are in their order in the world
         node.Free()
+        if world.allreduce(away, MPI.LOR):
+            begin_heartbeats(self.rank, world.bcast, away=away)
         if self.size > 1:
             _abort_on_uncaught_exception()
 
