@@ -1,4 +1,7 @@
-"""The processes of kills.py: runs on one rank as forks, on more under mpirun, found again by a mark."""
+"""The processes of kills.py: runs on one rank as forks, on more under mpirun, found again by a mark.
+
+Both train without the plots and without measuring the machine, which would take most of the time and be killed most.
+"""
 
 import os
 
@@ -9,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import varpro.cli._train_job  # all that a run imports, before it is forked
@@ -16,11 +20,9 @@ import varpro.cli.train
 import varpro.report.outputs
 import varpro.train.scalarized.trainer
 
-HANG_SECONDS = 90.0
+HANG_SECONDS = 600.0
+"""What hangs does so for ever; on a busy machine, a run on three ranks has taken two minutes."""
 MARK = "VARPRO_KILLS_TRIAL"
-TRAIN = (
-    "import varpro.cli.train, sys; sys.exit(varpro.cli.train.main())"  # as the installed program, but of this checkout
-)
 CONFIG = [
     "digits",
     "subnetworks=8",
@@ -41,6 +43,13 @@ def arguments_of(output: Path) -> list[str]:
     return [name, *overrides, "--output", str(output), "--resume", "auto", "--quiet"]
 
 
+def train(arguments: Sequence[str]) -> int:
+    """varpro-train without plots; the exit code."""
+    varpro.report.outputs.draw_scalarized = lambda record: {}
+    varpro.train.scalarized.trainer.measured_gemm_gflops = lambda dtype: 1.0
+    return varpro.cli.train.main(arguments)
+
+
 class Forked:
     """A run on one rank in a fork of this process, with what of Popen is needed."""
 
@@ -56,10 +65,8 @@ class Forked:
         os.dup2(log, 1)
         os.dup2(log, 2)
         code = 1
-        varpro.report.outputs.draw_scalarized = lambda record: {}  # plots and the machine's rate: most of the time
-        varpro.train.scalarized.trainer.measured_gemm_gflops = lambda dtype: 1.0
         try:
-            code = varpro.cli.train.main(arguments_of(output))
+            code = train(arguments_of(output))
         except SystemExit as leaving:
             code = leaving.code if isinstance(leaving.code, int) else 1
         finally:
@@ -100,11 +107,11 @@ def start(ranks: int, output: Path, mark: str) -> Process:
     }
     log = (output.parent / f"{output.name}.log").open("ab")
     return subprocess.Popen(
-        [launcher(), "-n", str(ranks), sys.executable, "-c", TRAIN, *arguments_of(output)],
+        [launcher(), "-n", str(ranks), sys.executable, __file__, *arguments_of(output)],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        env={**os.environ, **openmpi, MARK: mark},
+        env={**os.environ, **openmpi, MARK: mark, "PYTHONPATH": str(Path(__file__).parents[1])},
         start_new_session=True,
     )
 
@@ -123,7 +130,7 @@ def marked(mark: str) -> dict[int, str]:
             ):
                 continue
             names = dict(part.split(b"=", 1) for part in text if b"=" in part)
-            python = b"varpro.cli.train" in (folder / "cmdline").read_bytes()
+            python = Path(__file__).name.encode() in (folder / "cmdline").read_bytes()
         except OSError:
             continue
         rank = names.get(b"PMI_RANK") or names.get(b"OMPI_COMM_WORLD_RANK") or b""
@@ -148,3 +155,7 @@ def put_down(process: Process, mark: str) -> None:
     for pid in marked(mark):
         os.kill(pid, signal.SIGKILL)
     process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(train(sys.argv[1:]))

@@ -4,7 +4,7 @@
     python bench/kills.py --kills 20 --seed 3
 
 A trial starts `varpro-train` on one, two or three ranks, kills a rank or the launcher with SIGKILL or SIGTERM, at a
-random moment or just when a checkpoint is being written, and does so up to three times before it lets the run end; each
+random moment or just when a checkpoint is being written, and does so two to four times before it lets the run end; each
 process continues its predecessor with `--resume auto`.  A run on one rank is a fork of this process, which has imported
 everything and draws nothing, so that its time is spent in the training; runs on more are started by mpirun.  Under
 `reproducible` the model has to have the bytes of the undisturbed one, and the record its numbers.  Exit code 0 if no
@@ -125,7 +125,7 @@ def undisturbed(folder: Path) -> tuple[bytes, Any, float]:
 def trial(
     number: int, rng: random.Random, folder: Path, reference: tuple[bytes, Any, float], choices: Sequence[int]
 ) -> tuple[Trial, list[Kill]]:
-    """Kill a run one to three times, let it end, and compare."""
+    """Kill a run two to four times, let it end, and compare."""
     model, numbers, length = reference
     ranks, output, mark = rng.choice(choices), folder / f"trial{number}", f"{os.getpid()}-{number}"
     kills: list[Kill] = []
@@ -134,7 +134,7 @@ def trial(
     def done(outcome: str) -> tuple[Trial, list[Kill]]:
         return Trial(number, ranks, len(kills), outcome, time.monotonic() - begin), kills
 
-    for _ in range(rng.choice((1, 2, 3))):
+    for _ in range(rng.choice((2, 3, 4))):
         process = start(ranks, output, mark)
         kill = Kill(
             number,

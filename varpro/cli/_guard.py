@@ -6,17 +6,21 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from varpro.distributed import PAUSED, Communicator, Paused, RunStopped, SerialCommunicator, world
+from varpro.distributed import PAUSED, Communicator, Paused, RankLost, RunStopped, SerialCommunicator, world
+from varpro.distributed.communicator import print_error
 from varpro.distributed.launch import launched_rank
 from varpro.errors import BackendError, ConfigError, VarproError
 
 USER_ERROR, PROGRAM_ERROR, INTERRUPTED = 2, 1, 130
 
 
-def run(program: str, main: Callable[[Communicator], int], comm: Communicator | None = None) -> int:
+def run(
+    program: str, main: Callable[[Communicator], int], comm: Communicator | None = None, *, survives: bool = False
+) -> int:
     """Exit code of main(comm); errors are reported once, and the other ranks end as well.
 
-    comm : the ranks; None means world().
+    comm : the ranks; None means world().  survives : whether main, called again with the ranks that have outlived
+    another, goes on from what it has kept.
     VarproError: one line on stderr, exit code 2 on every rank.  Any other exception: a traceback headed by the rank,
     and every rank is killed (exit code 1).  Interrupt: one line, every rank is killed (130).  SystemExit keeps its
     code; Paused, which every rank raises, one line and code 75.
@@ -27,6 +31,21 @@ def run(program: str, main: Callable[[Communicator], int], comm: Communicator | 
         except BackendError as error:
             comm = _Unconnected()
             return comm.stop(USER_ERROR, _one_line(program, error))
+    while True:
+        try:
+            return _guarded(program, main, comm)
+        except RankLost as lost:
+            if not survives:
+                comm.abort(PROGRAM_ERROR, f"{program}: {lost}")
+            comm = lost.survivors()
+            if comm.rank == 0:
+                which = "a rank has" if comm.lost == 1 else f"{comm.lost} ranks have"
+                left = "1 goes" if comm.size == 1 else f"{comm.size} go"
+                print_error(f"{program}: {which} ended without a word; {left} on from what was kept")
+
+
+def _guarded(program: str, main: Callable[[Communicator], int], comm: Communicator) -> int:
+    """Exit code of main on these ranks.  Raises RankLost."""
     try:
         code, message = _outcome(program, main, comm)
         if code:
@@ -37,6 +56,8 @@ def run(program: str, main: Callable[[Communicator], int], comm: Communicator | 
         return comm.stop(USER_ERROR, _one_line(program, error))
     except RunStopped as stopped:
         return comm.leave(_exit_code(stopped))
+    except RankLost:
+        raise
     except KeyboardInterrupt:
         time.sleep(1.0 * min(comm.rank, 1))  # all ranks get the interrupt: rank 0 reports it and ends the others
         comm.abort(INTERRUPTED, f"{program}: interrupted")

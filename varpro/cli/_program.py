@@ -29,10 +29,12 @@ class Program:
     epilog: str | None = None
     first_rank_only: bool = False
     """Whether the other ranks have nothing to do."""
+    survives: bool = False
+    """Whether a run that has lost a rank goes on with the others, where the MPI allows it."""
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Entry point; returns the exit code: 0, 2 for a mistake by the user, 1 for one of ours."""
-        return run(self.name, lambda comm: self._main(comm, argv))
+        return run(self.name, lambda comm: self._main(comm, argv), survives=self.survives)
 
     def _main(self, comm: Communicator, argv: Sequence[str] | None) -> int:
         parser = ArgumentParser(comm, prog=self.name, description=self.description, epilog=self.epilog)

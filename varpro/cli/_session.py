@@ -15,7 +15,7 @@ from varpro.report.status import FINISHED, HISTORY, STATUS, Watched, read_status
 from varpro.report.trace import Traced
 from varpro.train.checkpoint import Kept
 from varpro.train.checkpoint.identity import Identity, checksum
-from varpro.train.checkpoint.lock import FolderLock
+from varpro.train.checkpoint.lock import DEAD_SECONDS, FolderLock
 from varpro.train.checkpoint.stop import Stop
 from varpro.train.data.prepared import Prepared
 from varpro.train.job import Job
@@ -30,7 +30,7 @@ def locked(comm: Communicator, output: Path) -> Iterator[FolderLock]:
     lock, error = FolderLock(output), None
     if comm.rank == 0:
         try:
-            lock.take()
+            lock.take(patience=DEAD_SECONDS if comm.lost else 0.0)
         except OSError as caught:
             error = caught if isinstance(caught, OutputError) else OutputError(f"{lock.path}: {caught.strerror}")
     error = comm.bcast(error)

@@ -32,6 +32,7 @@ def run_job(comm: Communicator, options: Namespace) -> int:
     config = load_config(options.config, options.set, seed=options.seed, backend=options.backend, output=options.output)
     job: Job[Any, Any] = LayeredJob(config, comm) if isinstance(config, LayeredConfig) else ScalarizedJob(config, comm)
     stop = stop_of(options, comm)
+    resume = options.resume or ("auto" if comm.lost else "")
     job.choose_device()
     if options.dry_run:
         prepared = prepare(config, comm, options.data)
@@ -44,13 +45,11 @@ def run_job(comm: Communicator, options: Namespace) -> int:
     trace = None if options.trace is None else Traced(Display(), comm)
     with (
         stop.listening(),
-        output_folder(
-            comm, Path(config.output or "runs"), overwrite=options.overwrite, resume=options.resume
-        ) as output,
+        output_folder(comm, Path(config.output or "runs"), overwrite=options.overwrite, resume=resume) as output,
         locked(comm, output) as lock,
         logging_to(options.log_file, options.log_level, first_rank=comm.rank == 0),
     ):
-        session = Session(output, stop, lock, options.resume, options.quiet, trace=trace)
+        session = Session(output, stop, lock, resume, options.quiet, trace=trace)
         try:
             _train(job, options, session)
         except Paused:  # on every rank

@@ -26,6 +26,7 @@ main = Program(
     _arguments,
     "varpro.cli._train_job",
     modules=("yaml", "pydantic", "h5py", "pooch", "matplotlib", "jinja2", "rich"),
+    survives=True,
     epilog="Under mpirun every rank trains sub-networks: mpirun -n 8 varpro-train mnist.yaml",
 ).main
 

@@ -3,7 +3,7 @@
 Only this package imports mpi4py, and only if a launcher has started more than one process.
 """
 
-from varpro.distributed.communicator import Communicator, RunStopped, SerialCommunicator, world
+from varpro.distributed.communicator import Communicator, RankLost, RunStopped, SerialCommunicator, world
 from varpro.distributed.pause import PAUSED, Paused
 from varpro.distributed.queue import run_tasks
 from varpro.distributed.threads import blas_threads, threads_per_rank
@@ -12,6 +12,7 @@ __all__ = [
     "PAUSED",
     "Communicator",
     "Paused",
+    "RankLost",
     "RunStopped",
     "SerialCommunicator",
     "blas_threads",

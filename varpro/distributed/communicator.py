@@ -9,6 +9,7 @@ import atexit
 import functools
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -43,6 +44,15 @@ class RunStopped(SystemExit):
     """Raised if another rank has failed and says why; this one leaves with the same exit code."""
 
 
+class RankLost(BaseException):
+    """Raised on the ranks that have outlived another, where the MPI tolerates that."""
+
+    def __init__(self, survivors: Callable[[], "Communicator"]) -> None:
+        """survivors : forms the communicator of those left; every survivor calls it once."""
+        super().__init__("a rank has ended without a word")
+        self.survivors = survivors
+
+
 class Communicator(ABC):
     """The ranks of a run.  All methods except send, recv, post, poll, flush and abort are collective.
 
@@ -56,6 +66,8 @@ class Communicator(ABC):
     """This rank's number among those on the same machine."""
     node_size: int
     traffic: "Traffic"
+    lost: int = 0
+    """The number of ranks that these have outlived."""
     core_share: float
     """The processor cores of this rank: those it may run on, each divided by the ranks on this machine that may use
     it."""
@@ -204,6 +216,7 @@ def world() -> Communicator:
     processes = f"{size} processes" if size else "this process as one of several"
     try:
         from varpro.distributed.mpi import MpiCommunicator
+        from varpro.distributed.tolerant import TolerantCommunicator, tolerates_faults
     except (ImportError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BackendError(
@@ -211,7 +224,7 @@ def world() -> Communicator:
             "install it with `pip install varpro[mpi]`, or build it against the site's MPI with "
             "`pip install --no-binary mpi4py mpi4py`"
         ) from error
-    comm = MpiCommunicator()
+    comm = TolerantCommunicator() if tolerates_faults() else MpiCommunicator()
     if comm.size == 1 and size > 1:
         raise BackendError(
             f"the launcher started {size} processes, but MPI sees only one: launcher and mpi4py belong to different "

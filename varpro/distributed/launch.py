@@ -1,7 +1,10 @@
 """Whether an MPI launcher started this process, and with how many others, read from the environment without MPI."""
 
 import os
+import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
 # MPI launchers come before schedulers: `mpirun` inside a one-task srun shell is a parallel run.
 SIZE_VARIABLES = (
@@ -23,6 +26,7 @@ RANK_VARIABLES = (
     "PMIX_RANK",
     "SLURM_PROCID",
 )
+LAUNCHERS = ("mpirun", "mpiexec", "mpiexec.hydra", "orterun", "prterun")
 UNKNOWN_SIZE = 0
 
 
@@ -42,3 +46,31 @@ def launched_size(environment: Mapping[str, str] = os.environ) -> int:
 def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
     """The launcher's number for this process; 0 without a launcher."""
     return _first_integer(RANK_VARIABLES, environment) or 0
+
+
+def own_launcher(proc: Path = Path("/proc")) -> int | None:
+    """The process of the launcher, if this process descends from it: that nearest to the root; None if there is none
+    or the system does not tell."""
+    found, pid = None, os.getppid()
+    with suppress(OSError, ValueError, IndexError):
+        while pid > 1:
+            program = (proc / str(pid) / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+            found = pid if Path(program).name in LAUNCHERS else found
+            pid = int((proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    return found
+
+
+def end_launcher_later(seconds: float) -> None:
+    """Terminate this run's launcher if it is still there after so many seconds; returns at once.
+
+    A launcher that has lost a machine waits for it even when all processes that it can reach have ended.
+    """
+    pid = own_launcher()
+    if pid is None:
+        return
+    script = f"sleep {seconds:g}; kill -TERM {pid} && sleep {seconds:g} && kill -KILL {pid}"
+    nowhere = subprocess.DEVNULL  # or the launcher would wait for the end of our output
+    with suppress(OSError):
+        subprocess.Popen(
+            ["/bin/sh", "-c", script], stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True
+        )

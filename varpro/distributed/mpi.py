@@ -33,10 +33,11 @@ from varpro.distributed.communicator import (
     check_reducible,
     print_error,
 )
+from varpro.distributed.heartbeat import begin_heartbeats
 from varpro.distributed.threads import core_share, workers_have_ended
 
 mpi4py.rc(thread_level="funneled")  # must precede the import below, which initialises MPI
-from mpi4py import MPI  # noqa: E402
+from mpi4py import MPI as MPI  # noqa: E402  (for `tolerant` too: it must not be imported before the line above)
 
 T = TypeVar("T")
 Bytes = NDArray[np.uint8]
@@ -60,9 +61,11 @@ _OPERATIONS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
 class MpiCommunicator(Communicator):
     """All ranks of the launcher, on private duplicates of MPI's world so that no foreign messages are received."""
 
-    def __init__(self) -> None:
-        world = MPI.COMM_WORLD
-        self._thread = threading.get_ident()
+    watches_machines = True
+    """Whether signs of life are sent between machines."""
+
+    def __init__(self, world: MPI.Intracomm = MPI.COMM_WORLD) -> None:
+        self._world, self._thread = world, threading.get_ident()
         self._data = world.Dup()
         self._control = world.Dup()
         self._messages = world.Dup()
@@ -73,7 +76,10 @@ class MpiCommunicator(Communicator):
         self.node_rank, self.node_size = node.rank, node.size
         cores = cores_of_this_process()
         self.core_share = core_share(cores, node.allgather(cores))
+        away = node.bcast(self.rank) > 0  # ranks of a machine are in their order in the world
         node.Free()
+        if self.watches_machines and world.allreduce(away, MPI.LOR):
+            begin_heartbeats(self.rank, world.bcast, away=away)
         if self.size > 1:
             _abort_on_uncaught_exception()
 

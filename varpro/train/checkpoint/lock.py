@@ -100,8 +100,12 @@ class FolderLock:
         """The dead owner whose lock this was."""
         self._ended = threading.Event()
 
-    def take(self) -> None:
-        """Take the lock.  Raises OutputError if its owner lives, OSError if the folder cannot be written."""
+    def take(self, patience: float = 0.0) -> None:
+        """Take the lock.  Raises OutputError if its owner lives, OSError if the folder cannot be written.
+
+        patience : seconds to wait for an owner on another machine to count as dead, if it is known to be.
+        """
+        last = time.monotonic() + patience
         while not self._made():
             content = _content(self.path)  # read once: what is judged is what may be removed
             if content is None:
@@ -111,6 +115,9 @@ class FolderLock:
                 time.sleep(0.1)  # being written
                 continue
             if found is not None and not found.is_dead(self.path):
+                if time.monotonic() < last:
+                    time.sleep(1.0)
+                    continue
                 raise OutputError(
                     f"output folder {self.path.parent} belongs to a run that goes on ({found}); wait for it, or choose "
                     "another with --output"

@@ -17,6 +17,8 @@ FIRING = 7
 """Units whose answers are shown place by place, on the first image of each class."""
 CLASSES = 8
 """The most classes of which an image is shown."""
+AT_ONCE = 1000
+"""Units whose parts of the outputs are held at a time."""
 SAMPLE = 200
 """Images from which a unit's weight is estimated."""
 
@@ -50,8 +52,11 @@ def variance_shares(network: Network, images: Array) -> Array:
     units = network.units
     phi = units.at(network.w, network.sigma, units.prediction_dtype).phi(images)[:, :-1]
     of_unit = (phi - phi.mean(axis=0)).reshape(len(phi), units.count, -1).transpose(1, 0, 2)
-    parts = of_unit @ network.a[:-1].reshape(units.count, -1, network.a.shape[1])
-    sums = np.array([np.vdot(part, part) for part in parts])
+    layers = network.a[:-1].reshape(units.count, -1, network.a.shape[1])
+    sums = np.empty(units.count)
+    for first in range(0, units.count, AT_ONCE):  # all parts together would take SAMPLE x K numbers a unit
+        some = slice(first, first + AT_ONCE)
+        sums[some] = [np.vdot(part, part) for part in of_unit[some] @ layers[some]]
     shares: Array = sums / max(float(sums.sum()), np.finfo(float).tiny)
     return shares
 
