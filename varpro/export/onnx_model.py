@@ -41,7 +41,10 @@ def onnx_model(graph: Graph) -> Any:
     made.node("Add", [made.node("MatMul", [phi, layer]), made.constant(graph.constant)], name="scores")
     made.node("ArgMax", ["scores"], name="labels", axis=1, keepdims=0)
     proto, k = onnx.TensorProto, graph.n_classes
-    outputs = [("scores", proto.FLOAT, ["N", k]), ("labels", proto.INT64, ["N"])]
+    outputs: list[tuple[str, Any, list[str | int]]] = [
+        ("scores", proto.FLOAT, ["N", k]),
+        ("labels", proto.INT64, ["N"]),
+    ]
     if graph.calibration is not None:
         weights, biases = made.constant(graph.calibration[:-1]), made.constant(graph.calibration[-1])
         logits = made.node("Add", [made.node("MatMul", ["scores", weights]), biases])
@@ -52,7 +55,7 @@ def onnx_model(graph: Graph) -> Any:
         made.nodes,
         "varpro",
         [info("images", proto.FLOAT, ["N", *graph.shape])],
-        [info(*output) for output in outputs],
+        [info(name, kind, shape) for name, kind, shape in outputs],
         made.initializers,
     )
     model = onnx.helper.make_model(
@@ -83,7 +86,7 @@ class _Nodes:
         self.initializers.append(onnx.numpy_helper.from_array(np.ascontiguousarray(kept), name))
         return name
 
-    def node(self, operator: str, inputs: Sequence[str], name: str | None = None, **attributes: object) -> str:
+    def node(self, operator: str, inputs: Sequence[str], name: str | None = None, **attributes: Any) -> str:
         """The name of what an operator gives."""
         import onnx
 
