@@ -47,7 +47,7 @@ def test_every_kind_of_unit_reads_digits(unit):
     model = VarproClassifier(30, unit=unit, image_shape=(8, 8), iterations=4, random_state=0, **UNITS[unit])
     model.fit(DIGITS[:900], LABELS[:900])
     assert model.network_.units.kind == unit
-    assert model.score(DIGITS[900:], LABELS[900:]) > 0.85
+    assert model.score(DIGITS[900:], LABELS[900:]) > 0.8
     probabilities = model.predict_proba(DIGITS[900:])
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-12)
     assert -np.log(probabilities[np.arange(len(probabilities)), LABELS[900:]]).mean() < 0.7

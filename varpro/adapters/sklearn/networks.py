@@ -235,7 +235,8 @@ class VarproClassifier(ClassifierMixin, _NetworkEstimator):
 
     def predict(self, X: ArrayLike) -> Array:
         """The labels (n,) of the largest probabilities."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Probabilities (n, K) of `classes_`, calibrated on the rows held out; where these were too few, on those of
