@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "launch.hpp"
+#include "portable.hpp"
 #include "scalarize.hpp"
 #include "variants.hpp"
 
@@ -38,7 +39,7 @@ struct ConvolveCall {
     double smoothing;
 
     std::int64_t rows() const { return terms * (patch_height + patch_width) + (mixed ? planes : 0) + 1; }
-    std::int64_t cells() const { return cells_down * cells_across; }
+    VARPRO_PORTABLE std::int64_t cells() const { return cells_down * cells_across; }
 };
 
 /// values    phi (n, filters, cells)
