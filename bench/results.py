@@ -1,6 +1,6 @@
 """The page of results, written from finished runs and peers: nothing in it is typed by hand.
 
-    python bench/results.py keep RUN [RUN ...] [--results bench/results]     what a finished run gave, as a small file
+    python bench/results.py keep RUN [RUN ...] [--busy] [--results bench/results]   what a run gave, as a small file
     python bench/results.py page [--results bench/results] [--docs docs]     the page and its plots
 
 A run is the output folder of `varpro-train`; runs of one config on one data set are put together, whatever their seeds.
@@ -10,7 +10,7 @@ Peers are what bench/results_peers.py left in the folder `peers`.
 import argparse
 import json
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ Accuracy on the published test images, against their true labels, nothing pretra
 the mean over seeds, with the range. Sizes, ridges, rates and the number of steps come from the training and validation
 images. The control of our networks has the same units, untrained, and a linear layer solved in the same way. Seconds
 are those of the training and the scores, without reading the data and without the control; those of peers are of
-training alone. All ran on {machine}.
+training alone; runs that shared the machine with other programs are left out of them. All ran on {machine}.
 `bench/results_peers.py` trains the peers on the same images and cores, `bench/results.py` writes this page from the
 files that finished runs leave.
 """
@@ -53,6 +53,8 @@ class Line:
     chosen: str = ""
     """The rate or ridge of a peer, and among which it was chosen on the validation images."""
     control: float | None = None
+    busy: bool = False
+    """Whether other programs ran beside it, so that its seconds say nothing."""
     curve: list[dict[str, float]] = field(default_factory=list)
     """Lines of seconds, validation and test accuracy, where it could be watched."""
     ours: bool = False
@@ -109,7 +111,7 @@ def row(lines: list[Line]) -> str:
         gain,
         spread([100 * line.validation for line in lines], 2),
         f"{first.parameters:,}" if first.parameters else "",
-        spread([line.seconds for line in lines], 0),
+        spread([line.seconds for line in lines if not line.busy], 0),
         str(len(lines)),
         f"{first.kilobytes:,.0f}" if first.kilobytes else "",
     ]
@@ -129,7 +131,7 @@ def draw(groups: list[list[Line]], path: Path) -> None:
     figure = Figure(figsize=(8, 5.2), layout="constrained")
     axes = figure.subplots()
     for lines in groups:
-        line = min(lines, key=lambda one: one.seed)
+        line = min(lines, key=lambda one: (one.busy, one.seed))
         points = line.curve or [{"seconds": line.seconds, "test": line.test}]
         x, y = [p["seconds"] for p in points], [100 * (1 - p["test"]) for p in points]
         style = {"marker": "o", "linewidth": 2.0} if line.ours else {"marker": "s", "linestyle": "--", "alpha": 0.7}
@@ -172,6 +174,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     keep = commands.add_parser("keep")
     keep.add_argument("runs", nargs="+", type=Path)
+    keep.add_argument("--busy", action="store_true", help="other programs ran beside them: their seconds say nothing")
     keep.add_argument("--name", help="of the config; the folder's, up to its last hyphen, if not given")
     write = commands.add_parser("page")
     write.add_argument("--docs", type=Path, default=Path("docs"))
@@ -181,7 +184,7 @@ def main() -> None:
         (given.docs / "results.md").write_text(page(given.results, given.docs, given.machine))
         return
     for folder in given.runs:
-        line = of_run(folder, given.name)
+        line = replace(of_run(folder, given.name), busy=given.busy)
         path = given.results / "runs" / f"{line.dataset}-{line.name}-{line.seed}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(line), indent=1) + "\n")

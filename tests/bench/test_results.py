@@ -70,6 +70,20 @@ def test_runs_of_a_config_are_one_line_with_the_range_of_their_seeds(results, mo
     assert (tmp_path / "_static" / "results" / "mnist.png").stat().st_size > 5000
 
 
+def test_seconds_of_a_busy_machine_are_left_out(results, monkeypatch, tmp_path):
+    keep(results, monkeypatch, tmp_path)
+    monkeypatch.setattr(sys, "argv", ["results.py", "--results", str(tmp_path / "kept"), "keep", "--busy",
+                                      str(tmp_path / "tiny-0")])  # fmt: skip
+    metrics = json.loads((tmp_path / "tiny-0" / "metrics.json").read_text())
+    metrics["seconds"]["total"] = 1000.0
+    (tmp_path / "tiny-0" / "metrics.json").write_text(json.dumps(metrics))
+    results.main()
+    text = results.page(tmp_path / "kept", tmp_path, "a machine")
+    cells = [cell.strip() for cell in next(line for line in text.splitlines() if "`tiny`" in line).split("|")]
+    assert cells[2] == "97.00 (96.00 to 98.00)"
+    assert cells[7:9] == ["90", "2"]
+
+
 def test_the_curve_of_a_run_begins_with_what_came_before_the_refinement(results, monkeypatch, tmp_path):
     keep(results, monkeypatch, tmp_path)
     kept = json.loads((tmp_path / "kept" / "runs" / "mnist-tiny-1.json").read_text())
