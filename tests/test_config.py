@@ -88,7 +88,7 @@ def test_a_key_set_below_a_shorthand_keeps_what_the_shorthand_means():
 
 MISTAKES = [
     ({"ridge": 3}, "did you mean search.ridge or glue.ridge or refine.ridge"),
-    ({"Units": 3}, r"did you mean units\?"),
+    ({"Units": 3}, r"did you mean units or prune\.units\?"),
     ({"search": {"nonsense": 1}}, "keys of search are iterations"),
     ({3: 4}, "unknown key 3"),
     ({"unts": 3, "samples": "x"}, r"unknown key unts; did you mean units\? \(also to mend: samples\)"),

@@ -94,7 +94,7 @@ def test_weights_and_missing_values_enter_the_choice():
     ("ridge", "options", "said"),
     [
         (("third-difference", "gcv"), {}, "its first part can be 'second-difference'"),
-        (("second-difference", "lcurve"), {}, "its second part is 'gcv', 'aic' or a number above 0"),
+        (("second-difference", "l-curve"), {}, "its second part is 'gcv', 'aic', 'lcurve' or a number above 0"),
         (("second-difference", -1.0), {}, "needs to be above 0"),
         ("aic", {}, "give a number, a matrix, 'gcv' or"),
         (SMOOTH, {"fixed_term": lambda t, w: t * w[0], "linear": "free"}, "without a fixed term"),

@@ -141,6 +141,7 @@ def test_each_key_of_the_search_arrives_on_a_device_too(key, monkeypatch):
 
 
 REFINE = {
+    "loss": "cross_entropy",
     "iterations": 2,
     "first_rows": 90,
     "growth": 1.25,
@@ -192,7 +193,7 @@ def test_a_refinement_is_the_search_over_the_whole_network_with_the_same_numbers
     monkeypatch.setattr(refinement, "WholeNetwork", problem)
     monkeypatch.setattr(refinement, "Sample", sample)
     monkeypatch.setattr(refinement, "search", searched)
-    w, history, found = refined(**REFINE)
+    w, history, found = refined(**REFINE | {"loss": "squares"})
     assert given["rows"] == 90
     assert (given["growth"], given["max_products"], given["ridge"]) == (1.25, 2, 3e-4)
     assert given["fresh"] is True
