@@ -111,6 +111,7 @@ def test_the_launcher_is_found_among_the_ancestors(tmp_path):
     assert own_launcher(tmp_path) is None
 
 
+@pytest.mark.timeout(600)
 def test_a_host_that_is_cut_off_ends_the_run_within_a_minute_and_it_is_continued(tmp_path):
     """Four hosts with two ranks each."""
     if "hydra" not in subprocess.run([find_mpirun(), "--version"], capture_output=True, text=True).stdout.lower():
