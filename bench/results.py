@@ -132,6 +132,8 @@ def draw(groups: list[list[Line]], path: Path) -> None:
     axes = figure.subplots()
     for lines in groups:
         line = min(lines, key=lambda one: (one.busy, one.seed))
+        if line.busy:
+            continue
         points = line.curve or [{"seconds": line.seconds, "test": line.test}]
         x, y = [p["seconds"] for p in points], [100 * (1 - p["test"]) for p in points]
         style = {"marker": "o", "linewidth": 2.0} if line.ours else {"marker": "s", "linestyle": "--", "alpha": 0.7}
