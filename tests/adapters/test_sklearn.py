@@ -1,7 +1,6 @@
 """The regressor behaves like scikit-learn's own."""
 
 import pickle
-from unittest import SkipTest
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import varpro
+from tests.adapters import sklearn_checks
 from varpro import models
 from varpro.adapters.sklearn import VarproRegressor
 
@@ -48,10 +48,7 @@ def checks():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))
 def test_scikit_learns_own_checks(estimator, check):
-    try:
-        check(estimator)
-    except SkipTest as reason:
-        pytest.skip(f"scikit-learn: {reason}")
+    sklearn_checks.run(check, estimator)
 
 
 def test_it_is_varpro_fit():

@@ -3,7 +3,6 @@
 import pickle
 import subprocess
 import sys
-from unittest import SkipTest
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
+from tests.adapters import sklearn_checks
 from varpro.adapters.sklearn import VarproClassifier, VarproNetworkRegressor
 
 DIGITS, LABELS = load_digits(return_X_y=True)
@@ -36,10 +36,7 @@ def checks():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))
 def test_scikit_learns_own_checks(estimator, check):
-    try:
-        check(estimator)
-    except SkipTest as reason:
-        pytest.skip(f"scikit-learn: {reason}")
+    sklearn_checks.run(check, estimator)
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -64,7 +64,7 @@ class EntropyNetwork(WholeNetwork):
         layer: EntropyLayer = evaluation.solver
         phi, p = evaluation.phi, layer.p
         u = list(rows.map(forward, range(len(phi)), phi))
-        moved = [(f.T @ curvature(q, x)).astype(np.float64) for f, q, x in zip(phi, p, u, strict=True)]
+        moved = list(rows.map(lambda f, q, of: (f.T @ curvature(q, of)).astype(np.float64), phi, p, u))
         response = conjugate_gradients(
             layer.product,
             layer.precondition,
@@ -73,7 +73,7 @@ class EntropyNetwork(WholeNetwork):
             tolerance=RESPONSE * self.cg_tolerance,
         )
         x = response.x.reshape(evaluation.a.shape).astype(self.dtype)
-        weights = [curvature(q, of - f @ x) for f, q, of in zip(phi, p, u, strict=True)]
+        weights = list(rows.map(lambda f, q, of: curvature(q, of - f @ x), phi, p, u))
         self.products.value += 1
         return self.contract(evaluation, weights, j) / rows.n_rows
 

@@ -100,7 +100,8 @@ class ConvolutionalUnits(Units):
         ]
 
     def start(self, rng: np.random.Generator, images: Array) -> Array:
-        """Random forms, whitened, whose q has unit deviation over the patches; biases are spread a little.
+        """Random forms whose q has unit deviation over the patches; biases are spread a little.  The forms are whitened
+        if the options say so.
 
         images : (N, C, L, R)
         """

@@ -105,6 +105,20 @@ class Streamed:
         """(Phi, Y) of each block of this rank."""
         return map(self.block, self.sharded.blocks())
 
+    def normal_equations(self, watch: Watch[slice] | None = None) -> tuple[Array, Array]:
+        """Phi^T Phi (J + 1, J + 1), its lower triangle, where the images are, and Phi^T Y on the host.  Collective."""
+        return normal_equations(
+            self.sharded,
+            self.sharded.blocks(),
+            self.block,
+            columns=self.n_columns,
+            outputs=self.n_classes,
+            like=self.rows.images,
+            largest=(max(1.0, self.at.largest_value), 1.0),
+            single=self.single,
+            watch=watch,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Glued:
@@ -176,17 +190,7 @@ class _Gram:
 
     def __init__(self, streamed: Streamed, watch: Watch[slice] | None = None) -> None:
         self.streamed = streamed
-        self.gram, self.cross = normal_equations(
-            streamed.sharded,
-            streamed.sharded.blocks(),
-            streamed.block,
-            columns=streamed.n_columns,
-            outputs=streamed.n_classes,
-            like=streamed.rows.images,
-            largest=(max(1.0, streamed.at.largest_value), 1.0),
-            single=streamed.single,
-            watch=watch,
-        )
+        self.gram, self.cross = streamed.normal_equations(watch)
         self.scale = float(namespace(self.gram).diagonal(self.gram).sum()) / streamed.n_columns
 
     def solutions(self, ridges: list[float]) -> list[Glued]:

@@ -19,7 +19,6 @@ import scipy.linalg
 
 from varpro.arrays import Array, to_host
 from varpro.errors import ConfigError
-from varpro.linalg.normal_equations import normal_equations
 from varpro.report.record import JsonObject
 from varpro.train.checkpoint import State
 from varpro.train.scalarized.cycle import Cycle
@@ -135,16 +134,7 @@ def _steps(run: Run, cycle: Cycle, rows: Rows) -> list[Left]:
     """The steps that the curve shows and that may be chosen; computed on rank 0, so that every rank has the same."""
     network, settings = cycle.network, run.config.prune
     streamed = run.streamed(network.units, network.w, rows)
-    gram, cross = normal_equations(
-        streamed.sharded,
-        streamed.sharded.blocks(),
-        streamed.block,
-        columns=streamed.n_columns,
-        outputs=streamed.n_classes,
-        like=rows.images if run.device is None else run.on_device(rows.images),
-        largest=(max(1.0, streamed.at.largest_value), 1.0),
-        single=streamed.single,
-    )
+    gram, cross = streamed.normal_equations()
     found: list[Left] = []
     if run.comm.rank == 0:
         count = network.units.count
