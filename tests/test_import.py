@@ -39,6 +39,13 @@ def test_import_waits_with_numpy_scipy_and_the_kernels():
     assert loaded_by("import varpro; varpro.fit", late) == list(late)
 
 
+def test_a_training_loads_what_it_draws_with_when_it_draws():
+    """Every rank would pay for it, in seconds and in memory that `--dry-run` does not count."""
+    late = ("matplotlib", "jinja2", "scipy.stats", "scipy.signal", "torch", "onnx")
+    code = "import varpro.cli._train_job, varpro.train.scalarized.trainer, varpro.train.scalarized.prune"
+    assert loaded_by(code, late) == []
+
+
 def test_every_public_name_is_there():
     assert all(hasattr(varpro, name) for name in varpro.__all__)
     assert set(varpro.__all__) <= set(dir(varpro))

@@ -110,7 +110,7 @@ def test_a_folder_that_cannot_be_written_to_is_told(capsys, digits):
 
 
 def test_units_of_ones_own_are_refused_in_one_line(capsys, tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "own_sums.py").write_text(
         "import numpy as np\n"
         "from varpro.models import OwnUnits\n"
         "class Sums(OwnUnits):\n"
@@ -122,10 +122,11 @@ def test_units_of_ones_own_are_refused_in_one_line(capsys, tmp_path, monkeypatch
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    kind, network = import_kind("mine:Sums"), network_of("quadratic")
+    kind, network = import_kind("own_sums:Sums"), network_of("quadratic")
     units = kind((1, 7, 7), network.units.count)
     save_network(tmp_path / "model.h5", replace(network, units=units, w=np.ones(units.n_parameters)))
-    assert "mine:Sums units are computed by code of their own" in mistake(capsys, "model.h5", "--c", "m.c")
+    assert "own_sums:Sums units are computed by code of their own" in mistake(capsys, "model.h5", "--c", "m.c")
+    monkeypatch.delitem(sys.modules, "own_sums")
 
 
 def test_onnx_and_torch_files(capsys, digits, tmp_path):

@@ -15,6 +15,7 @@ from varpro.fitting.batch import BatchResult
 from varpro.fitting.result import FitResult
 from varpro.report.batch_plot import draw_batch
 from varpro.report.fit_plot import draw_fit
+from varpro.report.record import plain
 from varpro.result import Status
 
 ROWS = 4096
@@ -136,22 +137,9 @@ def describe_batch(rows: Rows) -> str:
 
 def _write_common(result: Mapping[str, object], config: FitConfig, model: str, data: str, output: Path) -> None:
     result = {"varpro": __version__, "model": model, "data": data, **result}
-    (output / "result.json").write_text(json.dumps(_plain(result), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    (output / "result.json").write_text(json.dumps(plain(result), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     resolved = yaml.safe_dump(config.as_dict(), sort_keys=False, default_flow_style=None)
     (output / "config.resolved.yaml").write_text(resolved, encoding="utf-8")
-
-
-def _plain(value: object) -> object:
-    """The value for JSON, with null for NaN and infinity, which JSON lacks."""
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value
 
 
 def _write_table(rows: Rows, shape: tuple[int, ...], path: Path) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
-import scipy.signal
+import scipy
 
 from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError, ShapeError

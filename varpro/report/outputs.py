@@ -1,15 +1,13 @@
 """The files of a run: metrics.json, history.jsonl, config.resolved.yaml, the plots and the page."""
 
 import json
-import math
 from pathlib import Path
 
-import numpy as np
 import yaml
 
 from varpro.report.layered_page import LAYERED_ALTERNATIVES, render_layered_page
 from varpro.report.layered_plots import draw_layered
-from varpro.report.record import JsonObject, LayeredRecord, Record, ScalarizedRecord
+from varpro.report.record import JsonObject, LayeredRecord, Record, ScalarizedRecord, plain
 from varpro.report.scalarized_page import ALTERNATIVES, render_scalarized_page
 from varpro.report.scalarized_plots import draw_scalarized
 
@@ -46,18 +44,3 @@ def write_numbers(metrics: JsonObject, history: list[JsonObject], config: JsonOb
             file.write(json.dumps(plain(line)) + "\n")
     resolved = yaml.safe_dump(plain(config), sort_keys=False)
     (directory / "config.resolved.yaml").write_text(resolved, encoding="utf-8")
-
-
-def plain(value: object) -> object:
-    """The value in plain Python numbers; anything that is not finite becomes None, which JSON can express."""
-    if isinstance(value, dict):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

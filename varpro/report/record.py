@@ -1,12 +1,30 @@
 """What a run passes to its report: numbers and small arrays, nothing that needs a plotting library or PyTorch."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from varpro.arrays import Array
 
 JsonObject = dict[str, Any]
 """Numbers, words, and lists and objects of them: metrics.json, or a line of history.jsonl."""
+
+
+def plain(value: object) -> object:
+    """The value in plain Python numbers; anything that is not finite becomes None, which JSON can express."""
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

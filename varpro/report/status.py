@@ -14,9 +14,8 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from varpro.errors import OutputError
-from varpro.report.outputs import plain
 from varpro.report.progress import Display
-from varpro.report.record import JsonObject
+from varpro.report.record import JsonObject, plain
 
 STATUS, HISTORY = "status.json", "history.jsonl"
 RUNNING, FINISHED = "running", "finished"

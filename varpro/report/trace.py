@@ -15,9 +15,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from varpro.errors import OutputError
-from varpro.report.outputs import plain
 from varpro.report.progress import Display
-from varpro.report.record import JsonObject
+from varpro.report.record import JsonObject, plain
 
 
 class Ranks(Protocol):
