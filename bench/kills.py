@@ -4,8 +4,9 @@
     python bench/kills.py --kills 20 --seed 3
 
 A trial starts `varpro-train` on one, two or three ranks, kills a rank or the launcher with SIGKILL or SIGTERM, at a
-random moment or just when a checkpoint is being written, and does so two to four times before it lets the run end; each
-process continues its predecessor with `--resume auto`.  A run on one rank is a fork of this process, which has imported
+random moment of the run or of a phase, or just when a checkpoint is being written, and does so two to four times before
+it lets the run end; each process continues its predecessor with `--resume auto`.  Phases are chosen with equal odds,
+since most of them are short beside the start.  A run on one rank is a fork of this process, which has imported
 everything and draws nothing, so that its time is spent in the training; runs on more are started by mpirun.  Under
 `reproducible` the model has to have the bytes of the undisturbed one, and the record its numbers.  Exit code 0 if no
 result was lost or changed and nothing hung.
@@ -41,6 +42,8 @@ TIMES = (
     "timeline",
 )
 """Keys of metrics.json that differ between two runs, or that tell how often a run was continued."""
+AIMS = {"": "total", "sub-networks": "subnetworks", "gluing": "glue", "refinement": "refine", "control": "control"}
+"""The phases to kill in, in their order, "" for any, and what metrics.json calls their seconds."""
 
 
 @dataclass
@@ -69,8 +72,11 @@ class Trial:
     seconds: float
 
 
-def wait_for_moment(process: Process, output: Path, moment: str, seconds: float) -> None:
-    """Sleep for some seconds, and, for `write`, until a file is being written."""
+def wait_for_moment(process: Process, output: Path, moment: str, aim: str, seconds: float) -> None:
+    """Wait for the phase, then for some seconds, and, for `write`, until a file is being written."""
+    begin = time.time()
+    while aim and process.poll() is None and not (aim in phase_of(output) and _written_since(begin, output)):
+        time.sleep(0.002)
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         time.sleep(0.005)
@@ -78,6 +84,14 @@ def wait_for_moment(process: Process, output: Path, moment: str, seconds: float)
         folder, last = output / "checkpoint", time.monotonic() + 1.0
         while time.monotonic() < last and process.poll() is None and not list(folder.glob(".*.part")):
             pass
+
+
+def _written_since(begin: float, output: Path) -> bool:
+    """Whether the phase is this process's own, not the one that its predecessor was killed in."""
+    try:
+        return (output / "status.json").stat().st_mtime > begin
+    except OSError:
+        return False
 
 
 def phase_of(output: Path) -> str:
@@ -112,21 +126,29 @@ def numbers_of(output: Path) -> Any:
     return stripped(json.loads((output / "metrics.json").read_text()))
 
 
-def undisturbed(folder: Path) -> tuple[bytes, Any, float]:
-    """Model, numbers and seconds of a run that nobody kills, on one rank."""
+Reference = tuple[bytes, Any, dict[str, float]]
+
+
+def undisturbed(folder: Path) -> Reference:
+    """Model, numbers and seconds by phase of a run that nobody kills, on one rank."""
     begin = time.monotonic()
     process = start(1, folder / "undisturbed", "undisturbed")
     if process.wait() != 0:
         raise SystemExit((folder / "undisturbed.log").read_text())
     output = folder / "undisturbed"
-    return (output / "model.h5").read_bytes(), numbers_of(output), time.monotonic() - begin
+    spent = json.loads((output / "metrics.json").read_text())["seconds"] | {"total": time.monotonic() - begin}
+    return (output / "model.h5").read_bytes(), numbers_of(output), spent
 
 
 def trial(
-    number: int, rng: random.Random, folder: Path, reference: tuple[bytes, Any, float], choices: Sequence[int]
+    number: int,
+    rng: random.Random,
+    folder: Path,
+    reference: tuple[bytes, Any, dict[str, float]],
+    choices: Sequence[int],
 ) -> tuple[Trial, list[Kill]]:
     """Kill a run two to four times, let it end, and compare."""
-    model, numbers, length = reference
+    model, numbers, spent = reference
     ranks, output, mark = rng.choice(choices), folder / f"trial{number}", f"{os.getpid()}-{number}"
     kills: list[Kill] = []
     begin = time.monotonic()
@@ -134,7 +156,7 @@ def trial(
     def done(outcome: str) -> tuple[Trial, list[Kill]]:
         return Trial(number, ranks, len(kills), outcome, time.monotonic() - begin), kills
 
-    for _ in range(rng.choice((2, 3, 4))):
+    for aim in sorted(rng.choices(list(AIMS), k=rng.choice((2, 3, 4))), key=list(AIMS).index):
         process = start(ranks, output, mark)
         kill = Kill(
             number,
@@ -143,7 +165,7 @@ def trial(
             rng.choice(("SIGKILL", "SIGTERM")),
             rng.choice(("random", "random", "write")),
         )
-        wait_for_moment(process, output, kill.moment, rng.uniform(0.1, 1.0) * length * (1.3 if ranks > 1 else 1.0))
+        wait_for_moment(process, output, kill.moment, aim, rng.uniform(0.0, 1.0) * spent[AIMS[aim]])
         clock = time.monotonic()
         if process.poll() is None:
             strike(kill, process, mark, rng, output)

@@ -137,7 +137,7 @@ PEERS: dict[str, Callable[[Split, int], dict[str, Any]]] = {
     "perceptron, 800 hidden, Adam": of_torch("perceptron"),
     "LeNet-5, Adam": of_torch("lenet5"),
     "small modern CNN, Adam": of_torch("cnn"),
-    "the 192 units of mnist_fast, Adam": of_torch("units"),
+    "the units of mnist_fast, Adam": of_torch("units"),
 }
 
 
@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="parts of the names of peers")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--validation", type=int, default=None, help="images kept from training, as in our configs")
+    parser.add_argument("--busy", action="store_true", help="other programs run too: the seconds say nothing")
     given = parser.parse_args()
     data = load_dataset(given.dataset, given.data)
     split = data.split(given.validation, None, None)
@@ -159,7 +160,7 @@ def main() -> None:
             path = given.output / f"{data.name}-{stem}-{seed}.json"
             if path.exists() or (given.only and not any(part in name for part in given.only)):
                 continue
-            found = Line(dataset=data.name, name=name, seed=seed, **run(split, seed))
+            found = Line(dataset=data.name, name=name, seed=seed, busy=given.busy, **run(split, seed))
             path.write_text(json.dumps(asdict(found), indent=1) + "\n")
             told = f"{100 * found.test:6.2f} % after {found.seconds:6.1f} s"
             print(f"{data.name:14} {name:40} seed {seed}: {told}  {found.chosen}", flush=True)

@@ -16,16 +16,14 @@ import torch
 from torch import nn
 
 from varpro.arrays import Array
-from varpro.models.units.convolution_options import ConvolutionOptions
+from varpro.config.scalarized import ScalarizedConfig
+from varpro.config.training import load_config
 from varpro.models.units.convolutional import ConvolutionalUnits
 from varpro.models.units.convolved import blend
 from varpro.models.units.images import planes
 from varpro.train.data.parts import Part, Split
 
 BATCH = 256
-UNITS = 192
-SIDES = (7, 9, 11)
-SIGMA = "smooth_abs"
 
 
 def perceptron(shape: tuple[int, int, int], k: int) -> nn.Module:
@@ -62,7 +60,7 @@ class OurUnits(nn.Module):
         super().__init__()
         self.tables = nn.ParameterList()
         self.patches = []
-        for table, patches in units.tables(w, SIGMA, np.float32):
+        for table, patches in units.tables(w, "smooth_abs", np.float32):
             self.tables.append(nn.Parameter(torch.from_numpy(table)))
             self.patches.append(patches)
         self.channels = units.shape[0]
@@ -91,7 +89,10 @@ class OurUnits(nn.Module):
 
 def our_units(shape: tuple[int, int, int], k: int, images: Array, seed: int) -> nn.Module:
     """The filters of mnist_fast.yaml, scaled by the data."""
-    units = ConvolutionalUnits.create(shape, UNITS, np.random.default_rng(seed), ConvolutionOptions(filter=SIDES))
+    config = load_config("mnist_fast")
+    assert isinstance(config, ScalarizedConfig)
+    assert config.model.sigma == "smooth_abs"
+    units = ConvolutionalUnits.create(shape, config.units, np.random.default_rng(seed), config.model.options)
     return OurUnits(units, units.start(np.random.default_rng(seed), images), k)
 
 

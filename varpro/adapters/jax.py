@@ -107,12 +107,12 @@ def _differentiable(
     def solved(*inputs: Array) -> tuple[Array, Array]:
         return results(search(*inputs)[0], inputs[0])
 
-    def forward(*inputs: Array) -> tuple[tuple[Array, Array], tuple[Any, ...]]:
+    def forward(*inputs: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
         minima, inverses = search(*inputs)
         w, a = results(minima, inputs[0])
         return (w, a), (w, a, jnp.asarray(np.stack(inverses), dtype=w.dtype), inputs)
 
-    def backward(kept: tuple[Any, ...], seen: tuple[Array, Array]) -> tuple[Array, ...]:
+    def backward(kept: tuple[Array, ...], seen: tuple[Array, Array]) -> tuple[Array, ...]:
         w, a, inverse, inputs = kept
 
         def one(w: Array, a: Array, inverse: Array, by_w: Array, by_a: Array, *own: Array) -> tuple[Array, ...]:

@@ -146,7 +146,7 @@ def _scattered(comm: Communicator, data: FitData | None) -> FitData:
         header = b, per_problem, shared
     b, per_problem, shared = comm.bcast(header)
     edges = np.linspace(0, b, comm.size + 1).round().astype(int)
-    arrays: dict[str, Any] = dict(shared)
+    arrays: dict[str, Array] = dict(shared)
     for name in ("y", *(name for name in per_problem if per_problem[name])):
         if data is None:
             arrays[name] = comm.recv(0)

@@ -16,6 +16,8 @@ from varpro.errors import BackendError
 from varpro.export.graph import Graph
 from varpro.models.units.forms import Forms
 
+Proto = Any
+"""A part of a model as the package onnx makes it, which has types for few of them."""
 OPSET, IR_VERSION = 17, 8
 """As old as the operators allow, so that runtimes since 2022 read the file."""
 
@@ -26,7 +28,7 @@ def require_onnx() -> None:
         raise BackendError("--onnx needs the package onnx, not installed here; pip install 'varpro[onnx]'")
 
 
-def onnx_model(graph: Graph) -> Any:
+def onnx_model(graph: Graph) -> Proto:
     """The ModelProto of a network whose weights are floats.
 
     Input `images` (N, *shape) float32 in [0, 1]; outputs `scores` (N, K), `labels` (N,) int64 and, if the network is
@@ -41,7 +43,7 @@ def onnx_model(graph: Graph) -> Any:
     made.node("Add", [made.node("MatMul", [phi, layer]), made.constant(graph.constant)], name="scores")
     made.node("ArgMax", ["scores"], name="labels", axis=1, keepdims=0)
     proto, k = onnx.TensorProto, graph.n_classes
-    outputs: list[tuple[str, Any, list[str | int]]] = [
+    outputs: list[tuple[str, Proto, list[str | int]]] = [
         ("scores", proto.FLOAT, ["N", k]),
         ("labels", proto.INT64, ["N"]),
     ]
@@ -74,8 +76,8 @@ class _Nodes:
     """The nodes and stored tensors of a graph as it grows."""
 
     def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
+        self.nodes: list[Proto] = []
+        self.initializers: list[Proto] = []
 
     def constant(self, values: Array) -> str:
         """The name of a stored tensor: floats in single precision, or int64."""

@@ -7,8 +7,7 @@
 So the fit is the least-squares one among those allowed.  The pairs are those of the starting eigenvalues.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import scipy
@@ -21,7 +20,7 @@ REAL = 1e-8
 """Largest imaginary part of a real eigenvalue, as a share of the largest eigenvalue."""
 
 
-def checked_constraints(given: str | Iterable[str] | None, options: dict[str, Any]) -> frozenset[str]:
+def checked_constraints(given: str | Iterable[str] | None, options: Mapping[str, object]) -> frozenset[str]:
     """The constraints asked for.  Raises ConfigError for others, or beside options that they are made of."""
     asked = frozenset([given] if isinstance(given, str) else given or ())
     unknown = sorted(asked - set(CONSTRAINTS))
@@ -35,7 +34,7 @@ def checked_constraints(given: str | Iterable[str] | None, options: dict[str, An
     return asked
 
 
-def constrained(asked: frozenset[str], start: Array) -> tuple[Array, dict[str, Any]]:
+def constrained(asked: frozenset[str], start: Array) -> tuple[Array, dict[str, object]]:
     """The starting eigenvalues (r,) moved to where they are allowed, and the options of `varpro.fit` for the rest."""
     if not asked:
         return start, {}

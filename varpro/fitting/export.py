@@ -2,7 +2,7 @@
 
 import importlib
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy
@@ -42,7 +42,7 @@ def _rows(fit: "FitResult") -> list[tuple[str, str, complex, complex]]:
     return rows
 
 
-def fit_dict(fit: "FitResult") -> dict[str, Any]:
+def fit_dict(fit: "FitResult") -> dict[str, object]:
     """A fit in the types of a JSON file: numbers, strings, and lists and dictionaries of them."""
     values = zip(fit.names, one_after_another(fit.nonlinear), strict=True)
     return {
@@ -64,11 +64,11 @@ def fit_dict(fit: "FitResult") -> dict[str, Any]:
     }
 
 
-def _plain(values: Array) -> float | list[Any] | dict[str, list[Any]]:
+def _plain(values: Array) -> object:
     """Numbers and lists; complex values as their real and imaginary parts."""
     if np.iscomplexobj(values):
         return {"real": values.real.tolist(), "imag": values.imag.tolist()}
-    numbers: float | list[Any] = values.tolist()
+    numbers: float | list[object] = values.tolist()
     return numbers
 
 

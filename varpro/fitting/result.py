@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy
@@ -224,7 +224,7 @@ class FitResult(Conclusions):
 
         return draw_fit(self, path)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The result in plain numbers, lists and strings, as for a JSON file."""
         from varpro.fitting.export import fit_dict
 

@@ -1,13 +1,11 @@
 """Convolutional units on images that are on a device: many tables side by side, each on its own images."""
 
-from typing import Any
-
 import numpy as np
 
 from varpro.arrays import Array, namespace
 from varpro.kernels import _launch
 from varpro.kernels._launch import dense
-from varpro.kernels.convolve.patches import Patches
+from varpro.kernels.convolve.patches import Patches, Sizes
 
 
 def values(images: Array, index: Array | None, w: Array, patches: Patches) -> Array:
@@ -38,7 +36,7 @@ def contract(images: Array, index: Array | None, w: Array, b: Array, patches: Pa
 
 
 def _launched(
-    kernel: str, images: Array, index: Array | None, w: Array, patches: Patches, shape: tuple[int, ...], **more: Any
+    kernel: str, images: Array, index: Array | None, w: Array, patches: Patches, shape: tuple[int, ...], **more: Array | None
 ) -> Array:
     sizes = _sizes(images, index, w, patches)
     out = namespace(images).empty((len(w), sizes["n"], *shape), dtype=w.dtype)
@@ -46,9 +44,7 @@ def _launched(
     return out
 
 
-def _run(
-    kernel: str, images: Array, index: Array | None, w: Array, out: Array, sizes: dict[str, Any], **more: Any
-) -> None:
+def _run(kernel: str, images: Array, index: Array | None, w: Array, out: Array, sizes: Sizes, **more: Array | None) -> None:
     _launch.launch(
         kernel, images, images=namespace(images).ascontiguousarray(images), pixel=str(images.dtype),
         index=dense(index, np.int32), w=dense(w, w.dtype.type), out=out, is_float=w.dtype == np.float32, **sizes,
@@ -56,7 +52,7 @@ def _run(
     )  # fmt: skip
 
 
-def _sizes(images: Array, index: Array | None, w: Array, patches: Patches) -> dict[str, Any]:
+def _sizes(images: Array, index: Array | None, w: Array, patches: Patches) -> Sizes:
     rows, planes, height, width = images.shape
     n = rows // len(w) if index is None else index.shape[1]
     sizes = {"problems": len(w), "n": n, "planes": planes, "height": height, "width": width, "filters": w.shape[2]}

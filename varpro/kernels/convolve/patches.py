@@ -7,6 +7,9 @@ from typing import Any
 from varpro import _cpu
 from varpro.errors import ConfigError
 
+Sizes = dict[str, Any]
+"""Arguments of a kernel by name: whole numbers, flags and sigma."""
+
 SQUASHES = ("tanh", "logistic", "smooth_abs", "square", "softplus")
 LARGEST_PATCH = 64
 """Largest side of a patch, since the kernel holds that many rows."""
@@ -73,13 +76,13 @@ class Patches:
             )
         return down, across
 
-    def geometry(self) -> dict[str, Any]:
+    def geometry(self) -> Sizes:
         """All but sigma by the kernel's names."""
         numbers = {k: v for k, v in asdict(self).items() if k in ("terms", "mixed", "stride", "smoothing")}
         pads = {"pad_rows": self.padding[0], "pad_columns": self.padding[1]}
         cells = {"cells_down": self.cells[0], "cells_across": self.cells[1]}
         return numbers | pads | cells | {"patch_height": self.height, "patch_width": self.width}
 
-    def call(self) -> dict[str, Any]:
+    def call(self) -> Sizes:
         """The same with sigma as the CPU's kernels take it."""
         return self.geometry() | {"squash": _cpu.Squash.__members__[self.sigma]}

@@ -10,16 +10,16 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import DataError, OutputError
+from varpro.report.record import JsonObject
 
 MAGIC = b"varpro checkpoint 1\n"
 DIGEST = 64
@@ -33,7 +33,7 @@ PART = ".part"
 class State:
     """Numbers and words that JSON can hold, and arrays by name."""
 
-    values: dict[str, Any] = field(default_factory=dict)
+    values: JsonObject = field(default_factory=dict)
     arrays: dict[str, Array] = field(default_factory=dict)
 
     @property
@@ -86,9 +86,9 @@ def write_state(path: Path, state: State) -> int:
     return sum(len(piece) for piece in content)
 
 
-def bytes_of(array: Any) -> memoryview | bytes:
+def bytes_of(array: Array) -> memoryview | bytes:
     """The values of a contiguous array, without a copy."""
-    return memoryview(array.reshape(-1)).cast("B") if array.size else b""
+    return array.reshape(-1).data.cast("B") if array.size else b""
 
 
 def unwritable(path: Path, error: OSError) -> OutputError:
@@ -116,7 +116,7 @@ def _held(code: str) -> bool:
     return code in DTYPES or re.fullmatch(r"\|S[1-9][0-9]{0,3}", code) is not None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """A number of NumPy as Python's."""
     if isinstance(value, np.generic):
         return value.item()
@@ -146,7 +146,7 @@ _REMEDY = "remove it, and --resume computes this part again"
 
 def _interpreted(body: memoryview) -> State:
     size = int.from_bytes(body[:8], "little")
-    header: Mapping[str, Any] = json.loads(bytes(body[8 : 8 + size]))
+    header: JsonObject = json.loads(bytes(body[8 : 8 + size]))
     place, arrays = 8 + size, {}
     for name, code, shape in header["arrays"]:
         if not _held(code) or any(n < 0 for n in shape):

@@ -3,11 +3,11 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.report.record import JsonObject
 from varpro.train.checkpoint.files import bytes_of
 
 IGNORED = ("output",)
@@ -21,14 +21,14 @@ class Identity:
     """What a run and its continuation have in common."""
 
     version: str
-    config: dict[str, Any]
+    config: JsonObject
     data: str
     """SHA-256 of all images and labels."""
     ranks: int | None = None
     """The number of ranks, if the states depend on it."""
 
     @property
-    def values(self) -> dict[str, Any]:
+    def values(self) -> JsonObject:
         """In the form of a file."""
         return {"version": self.version, "config": self.config, "data": self.data, "ranks": self.ranks}
 
@@ -39,7 +39,7 @@ class Identity:
         whole = json.dumps([self.version, config, self.data, self.ranks], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
-    def differences(self, stored: dict[str, Any]) -> list[str]:
+    def differences(self, stored: JsonObject) -> list[str]:
         """In words, what is different from the identity in a checkpoint."""
         found = []
         if stored.get("version") != self.version:
@@ -61,9 +61,9 @@ def told(differences: list[str]) -> str:
     return ", ".join(differences[:TOLD]) + (f", and {more} more" if more > 0 else "")
 
 
-def flat(tree: dict[str, Any], above: str = "") -> dict[str, Any]:
+def flat(tree: JsonObject, above: str = "") -> JsonObject:
     """The values of nested mappings by their dotted keys."""
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for key, value in tree.items():
         name = f"{above}{key}"
         found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}

@@ -7,7 +7,7 @@ a rank, so a training is continued on as many ranks.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -110,7 +110,7 @@ class KeptTraining:
             arrays |= {f"panel.{epoch}.points": points, f"panel.{epoch}.labels": labels}
         return State(values, arrays)
 
-    def _load_optimiser(self, state: Mapping[str, Any]) -> None:
+    def _load_optimiser(self, state: JsonObject) -> None:
         """Each parameter's part, in the parameter's own order in memory, so that arithmetic goes the same way."""
         whole = self.optimiser.state_dict()
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
@@ -124,7 +124,7 @@ class KeptTraining:
         self.optimiser.load_state_dict(whole)
 
 
-def packed(tree: Mapping[Any, Any], arrays: dict[str, Array], above: str) -> JsonObject:
+def packed(tree: Mapping[str, object], arrays: dict[str, Array], above: str) -> JsonObject:
     """A tree of tensors, numbers and mappings: tensors go to `arrays` under dotted names, the others are returned."""
     values: JsonObject = {}
     for key, value in tree.items():
@@ -141,7 +141,7 @@ def packed(tree: Mapping[Any, Any], arrays: dict[str, Array], above: str) -> Jso
 TENSOR = "tensor"
 
 
-def unpacked(values: Mapping[str, Any], arrays: Mapping[str, Array], above: str) -> dict[str, Any]:
+def unpacked(values: JsonObject, arrays: Mapping[str, Array], above: str) -> JsonObject:
     """The tree that `packed` was given; with no values, the arrays whose names begin with `above`."""
     if not values:
         return {
@@ -149,7 +149,7 @@ def unpacked(values: Mapping[str, Any], arrays: Mapping[str, Array], above: str)
             for name, array in arrays.items()
             if name.startswith(above)
         }
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for key, value in values.items():
         if value == TENSOR:
             found[key] = torch.from_numpy(np.array(arrays[f"{above}{key}"]))

@@ -1,7 +1,6 @@
 """Writing a trained network to one HDF5 file and reading it back: its name and its numbers, no times."""
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 
 from varpro.arrays import Array
 from varpro.models.units.images import unit_floats
+from varpro.report.record import JsonObject
 from varpro.train.calibration import Calibration, calibrated
 from varpro.train.data.pixels import readable_images
 from varpro.train.layered.network import LayeredNetwork
@@ -91,7 +91,7 @@ def load_layered(path: str | Path) -> LayeredModel:
     with opened(path) as file:
         name, shape = str(file.attrs["network"]), tuple(int(n) for n in file.attrs["shape"])
         names, dataset = tuple(str(n) for n in file.attrs["class_names"]), str(file.attrs["dataset"])
-        options: dict[str, Any] = {key: file.attrs[key].item() or None for key in OPTIONS}
+        options: JsonObject = {key: file.attrs[key].item() or None for key in OPTIONS}
         calibration = read_calibration(file)
         state = {key: torch.from_numpy(np.asarray(value)) for key, value in _arrays(file["parameters"])}
         network = LayeredNetwork(plan_network(name, shape, len(names), **options, linear=True))

@@ -1,11 +1,11 @@
 """The results of a scalarized training as states of a checkpoint, and back: sub-networks and linear layers."""
 
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
 from varpro.models.units import find_kind
+from varpro.report.record import JsonObject
 from varpro.result import IterationRecord, Status
 from varpro.train.checkpoint import State
 from varpro.train.scalarized.glue import Glued
@@ -41,7 +41,7 @@ def result_of(state: State) -> tuple[Trained | Failed, int]:
         IterationRecord(int(b), int(i), cost, damping, gain, bool(accepted), int(rank))
         for b, i, cost, damping, gain, accepted, rank in state.arrays["history"].tolist()
     ]
-    plain: dict[str, Any] = {name: values[name] for name in PLAIN}
+    plain: JsonObject = {name: values[name] for name in PLAIN}
     trained = Trained(units=units, w=state.arrays["w"], status=Status(values["status"]), history=history, **plain)
     return trained, int(values["rank"])
 

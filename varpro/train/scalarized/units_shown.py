@@ -1,12 +1,10 @@
 """Which units a report shows: those that weigh most in the linear layer, and where they fire."""
 
-from typing import Any
-
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.models.units.images import planes, unit_floats
-from varpro.report.record import Fired
+from varpro.report.record import Fired, JsonObject
 from varpro.train.data.parts import Part
 from varpro.train.mistakes import shown
 from varpro.train.scalarized.network import Network
@@ -23,7 +21,7 @@ SAMPLE = 200
 """Images from which a unit's weight is estimated."""
 
 
-def units_shown(network: Network, train: Array, test: Part) -> dict[str, Any]:
+def units_shown(network: Network, train: Array, test: Part) -> JsonObject:
     """The fields of a `ScalarizedRecord` about units; train: the images (N, ...) of the training part."""
     units, w = network.units, network.w
     shares = variance_shares(network, planes(train[:: max(1, len(train) // SAMPLE)]))
