@@ -36,7 +36,13 @@ def contract(images: Array, index: Array | None, w: Array, b: Array, patches: Pa
 
 
 def _launched(
-    kernel: str, images: Array, index: Array | None, w: Array, patches: Patches, shape: tuple[int, ...], **more: Array | None
+    kernel: str,
+    images: Array,
+    index: Array | None,
+    w: Array,
+    patches: Patches,
+    shape: tuple[int, ...],
+    **more: Array | None,
 ) -> Array:
     sizes = _sizes(images, index, w, patches)
     out = namespace(images).empty((len(w), sizes["n"], *shape), dtype=w.dtype)
@@ -44,7 +50,9 @@ def _launched(
     return out
 
 
-def _run(kernel: str, images: Array, index: Array | None, w: Array, out: Array, sizes: Sizes, **more: Array | None) -> None:
+def _run(
+    kernel: str, images: Array, index: Array | None, w: Array, out: Array, sizes: Sizes, **more: Array | None
+) -> None:
     _launch.launch(
         kernel, images, images=namespace(images).ascontiguousarray(images), pixel=str(images.dtype),
         index=dense(index, np.int32), w=dense(w, w.dtype.type), out=out, is_float=w.dtype == np.float32, **sizes,

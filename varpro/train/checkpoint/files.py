@@ -14,13 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.errors import DataError, OutputError
-from varpro.report.record import JsonObject
 
+Values = dict[str, Any]
+"""Numbers and words, and lists and objects of them, as JSON holds them."""
 MAGIC = b"varpro checkpoint 1\n"
 DIGEST = 64
 DTYPES = ("<f8", "<f4", "<i8", "<i4", "|u1", "|b1")
@@ -33,7 +35,7 @@ PART = ".part"
 class State:
     """Numbers and words that JSON can hold, and arrays by name."""
 
-    values: JsonObject = field(default_factory=dict)
+    values: Values = field(default_factory=dict)
     arrays: dict[str, Array] = field(default_factory=dict)
 
     @property
@@ -146,7 +148,7 @@ _REMEDY = "remove it, and --resume computes this part again"
 
 def _interpreted(body: memoryview) -> State:
     size = int.from_bytes(body[:8], "little")
-    header: JsonObject = json.loads(bytes(body[8 : 8 + size]))
+    header: Values = json.loads(bytes(body[8 : 8 + size]))
     place, arrays = 8 + size, {}
     for name, code, shape in header["arrays"]:
         if not _held(code) or any(n < 0 for n in shape):

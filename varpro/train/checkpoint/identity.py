@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.report.record import JsonObject
-from varpro.train.checkpoint.files import bytes_of
+from varpro.train.checkpoint.files import Values, bytes_of
 
 IGNORED = ("output",)
 """Keys of a config without an effect on the result."""
@@ -21,14 +20,14 @@ class Identity:
     """What a run and its continuation have in common."""
 
     version: str
-    config: JsonObject
+    config: Values
     data: str
     """SHA-256 of all images and labels."""
     ranks: int | None = None
     """The number of ranks, if the states depend on it."""
 
     @property
-    def values(self) -> JsonObject:
+    def values(self) -> Values:
         """In the form of a file."""
         return {"version": self.version, "config": self.config, "data": self.data, "ranks": self.ranks}
 
@@ -39,7 +38,7 @@ class Identity:
         whole = json.dumps([self.version, config, self.data, self.ranks], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
-    def differences(self, stored: JsonObject) -> list[str]:
+    def differences(self, stored: Values) -> list[str]:
         """In words, what is different from the identity in a checkpoint."""
         found = []
         if stored.get("version") != self.version:
@@ -61,9 +60,9 @@ def told(differences: list[str]) -> str:
     return ", ".join(differences[:TOLD]) + (f", and {more} more" if more > 0 else "")
 
 
-def flat(tree: JsonObject, above: str = "") -> JsonObject:
+def flat(tree: Values, above: str = "") -> Values:
     """The values of nested mappings by their dotted keys."""
-    found: JsonObject = {}
+    found: Values = {}
     for key, value in tree.items():
         name = f"{above}{key}"
         found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
