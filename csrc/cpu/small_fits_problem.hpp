@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <vector>
 
 #include "../kernels/small_fits.hpp"
 #include "../kernels/small_fits_algebra.hpp"
 #include "../kernels/small_fits_search.hpp"
+#include "active_set.hpp"
 #include "aligned.hpp"
 #include "dots.hpp"
 #include "small_fits_columns.hpp"
@@ -32,7 +35,11 @@ struct Problem {
     const SmallFitsCall& c;
     std::int64_t rows;
     Aligned<double> phi, d, y, t, residual, right, correction, held;  // held: what `tiny` points to
-    Aligned<double> q, triangle;  // orthonormal columns and R^-1, where they are needed
+    Aligned<double> q, triangle;      // orthonormal columns and R^-1, where they are needed
+    std::optional<ActiveSet> active;  // where the coefficients have bounds, with the scratch of small_fits_bounded.hpp
+    Aligned<double> slopes;
+    std::vector<double> turned, moments;
+    std::vector<int> place;
     Tiny tiny;
     double size = 0.0;  // 1/2 |y|^2
 
@@ -52,11 +59,15 @@ struct Problem {
         place_sums(tiny, held.data());
         place_matrices(tiny, held.data() + sums);
         tiny.projected = held.data() + sums + matrices;
+        if (!c.lower) return;
+        active.emplace(rows, c.n, tiny.i, c.lower, c.upper);
+        right.resize(std::max(c.i, c.p));
+        place.resize(c.i);
     }
 
     void solve(std::int64_t b);
     void load_data(std::int64_t b);
-    bool evaluate(const double* w, std::int64_t b, Point& out);
+    bool evaluate(const double* w, std::int64_t b, Point& out, const double* start = nullptr);
 
   private:
     const double* weights = nullptr;
@@ -65,6 +76,7 @@ struct Problem {
     bool powers_made = false;
 
     void gather(const double* from, std::int64_t count, double* to) const;
+    void weigh(double* column) const;
     void make_basis(const double* w, std::int64_t b);
     double factor();
     double coefficients(double* a, double condition);
@@ -74,6 +86,10 @@ struct Problem {
     double project_out(double* column, int count, double* part, int stride);
     double orthogonal_coefficients(double* a);
     void orthogonal_assemble(const Point& out);
+    bool evaluate_within(const double* start, Point& out);
+    void begin_normal(const Point& out);
+    void add_normal(int column, const Point& out);
+    void end_normal(const Point& out);
 };
 
 /// (n, count) row-major into columns, times the weights.
@@ -81,9 +97,13 @@ void Problem::gather(const double* from, std::int64_t count, double* to) const {
     for (std::int64_t column = 0; column < count; ++column) {
         double* out = to + column * rows;
         for (std::int64_t r = 0; r < c.n; ++r) out[r] = from[r * count + column];
-        if (weights)
-            for (std::int64_t r = 0; r < c.n; ++r) out[r] *= weights[r];
+        if (weights) weigh(out);
     }
+}
+
+/// Times the weights; 0 where a row is left out, whatever the column is there.
+void Problem::weigh(double* column) const {
+    for (std::int64_t r = 0; r < c.n; ++r) column[r] = weights[r] == 0.0 ? 0.0 : column[r] * weights[r];
 }
 
 /// y and t of a problem into scratch.
@@ -124,10 +144,8 @@ void Problem::make_basis(const double* w, std::int64_t b) {
     }
     powers_made = !weights;
     if (!weights) return;
-    for (std::int64_t j = 0; j < c.i; ++j)
-        for (std::int64_t r = 0; r < c.n; ++r) phi[j * rows + r] *= weights[r];
-    for (std::int64_t j = 0; j < (c.derivatives ? c.m : 0); ++j)
-        for (std::int64_t r = 0; r < c.n; ++r) d[j * rows + r] *= weights[r];
+    for (std::int64_t j = 0; j < c.i; ++j) weigh(phi.data() + j * rows);
+    for (std::int64_t j = 0; j < (c.derivatives ? c.m : 0); ++j) weigh(d.data() + j * rows);
 }
 
 /// The Gram matrix inverted; returns its kappa_1.
@@ -178,11 +196,13 @@ bool Problem::finite_basis() const {
     return std::all_of(phi.begin(), phi.end(), [](double x) { return std::isfinite(x); });
 }
 
-/// Computes what is known at w; returns whether Phi is finite and, to rounding, of full rank.
-bool Problem::evaluate(const double* w, std::int64_t b, Point& out) {
+/// Computes what is known at w; returns whether Phi is finite and, to rounding, of full rank.  start : coefficients of
+/// a nearby w, from which bounded ones are found faster; or null.
+bool Problem::evaluate(const double* w, std::int64_t b, Point& out, const double* start) {
     make_basis(w, b);
     out.condition = factor();
     out.finite = finite_basis();
+    if (active) return evaluate_within(start, out);
     bool by_products = out.condition < kGramLimit;
     double cost = 0.0;
     if (out.finite && by_products) {
@@ -219,4 +239,5 @@ void Problem::solve(std::int64_t b) {
 }  // namespace
 }  // namespace varpro::VARPRO_ISA
 
+#include "small_fits_bounded.hpp"
 #include "small_fits_orthogonal.hpp"

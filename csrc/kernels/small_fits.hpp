@@ -24,7 +24,9 @@ constexpr double kGramLimit = 1e6;
 
 /// Problem b of `count` is number problems[b] of the data; outputs are indexed by b, data by the number.
 ///   Phi   from the program and t, w; or given in phi (count, n, i).  D alike, in d (count, n, m); may be null.
-///   y (problems, n, k), weights (problems, n) or null, t (n) shared or (problems, n): strides of 0 share.
+///   y (problems, n, k), weights (problems, n) or null, t (n) shared or (problems, n): strides of 0 share.  On the CPU
+///   a
+///       row of weight 0 is left out, whatever Phi and D are there.
 ///   a (count, i, k) = (Phi^T Phi + ridge I)^-1 Phi^T y with one step of refinement; cost = 1/2 |R|^2 + ridge/2 |a|^2
 ///   terms (count): 1/2 (sum_j |phi_j| |a_j|)^2
 ///   h (count, p, p), both triangles, and gradient (count, p): sums over pairs of a parameter of
@@ -34,7 +36,12 @@ constexpr double kGramLimit = 1e6;
 ///   condition (count): kappa_1 of the Gram matrix of Phi with columns scaled to unit norm.  Beyond kGramLimit the CPU
 ///       goes on by orthogonal factorisation of Phi, to the rank tolerance.  Infinite where Phi is not finite or not of
 ///       full rank: nothing else of that problem may then be used.
-/// Sums in double.  About n ((i + m)^2 + 2 (i + m) k) operations per problem, all in the first-level cache.
+///   lower, upper (i): bounds on a, with ridge 0 and on the CPU alone; null for none.  Each right-hand side then has
+///   its
+///       own active set: its projection is onto the columns whose coefficient is inside, the others keep their bound,
+///       and h and gradient are sums over the right-hand sides.  Not of full rank refers to all columns.
+/// Sums in double.  About n ((i + m)^2 + 2 (i + m) k) operations per problem, all in the first-level cache; with bounds
+/// n (i^2 + 2 k s (s + i) + k m (p + 4)) for s columns inside and, on top, n (s + i) for each exchange.
 struct SmallFitsCall {
     const ProgramColumn* program;
     const double *t, *w;
@@ -47,6 +54,12 @@ struct SmallFitsCall {
     std::int64_t t_stride, y_stride, weights_stride;
     double ridge;
     bool kaufman, derivatives;
+    const double *lower, *upper;  // (i), of a
+};
+
+/// Bounds (p) that no trial w leaves; null where there are none.
+struct SearchBox {
+    const double *lower, *upper;
 };
 
 /// Between two evaluations, one problem's search is a row of doubles, so that Python can hold it:
@@ -59,6 +72,7 @@ struct SmallFitsCall {
 struct SmallAdvanceCall {
     SmallFitsCall fits;
     SearchRules rules;
+    SearchBox box;
     double* states;
     const std::int64_t* rows;
     std::int64_t stride;
@@ -68,6 +82,7 @@ struct SmallAdvanceCall {
 struct SmallSearchCall {
     SmallFitsCall fits;
     SearchRules rules;
+    SearchBox box;
     double* states;
     std::int64_t stride;
     SearchNumbers* log;  // (most): the numbers after each trial of the one problem; or null

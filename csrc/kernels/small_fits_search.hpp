@@ -75,12 +75,16 @@ struct Point {
     bool finite;
 };
 
-/// factor (p, width) and rhs (p) are scratch.
-struct Search {
+constexpr int kMostParameters = 16;
+
+/// factor (p, width) and rhs (p) are scratch.  kBoxed: whether there may be a box; a device has none.
+template <bool kBoxed>
+struct SearchIn {
     const SearchRules& rules;
     int p, n_linear;
     double *factor, *rhs;
     int width;
+    SearchBox box{};
 
     /// Accept or reject the trial, which has been evaluated, and find the next one.  size : 1/2 |y|^2.
     VARPRO_PORTABLE void advance(const Point& point, double size, const State& s) const {
@@ -112,6 +116,8 @@ struct Search {
     /// The next trial.
     VARPRO_PORTABLE void next(const Decision& decision, const State& s) const {
         if (s.numbers->fresh != 0.0) measure_scaling(rules, p, s.h, p + 1, s.diagonal);
+        if constexpr (kBoxed)
+            if (box.lower) return next_inside(decision, s);
         decision.open(measure_gradient(p, s.gradient, s.h, p + 1),
                       all_seen(rules, p, s.h, p + 1, s.natural, s.numbers->size));
         while (decision.asks_to_solve()) {
@@ -120,6 +126,68 @@ struct Search {
             decision.look(solved, predicted, measure_step(p, s.w, s.natural, s.gradient, s.diagonal, s.step));
         }
         for (int j = 0; j < p; ++j) s.trial[j] = s.w[j] + s.step[j];
+    }
+
+    /// The next trial within the box: search/bounded_steps.py is the reference.  A parameter that its bound holds back
+    /// has no gradient, and counts as determined.
+    VARPRO_PORTABLE void next_inside(const Decision& decision, const State& s) const {
+        double gradient[kMostParameters], curvature[kMostParameters];
+        bool held[kMostParameters];
+        for (int j = 0; j < p; ++j) {
+            held[j] =
+                (s.w[j] <= box.lower[j] && s.gradient[j] > 0.0) || (s.w[j] >= box.upper[j] && s.gradient[j] < 0.0);
+            gradient[j] = held[j] ? 0.0 : s.gradient[j];
+            curvature[j] = held[j] ? kInfinite : s.h[j * (p + 1)];
+        }
+        decision.open(measure_gradient(p, gradient, curvature, 1),
+                      all_seen(rules, p, curvature, 1, s.natural, s.numbers->size));
+        while (decision.asks_to_solve()) {
+            double predicted = 0.0;
+            const bool solved = solve_inside(s, s.numbers->trial_damping, held, predicted);
+            decision.look(solved, predicted, measure_step(p, s.w, s.natural, gradient, s.diagonal, s.step));
+        }
+        for (int j = 0; j < p; ++j) s.trial[j] = larger(box.lower[j], smaller(box.upper[j], s.w[j] + s.step[j]));
+    }
+
+    /// The damped step that stays in the box: a parameter that would leave it goes to its bound, and the others are
+    /// solved for again.
+    VARPRO_PORTABLE bool solve_inside(const State& s, double damping, const bool* held, double& predicted) const {
+        bool fixed[kMostParameters], outside = true, solved = true;
+        for (int j = 0; j < p; ++j) fixed[j] = held[j], s.step[j] = 0.0;
+        for (int round = 0; outside && round <= p; ++round) {
+            solved = solve_free(s, damping, fixed);
+            outside = false;
+            for (int j = 0; j < p; ++j) {
+                const double at = s.w[j] + s.step[j];
+                if (fixed[j] || (at >= box.lower[j] && at <= box.upper[j])) continue;
+                s.step[j] = (at < box.lower[j] ? box.lower[j] : box.upper[j]) - s.w[j];
+                fixed[j] = outside = true;
+            }
+        }
+        double slope = 0.0, bend = 0.0;
+        for (int j = 0; j < p; ++j) {
+            slope += s.gradient[j] * s.step[j];
+            for (int l = 0; l < p; ++l) bend += s.step[j] * s.h[j * p + l] * s.step[l];
+        }
+        predicted = -slope - 0.5 * bend;
+        return solved;
+    }
+
+    /// The step of the parameters that are not fixed; zero if the matrix is not positive definite.
+    VARPRO_PORTABLE bool solve_free(const State& s, double damping, const bool* fixed) const {
+        double h[kMostParameters * kMostParameters], diagonal[kMostParameters], step[kMostParameters];
+        for (int j = 0; j < p; ++j) {
+            rhs[j] = fixed[j] ? 0.0 : -s.gradient[j];
+            diagonal[j] = fixed[j] ? 1.0 : s.diagonal[j];
+            for (int l = 0; l < p; ++l) {
+                h[j * p + l] = fixed[j] || fixed[l] ? (j == l ? 1.0 : 0.0) : s.h[j * p + l];
+                if (!fixed[j] && fixed[l]) rhs[j] -= s.h[j * p + l] * s.step[l];
+            }
+        }
+        const bool solved = damped_cholesky(h, diagonal, damping, rhs, step, p, factor, width) == 0;
+        for (int j = 0; j < p; ++j)
+            if (!fixed[j]) s.step[j] = solved ? step[j] : 0.0;
+        return solved;
     }
 
     /// The damped step, and the decrease that it promises.
@@ -135,6 +203,8 @@ struct Search {
         return solved;
     }
 };
+
+using Search = SearchIn<false>;
 
 }  // namespace
 }  // namespace varpro

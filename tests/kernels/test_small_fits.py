@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.optimize
 
 from tests.kernels.contract import (
     EPS,
@@ -192,3 +193,53 @@ def test_shapes_are_refused_with_their_numbers():
     for call, words in wrong:
         with pytest.raises(ShapeError, match=words):
             call()
+
+
+LIMITS = {
+    "nonnegative": lambda i: (np.zeros(i), np.full(i, np.inf)),
+    "boxes away from zero": lambda i: (np.full(i, 0.1), np.full(i, 0.4)),
+    "some free": lambda i: (np.where(np.arange(i) % 2, -np.inf, -0.2), np.where(np.arange(i) % 2, np.inf, 0.05)),
+}
+
+
+@pytest.mark.parametrize("kaufman", [False, True])
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("size", [*SIZES, (2, 131, 61, 70, 2)])
+def test_bounded_coefficients_against_another_active_set_method(size, name, kaufman):
+    given, options = problem(*size), {"kaufman": kaufman, "limits": LIMITS[name](size[2])}
+    expected = run(*given, from_arrays_reference, **options)
+    found = run(*given, **options)
+    assert_near_reference(found, (*expected[:2], found[2], *expected[3:]), size[1])
+    lower, upper = options["limits"]
+    assert ((found[0] >= lower[:, None]) & (found[0] <= upper[:, None])).all()
+    if name == "nonnegative" and size[1] > 5:
+        assert (found[0] == 0).any()
+
+
+@pytest.mark.parametrize("exponent", [-120, -60, 0, 60, 120])
+def test_nonnegative_coefficients_at_every_scale_equal_scipys(exponent):
+    rng, scale = np.random.default_rng(7), 2.0**exponent
+    phi = rng.standard_normal((6, 37, 13)) + 1.0
+    phi[:, :, 3] *= 2.0**40
+    y = scale * rng.standard_normal((6, 37, 1))
+    pairs = small_fits.Pairs(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32))
+    out = small_fits.from_arrays(phi, None, y, np.arange(6), pairs, 1, limits=LIMITS["nonnegative"](13))
+    expected = np.array([scipy.optimize.nnls(one, right[:, 0] / scale)[0] for one, right in zip(phi, y, strict=True)])
+    assert ((out.a[:, :, 0] == 0) == (expected == 0)).all()
+    np.testing.assert_allclose(out.a[:, :, 0] / scale, expected, rtol=1e-11)
+
+
+def test_bounded_problems_without_full_rank_are_left_to_the_truncated_factorisation():
+    phi, d, y, pairs, count = problem(2, 20, 4, 4, 1)
+    phi[1, :, 3] = phi[1, :, 0] + phi[1, :, 1]
+    out = small_fits.from_arrays(phi, d, y, np.arange(2), pairs, count, limits=LIMITS["nonnegative"](4))
+    assert np.isfinite(out.condition[0])
+    assert np.isinf(out.condition[1])
+
+
+def test_bounds_of_other_sizes_and_a_ridge_beside_them_are_refused():
+    given = problem(3, 20, 3, 4, 2)
+    with pytest.raises(ShapeError, match=r"\(4,\).*\(3,\)"):
+        run(*given, limits=LIMITS["nonnegative"](4))
+    with pytest.raises(ShapeError, match=r"ridge is 0.5"):
+        run(*given, limits=LIMITS["nonnegative"](3), ridge=0.5)

@@ -95,9 +95,9 @@ class FitBasis:
         return self.names.n_free
 
     @property
-    def bounded(self) -> bool:
-        """Whether free parameters have bounds."""
-        return self.names.bounded
+    def box(self) -> tuple[Array, Array] | None:
+        """Bounds on the free parameters, (F,) twice, or None."""
+        return (self.names.lower, self.names.upper) if self.names.bounded else None
 
     @property
     def program(self) -> Array | None:
@@ -197,14 +197,19 @@ class FitBasis:
             return out if out.any() else None
         return np.concatenate([out, out], axis=1) if out is not None and self.complex_data else out
 
+    @property
+    def points(self) -> Array:
+        """t (1 or B, N)."""
+        return self.model.t if self.model.own_t else self.model.t[None]
+
     @cached_property
     def grid(self) -> Array:
-        """t (1 or B, N) for columns that compiled code makes and weights itself.
+        """t (1 or B, N) for columns that a device makes and weights itself.
 
         There an excluded row enters as 0 times the column, so its t is moved into the range of the others.  The column
         is finite there if it is finite at the ends: every kind of compiled column is largest at an end or inside.
         """
-        t = self.model.t if self.model.own_t else self.model.t[None]
+        t = self.points
         if self._left_out is None:
             return t
         lower = np.where(self._left_out, np.inf, t).min(axis=1, keepdims=True)

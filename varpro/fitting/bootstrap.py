@@ -138,8 +138,9 @@ class _Draw:
 
     def _cases(self, many: Data, count: int) -> Data:
         rows = np.flatnonzero(self.used.any(axis=1))
-        times: Array = np.zeros((count, len(self.weight)))
-        times[:, rows] = self.rng.multinomial(len(rows), np.full(len(rows), 1.0 / len(rows)), size=count)
+        drawn = rows[self.rng.integers(len(rows), size=(count, len(rows)))]
+        drawn += len(self.weight) * np.arange(count)[:, None]  # counting is ten times as fast as drawing the counts
+        times = np.bincount(drawn.ravel(), minlength=count * len(self.weight)).reshape(count, -1)
         weights = np.sqrt(times)[:, :, None] * self.weight
         valid = (weights > 0).sum(axis=(1, 2))
         if not many.separate:

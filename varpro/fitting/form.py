@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from varpro.errors import BackendError
+from varpro.problems.compiled_form import CompiledForm
 from varpro.problems.compressed import CompressedProblem
 from varpro.problems.curves import AnyCurveProblem, fit_problem
 from varpro.problems.general import GeneralProblem
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 SMALL_COLUMNS, SMALL_PAIRS, SMALL_RIGHT = 16, 48, 8
 """Above these sizes the matrix products of one problem are large enough for BLAS."""
+BOUNDED_COLUMNS = 256
+"""The same for amplitudes with bounds, where a kernel that knows the previous active set has less to do than BLAS."""
 MANY_RIGHT, MANY_VALUES = 32, 20_000
 """From here on, reading Y at every evaluation costs more than storing the range of the basis."""
 
@@ -43,9 +46,16 @@ def _separate(spec: "Spec") -> SeparateProblem:
     free = basis.n_columns - spec.pinned
     lower = np.full(free, -np.inf) if linear.lower is None else linear.lower
     upper = np.full(free, np.inf) if linear.upper is None else linear.upper
+    compiled, (n_rows, k) = None, spec.y.shape[1:]
+    plain = own is None and not spec.pinned and spec.rank_tolerance is None
+    if plain and free <= min(BOUNDED_COLUMNS, n_rows) and k <= SMALL_RIGHT:
+        compiled = CompiledForm.of(
+            basis, spec.y, spec.real_y, ridge=0.0, kaufman=spec.kaufman, limits=(lower, upper)
+        )  # fmt: skip
     return SeparateProblem(
-        basis, spec.y, own, spec.pinned, lower, upper, kaufman=spec.kaufman, rank_tolerance=spec.rank_tolerance
-    )
+        basis, spec.y, own, spec.pinned, lower, upper, kaufman=spec.kaufman, rank_tolerance=spec.rank_tolerance,
+        compiled=compiled,
+    )  # fmt: skip
 
 
 def _is_small(spec: "Spec", ridge: float) -> bool:
@@ -56,13 +66,14 @@ def _is_small(spec: "Spec", ridge: float) -> bool:
     return few and spec.rank_tolerance is None and (n_rows >= basis.n_columns or ridge > 0)
 
 
-def device_form(spec: "Spec") -> SmallProblem:
+def device_form(spec: "Spec") -> CompiledForm:
     """The form that a device searches.  Raises BackendError that names what stands in the way."""
     model, compiled = spec.model, spec.problem.compiled
     reasons = {
         "bounds on parameters": spec.names.bounded,
         "a bounded, constrained or fixed linear part, a robust loss, weights of single right-hand sides, a rank "
-        "tolerance, or so many columns, right-hand sides or parameters": compiled is None,
+        "tolerance, or so many columns, right-hand sides or parameters": compiled is None
+        or compiled.limits is not None,
         "complex, fixed or tied parameters, or a ridge matrix": not spec.basis.plain,
         "a model without derivative=(pairs, columns)": model.derivative != "analytic",
         "a function that does not take all problems at once, t (b, N) and w (P, b, 1)": not model.together

@@ -137,17 +137,17 @@ def _search(spec: Spec, u0: Array, problems: Array, observe: Observer | None, ke
 
 @one_blas_pool()
 def _search_by_loop(spec: Spec, u0: Array, problems: Array, observe: Observer | None, keep_history: bool) -> Part:
-    names, problem = spec.names, spec.problem
+    problem, box = spec.problem, spec.basis.box
     with np.errstate(all="ignore"):  # the status says which problems are not finite
         return search(
-            InBox(problem, names.lower, names.upper) if names.bounded else problem,
+            problem if box is None else InBox(problem, *box),
             u0,
             damping=spec.damping,
             termination=spec.termination,
             observe=observe,
             keep_history=keep_history,
             problems=problems,
-            box=(names.lower, names.upper) if names.bounded else None,
+            box=box,
         )
 
 

@@ -163,7 +163,7 @@ def _woken(numeric: Numeric, values: Values, w: Array, asleep: Array, n_columns:
 def _beside(numeric: Numeric, start: Array, share: float, period: int) -> Array:
     """(1, P) the start displaced by a share of each scale, signs alternating with the period, inside the bounds."""
     signs = np.where(np.arange(start.shape[1]) // period % 2, -1.0, 1.0)
-    moving = np.isin(np.arange(start.shape[1]), numeric.plan.pairs[:, 1])
+    moving = _displaced(numeric)
     # no further than a third of the start itself: the model may not be defined beyond zero
     length = np.where(start != 0, np.minimum(numeric.scales.length, np.abs(start)), numeric.scales.length)
     moved = start + share * signs * length * moving
@@ -215,10 +215,17 @@ def _exact_along(numeric: Numeric, values: Values, w: Array, base: Array) -> boo
     return bool((off <= CLEARLY * size).all())
 
 
+def _displaced(numeric: Numeric) -> Array:
+    """(P,) bool: the parameters that have a pair."""
+    moving: Array = np.zeros(len(numeric.lower), dtype=bool)
+    moving[numeric.plan.pairs[:, 1]] = True
+    return moving
+
+
 def _displacement(numeric: Numeric, w: Array, share: float) -> Array:
     """(P,) a share of each scale, at least 16 units in the last place, away from the nearer bound."""
     above, below = numeric.upper - w[0].real, w[0].real - numeric.lower
-    moving = np.isin(np.arange(w.shape[1]), numeric.plan.pairs[:, 1])
+    moving = _displaced(numeric)
     unlike = 1.0 - 0.2 * np.arange(w.shape[1]) % 0.7  # so that parameters do not cancel each other
     size = np.maximum(share * unlike * numeric.scales.length[0], 16.0 * np.spacing(np.abs(w[0])))
     step = np.where(moving, np.minimum(size, 0.4 * np.maximum(above, below)), 0.0)

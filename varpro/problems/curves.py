@@ -15,7 +15,7 @@ from varpro.problems.interface import Evaluated
 from varpro.problems.separable import Basis, SeparableProblem
 
 if TYPE_CHECKING:
-    from varpro.problems.small import SmallProblem
+    from varpro.problems.compiled_form import CompiledForm
 
 Columns = Callable[[Array, Array], Array]
 """(t, w) -> columns"""
@@ -79,16 +79,20 @@ class CurveBasis(Basis, Protocol):
         """F"""
 
     @property
-    def bounded(self) -> bool:
-        """Whether free parameters have bounds."""
+    def box(self) -> tuple[Array, Array] | None:
+        """Bounds on the free parameters, (F,) twice, or None."""
 
     @property
     def program(self) -> Array | None:
         """Columns for the compiled kernel, encoded by small_fits.encode; None if the model must be called."""
 
     @property
+    def points(self) -> Array:
+        """t (1 or B, N)."""
+
+    @property
     def grid(self) -> Array:
-        """t (1 or B, N) for compiled columns."""
+        """The same for compiled columns of a device, where excluded rows are moved into the range of the others."""
 
     def w(self, u: Array, problems: Array | None = None) -> Array:
         """The model's own parameters (b, P)."""
@@ -125,7 +129,7 @@ class CurveProblem(Protocol[Kind]):
     def basis(self) -> CurveBasis: ...
 
     @property
-    def compiled(self) -> "SmallProblem | None":
+    def compiled(self) -> "CompiledForm | None":
         """The problem in a form whose search may run in the kernel, or None."""
 
     @property

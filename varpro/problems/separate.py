@@ -23,6 +23,7 @@ from varpro.linalg.projector import without
 from varpro.linalg.truncation import NEGLIGIBLE, Triplets, cotangent, residual_slopes
 from varpro.problems.active_sets import Limits, solve_within
 from varpro.problems.columns import WeightedColumns
+from varpro.problems.compiled_form import CompiledForm
 from varpro.problems.curves import CurveBasis, FixedData
 from varpro.problems.separable import size_of_terms
 
@@ -70,8 +71,8 @@ class SeparateProblem(FixedData):
     upper: Array
     kaufman: bool = False
     rank_tolerance: float | None = None
+    compiled: CompiledForm | None = None
     kind = "separate"
-    compiled = None
     ridge = 0.0
 
     @property

@@ -11,6 +11,7 @@ from varpro.arrays import Array
 from varpro.gauss_newton import NormalEquations, scaling
 from varpro.kernels import small_fits
 from varpro.linalg.incidence import symmetric
+from varpro.problems.compiled_form import CompiledForm
 from varpro.problems.curves import CurveBasis, SharedColumns
 from varpro.problems.general import GeneralProblem
 
@@ -64,9 +65,9 @@ class SmallProblem(SharedColumns):
         return cls(basis, general, raw, program, pairs, basis.weights)
 
     @property
-    def compiled(self) -> "SmallProblem | None":
-        """The problem itself, unless its steps have bounds or the kernel cannot take so many parameters."""
-        return None if self.basis.bounded or self.basis.n_free > small_fits.MOST_PARAMETERS else self
+    def compiled(self) -> CompiledForm | None:
+        """The form for a compiled search."""
+        return CompiledForm.of(self.basis, self.weighted, self.y, ridge=self.ridge, kaufman=self.kaufman)
 
     @property
     def ridge(self) -> float:
@@ -103,9 +104,9 @@ class SmallProblem(SharedColumns):
         """Linear parameters and cost at w (b, F); a compiled model also gets H and g in the same pass."""
         y, count = self.y, len(w)
         if self.program is not None:
-            grid, own = self.basis.grid, self.basis.w(w, problems)
+            points, own = self.basis.points, self.basis.w(w, problems)
             out = small_fits.from_program(
-                self.program, grid, own, y, problems, self.pairs,
+                self.program, points, own, y, problems, self.pairs,
                 weights=self.weights, ridge=self.ridge, kaufman=self.kaufman,
             )  # fmt: skip
             phi = np.empty((count, 0, 0))

@@ -13,7 +13,7 @@ from varpro.gauss_newton import least_effect
 from varpro.kernels import small_fits
 from varpro.kernels.search import Rules
 from varpro.kernels.small_fits import States
-from varpro.problems.small import SmallProblem
+from varpro.problems.compiled_form import CompiledForm
 from varpro.result import IterationRecord, SearchResult
 from varpro.search.loop import Observer
 
@@ -35,7 +35,7 @@ CompiledResult = SearchResult[CompiledEvaluation]
 
 
 def search_compiled(
-    small: SmallProblem,
+    small: CompiledForm,
     u0: Array,
     problems: Array,
     rules: Rules,
@@ -49,13 +49,15 @@ def search_compiled(
     """
     states = States(u0, small.basis.n_columns, small.y.shape[2])
     records = _run(small, problems, states, rules, observe, keep_history)
-    return found_by(states, problems, records)
+    return found_by(small, states, problems, records)
 
 
-def found_by(states: States, problems: Array, records: list[IterationRecord]) -> tuple[CompiledResult, Array]:
+def found_by(
+    small: CompiledForm, states: States, problems: Array, records: list[IterationRecord]
+) -> tuple[CompiledResult, Array]:
     """What states (b,) hold of problems (b,), and those left to the truncated factorisation, which leave no records."""
     numbers, w, a, here, left = states.numbers, states.w, states.a, problems, problems[:0]
-    effect = least_effect(np.diagonal(states.h, axis1=1, axis2=2), states.natural, numbers["terms"], numbers["size"])
+    effect = least_effect(_curvature(small, states), states.natural, numbers["terms"], numbers["size"])
     done = numbers["status"] != small_fits.BEYOND
     if not done.all():
         numbers, w, a, effect = numbers[done], w[done], a[done], effect[done]
@@ -67,14 +69,23 @@ def found_by(states: States, problems: Array, records: list[IterationRecord]) ->
         iterations=numbers["iterations"].astype(int),
         evaluations=numbers["evaluations"].astype(int),
         effect=effect,
-        evaluation=CompiledEvaluation(here, a.copy(), np.full(len(here), states.n_columns)),
+        evaluation=CompiledEvaluation(here, a.copy(), small.rank(a)),
         history=records,
     )
     return found, left
 
 
+def _curvature(small: CompiledForm, states: States) -> Array:
+    """diag H, (b, F); infinite where a bound holds a parameter back."""
+    diagonal = np.diagonal(states.h, axis1=1, axis2=2)
+    if small.box is None:
+        return diagonal
+    (lower, upper), w, gradient = small.box, states.w, states.gradient
+    return np.where(((w <= lower) & (gradient > 0)) | ((w >= upper) & (gradient < 0)), np.inf, diagonal)
+
+
 def _run(
-    small: SmallProblem,
+    small: CompiledForm,
     problems: Array,
     states: States,
     rules: Rules,
@@ -82,20 +93,20 @@ def _run(
     keep_history: bool,
 ) -> list[IterationRecord]:
     """Evaluate where the states ask for it until all have stopped; a ready model runs alone unless trials are
-    observed."""
-    if small.program is not None and observe is None:
+    observed, or their ranks, which vary with the active set, are to be kept."""
+    if small.program is not None and observe is None and not (keep_history and small.limits is not None):
         most = 20 * int(rules.max_iterations) if keep_history and len(problems) == 1 else 0
         log = small_fits.search_program(
-            small.program, small.basis.grid, small.y, problems, small.pairs, states, rules, n_logged=most,
-            weights=small.weights, ridge=small.ridge, kaufman=small.kaufman,
+            small.program, small.basis.points, small.raw, problems, small.pairs, states, rules, n_logged=most,
+            weights=small.weights, ridge=small.ridge, kaufman=small.kaufman, limits=small.limits, box=small.box,
         )  # fmt: skip
-        return _records(log, problems[:1], states)
+        return _records(log, problems[:1], small.rank(states.a[:1]))
     with np.errstate(all="ignore"):  # the status says which problems are not finite
         return _step_by_step(small, problems, states, rules, observe, keep_history)
 
 
 def _step_by_step(
-    small: SmallProblem,
+    small: CompiledForm,
     problems: Array,
     states: States,
     rules: Rules,
@@ -103,22 +114,25 @@ def _step_by_step(
     keep_history: bool,
 ) -> list[IterationRecord]:
     """Call the user's function for the model; each call of the kernel then steps all problems."""
-    inner, tail = small.general.inner, states.tail
+    tail = states.tail
     direct = small.basis.direct(int(problems[0])) if len(problems) == 1 else None
     evaluate, rows, status = direct or small.basis.both, np.arange(len(problems)), states.status
-    recording, told, kept, first = keep_history or observe is not None, list[Array](), list[Array](), True
+    recording, first = keep_history or observe is not None, True
+    told, kept, ranks = list[Array](), list[Array](), list[Array]()
     here, whole = problems, True
     while len(rows):
         w = states.trial if whole else states.trial[rows]
         phi, d = evaluate(w, here)
         small_fits.advance(
-            phi, d, inner.y, here, small.pairs, states, rows, rules, ridge=inner.ridge, kaufman=inner.kaufman
-        )
+            phi, d, small.y, here, small.pairs, states, rows, rules, ridge=small.ridge, kaufman=small.kaufman,
+            limits=small.limits, box=small.box,
+        )  # fmt: skip
         if recording and not first:
             kept.append(tail[rows])
             told.append(here)
+            ranks.append(small.rank(states.a[rows]))
             if observe is not None:
-                for record in _records(small_fits.named(kept[-1]), here, states):
+                for record in _records(small_fits.named(kept[-1]), here, ranks[-1]):
                     observe(record)
         first = False
         running = status[rows] == 0
@@ -127,13 +141,16 @@ def _step_by_step(
             here = problems[rows]
     if not kept or not keep_history:
         return []
-    return _records(small_fits.named(np.concatenate(kept)), np.concatenate(told), states)
+    return _records(small_fits.named(np.concatenate(kept)), np.concatenate(told), np.concatenate(ranks))
 
 
-def _records(numbers: Array, problems: Array, states: States) -> list[IterationRecord]:
-    """Records from the states (n,) after one trial each of problems (n,), or after every trial of one problem."""
+def _records(numbers: Array, problems: Array, ranks: Array) -> list[IterationRecord]:
+    """Records from the states (n,) after one trial each of problems (n,), or after every trial of one problem; ranks as
+    long as problems."""
     columns = [numbers[name].tolist() for name in RECORDED]
-    names = problems.tolist() if len(problems) == len(numbers) else problems.tolist() * len(numbers)
+    names, found = (
+        each.tolist() if len(problems) == len(numbers) else each.tolist() * len(numbers) for each in (problems, ranks)
+    )
     return [
         IterationRecord(
             problem=problem,
@@ -142,7 +159,7 @@ def _records(numbers: Array, problems: Array, states: States) -> list[IterationR
             damping=used,
             gain=gain,
             accepted=bool(accepted),
-            rank=states.n_columns,
+            rank=rank,
         )
-        for problem, status, cost, used, gain, accepted, iterations in zip(names, *columns, strict=True)
+        for problem, rank, status, cost, used, gain, accepted, iterations in zip(names, found, *columns, strict=True)
     ]

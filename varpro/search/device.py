@@ -13,7 +13,7 @@ from varpro.errors import BackendError, ShapeError
 from varpro.kernels.search import N_NUMBERS, Rules
 from varpro.kernels.small_fits import GRAM_LIMIT, States
 from varpro.kernels.small_fits import cuda as on_device
-from varpro.problems.small import SmallProblem
+from varpro.problems.compiled_form import CompiledForm
 from varpro.search.compiled import CompiledResult, found_by
 from varpro.search.damping import DampingRule
 from varpro.search.termination import Termination, rules_of
@@ -37,7 +37,7 @@ class DeviceSearch:
         """The precision by the kernel's name for it."""
         return "double" if not self.single else "polished" if self.polish else "single"
 
-    def chunk(self, small: SmallProblem, n_states: int) -> int:
+    def chunk(self, small: CompiledForm, n_states: int) -> int:
         """The number of problems searched at a time.  Raises BackendError if not even one fits."""
         n, k = small.y.shape[1:]
         item = 4 if self.single else 8
@@ -54,7 +54,7 @@ class DeviceSearch:
         return most
 
     def search(
-        self, small: SmallProblem, u0: Array, problems: Array, damping: DampingRule, termination: Termination
+        self, small: CompiledForm, u0: Array, problems: Array, damping: DampingRule, termination: Termination
     ) -> tuple[CompiledResult, Array]:
         """Search problems (b,) from u0 (b, F): what was found, and the problems left to the orthogonal route."""
         states = States(u0, small.basis.n_columns, small.y.shape[2])
@@ -65,9 +65,9 @@ class DeviceSearch:
         else:
             self._called(small, rows, rules, problems, states)
         states.rows[:] = to_host(rows)
-        return found_by(states, problems, [])
+        return found_by(small, states, problems, [])
 
-    def _ready(self, small: SmallProblem, rows: Array, rules: Rules, problems: Array) -> None:
+    def _ready(self, small: CompiledForm, rows: Array, rules: Rules, problems: Array) -> None:
         dtype = np.float32 if self.single else np.float64
         weights = small.weights
         t = small.basis.grid if len(small.basis.grid) == 1 else small.basis.grid[problems]
@@ -76,17 +76,17 @@ class DeviceSearch:
         assert small.program is not None
         put = self.device.put
         on_device.small_searches(
-            put(small.program), put(t), put(small.y[problems].astype(dtype)), weights, put(small.pairs.columns),
+            put(small.program), put(t), put(small.raw[problems].astype(dtype)), weights, put(small.pairs.columns),
             put(small.pairs.parameters), rows, rules.by_name(), small.basis.n_free, ridge=small.ridge,
             kaufman=small.kaufman, arithmetic=self.arithmetic,
         )  # fmt: skip
 
-    def _called(self, small: SmallProblem, rows: Array, rules: Rules, problems: Array, states: States) -> None:
+    def _called(self, small: CompiledForm, rows: Array, rules: Rules, problems: Array, states: States) -> None:
         xp, basis, model = self.device.xp, small.basis, small.basis.model
         n_parameters, end = states.p, rows.shape[1] - N_NUMBERS
         columns, parameters = self.device.put(small.pairs.columns), self.device.put(small.pairs.parameters)
         assert model.columns_function is not None
-        y = self.device.put(small.general.inner.y[problems])
+        y = self.device.put(small.y[problems])
         t = self.device.put(model.t[problems] if model.own_t else model.t[None])
         weights = None
         if basis.weights is not None:

@@ -1,5 +1,8 @@
 #include "../../kernels/small_fits.hpp"
 
+#include <tuple>
+#include <utility>
+
 #include "../search.hpp"
 #include "cpu.hpp"
 
@@ -12,12 +15,24 @@ std::int64_t stride(const py::object& array, py::ssize_t n) {
     return array.is_none() || array.cast<Doubles>().shape(0) == 1 ? 0 : n;
 }
 
+/// Two arrays of bounds, or none: the first and the second.
+std::pair<const double*, const double*> both(const py::object& bounds) {
+    if (bounds.is_none()) return {nullptr, nullptr};
+    const py::tuple pair = bounds;
+    return {pair[0].cast<Doubles>().data(), pair[1].cast<Doubles>().data()};
+}
+
+SearchBox box_of(const py::object& bounds) {
+    const auto [lower, upper] = both(bounds);
+    return {lower, upper};
+}
+
 /// The data of small problems; outputs are the caller's to fill in.
 SmallFitsCall small_call(const Dense<std::int32_t>& program, const py::object& t, const py::object& phi,
                          const py::object& d, const Doubles& y, const py::object& weights,
                          const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
                          const Dense<std::int32_t>& parameters, std::int64_t n_columns, std::int64_t n_parameters,
-                         double ridge, bool kaufman) {
+                         double ridge, bool kaufman, const py::object& limits) {
     static_assert(sizeof(ProgramColumn) == 4 * sizeof(std::int32_t));
     const py::ssize_t n = y.shape(1), k = y.shape(2);
     SmallFitsCall call{};
@@ -42,6 +57,7 @@ SmallFitsCall small_call(const Dense<std::int32_t>& program, const py::object& t
     call.ridge = ridge;
     call.kaufman = kaufman;
     call.derivatives = true;
+    std::tie(call.lower, call.upper) = both(limits);
     return call;
 }
 
@@ -52,9 +68,9 @@ void bind_small_fits(py::module_& m) {
                            py::object d, const Doubles& y, py::object weights, const Dense<std::int64_t>& problems,
                            const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters, Doubles& a,
                            Doubles& cost, Doubles& terms, Doubles& h, Doubles& gradient, Doubles& natural,
-                           Doubles& condition, double ridge, bool kaufman, bool derivatives) {
+                           Doubles& condition, double ridge, bool kaufman, bool derivatives, py::object limits) {
         SmallFitsCall call = small_call(program, t, phi, d, y, weights, problems, columns, parameters, a.shape(1),
-                                        w.shape(1), ridge, kaufman);
+                                        w.shape(1), ridge, kaufman, limits);
         call.w = w.data();
         call.a = a.mutable_data();
         call.cost = cost.mutable_data();
@@ -71,10 +87,15 @@ void bind_small_fits(py::module_& m) {
     m.def("small_advance", [](const Doubles& phi, const Doubles& d, const Doubles& y, py::object weights,
                               const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
                               const Dense<std::int32_t>& parameters, Doubles& states, const Dense<std::int64_t>& rows,
-                              std::int64_t n_parameters, const SearchRules& rules, double ridge, bool kaufman) {
+                              std::int64_t n_parameters, const SearchRules& rules, double ridge, bool kaufman,
+                              py::object limits, py::object box) {
         const SmallAdvanceCall call{small_call({}, py::none(), phi, d, y, weights, problems, columns, parameters,
-                                               phi.shape(2), n_parameters, ridge, kaufman),
-                                    rules, states.mutable_data(), rows.data(), states.shape(1)};
+                                               phi.shape(2), n_parameters, ridge, kaufman, limits),
+                                    rules,
+                                    box_of(box),
+                                    states.mutable_data(),
+                                    rows.data(),
+                                    states.shape(1)};
         py::gil_scoped_release free;
         VARPRO_DISPATCH(small_advance(call));
     });
@@ -82,11 +103,12 @@ void bind_small_fits(py::module_& m) {
           [](const Dense<std::int32_t>& program, const Doubles& t, const Doubles& y, py::object weights,
              const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
              const Dense<std::int32_t>& parameters, Doubles& states, std::int64_t n_parameters,
-             const SearchRules& rules, double ridge, bool kaufman, Doubles& log) {
+             const SearchRules& rules, double ridge, bool kaufman, py::object limits, py::object box, Doubles& log) {
               std::int64_t logged = 0;
               const SmallSearchCall call{small_call(program, t, py::none(), py::none(), y, weights, problems, columns,
-                                                    parameters, program.shape(0), n_parameters, ridge, kaufman),
+                                                    parameters, program.shape(0), n_parameters, ridge, kaufman, limits),
                                          rules,
+                                         box_of(box),
                                          states.mutable_data(),
                                          states.shape(1),
                                          log.shape(0) ? reinterpret_cast<SearchNumbers*>(log.mutable_data()) : nullptr,

@@ -48,6 +48,10 @@ class Pairs:
     parameters: Array
 
 
+Bounds = tuple[Array, Array]
+"""Lower and upper bounds."""
+
+
 def encode(program: tuple[tuple[str, tuple[int, ...], float], ...]) -> Array:
     """(I, 4) int32 from (kind, parameters, constant) of each column."""
     rows = []
@@ -69,15 +73,16 @@ def from_program(
     ridge: float = 0.0,
     kaufman: bool = False,
     derivatives: bool = True,
+    limits: Bounds | None = None,
 ) -> SmallFits:
     """The problems `problems` (b,) of the data, at w (b, P).
 
     program : (I, 4) from `encode`.  t : (1 or B, N).  y : (B, N, K).  weights : (1 or B, N), factors on the residual,
-        or None.
+        or None.  limits : (I,) twice, bounds on the linear parameters; each right-hand side has its own active set.
     """
     _check_program(program, t, y, w.shape[1])
     out = _outputs(len(problems), len(program), y.shape[2], w.shape[1], derivatives)
-    _run(program, doubles(t), w, None, None, y, weights, problems, pairs, out, ridge, kaufman, derivatives)
+    _run(program, doubles(t), w, None, None, y, weights, problems, pairs, out, ridge, kaufman, derivatives, limits)
     return out
 
 
@@ -92,6 +97,7 @@ def from_arrays(
     weights: Array | None = None,
     ridge: float = 0.0,
     kaufman: bool = False,
+    limits: Bounds | None = None,
 ) -> SmallFits:
     """The same for phi (b, N, I) and d (b, N, M); for d None, h and gradient are not computed (shape (0, ...))."""
     require(
@@ -105,7 +111,7 @@ def from_arrays(
     out = _outputs(len(phi), phi.shape[2], y.shape[2], n_parameters, d is not None)
     w, program = np.empty((len(phi), n_parameters)), np.empty((0, 4), dtype=np.int32)
     wide = None if d is None else doubles(d)
-    _run(program, None, w, doubles(phi), wide, y, weights, problems, pairs, out, ridge, kaufman, d is not None)
+    _run(program, None, w, doubles(phi), wide, y, weights, problems, pairs, out, ridge, kaufman, d is not None, limits)
     return out
 
 
@@ -129,6 +135,7 @@ def _run(
     ridge: float,
     kaufman: bool,
     derivatives: bool,
+    limits: Bounds | None,
 ) -> None:
     require(y.ndim == 3, f"y has shape {y.shape}; it needs (B, N, K)")
     require(
@@ -139,8 +146,24 @@ def _run(
     results = (out.a, out.cost, out.terms, out.h, out.gradient, out.natural, out.condition)
     _cpu.small_fits(
         program, t, doubles(w), phi, d, doubles(y), scale, problems, pairs.columns, pairs.parameters, *results,
-        ridge, kaufman, derivatives,
+        ridge, kaufman, derivatives, _limits(limits, out.a.shape[1], ridge),
     )  # fmt: skip
+
+
+def _limits(limits: Bounds | None, n_columns: int, ridge: float) -> Bounds | None:
+    """Bounds on the linear parameters as the kernel reads them.  Raises ShapeError."""
+    require(limits is None or ridge == 0, f"the ridge is {ridge:g} with limits; put its rows below phi")
+    return _both(limits, n_columns, "limits")
+
+
+def _both(bounds: Bounds | None, count: int, what: str) -> Bounds | None:
+    if bounds is None:
+        return None
+    lower, upper = (doubles(bound) for bound in bounds)
+    require(
+        lower.shape == upper.shape == (count,), f"{what} have shapes {lower.shape}, {upper.shape}; they need ({count},)"
+    )
+    return lower, upper
 
 
 def search_program(
@@ -155,10 +178,13 @@ def search_program(
     weights: Array | None = None,
     ridge: float = 0.0,
     kaufman: bool = False,
+    limits: Bounds | None = None,
+    box: Bounds | None = None,
     n_logged: int = 0,
 ) -> Array:
     """The search of search.loop for problems of a program, from their states to the end, in place.
 
+    box : (P,) twice, which the steps respect.
     n_logged : for a single problem, how many trials to log; the log (n,) of search.NUMBERS is returned.
     Other arguments as in from_program.  The reference is the search loop itself.
     """
@@ -168,7 +194,7 @@ def search_program(
     log = np.empty((n_logged, N_NUMBERS))
     logged = _cpu.small_searches(
         program, doubles(t), doubles(y), scale, problems, pairs.columns, pairs.parameters, states.rows, states.p,
-        rules.compiled, ridge, kaufman, log,
+        rules.compiled, ridge, kaufman, _limits(limits, len(program), ridge), _both(box, states.p, "box"), log,
     )  # fmt: skip
     return named(log[:logged])
 
@@ -185,10 +211,12 @@ def advance(
     *,
     ridge: float = 0.0,
     kaufman: bool = False,
+    limits: Bounds | None = None,
+    box: Bounds | None = None,
 ) -> None:
     """One trial step of search.loop for problems whose Phi (b, N, I) and D (b, N, M) at their trial w are given.
 
-    rows : (b,) int64, the states of the problems, which are updated in place.
+    rows : (b,) int64, the states of the problems, which are updated in place.  limits and box as above.
     """
     if phi.shape[:2] != (len(problems), y.shape[1]) or d.shape != (*phi.shape[:2], len(pairs.columns)):
         raise ShapeError(
@@ -197,7 +225,7 @@ def advance(
         )
     _cpu.small_advance(
         doubles(phi), doubles(d), y, None, problems, pairs.columns, pairs.parameters, states.rows, rows, states.p,
-        rules.compiled, ridge, kaufman,
+        rules.compiled, ridge, kaufman, _limits(limits, phi.shape[2], ridge), _both(box, states.p, "box"),
     )  # fmt: skip
 
 
@@ -212,6 +240,6 @@ def _check_program(program: Array, t: Array, y: Array, n_parameters: int) -> Non
 
 
 __all__ = [
-    "BEYOND", "GRAM_LIMIT", "KINDS", "MOST_PARAMETERS", "UNSEEN", "Pairs", "SmallFits", "States", "advance", "encode",
-    "from_arrays", "from_program", "named", "search_program",
+    "BEYOND", "GRAM_LIMIT", "KINDS", "MOST_PARAMETERS", "UNSEEN", "Bounds", "Pairs", "SmallFits", "States", "advance",
+    "encode", "from_arrays", "from_program", "named", "search_program",
 ]  # fmt: skip
