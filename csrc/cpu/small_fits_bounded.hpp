@@ -11,10 +11,20 @@
 namespace varpro::VARPRO_ISA {
 namespace {
 
+constexpr double kSeparated = 1e-10;  // squared distance of a unit column from those before it that Cholesky shows
+
+/// Whether Phi is of full rank: by the pivots of the Gram matrix, and where they are too small, by orthogonalisation.
+inline bool Problem::full_rank() {
+    if (!scale_gram(Alone{}, tiny)) return false;
+    bool separated = factor_gram(Alone{}, tiny);
+    for (int j = 0; j < tiny.i; ++j) separated = separated && tiny.pivot[j] * tiny.pivot[j] > kSeparated;
+    return separated || orthonormalise();
+}
+
 /// As evaluate, within the bounds.  start : coefficients (i, k) of a nearby w, or null.
 inline bool Problem::evaluate_within(const double* start, Point& out) {
     const int k = tiny.k;
-    bool solved = out.finite && (out.condition < kGramLimit || orthonormalise());
+    bool solved = out.finite && full_rank();
     double cost = 0.0;
     if (c.derivatives) begin_normal(out);
     out.terms = 0.0;
@@ -32,10 +42,8 @@ inline bool Problem::evaluate_within(const double* start, Point& out) {
         out.terms += 0.5 * terms * terms;
         if (solved && c.derivatives) add_normal(column, out);
     }
-    if (!solved) {
-        out.condition = kInfinite;
-        return false;
-    }
+    out.condition = solved ? 1.0 : kInfinite;
+    if (!solved) return false;
     out.cost = 0.5 * cost;
     if (c.derivatives) end_normal(out);
     return true;

@@ -78,7 +78,7 @@ struct Problem {
     void gather(const double* from, std::int64_t count, double* to) const;
     void weigh(double* column) const;
     void make_basis(const double* w, std::int64_t b);
-    double factor();
+    void make_products();
     double coefficients(double* a, double condition);
     void assemble(const Point& out);
     bool finite_basis() const;
@@ -87,6 +87,7 @@ struct Problem {
     double orthogonal_coefficients(double* a);
     void orthogonal_assemble(const Point& out);
     bool evaluate_within(const double* start, Point& out);
+    bool full_rank();
     void begin_normal(const Point& out);
     void add_normal(int column, const Point& out);
     void end_normal(const Point& out);
@@ -94,11 +95,15 @@ struct Problem {
 
 /// (n, count) row-major into columns, times the weights.
 void Problem::gather(const double* from, std::int64_t count, double* to) const {
-    for (std::int64_t column = 0; column < count; ++column) {
-        double* out = to + column * rows;
-        for (std::int64_t r = 0; r < c.n; ++r) out[r] = from[r * count + column];
-        if (weights) weigh(out);
-    }
+    constexpr std::int64_t together = 8;  // the doubles of a cache line: each is read once
+    std::int64_t column = 0;
+    for (; column + together <= count; column += together)
+        for (std::int64_t r = 0; r < c.n; ++r)
+            for (std::int64_t next = column; next < column + together; ++next)
+                to[next * rows + r] = from[r * count + next];
+    for (; column < count; ++column)
+        for (std::int64_t r = 0; r < c.n; ++r) to[column * rows + r] = from[r * count + column];
+    for (column = 0; weights && column < count; ++column) weigh(to + column * rows);
 }
 
 /// Times the weights; 0 where a row is left out, whatever the column is there.
@@ -148,11 +153,10 @@ void Problem::make_basis(const double* w, std::int64_t b) {
     for (std::int64_t j = 0; j < (c.derivatives ? c.m : 0); ++j) weigh(d.data() + j * rows);
 }
 
-/// The Gram matrix inverted; returns its kappa_1.
-double Problem::factor() {
+/// The Gram matrix.
+void Problem::make_products() {
     for (std::int64_t j = 0; j < c.i; ++j)
         dots(phi.data() + j * rows, phi.data(), rows, j + 1, rows, tiny.products + lower_place(j, 0));
-    return invert_gram(Alone{}, tiny);
 }
 
 /// a and the residual: the solution, refined once where that may matter.  Returns the residual's square.
@@ -200,9 +204,10 @@ bool Problem::finite_basis() const {
 /// a nearby w, from which bounded ones are found faster; or null.
 bool Problem::evaluate(const double* w, std::int64_t b, Point& out, const double* start) {
     make_basis(w, b);
-    out.condition = factor();
+    make_products();
     out.finite = finite_basis();
     if (active) return evaluate_within(start, out);
+    out.condition = invert_gram(Alone{}, tiny);
     bool by_products = out.condition < kGramLimit;
     double cost = 0.0;
     if (out.finite && by_products) {
