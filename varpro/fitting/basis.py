@@ -107,10 +107,12 @@ class FitBasis:
 
     def direct(self, problem: int) -> DirectBasis | None:
         """The caller's functions, called directly for one problem; None where their results need further work."""
-        model, columns = self.model, self.model.columns_function
-        if not self.plain or self.weights is not None or self.complex_w or columns is None:
+        as_they_are = self._all_pairs and self.names.plain and not self.complex_data and self.mixing is None
+        if not as_they_are or self.weights is not None or self.complex_w:
             return None
-        return model.direct(problem, self.both)
+        if self.model.columns_function is None:
+            return self.model.differentiated(problem, self.extra_rows, self.both)
+        return self.model.direct(problem, self.both) if self.extra_rows is None else None
 
     @property
     def n_columns(self) -> int:

@@ -1,6 +1,8 @@
 """Real and imaginary parts, handled separately so that each keeps its own NaN and infinity: their product gives NaN."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -32,3 +34,11 @@ def both_parts(function: Callable[..., Array], *values: Array) -> Array:
 def one_after_another(values: Array) -> Array:
     """(P,) real numbers unchanged; complex ones as their real parts, then their imaginary parts (2 P,)."""
     return np.concatenate([values.real, values.imag]) if np.iscomplexobj(values) else values
+
+
+@contextmanager
+def without_discarding() -> Iterator[None]:
+    """Here a warning that an imaginary part is discarded counts as an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        yield

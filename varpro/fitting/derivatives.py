@@ -6,13 +6,13 @@ right only for functions that are analytic as written, so every measurement also
 40 (1998) 110-112.
 """
 
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.agreement import AGREES, CLEARLY, disagreement
+from varpro.fitting.complex_parts import without_discarding
 from varpro.fitting.scales import EPS, Bracket, Scales, judge
 from varpro.fitting.stencil import (
     FOURTH,
@@ -92,21 +92,28 @@ class Numeric:
 
         The step is a power of two, so that dividing by it rounds nothing.
         """
-        h = np.exp2(np.round(np.log2(IMAGINARY * self._scales(problems).length)))
+        h = self.imaginary_steps(self._place(problems))
         moved = []
         for group in self.plan.groups:
             v = w.astype(complex)
             v[:, group.parameters] += 1j * h[:, group.parameters]
             moved.append(v)
         out = np.empty(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        with without_discarding():
             found = points(values, moved, problems, stacked=len(w) <= self.stacked)
             for group, f in zip(self.plan.groups, found, strict=True):
                 if not out.size:
                     out = np.empty((len(w), f.shape[1], len(self.plan.pairs)))
                 out[:, :, group.pairs] = np.imag(f[:, :, group.columns]) / h[:, None, group.of_pair]
         return out
+
+    def imaginary_steps(self, places: Array | slice) -> Array:
+        """The complex steps (b, P) at places of the scales."""
+        return np.exp2(np.round(np.log2(IMAGINARY * self.scales.of(places).length)))
+
+    def trusted_at(self, w: Array) -> bool:
+        """Whether a search of one problem takes the complex step at w (1, P) without another test."""
+        return self.exact and (self.given or bool(self._near(self.scales, w, 1.0)[0]))
 
     def measured(self, values: Values, w: Array, problems: Array) -> Array:
         """D (b, N, M) of fourth order, or by the complex step where the two agree; this also measures the scales."""

@@ -13,6 +13,7 @@ import numpy as np
 from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError, ShapeError
 from varpro.fitting.derivatives import Numeric
+from varpro.fitting.differentiated import Differentiated
 from varpro.models.separable import Column
 from varpro.problems.curves import DirectBasis
 
@@ -162,6 +163,14 @@ class UserModel:
             return (phi[None], d[None]) if phi.shape == shape and d.shape == pairs else otherwise(w, problems)
 
         return evaluate
+
+    def differentiated(self, problem: int, extra: Array | None, otherwise: DirectBasis) -> DirectBasis | None:
+        """The same where the derivative is a complex step; None where it is not.  extra : rows below Phi."""
+        numeric, t = self.numeric, self.t[problem] if self.own_t else self.t
+        whole = self.columns_function is None and self.numeric_function is None
+        if numeric is None or not numeric.exact or not whole or len(numeric.scales.table) > 1:
+            return None
+        return Differentiated(lambda w: self.function(t, w), self.shape, numeric, extra, otherwise)
 
     def at(self, t: Array, n_rows: int) -> "UserModel":
         """The same model of one problem at other t (n_rows, ...)."""

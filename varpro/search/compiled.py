@@ -118,7 +118,7 @@ def _step_by_step(
     direct = small.basis.direct(int(problems[0])) if len(problems) == 1 else None
     evaluate, rows, status = direct or small.basis.both, np.arange(len(problems)), states.status
     recording, first = keep_history or observe is not None, True
-    told, kept, ranks = list[Array](), list[Array](), list[Array]()
+    told, kept, amplitudes = list[Array](), list[Array](), list[Array]()
     here, whole = problems, True
     while len(rows):
         w = states.trial if whole else states.trial[rows]
@@ -130,9 +130,9 @@ def _step_by_step(
         if recording and not first:
             kept.append(tail[rows])
             told.append(here)
-            ranks.append(small.rank(states.a[rows]))
+            amplitudes.append(states.a[rows])
             if observe is not None:
-                for record in _records(small_fits.named(kept[-1]), here, ranks[-1]):
+                for record in _records(small_fits.named(kept[-1]), here, small.rank(amplitudes[-1])):
                     observe(record)
         first = False
         running = status[rows] == 0
@@ -141,7 +141,8 @@ def _step_by_step(
             here = problems[rows]
     if not kept or not keep_history:
         return []
-    return _records(small_fits.named(np.concatenate(kept)), np.concatenate(told), np.concatenate(ranks))
+    ranks = small.rank(np.concatenate(amplitudes))
+    return _records(small_fits.named(np.concatenate(kept)), np.concatenate(told), ranks)
 
 
 def _records(numbers: Array, problems: Array, ranks: Array) -> list[IterationRecord]:
