@@ -36,10 +36,10 @@ constexpr double kGramLimit = 1e6;
 ///   condition (count): kappa_1 of the Gram matrix of Phi with columns scaled to unit norm.  Beyond kGramLimit the CPU
 ///       goes on by orthogonal factorisation of Phi, to the rank tolerance.  Infinite where Phi is not finite or not of
 ///       full rank: nothing else of that problem may then be used.
-///   lower, upper (i): bounds on a, with ridge 0 and on the CPU alone; null for none.  Each right-hand side then has
-///   its
-///       own active set: its projection is onto the columns whose coefficient is inside, the others keep their bound,
-///       and h and gradient are sums over the right-hand sides.  Not of full rank refers to all columns.
+///   lower, upper (i): bounds on a, with ridge 0 and on the CPU alone; null for none.  Each right-hand side has its own
+///       active set: its projection is onto the columns whose coefficient is inside, the others keep their bound, and h
+///       and gradient are sums over the right-hand sides.  condition is 1, or infinite where Phi, all columns of it, is
+///       not of full rank.
 /// Sums in double.  About n ((i + m)^2 + 2 (i + m) k) operations per problem, all in the first-level cache; with bounds
 /// n (i^2 + 2 k s (s + i) + k m (p + 4)) for s columns inside and, on top, n (s + i) for each exchange.
 struct SmallFitsCall {
