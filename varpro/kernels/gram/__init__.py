@@ -8,7 +8,6 @@ from varpro.arrays import Array, is_device_array
 from varpro.kernels import vendor
 from varpro.kernels._checks import doubles, require
 
-
 PANEL_ROWS = 256
 """Rows of the lower triangle that are added at a time, up to the diagonal of the last one."""
 
