@@ -15,45 +15,93 @@ void for_each_filter(Forms<T>& forms, Each&& each) {
     }
 }
 
-/// Writes means over the cells of what a filter has at the places, (n, filters, cells).
+/// Means over the cells of what a filter has at the places, summed down a row of cells, then across each of them.
 template <typename T>
 class CellMeans {
     static constexpr std::int64_t kLanes = LanesOf<T>::count;
 
   public:
-    explicit CellMeans(const Forms<T>& forms) : forms_(forms), means_(forms.c.cells() * kLanes) {}
-    void write(const T* places, std::int64_t n, std::int64_t count, std::int64_t f, T* to) {
-        const T mean = forms_.mean();
-        forms_.each_cell([&](std::int64_t cell, Area area) {
+    explicit CellMeans(const Forms<T>& forms)
+        : forms_(forms), columns_(forms.across * kLanes), means_(forms.c.cells() * kLanes) {}
+
+    /// The rows of places in a row of cells.
+    std::int64_t rows() const { return forms_.down / forms_.c.cells_down; }
+    /// Begins a row of cells: the sum over its rows at each of the places across, (across, lanes), zero.
+    T* begin() {
+        std::fill(columns_.begin(), columns_.end(), T(0));
+        return columns_.data();
+    }
+    /// Ends it: the means are `mean` times the sums.
+    void end(std::int64_t below, T mean) {
+        const std::int64_t count = forms_.c.cells_across, columns = forms_.across / count;
+        const T* from = columns_.data();
+        for (std::int64_t right = 0; right < count; ++right) {
             Lanes<T> sum{};
-            for (std::int64_t r = area.row; r < area.row + area.rows; ++r)
-                for (std::int64_t i = area.column; i < area.column + area.columns; ++i)
-                    sum += load(places + (r * forms_.across + i) * kLanes);
-            store(means_.data() + cell * kLanes, sum * mean);
-        });
+            for (std::int64_t i = 0; i < columns; ++i, from += kLanes) sum += load(from);
+            store(means_.data() + (below * count + right) * kLanes, sum * mean);
+        }
+    }
+    /// To (n, filters, cells).
+    void write(std::int64_t n, std::int64_t count, std::int64_t f, T* to) const {
         const std::int64_t cells = forms_.c.cells(), filters = forms_.c.filters;
         write_by_lane(means_.data(), kLanes, cells, count, to + (n * filters + f) * cells, filters * cells);
     }
 
   private:
     const Forms<T>& forms_;
-    Aligned<T> means_;
+    Aligned<T> columns_, means_;
 };
 
+/// The columns of a filter, from the rows of a half to the cells' means while all of it is in the first cache.
+template <typename T>
+struct FilterValues {
+    explicit FilterValues(const Forms<T>& forms) : halves(forms.new_halves()), means(forms) {}
+
+    Aligned<T> halves;
+    CellMeans<T> means;
+    std::vector<typename Forms<T>::Part> parts;
+
+    /// One row of cells of a filter, whose halves are known as far as it needs them.
+    template <typename Sigma>
+    void cells(const Forms<T>& forms, const T* table, std::int64_t below, Sigma sigma) {
+        constexpr std::int64_t lanes = LanesOf<T>::count;
+        T* const columns = means.begin();
+        const std::int64_t top = below * means.rows();
+        forms.convolve_columns(parts, table[forms.c.rows() - 1], top, top + means.rows(),
+                               [&]<int... j>(std::int64_t, std::int64_t column, const PlaceSums<T, 1, j...>& sums) {
+                                   T* const to = columns + column * lanes;
+                                   ((store(to + j * lanes, load(to + j * lanes) + sigma.value(sums.sums[0][j]))), ...);
+                               });
+        means.end(below, forms.mean() * sigma.unit);
+    }
+};
+
+/// Two filters at a time share what is loaded of the images, unless each has its own mix.
 template <typename T>
 void values(const ConvolveCall& c, const T* w, T* phi) {
     Forms<T> forms(c, w);
-    Places<T> places(forms);
-    CellMeans<T> means(forms);
+    FilterValues<T> of[] = {FilterValues<T>(forms), FilterValues<T>(forms)};
     with_squash<T>(c, [&](auto sigma) {
-        for_each_filter(forms, [&](std::int64_t n, std::int64_t count, std::int64_t f) {
-            places.compute(forms.weights(f));
-            places.change([&](Lanes<T> q) {
-                Lanes<T> slope;
-                return sigma(q, slope);
-            });
-            means.write(places.data(), n, count, f, phi);
-        });
+        const auto filters = [&]<int... k>(std::int64_t n, std::int64_t count, std::int64_t f,
+                                           std::integer_sequence<int, k...>) {
+            const T* const tables[] = {forms.weights(f + k)...};
+            if (c.mixed) forms.mixed(tables[0]);
+            ((of[k].parts.clear(), add_parts(forms, of[k].halves.data(), tables[k], of[k].parts)), ...);
+            std::int64_t done = forms.met(0).first;
+            for (std::int64_t below = 0; below < c.cells_down; ++below) {
+                const std::int64_t needed = forms.met((below + 1) * of[0].means.rows() - 1).second;
+                if (needed > done) forms.convolve_rows(done, needed, tables, {of[k].halves.data()...});
+                done = std::max(done, needed);
+                (of[k].cells(forms, tables[k], below, sigma), ...);
+            }
+            (of[k].means.write(n, count, f + k, phi), ...);
+        };
+        for (std::int64_t n = 0; n < c.n; n += Forms<T>::kLanes) {
+            const std::int64_t count = forms.images(n);
+            std::int64_t f = 0;
+            for (; !c.mixed && f + 1 < c.filters; f += 2) filters(n, count, f, std::make_integer_sequence<int, 2>{});
+            for (; f < c.filters; ++f) filters(n, count, f, std::make_integer_sequence<int, 1>{});
+        }
     });
 }
 
@@ -73,7 +121,7 @@ void tangent(const ConvolveCall& c, const T* w, const T* dw, T* slope) {
             const T *const table = forms.weights(f), *const direction = directions.data() + f * c.rows();
             places.compute(table);
             parts.clear();
-            add_parts(forms, forms.halves(), direction, parts);
+            add_parts(forms, places.halves(), direction, parts);
             forms.convolve_rows(table, direction, by_v.data());
             add_parts(forms, by_v.data(), table, parts);
             if (c.mixed) {
@@ -89,7 +137,15 @@ void tangent(const ConvolveCall& c, const T* w, const T* dw, T* slope) {
                 dq += lanes;
                 return by;
             });
-            means.write(places.data(), n, count, f, slope);
+            const T* from = places.data();
+            for (std::int64_t below = 0; below < c.cells_down; ++below) {
+                T* const columns = means.begin();
+                for (std::int64_t r = 0; r < means.rows(); ++r)
+                    for (T* to = columns; to != columns + forms.across * lanes; to += lanes, from += lanes)
+                        store(to, load(to) + load(from));
+                means.end(below, forms.mean());
+            }
+            means.write(n, count, f, slope);
         });
     });
 }
@@ -128,7 +184,7 @@ void derivatives(Forms<T>& forms, Where&& where, Use&& use) {
     const ConvolveCall& c = forms.c;
     const std::int64_t size = c.rows() * LanesOf<T>::count;
     Places<T> places(forms);
-    Derivatives<T> of(forms);
+    Derivatives<T> of(forms, places.halves());
     const T mean = forms.mean();
     with_squash<T>(c, [&](auto sigma) {
         for_each_filter(forms, [&](std::int64_t n, std::int64_t count, std::int64_t f) {
@@ -174,7 +230,7 @@ void contract(const ConvolveCall& c, const T* w, const T* b, double* gradient) {
     constexpr std::int64_t lanes = LanesOf<T>::count;
     Forms<T> forms(c, w);
     Places<T> places(forms);
-    Derivatives<T> of(forms);
+    Derivatives<T> of(forms, places.halves());
     Aligned<T> factors(forms.c.cells() * lanes, T(0)), d(c.rows() * lanes);
     const Area everything{0, 0, forms.down, forms.across};
     const T mean = forms.mean();

@@ -13,13 +13,13 @@ class Places {
     static constexpr std::int64_t kLanes = LanesOf<T>::count;
 
   public:
-    explicit Places(Forms<T>& forms) : forms_(forms), q_(forms.places() * kLanes) {}
+    explicit Places(Forms<T>& forms) : forms_(forms), halves_(forms.new_halves()), q_(forms.places() * kLanes) {}
 
-    /// q of a filter, whose halves stay in `forms`.
+    /// q of a filter, whose halves stay.
     void compute(const T* table) {
-        forms_.filter(table);
+        forms_.convolve_rows(table, table, halves_.data());
         parts_.clear();
-        add_parts(forms_, forms_.halves(), table, parts_);
+        add_parts(forms_, halves_.data(), table, parts_);
         forms_.convolve_columns(parts_, table[forms_.c.rows() - 1], q_.data());
     }
     /// q = change(q), vector by vector.
@@ -28,11 +28,12 @@ class Places {
         for (T* at = q_.data(); at != q_.data() + q_.size(); at += kLanes) store(at, change(load(at)));
     }
     T* data() { return q_.data(); }
+    const T* halves() const { return halves_.data(); }
 
   private:
     Forms<T>& forms_;
     std::vector<typename Forms<T>::Part> parts_;
-    Aligned<T> q_;
+    Aligned<T> halves_, q_;
 };
 
 /// The derivative of a sum over an area of s_place q_place by the parameters of a filter, s being the slopes.
@@ -41,12 +42,18 @@ class Derivatives {
     static constexpr std::int64_t kLanes = LanesOf<T>::count;
 
   public:
-    explicit Derivatives(const Forms<T>& forms)
-        : forms_(forms), c(forms.c), images_(c.terms * planes()), fields_(images_.size()), ones_(kLanes, T(1)) {}
+    /// halves : where those of a filter will lie.
+    Derivatives(const Forms<T>& forms, const T* halves)
+        : forms_(forms),
+          halves_(halves),
+          c(forms.c),
+          images_(c.terms * planes()),
+          fields_(images_.size()),
+          ones_(kLanes, T(1)) {}
     Derivatives(const Derivatives&) = delete;  // fields_ point into images_
     Derivatives& operator=(const Derivatives&) = delete;
 
-    /// Prepares a filter, whose halves are those that `forms` holds.
+    /// Prepares a filter, whose halves are there.
     void filter(const T* table) {
         table_ = table;
         for (std::int64_t t = 0; t < c.terms; ++t)
@@ -66,7 +73,7 @@ class Derivatives {
         for (std::int64_t p = 0; c.mixed && p < c.planes; ++p) store(to(forms_.mix_row() + p), Lanes<T>{});
         for (std::int64_t t = 0; t < c.terms; ++t) {
             const std::int64_t u = forms_.u_row(t);
-            of(forms_.down_half(forms_.halves() + t * forms_.half_size()), c.patch_height,
+            of(forms_.down_half(halves_ + t * forms_.half_size()), c.patch_height,
                [&](std::int64_t k, Lanes<T> sum) { store(to(u + k), sum); });
             for (std::int64_t p = 0; p < planes(); ++p) of(fields_[t * planes() + p], c.patch_width, by_v(t, p, d));
         }
@@ -90,6 +97,7 @@ class Derivatives {
     }
 
     const Forms<T>& forms_;
+    const T* const halves_;
     const ConvolveCall& c;
     std::vector<Aligned<T>> images_;
     std::vector<Field<T>> fields_;

@@ -11,7 +11,8 @@ namespace varpro::VARPRO_ISA {
 namespace {
 
 /// Images with their border, and the halves of a filter: their rows, or those of the mix, convolved with v.  Loops go
-/// row by row, whose taps are the rows read last; cells are summed down a column of them, for the same reason.
+/// row by row, whose taps are the rows read last; cells are summed down a column of them, for the same reason.  Rows
+/// that are zero in all images at hand are left out of sums: digits and clothes leave a fifth of the rows dark.
 template <typename T>
 class Forms {
   public:
@@ -25,8 +26,7 @@ class Forms {
           broad(std::max((across - 1) * call.stride + call.patch_width, call.pad_columns + call.width)),
           tables_(transposed(w)),
           planes_(call.planes * plane_size(), T(0)),
-          mix_(call.mixed ? plane_size() : 0, T(0)),
-          halves_(new_halves()) {}
+          mix_(call.mixed ? plane_size() : 0, T(0)) {}
 
     const ConvolveCall& c;
     /// places down and across; rows and columns of an image with its border
@@ -70,21 +70,40 @@ class Forms {
             fill(static_cast<const float*>(c.x) + first, count, T(1));
         else
             fill(static_cast<const double*>(c.x) + first, count, T(1));
+        find_lit_rows();
         return count;
     }
 
+    /// Halves of a filter, zero.
     Aligned<T> new_halves() const { return Aligned<T>(c.terms * half_size(), T(0)); }
-    const T* halves() const { return halves_.data(); }
-    void filter(const T* table) { convolve_rows(table, table, halves_.data()); }
 
-    /// halves (terms, tall, across) of the images, mixed by the table `mix`, with v from the table `by`.
+    /// All rows of the halves of the images, mixed by the table `mix`, with v from the table `by`.
     void convolve_rows(const T* mix, const T* by, T* halves) {
-        if (c.mixed) mixed(mix + mix_row());
+        if (c.mixed) mixed(mix);
+        convolve_rows<1>(c.pad_rows, c.pad_rows + c.height, {by}, {halves});
+    }
+    /// Rows of the halves, from `first` to `last`, of a few filters; if planes are mixed, of what was mixed last.
+    template <int tables>
+    void convolve_rows(std::int64_t first, std::int64_t last, const T* const (&by)[tables],
+                       T* const (&halves)[tables]) const {
         const Field<T> rows{nullptr, c.stride * kLanes, broad * kLanes, kLanes};
         for (std::int64_t t = 0; t < c.terms; ++t) {
-            const T* const from = (c.mixed ? mix_.data() : plane(t % c.planes)) + c.pad_rows * rows.row;
-            T* const to = halves + t * half_size() + c.pad_rows * across * kLanes;
-            convolve(from, rows, c.height, across, by + v_row(t), c.patch_width, to);
+            const T* v[tables];
+            T* to[tables];
+            for (int k = 0; k < tables; ++k) {
+                v[k] = by[k] + v_row(t);
+                to[k] = halves[k] + t * half_size() + first * across * kLanes;
+            }
+            const T* const from = (c.mixed ? mix_.data() : plane(t % c.planes)) + first * rows.row;
+            convolve<tables>(from, rows, last - first, across, v, c.patch_width, to);
+        }
+    }
+    /// The planes mixed by a table.
+    void mixed(const T* table) {
+        for (std::int64_t row = 0; row < c.height; ++row) {
+            const std::int64_t here = ((c.pad_rows + row) * broad + c.pad_columns) * kLanes;
+            convolve<1>(plane(0) + here, {nullptr, kLanes, 0, plane_size()}, 1, c.width, {table + mix_row()}, c.planes,
+                        {mix_.data() + here});
         }
     }
 
@@ -96,54 +115,76 @@ class Forms {
         const T *half, *u;
     };
 
-    /// q (down, across): start + the sum over the parts.  Rows of the border are zero: only taps that reach the image.
-    void convolve_columns(const std::vector<Part>& parts, T start, T* q) const {
+    /// The lit rows of a half that the places of row r meet: the first, and the one after the last.
+    std::pair<std::int64_t, std::int64_t> met(std::int64_t r) const {
+        const std::int64_t top = r * c.stride, bottom = top + c.patch_height;
+        return {std::clamp(first_lit_, top, bottom), std::clamp(last_lit_, top, bottom)};
+    }
+
+    /// q = start + the sum over the parts, in rows of places from `top` to `bottom`: use(row, column, sums) for the
+    /// sums of neighbouring places.
+    template <typename Use>
+    void convolve_columns(const std::vector<Part>& parts, T start, std::int64_t top, std::int64_t bottom,
+                          Use&& use) const {
         const Field<T> at = down_half(nullptr);
-        for (std::int64_t r = 0; r < down; ++r) {
-            const std::int64_t first = std::max<std::int64_t>(0, c.pad_rows - r * c.stride);
-            const std::int64_t last = std::min(c.patch_height, c.pad_rows + c.height - r * c.stride);
-            in_parts<kPlaces>(across, [&]<int... j>(std::int64_t column, std::integer_sequence<int, j...>) {
-                PlaceSums<T, j...> sums(start);
+        in_parts<kPlaces<1>>(across, [&]<int... j>(std::int64_t column, std::integer_sequence<int, j...>) {
+            for (std::int64_t r = top; r < bottom; ++r) {
+                const auto [first, last] = met(r);
+                PlaceSums<T, 1, j...> sums;
+                sums.begin(start);
                 for (const Part& part : parts)
-                    sums.add(part.half + column * kLanes + r * at.row + first * at.tap, at, part.u + first,
+                    sums.add(part.half + column * kLanes + first * at.tap, at, {part.u + first - r * c.stride},
                              last - first);
-                sums.write(q + (r * across + column) * kLanes);
-            });
-        }
+                use(r, column, sums);
+            }
+        });
+    }
+    /// q (down, across) of all rows.
+    void convolve_columns(const std::vector<Part>& parts, T start, T* q) const {
+        convolve_columns(parts, start, 0, down, [&](std::int64_t r, std::int64_t column, const auto& sums) {
+            sums.write(0, q + (r * across + column) * kLanes);
+        });
     }
 
     /// The columns of a plane convolved with u, (down, broad), at the taps of v.
     Field<T> convolve_plane(std::int64_t p, const T* u, Aligned<T>& to) const {
         const std::int64_t row = broad * kLanes;
         to.resize(down * row);
-        convolve(plane(p), {nullptr, kLanes, c.stride * row, row}, down, broad, u, c.patch_height, to.data());
+        convolve<1>(plane(p), {nullptr, kLanes, c.stride * row, row}, down, broad, {u}, c.patch_height, {to.data()});
         return {to.data(), c.stride * kLanes, row, kLanes};
     }
 
   private:
     const T* plane(std::int64_t p) const { return planes_.data() + p * plane_size(); }
 
-    /// to (rows, columns): sums over the taps of a field.
-    void convolve(const T* from, const Field<T>& field, std::int64_t rows, std::int64_t columns, const T* weights,
-                  std::int64_t taps, T* to) const {
-        for (std::int64_t r = 0; r < rows; ++r)
-            in_parts<kPlaces>(columns, [&]<int... j>(std::int64_t column, std::integer_sequence<int, j...>) {
-                PlaceSums<T, j...> sums(T(0));
+    /// to (rows, columns) of each table of weights: sums over the taps of a field.
+    template <int tables>
+    static void convolve(const T* from, const Field<T>& field, std::int64_t rows, std::int64_t columns,
+                         const T* const (&weights)[tables], std::int64_t taps, T* const (&to)[tables]) {
+        in_parts<kPlaces<tables>>(columns, [&]<int... j>(std::int64_t column, std::integer_sequence<int, j...>) {
+            for (std::int64_t r = 0; r < rows; ++r) {
+                PlaceSums<T, tables, j...> sums;
+                sums.begin(T(0));
                 sums.add(from + column * field.place + r * field.row, field, weights, taps);
-                sums.write(to + (r * columns + column) * kLanes);
-            });
+                for (int k = 0; k < tables; ++k) sums.write(k, to[k] + (r * columns + column) * kLanes);
+            }
+        });
     }
 
-    /// The planes mixed by m.
-    void mixed(const T* m) {
-        for (std::int64_t row = 0; row < c.height; ++row) {
-            const std::int64_t here = ((c.pad_rows + row) * broad + c.pad_columns) * kLanes;
-            in_parts<kPlaces>(c.width, [&]<int... j>(std::int64_t column, std::integer_sequence<int, j...>) {
-                PlaceSums<T, j...> sums(T(0));
-                sums.add(plane(0) + here + column * kLanes, {nullptr, kLanes, 0, plane_size()}, m, c.planes);
-                sums.write(mix_.data() + here + column * kLanes);
-            });
-        }
+    /// Rows from first_lit_ to last_lit_ of the planes hold all numbers that are not zero.
+    void find_lit_rows() {
+        const auto lit = [&](std::int64_t row) {
+            const std::int64_t size = broad * kLanes;
+            for (std::int64_t p = 0; p < c.planes; ++p) {
+                const T* const from = plane(p) + row * size;
+                if (std::any_of(from, from + size, [](T value) { return value != T(0); })) return true;
+            }
+            return false;
+        };
+        first_lit_ = c.pad_rows;
+        last_lit_ = c.pad_rows + c.height;
+        while (first_lit_ < last_lit_ && !lit(first_lit_)) ++first_lit_;
+        while (first_lit_ < last_lit_ && !lit(last_lit_ - 1)) --last_lit_;
     }
 
     template <typename From>
@@ -158,7 +199,8 @@ class Forms {
             }
     }
 
-    Aligned<T> tables_, planes_, mix_, halves_;
+    Aligned<T> tables_, planes_, mix_;
+    std::int64_t first_lit_ = 0, last_lit_ = 0;
 };
 
 /// The parts of the form of a filter: a half and u for each term.

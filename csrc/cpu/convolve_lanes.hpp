@@ -31,8 +31,13 @@ inline void in_parts(std::int64_t count, Run&& run) {
     }
 }
 
-/// Sums that are held in registers at a time: of places, of taps, and of outputs times numbers of D.
-constexpr int kPlaces = 14, kTaps = 10, kOutputs = 3, kNumbers = 4;
+/// Sums that are held in registers at a time: of places under one or two tables of weights, of taps, and of outputs
+/// times numbers of D.
+template <int tables>
+constexpr int kPlaces = tables == 1               ? 14
+                        : VARPRO_LANE_BYTES == 64 ? 13
+                                                  : 6;
+constexpr int kTaps = 10, kOutputs = 3, kNumbers = 4;
 
 /// The value in every lane.  As a sum with a vector of zeros it would be added in earnest, for the sake of -0.
 template <typename T>
@@ -58,29 +63,42 @@ struct Field {
     std::int64_t place, row, tap;
 };
 
-/// Sums over taps, of neighbouring places.
-template <typename T, int... j>
+/// Sums over taps, of neighbouring places, under each of a few tables of weights: what is loaded serves all of them,
+/// for a processor loads hardly more vectors in a cycle than it multiplies.
+template <typename T, int tables, int... j>
 struct PlaceSums {
-    Lanes<T> sums[sizeof...(j)];
-    explicit PlaceSums(T start) : sums{((void)j, everywhere(start))...} {}
+    Lanes<T> sums[tables][sizeof...(j)];
 
-    /// Adds sum_k weights[k] x[place, k].
-    __attribute__((always_inline)) void add(const T* x, const Field<T>& of, const T* weights, std::int64_t taps) {
+    void begin(T start) {
+        for (int table = 0; table < tables; ++table) ((sums[table][j] = everywhere(start)), ...);
+    }
+    /// Adds sum_k weights[table][k] x[place, k].
+    __attribute__((always_inline)) void add(const T* x, const Field<T>& of, const T* const (&weights)[tables],
+                                            std::int64_t taps) {
         constexpr std::int64_t lanes = LanesOf<T>::count;
         if (of.place == lanes)  // known distances need no registers
             add_at(x, lanes, of.tap, weights, taps);
         else
             add_at(x, of.place, of.tap, weights, taps);
     }
-    void write(T* to) const { ((store(to + j * LanesOf<T>::count, sums[j])), ...); }
+    void write(int table, T* to) const { ((store(to + j * LanesOf<T>::count, sums[table][j])), ...); }
 
   private:
-    __attribute__((always_inline)) void add_at(const T* x, std::int64_t place, std::int64_t tap, const T* weights,
-                                               std::int64_t taps) {
+    __attribute__((always_inline)) void add_at(const T* x, std::int64_t place, std::int64_t tap,
+                                               const T* const (&weights)[tables], std::int64_t taps) {
         asm("" : "+r"(tap));  // unknown to the compiler, which would keep what the next tap reads again and spill sums
         for (std::int64_t k = 0; k < taps; ++k, x += tap) {
-            const Lanes<T> weight = held<T>(everywhere(weights[k]));
-            ((sums[j] += weight * load(x + j * place)), ...);
+            const Lanes<T> weight = held<T>(everywhere(weights[0][k]));
+            if constexpr (tables == 1) {
+                ((sums[0][j] += weight * load(x + j * place)), ...);
+            } else {
+                const Lanes<T> other = held<T>(everywhere(weights[1][k]));
+                const auto both = [&](Lanes<T>& one, Lanes<T>& two, Lanes<T> value) __attribute__((always_inline)) {
+                    one += weight * value;
+                    two += other * value;
+                };
+                (both(sums[0][j], sums[1][j], held<T>(load(x + j * place))), ...);
+            }
         }
     }
 };

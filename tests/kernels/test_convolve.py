@@ -149,6 +149,29 @@ def test_no_images_have_no_jacobian():
     assert convolve.layer_jacobian(np.zeros((0, 1, 12, 12)), w, layer, patches).shape == (0, 3, *w.shape)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("lit", [(0, 0), (0, 2), (5, 6), (9, 11), (3, 10)], ids=lambda rows: f"rows {rows}")
+@pytest.mark.parametrize("stride", [1, 2])
+def test_rows_that_are_dark_in_all_images_are_left_out_without_a_trace(lit, stride, dtype):
+    """An odd number of filters, on images of which only some rows, or none, hold anything."""
+    rng, patches = np.random.default_rng(5), Patches(3, 5, cells=(1, 2), padding=(1, 2), terms=2, stride=stride)
+    images = np.zeros((21, 1, 11, 8))
+    images[:20, :, slice(*lit)] = rng.standard_normal((20, 1, lit[1] - lit[0], 8))  # the last one is all dark
+    w = (0.5 * rng.standard_normal((patches.rows(1), 3))).astype(dtype)
+    assert apart(convolve.values(images, w, patches), values_reference(images, w, patches)) < TOLERANCE[dtype]
+    assert apart(convolve.jacobian(images, w, patches), jacobian_reference(images, w, patches)) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_a_filter_has_the_same_bits_alone_and_beside_others(dtype):
+    """Two filters share what is loaded of an image; neither knows of the other."""
+    rng, patches = np.random.default_rng(6), Patches(5, 3, cells=(3, 3), padding=(2, 1))
+    images = rng.integers(0, 256, (5, 1, 9, 9), dtype=np.uint8)
+    w = rng.standard_normal((patches.rows(1), 3)).astype(dtype)
+    alone = [convolve.values(images, w[:, f : f + 1], patches) for f in range(3)]
+    np.testing.assert_array_equal(convolve.values(images, w, patches), np.concatenate(alone, axis=1))
+
+
 def test_an_image_does_not_depend_on_its_neighbours():
     images = np.random.default_rng(0).integers(0, 256, (19, 1, 9, 9), dtype=np.uint8)
     patches = Patches(3, 3, cells=(3, 3), padding=(1, 1))

@@ -128,3 +128,18 @@ def test_single_precision_rounds_like_single_precision_and_adds_in_double(size):
     kept = 2.0**40 * EPS  # what the sum itself rounds away; in single precision it would be 2^17
     assert_within((gram - 2.0**40)[lower], expected[lower], rounding * magnitude[lower] + kept)
     assert_within(cross, expected_cross, rounding * cross_magnitude)
+
+
+def test_memory_that_is_given_for_single_precision_changes_no_bit():
+    """More rows than a panel of the triangle, and what the memory held before makes no difference."""
+    phi, y = blocks(40, 300, 2, np.float32)
+    sums = [(np.zeros((300, 300)), np.zeros((300, 2))) for _ in range(2)]
+    for (gram, cross), work in zip(sums, (None, np.full((300, 300), 7.0, np.float32)), strict=True):
+        accumulate(phi, y, gram, cross, single=True, work=work)
+    for found, expected in zip(*sums, strict=True):
+        np.testing.assert_array_equal(np.tril(found), np.tril(expected))
+
+
+def test_memory_of_another_kind_is_refused():
+    with pytest.raises(ShapeError, match=r"work \(3, 3\) float64 needs to be \(3, 3\) float32"):
+        accumulate(np.zeros((4, 3)), np.zeros((4, 2)), np.zeros((3, 3)), np.zeros((3, 2)), single=True, work=np.eye(3))

@@ -11,7 +11,7 @@ from varpro.models.units import features
 from varpro.train.checkpoint import Kept, states
 from varpro.train.checkpoint.identity import Identity
 from varpro.train.checkpoint.stop import Stop
-from varpro.train.scalarized.glue import Rows, Streamed, _Gram, count_correct, glue
+from varpro.train.scalarized.glue import WIDE_ROWS, Rows, Streamed, _Gram, _in_double, count_correct, glue
 from varpro.train.scalarized.glue_gradients import GradientLayers
 from varpro.train.scalarized.kept_sums import KeptSums
 from varpro.train.scalarized.network import one_hot
@@ -59,6 +59,17 @@ def test_single_precision_solves_the_problem_to_single_precision(method):
     ridge = 1e-3 * float(np.sum(dense(s)[0] ** 2)) / s.n_columns
     a, close = (glue(x, None, method=method, ridge=ridge).a for x in (s, single))
     assert 0 < np.linalg.norm(close - a) < 1e-4 * np.linalg.norm(a)
+
+
+def test_rows_are_made_double_part_by_part_without_a_change():
+    phi = np.random.default_rng(0).standard_normal((2 * WIDE_ROWS + 3, 4)).astype(np.float32)
+    found = [(rows, wide.copy()) for rows, wide in _in_double(phi)]
+    assert [len(wide) for _, wide in found] == [WIDE_ROWS, WIDE_ROWS, 3]
+    assert all(wide.dtype == np.float64 for _, wide in found)
+    for rows, wide in found:
+        np.testing.assert_array_equal(wide, phi[rows])
+    (rows, same), *none = _in_double(phi.astype(np.float64))
+    assert (len(same), none) == (len(phi), [])
 
 
 def test_the_candidates_for_the_ridge_stay_above_the_rounding_of_the_sums():

@@ -60,5 +60,5 @@ def test_gluing_counts_the_columns_that_it_holds(method):
             "gluing"
         ]
 
-    whole = 4 * 50_000 * (192 * 16 + 1)
-    assert gluing(1.0) - gluing(0.5) == pytest.approx(whole / 2)
+    whole = 4 * 50_000 * (128 * 16 + 1)
+    assert gluing(1.0) - gluing(0.3) == pytest.approx(whole / 2)

@@ -82,6 +82,7 @@ class _Sums:
     def __init__(self, columns: int, outputs: int, unit: float, xp: ModuleType, single: bool) -> None:
         self.unit, self.single = unit, single
         self.gram, self.cross = xp.zeros((columns, columns)), xp.zeros((columns, outputs))
+        self.work = np.zeros((columns, columns), dtype=np.float32) if single and xp is np else None
         self.part = (xp.empty_like(self.gram), xp.empty_like(self.cross)) if unit else (self.gram, self.cross)
 
     def add(self, phi: Array, y: Array) -> None:
@@ -89,7 +90,7 @@ class _Sums:
         gram, cross = self.part
         if self.unit:
             gram[:], cross[:] = 0.0, 0.0
-        kernel.accumulate(phi, y, gram, cross, single=self.single)
+        kernel.accumulate(phi, y, gram, cross, single=self.single, work=self.work)
         if self.unit:
             self.gram += round_to_grid(gram, self.unit)
             self.cross += round_to_grid(cross, self.unit)

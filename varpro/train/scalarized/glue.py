@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array, beside, namespace, to_host
+from varpro.arrays import Array, beside, is_device_array, namespace, to_host
 from varpro.distributed.communicator import Communicator
 from varpro.linalg.cholesky import Factored, factor
 from varpro.linalg.normal_equations import Watch, normal_equations
@@ -29,6 +29,8 @@ RELATIVE_RIDGES = (1e-11, 1e-9, 1e-7, 1e-5, 1e-3)
 """Candidates for mu, relative to the mean diagonal of Phi^T Phi, from just above the Gram matrix's rounding upwards."""
 SINGLE_RIDGES = (1e-6, 3e-6, 1e-5, 1e-4, 1e-3)
 """The same in single precision."""
+WIDE_ROWS = 250
+"""Rows of Phi that are made double at a time: a few megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +182,29 @@ def count_correct(streamed: Streamed, layers: list[Array]) -> Array:
 def all_scores(streamed: Streamed, a: Array) -> Array:
     """Outputs (N, K), replicated; each block comes from the rank that owns it.  Collective."""
     layer = beside(a, streamed.rows.images)
-    parts = [to_host(phi @ layer) for phi, _ in streamed.blocks()]
+    parts = [np.concatenate([to_host(wide @ layer) for _, wide in _in_double(phi)]) for phi, _ in streamed.blocks()]
     blocks = [block for part in streamed.comm.allgather(parts) for block in part]
     return np.concatenate(blocks) if blocks else np.zeros((0, a.shape[1]))
+
+
+def _in_double(phi: Array) -> Iterator[tuple[slice, Array]]:
+    """Rows of a block in double precision: all of them, or on the host as many as a cache holds, one part after another
+    in the same memory."""
+    if phi.dtype == np.float64 or is_device_array(phi):
+        yield slice(0, len(phi)), phi.astype(np.float64, copy=False)
+        return
+    wide = np.empty((min(WIDE_ROWS, len(phi)), phi.shape[1]))
+    for first in range(0, len(phi), WIDE_ROWS):
+        rows = slice(first, min(first + WIDE_ROWS, len(phi)))
+        part = wide[: rows.stop - first]
+        np.copyto(part, phi[rows])
+        yield rows, part
+
+
+def _residual_product(phi: Array, y: Array, a: Array) -> Array:
+    """Phi^T (Y - Phi A) of a block, in double precision."""
+    parts = [wide.T @ (y[rows] - wide @ a) for rows, wide in _in_double(phi)]
+    return sum(parts[1:], parts[0])
 
 
 class _Gram:
@@ -194,15 +216,14 @@ class _Gram:
         self.scale = float(namespace(self.gram).diagonal(self.gram).sum()) / streamed.n_columns
 
     def solutions(self, ridges: list[float]) -> list[Glued]:
-        """Replicated solutions for the ridges whose Cholesky factorisation exists, each computed on one rank."""
+        """Replicated solutions for the ridges whose Cholesky factorisation exists, each computed on one rank; the
+        condition is that of the one that is refined."""
         comm = self.streamed.comm
         mine = []
         for place in range(comm.rank, len(ridges), comm.size):
-            factored = factor(self.gram, ridges[place])
+            factored = factor(self.gram, ridges[place], conditioned=False)
             if factored is not None:
-                a = factored.solve(self.cross)
-                condition = float(np.sqrt(factored.condition))
-                mine.append((place, Glued(a, ridges[place], len(self.gram), condition)))
+                mine.append((place, Glued(factored.solve(self.cross), ridges[place], len(self.gram), np.nan)))
         everyone = sorted((pair for part in comm.allgather(mine) for pair in part), key=lambda pair: pair[0])
         if not everyone:
             return self.solutions([100.0 * max(max(ridges), RELATIVE_RIDGES[0] * self.scale)])
@@ -212,16 +233,16 @@ class _Gram:
         """One step of iterative refinement: A += (G + mu I)^-1 (Phi^T (Y - Phi A) - mu A)."""
         streamed, comm = self.streamed, self.streamed.comm
         a = beside(solution.a, self.gram)
-        wide = ((phi.astype(np.float64, copy=False), y) for phi, y in streamed.blocks())
-        parts = [to_host(phi.T @ (y - phi @ a)) for phi, y in wide]
+        parts = [to_host(_residual_product(phi, y, a)) for phi, y in streamed.blocks()]
         gradient = streamed.sharded.total(parts, solution.a.shape) - solution.ridge * solution.a
-        correction = np.zeros_like(solution.a)
+        correction, condition = np.zeros_like(solution.a), np.full(1, np.nan)
         if comm.rank == 0:
             factored: Factored | None = factor(self.gram, solution.ridge)
             assert factored is not None
-            correction = factored.solve(gradient)
+            correction, condition = factored.solve(gradient), np.sqrt([factored.condition])
         comm.bcast_(correction)
-        return Glued(solution.a + correction, solution.ridge, solution.rank, solution.condition)
+        comm.bcast_(condition)
+        return Glued(solution.a + correction, solution.ridge, solution.rank, float(condition[0]))
 
 
 class _Gradients:
