@@ -73,6 +73,14 @@ def test_batch_equals_one_by_one_and_the_order_is_kept():
         )
 
 
+@pytest.mark.parametrize("kind", [int, np.float32])
+def test_starts_of_another_kind_of_number_are_those_numbers(kind):
+    found, expected = (solve(data([1.0, 3.0])[None], np.array([[2, 6]], dtype=dtype)) for dtype in (kind, float))
+    assert found.w.dtype == np.float64
+    np.testing.assert_array_equal(found.w, expected.w)
+    assert found.iterations == expected.iterations
+
+
 def test_history_never_rises_and_ends_at_the_result():
     found = solve(data([1.0, 3.0], 0.05)[None], np.array([[0.2, 20.0]]))
     costs = [record.cost for record in found.history]
