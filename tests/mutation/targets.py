@@ -6,6 +6,10 @@ Of these, the ones that enter the function in question are run (`covering`); for
 from fnmatch import fnmatch
 from pathlib import Path
 
+SMALL_FITS = (
+    "tests/kernels/test_small_fits.py", "tests/kernels/test_search.py", "tests/fit/test_fit.py",
+    "tests/fit/test_batch.py", "tests/fit/test_extremes.py", "tests/models/test_ready_derivatives.py",
+)  # fmt: skip
 RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fits; a folder takes what is below it
     ("varpro/losses/*", ("tests/losses", "tests/adapters/test_torch.py")),
     (
@@ -32,17 +36,8 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fit
     ("csrc/cpu/scalarize_windows.cpp", ("tests/kernels/test_windows.py", "tests/models/test_units.py")),
     ("csrc/*/convolve*", ("tests/kernels/test_convolve.py", "tests/models/test_convolutional.py")),
     ("csrc/*/search*", ("tests/kernels/test_search.py", "tests/kernels/test_small_fits.py")),
-    (
-        "csrc/*/small_fits*",
-        (
-            "tests/kernels/test_small_fits.py",
-            "tests/kernels/test_search.py",
-            "tests/fit/test_fit.py",
-            "tests/fit/test_batch.py",
-            "tests/fit/test_extremes.py",
-            "tests/models/test_ready_derivatives.py",
-        ),
-    ),
+    ("csrc/*/small_fits*", SMALL_FITS),
+    ("csrc/cpu/dots.hpp", SMALL_FITS),
     ("csrc/*", ("tests/kernels", "tests/fit/test_fit.py", "tests/fit/test_batch.py", "tests/models")),
 )
 DEFAULT_PATHS = (
