@@ -99,6 +99,20 @@ def test_few_rows(rows, columns):
     np.testing.assert_allclose(found.u[0] @ (found.u[0].T @ phi), phi, atol=1e-13)
 
 
+@pytest.mark.parametrize(("exponent", "ridge"), [(0, 0.0), (3, 0.0), (9, 0.0), (0, 1e-16), (3, 1e-16)])
+def test_a_small_residual_is_orthogonal_to_its_own_rounding(exponent, ridge):
+    """Y - Phi A alone is off by eps ||Y||: here a share of 1e-6 of the residual."""
+    phi = matrix_of_condition(10.0**exponent)[None]
+    rng = np.random.default_rng(1)
+    y = phi @ np.ones((1, 9, 2)) + 1e-10 * rng.standard_normal((1, 67, 2))
+    found = factor(phi, ridge=ridge)
+    a = found.coefficients(y)
+    r = found.residual(y, phi, a, ridge)
+    left = found.u.mT @ r - ridge * (found.back.mT @ a)
+    np.testing.assert_allclose(r, y - phi @ a, rtol=0, atol=200 * EPS * 10.0**exponent)
+    assert np.abs(left).max() < 50 * EPS * np.linalg.norm(r)
+
+
 def test_zero_matrix_has_rank_zero_and_coefficients_zero():
     found = factor(np.zeros((1, 8, 3)))
     assert found.rank[0] == 0
@@ -128,13 +142,14 @@ def test_columns_of_different_units_are_not_taken_for_dependent_ones():
 
 
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
-@pytest.mark.parametrize("kind", ["full", "other units", "dependent", "wide", "zero", "not finite"])
+@pytest.mark.parametrize("kind", ["full", "other units", "dependent", "wide", "large", "zero", "not finite"])
 def test_the_route_of_a_device_for_wide_matrices_gives_the_factors_of_the_host(kind, ridge, monkeypatch):
     """QR and SVD alone, without the quicker ways of a host; run here on its arrays."""
     phi = {
         "full": matrix_of_condition(1e3), "other units": matrix_of_condition(10.0) * np.logspace(-12, 12, 9),
         "dependent": matrix_of_condition(10.0) * [1, 1, 1, 0, 1, 0, 1, 1, 1] @ matrix_of_condition(10.0)[:9],
-        "wide": matrix_of_condition(10.0)[:5], "zero": np.zeros((8, 3)), "not finite": np.full((8, 3), np.nan),
+        "wide": matrix_of_condition(10.0)[:5], "large": 1e9 * matrix_of_condition(1e3),
+        "zero": np.zeros((8, 3)), "not finite": np.full((8, 3), np.nan),
     }[kind][None]  # fmt: skip
     monkeypatch.setattr(projector, "PROJECTOR_COLUMNS", 0)
     found = projector._on_device(phi, ridge, max(phi.shape[1:]) * EPS, rescale=True)

@@ -16,7 +16,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fit
         "varpro/train/*",
         ("tests/train", "tests/cli/test_dry_run.py", "tests/cli/test_resume.py", "tests/report/test_layered_report.py"),
     ),
-    ("varpro/search/device.py", ("tests/search/test_device_chunks.py", "tests/cuda/test_cupy.py")),
+    ("varpro/search/device.py", ("tests/search/test_device_search.py", "tests/cuda/test_cupy.py")),
     ("varpro/search/*", ("tests/search", "tests/test_gauss_newton.py", "tests/fit", "tests/train/test_wiring.py")),
     ("varpro/fitting/smoothness.py", ("tests/fit/test_smoothness.py", "tests/models/test_kernel.py")),
     ("varpro/fitting/*", ("tests/fit", "tests/adapters/test_scipy.py", "tests/adapters/test_sklearn.py")),
