@@ -24,6 +24,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fit
     ("varpro/problems/*", ("tests/search", "tests/test_gauss_newton.py", "tests/fit", "tests/train/test_wiring.py")),
     ("varpro/statistics.py", ("tests/fit",)),
     ("varpro/report/*", ("tests/report",)),
+    ("varpro/linalg/projected_jacobian.py", ("tests/fit",)),
     ("varpro/linalg/*", ("tests/linalg", "tests/test_gauss_newton.py", "tests/train/test_glue.py")),
     ("csrc/*/class_moments*", ("tests/kernels/test_class_moments.py", "tests/losses/test_classifier.py")),
     ("csrc/*/softmax_*", ("tests/kernels/test_softmax_divergence.py", "tests/losses/test_weight_separability.py")),
