@@ -164,3 +164,18 @@ def test_the_route_of_a_device_for_wide_matrices_gives_the_factors_of_the_host(k
     np.testing.assert_allclose(found.u[0] @ found.u[0].T, host.u[0] @ host.u[0].T, rtol=0, atol=1e-9)
     assert found.left_out[0] == pytest.approx(host.left_out[0], abs=1e-12)
     assert np.isfinite(found.condition[0]) == np.isfinite(host.condition[0])
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+def test_a_device_tells_that_something_is_cut_off_where_the_rank_is_deficient(ridge, monkeypatch):
+    """Its kernel reports ranks alone; here the host's factors stand for it."""
+    phi = np.stack([matrix_of_condition(10.0), np.zeros((67, 9)), np.full((67, 9), np.nan)])
+    phi[1, :, :4] = phi[0, :, :4]
+    for rows in (67, 5):
+        host = factor(phi[:, :rows], ridge=ridge)
+        parts = (host.u, host.back, host.rank, host.condition, host.finite.astype(int))
+        monkeypatch.setattr(projector, "projector_on_device", lambda *_, parts=parts, **options: parts)
+        found = projector._on_device(phi[:, :rows], ridge, 67 * EPS, rescale=True)
+        full = min(9, rows) if ridge == 0 else 9
+        np.testing.assert_array_equal(found.left_out, (host.rank < full) & host.finite)
+        np.testing.assert_array_equal(found.finite, [True, True, False])
