@@ -5,6 +5,7 @@ import pytest
 
 from tests.models.unit_options import options_of
 from tests.oracle import augmented_residual, central_differences, relative_error, symmetric
+from varpro.gauss_newton import scaling
 from varpro.models import BilinearUnits, LocalBilinearUnits, QuadraticUnits
 from varpro.problems.separable import SeparableProblem
 
@@ -99,3 +100,15 @@ def test_single_precision_matrix_keeps_the_double_gradient_and_the_step():
     evaluation = double.evaluate(w[None], ONE)
     steps = [p.linearise(evaluation).solve(np.array([1e-2])).delta[0] for p in (double, single)]
     assert steps[0] @ steps[1] / np.linalg.norm(steps[0]) / np.linalg.norm(steps[1]) > 1 - 1e-6
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_the_scaling_of_the_damping_is_the_diagonal_above_a_share_of_its_largest_entry(unit):
+    diagonal = unit * np.array([[4.0, 1e-12, 0.0], [1e-3, 2e-3, 1e-3]])
+    np.testing.assert_allclose(
+        scaling(diagonal, 1e-8), unit * np.array([[4.0, 4e-8, 4e-8], [1e-3, 2e-3, 1e-3]]), rtol=1e-14
+    )
+    bare = scaling(diagonal, 0.0)
+    np.testing.assert_array_equal(bare[:, :2], diagonal[:, :2])
+    assert 0 < bare[0, 2] < 1e-100, "a parameter without effect is damped all the same, and least"
+    assert scaling(np.empty((2, 0))).shape == (2, 0)

@@ -6,6 +6,7 @@ import scipy.optimize
 
 import varpro
 from tests.fit.problems import decay_data, decays
+from tests.oracle import central_differences
 
 W0 = [2.0, 6.5]
 
@@ -65,3 +66,55 @@ def test_one_of_a_robust_batch_is_the_fit_alone():
             np.testing.assert_allclose(many.rss[b], one.rss, rtol=1e-8)
             np.testing.assert_allclose(many.sigma[b], one.sigma, rtol=1e-5)
             np.testing.assert_allclose(many.stderr_nonlinear[b][here], one.stderr_nonlinear[there], rtol=1e-4)
+
+
+def spoiled(right):
+    rng = np.random.default_rng(3)
+    t, y = decay_data(n=60, noise=0.05, right=right)
+    return t, y + (rng.random(y.shape) < 0.15) * rng.standard_normal(y.shape)
+
+
+TIGHT = {"cost_tolerance": 1e-12, "step_tolerance": 1e-8, "loss_scale": 0.1}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_right_hand_sides_of_a_robust_fit_are_one_long_one_with_columns_of_their_own(weighted):
+    t, y = spoiled(right=2)
+    weights = np.random.default_rng(4).uniform(0.5, 2.0, y.shape) if weighted else np.ones(y.shape)
+    options = {"loss": "soft_l1", **TIGHT}
+    fit = varpro.fit(decays, t, y, W0, weights=weights if weighted else None, **options)
+
+    def side_by_side(t, w):
+        return np.kron(np.eye(2), decays(t[:60], w))
+
+    long = varpro.fit(side_by_side, np.tile(t, 2), y.T.ravel(), W0, weights=weights.T.ravel(), **options)
+    np.testing.assert_allclose(fit.nonlinear, long.nonlinear, rtol=1e-5)
+    np.testing.assert_allclose(fit.linear.T.ravel(), long.linear, rtol=1e-5)
+    assert fit.sigma == pytest.approx(long.sigma, rel=1e-4)
+    order = [0, 1, *(2 + np.arange(6).reshape(3, 2).T.ravel())]
+    size = np.sqrt(np.outer(*[np.diagonal(long.covariance)] * 2))
+    assert np.abs((fit.covariance[np.ix_(order, order)] - long.covariance) / size).max() < 1e-4
+
+
+def test_the_covariance_of_hubers_loss_is_the_mean_of_both_formulas():
+    """Of m_estimator's head, with J by differences and psi written out."""
+    t, y = spoiled(right=None)
+    fit = varpro.fit(decays, t, y, W0, loss="huber", **TIGHT)
+
+    def residual(x):
+        return y - decays(t, x[:2]) @ x[2:]
+
+    x = np.concatenate([fit.nonlinear, fit.linear])
+    j = -central_differences(residual, x)
+    r = residual(x)
+    psi, slope = np.clip(r, -0.1, 0.1), np.abs(r) < 0.1
+    n, p = j.shape
+    k = 1.0 + p / n * slope.var() / slope.mean() ** 2
+    bread = np.linalg.inv(j.T @ j)
+    leverage = np.einsum("ni,ij,nj->n", j, bread, j)
+    huber = k**2 * (psi @ psi / (n - p)) / slope.mean() ** 2 * bread
+    sandwich = k / slope.mean() ** 2 * bread @ (j.T * (psi / (1.0 - leverage)) ** 2) @ j @ bread
+    expected = 0.5 * (huber + sandwich)
+    assert 0 < (~slope).sum() < 20
+    size = np.sqrt(np.outer(*[np.diagonal(expected)] * 2))
+    assert np.abs((fit.covariance - expected) / size).max() < 1e-4

@@ -171,6 +171,29 @@ def test_a_parameter_without_effect_is_undetermined_in_any_unit(units, kind):
     np.testing.assert_array_equal(found.infinite[0], expected)
 
 
+@pytest.mark.parametrize(("part", "lost"), [(0.3, True), (3.0, False)])
+def test_an_effect_is_rounding_below_as_many_eps_as_there_are_rows(part, lost):
+    """A derivative along the column itself, but for a share at right angles that no amplitude can absorb."""
+    rows, eps = 101, np.finfo(float).eps
+    along, across = np.linalg.qr(np.random.default_rng(0).standard_normal((rows, 2)))[0].T
+    phi, d = along[None, None, :, None], (along + part * rows * eps * across)[None, None, :, None]
+    a, only = np.full((1, 1, 1), 3.0), (np.array([0]), np.array([0]))
+    assert undetermined(phi, d, a, *only, 1, y_size=np.full(1, 3.0))[0, 0] == lost
+    found = uncertainty(phi, d, a, *only, free=np.ones((1, 1), dtype=bool), y_size=np.full(1, 3.0))
+    assert found.idle[0, 0] == lost
+
+
+def test_the_right_hand_side_whose_columns_move_most_decides_what_counts_as_rounding():
+    """Each has columns of its own; a change that alters one of them by its own size alters the fit by rounding only."""
+    rows, eps = 101, np.finfo(float).eps
+    along, across = np.linalg.qr(np.random.default_rng(0).standard_normal((rows, 2)))[0].T
+    phi = np.stack([along, along])[None, :, :, None]
+    a, only = np.array([[[3.0, 0.0]]]), (np.array([0]), np.array([0]))
+    for steep, lost in ((1.0, False), (1e3, True)):
+        d = np.stack([along + 30 * rows * eps * across, steep * along])[None, :, :, None]
+        assert undetermined(phi, d, a, *only, 1, y_size=np.full(1, 3.0))[0, 0] == lost
+
+
 def test_undetermined_problems_of_a_batch_are_told_one_by_one():
     parts = [solved(), solved(y_unit=1e-9), solved()]
     phi, d, a, size = (np.concatenate([part[i] for part in parts]) for i in range(4))

@@ -176,6 +176,31 @@ def test_whole_searches_are_the_references_trial_by_trial(noise):
     np.testing.assert_array_equal(found[0].status, found[1].status)
 
 
+def test_only_the_states_that_are_given_are_decided():
+    """A row too many would be written into what lies behind."""
+    rng = np.random.default_rng(8)
+    count, p = 5, 2
+    states = any_numbers(rng, count + 1)
+    last, given, decide = states[count:].copy(), states[:count], Decision()
+    w, rows = spread(rng, count, p) + 1e-3, np.array([0, 2, 3])
+    step = SimpleNamespace(delta=w[rows], solved=np.ones(3, dtype=bool), predicted=np.ones(3))
+    for call in (
+        lambda: decide.open(FIT, given, w, w, None),
+        lambda: decide.look(FIT, given, rows, w, None, w, w, step),
+        lambda: decide.judge(FIT, given, np.ones(count), np.ones(count)),
+        lambda: _cpu.search_begin(FIT.compiled, bare(given), *np.ones((3, count))),
+    ):
+        before = given.copy()
+        call()
+        assert (given != before).any(), "decided in place"
+        np.testing.assert_array_equal(states[count:], last)
+
+
+def bare(numbers):
+    """The rows that the binding takes."""
+    return numbers.view(np.float64).reshape(len(numbers), -1)
+
+
 def test_rules_cross_the_boundary_by_name():
     given = FIT.by_name()
     assert set(given) == set(_cpu.search_rules)

@@ -89,6 +89,17 @@ def test_without_derivatives_only_values_are_made():
     assert bare.gradient.shape == (0, count)
 
 
+@pytest.mark.parametrize("size", [(3, 7, 3, 4, 2), (2, 16, 4, 4, 3), (1, 130, 7, 9, 8)])
+def test_a_parameter_that_moves_the_columns_within_their_range_keeps_the_rounding_of_the_projection(size):
+    """Its curvature is 0 but for rounding, so a floor stands there: 64 eps of what there is before the projection."""
+    phi, d, y, pairs, count = problem(*size)
+    d[:] = phi @ np.random.default_rng(2).standard_normal((size[2], size[3]))
+    a, _, _, h, _ = run(phi, d, y, pairs, count, kaufman=True)
+    each = np.sum(d**2, axis=1) * np.sum(a**2, axis=2)[:, pairs.columns]
+    floor = small_fits.UNSEEN * np.stack([each[:, pairs.parameters == p].sum(axis=1) for p in range(count)], axis=1)
+    assert_within(np.einsum("bpp->bp", h), floor, 64 * size[1] * EPS * floor)
+
+
 def test_the_matrix_is_symmetric_and_not_indefinite():
     h = run(*problem(4, 30, 4, 6, 2))[3]
     np.testing.assert_array_equal(h, h.mT)

@@ -103,3 +103,11 @@ def test_a_column_that_is_done_stays_while_others_go_on():
     assert not many.x[:, 0].any()
     np.testing.assert_array_equal(many.x[:, 1], b[:, 1])
     assert many.products > 3
+
+
+@pytest.mark.parametrize("tolerance", [0.3, 1e-2, 1e-5])
+def test_no_product_is_made_that_the_tolerance_does_not_ask_for(tolerance):
+    for solve, size in ((one, "relative_residual"), (columns, "residual")):
+        found = solve(tolerance=tolerance)
+        before = solve(tolerance=tolerance, max_products=found.products - 1)
+        assert getattr(found, size) <= tolerance < getattr(before, size)

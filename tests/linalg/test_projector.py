@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from varpro.errors import ShapeError
+from varpro.linalg import projector
 from varpro.linalg.projector import factor
 
 EPS = np.finfo(float).eps
@@ -98,10 +99,25 @@ def test_few_rows(rows, columns):
     np.testing.assert_allclose(found.u[0] @ (found.u[0].T @ phi), phi, atol=1e-13)
 
 
+@pytest.mark.parametrize(("exponent", "ridge"), [(0, 0.0), (3, 0.0), (9, 0.0), (0, 1e-16), (3, 1e-16)])
+def test_a_small_residual_is_orthogonal_to_its_own_rounding(exponent, ridge):
+    """Y - Phi A alone is off by eps ||Y||: here a share of 1e-6 of the residual."""
+    phi = matrix_of_condition(10.0**exponent)[None]
+    rng = np.random.default_rng(1)
+    y = phi @ np.ones((1, 9, 2)) + 1e-10 * rng.standard_normal((1, 67, 2))
+    found = factor(phi, ridge=ridge)
+    a = found.coefficients(y)
+    r = found.residual(y, phi, a, ridge)
+    left = found.u.mT @ r - ridge * (found.back.mT @ a)
+    np.testing.assert_allclose(r, y - phi @ a, rtol=0, atol=200 * EPS * 10.0**exponent)
+    assert np.abs(left).max() < 50 * EPS * np.linalg.norm(r)
+
+
 def test_zero_matrix_has_rank_zero_and_coefficients_zero():
     found = factor(np.zeros((1, 8, 3)))
     assert found.rank[0] == 0
     np.testing.assert_array_equal(found.coefficients(np.ones((1, 8, 2))), 0.0)
+    assert (found.condition[0], found.left_out[0]) == (np.inf, 0.0), "nothing is left to be ill-conditioned or cut off"
 
 
 def test_single_precision_input_gets_its_own_default_tolerance():
@@ -123,3 +139,43 @@ def test_columns_of_different_units_are_not_taken_for_dependent_ones():
     # a few eps times the condition of the unit columns, below 10
     np.testing.assert_allclose(scaled.coefficients(y) * units[:, None], plain.coefficients(y), rtol=1e-12)
     assert factor(phi * units, rank_tolerance=1e-11).rank[0] == 1
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+@pytest.mark.parametrize("kind", ["full", "other units", "dependent", "wide", "large", "zero", "not finite"])
+def test_the_route_of_a_device_for_wide_matrices_gives_the_factors_of_the_host(kind, ridge, monkeypatch):
+    """QR and SVD alone, without the quicker ways of a host; run here on its arrays."""
+    phi = {
+        "full": matrix_of_condition(1e3), "other units": matrix_of_condition(10.0) * np.logspace(-12, 12, 9),
+        "dependent": matrix_of_condition(10.0) * [1, 1, 1, 0, 1, 0, 1, 1, 1] @ matrix_of_condition(10.0)[:9],
+        "wide": matrix_of_condition(10.0)[:5], "large": 1e9 * matrix_of_condition(1e3),
+        "zero": np.zeros((8, 3)), "not finite": np.full((8, 3), np.nan),
+    }[kind][None]  # fmt: skip
+    monkeypatch.setattr(projector, "PROJECTOR_COLUMNS", 0)
+    found = projector._on_device(phi, ridge, max(phi.shape[1:]) * EPS, rescale=True)
+    host, y = factor(phi, ridge=ridge), np.random.default_rng(1).standard_normal((1, phi.shape[1], 2))
+    for name in ("rank", "finite"):
+        assert getattr(found, name)[0] == getattr(host, name)[0]
+    size = np.abs(phi).max(axis=(0, 1))
+    unit = np.where(size > 0, size, 1.0)
+    one, other = (f.coefficients(y)[0] * unit[:, None] for f in (found, host))
+    # the condition is below 1e5, and values are of order one
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * np.abs(other).max(initial=1.0))
+    np.testing.assert_allclose(found.u[0] @ found.u[0].T, host.u[0] @ host.u[0].T, rtol=0, atol=1e-9)
+    assert found.left_out[0] == pytest.approx(host.left_out[0], abs=1e-12)
+    assert np.isfinite(found.condition[0]) == np.isfinite(host.condition[0])
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+def test_a_device_tells_that_something_is_cut_off_where_the_rank_is_deficient(ridge, monkeypatch):
+    """Its kernel reports ranks alone; here the host's factors stand for it."""
+    phi = np.stack([matrix_of_condition(10.0), np.zeros((67, 9)), np.full((67, 9), np.nan)])
+    phi[1, :, :4] = phi[0, :, :4]
+    for rows in (67, 5):
+        host = factor(phi[:, :rows], ridge=ridge)
+        parts = (host.u, host.back, host.rank, host.condition, host.finite.astype(int))
+        monkeypatch.setattr(projector, "projector_on_device", lambda *_, parts=parts, **options: parts)
+        found = projector._on_device(phi[:, :rows], ridge, 67 * EPS, rescale=True)
+        full = min(9, rows) if ridge == 0 else 9
+        np.testing.assert_array_equal(found.left_out, (host.rank < full) & host.finite)
+        np.testing.assert_array_equal(found.finite, [True, True, False])

@@ -41,6 +41,14 @@ def test_parts_on_the_grid_add_up_to_the_same_bits_in_any_order():
     assert np.abs(rounded.sum(axis=0) - parts.sum(axis=0)).max() <= 40 * unit
 
 
+@pytest.mark.parametrize("bound", [1.0, 3.7e-9, 2.0**40 - 1])
+def test_the_grid_is_as_fine_as_exact_sums_allow_and_values_go_to_its_nearest_point(bound):
+    unit, values = grid_unit(bound), bound * np.random.default_rng(2).uniform(-1, 1, 1000)
+    rounded = round_to_grid(values.copy(), unit)
+    np.testing.assert_array_equal(rounded / unit, np.round(values / unit))
+    assert 2.0**50 < bound / unit <= 2.0**51, "two bits less than a double has: for the sign of the shift and its half"
+
+
 def test_reproducible_sum_agrees_with_the_ordinary_one_to_rounding():
     parts = list(np.random.default_rng(1).standard_normal((9, 33)))
     like = np.zeros(33)

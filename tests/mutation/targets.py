@@ -6,13 +6,17 @@ Of these, the ones that enter the function in question are run (`covering`); for
 from fnmatch import fnmatch
 from pathlib import Path
 
+SMALL_FITS = (
+    "tests/kernels/test_small_fits.py", "tests/kernels/test_search.py", "tests/fit/test_fit.py",
+    "tests/fit/test_batch.py", "tests/fit/test_extremes.py", "tests/models/test_ready_derivatives.py",
+)  # fmt: skip
 RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fits; a folder takes what is below it
     ("varpro/losses/*", ("tests/losses", "tests/adapters/test_torch.py")),
     (
         "varpro/train/*",
         ("tests/train", "tests/cli/test_dry_run.py", "tests/cli/test_resume.py", "tests/report/test_layered_report.py"),
     ),
-    ("varpro/search/device.py", ("tests/cuda/test_cupy.py",)),
+    ("varpro/search/device.py", ("tests/search/test_device_search.py", "tests/cuda/test_cupy.py")),
     ("varpro/search/*", ("tests/search", "tests/test_gauss_newton.py", "tests/fit", "tests/train/test_wiring.py")),
     ("varpro/fitting/smoothness.py", ("tests/fit/test_smoothness.py", "tests/models/test_kernel.py")),
     ("varpro/fitting/*", ("tests/fit", "tests/adapters/test_scipy.py", "tests/adapters/test_sklearn.py")),
@@ -20,6 +24,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fit
     ("varpro/problems/*", ("tests/search", "tests/test_gauss_newton.py", "tests/fit", "tests/train/test_wiring.py")),
     ("varpro/statistics.py", ("tests/fit",)),
     ("varpro/report/*", ("tests/report",)),
+    ("varpro/linalg/projected_jacobian.py", ("tests/fit",)),
     ("varpro/linalg/*", ("tests/linalg", "tests/test_gauss_newton.py", "tests/train/test_glue.py")),
     ("csrc/*/class_moments*", ("tests/kernels/test_class_moments.py", "tests/losses/test_classifier.py")),
     ("csrc/*/softmax_*", ("tests/kernels/test_softmax_divergence.py", "tests/losses/test_weight_separability.py")),
@@ -32,17 +37,8 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fit
     ("csrc/cpu/scalarize_windows.cpp", ("tests/kernels/test_windows.py", "tests/models/test_units.py")),
     ("csrc/*/convolve*", ("tests/kernels/test_convolve.py", "tests/models/test_convolutional.py")),
     ("csrc/*/search*", ("tests/kernels/test_search.py", "tests/kernels/test_small_fits.py")),
-    (
-        "csrc/*/small_fits*",
-        (
-            "tests/kernels/test_small_fits.py",
-            "tests/kernels/test_search.py",
-            "tests/fit/test_fit.py",
-            "tests/fit/test_batch.py",
-            "tests/fit/test_extremes.py",
-            "tests/models/test_ready_derivatives.py",
-        ),
-    ),
+    ("csrc/*/small_fits*", SMALL_FITS),
+    ("csrc/cpu/dots.hpp", SMALL_FITS),
     ("csrc/*", ("tests/kernels", "tests/fit/test_fit.py", "tests/fit/test_batch.py", "tests/models")),
 )
 DEFAULT_PATHS = (

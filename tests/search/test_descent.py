@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.oracle import central_differences, relative_error
+from tests.search.test_loop import Exponentials, T, data
 from varpro.models.units import BilinearUnits, ConvolutionalUnits
 from varpro.models.units.convolution_options import ConvolutionOptions
 from varpro.problems.descent import STEEPNESS, DescentProblem, squashed
@@ -40,6 +41,26 @@ def test_the_gradient_is_that_of_the_functional(kind, squash, ridge):
     found = problem.linearise(problem.evaluate(w0, ONE)).gradient[0]
     expected = central_differences(lambda w: problem.evaluate(w[None], ONE).cost, w0[0])[0]
     assert relative_error(found, expected) < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("sort", "options"),
+    [(SeparableProblem, {}), (SeparableProblem, {"rank_tolerance": 0.2}), (DescentProblem, {}),
+     (DescentProblem, {"squash": True, "ridge": 0.3}), (DescentProblem, {"rank_tolerance": 0.2})],
+)  # fmt: skip
+def test_some_problems_of_a_batch_are_those_of_the_whole(sort, options):
+    """Wherever the others have ended, and whatever their right-hand sides are."""
+    rng, some = np.random.default_rng(5), np.array([1, 3])
+    w = rng.uniform([0.5, 2.0], [1.5, 5.0], (4, 2))
+    problem = sort(
+        model=Exponentials(T), y=np.stack([data(taus, 0.1, seed) for seed, taus in enumerate(w[::-1])]), **options
+    )
+    whole, part = problem.evaluate(w, np.arange(4)), problem.evaluate(w[some], some)
+    assert len(set(whole.cost)) == 4
+    np.testing.assert_allclose(part.cost, whole.cost[some], rtol=1e-12)
+    np.testing.assert_allclose(problem.size(some), problem.size(np.arange(4))[some], rtol=1e-14)
+    one, other = problem.linearise(part).gradient, problem.linearise(whole).gradient[some]
+    assert relative_error(one, other) < 1e-9
 
 
 def test_the_gradient_is_that_of_levenberg_and_marquardt_even_where_phi_is_truncated():

@@ -73,6 +73,23 @@ def test_batch_equals_one_by_one_and_the_order_is_kept():
         )
 
 
+@pytest.mark.parametrize("kind", [int, np.float32])
+def test_a_model_is_called_with_doubles_whatever_the_start_is_given_in(kind):
+    """One that makes its arrays like w would otherwise lose digits, or all behind the point."""
+
+    class Strict(Exponentials):
+        def basis(self, w, problems):
+            assert w.dtype == np.float64
+            return super().basis(w, problems)
+
+    y = data([1.0, 3.0])[None]
+    starts = (np.array([[2, 6]], dtype=dtype) for dtype in (kind, float))
+    found, expected = (
+        search(SeparableProblem(model=Strict(T), y=y), w0, damping=RULE, termination=TIGHT) for w0 in starts
+    )
+    np.testing.assert_array_equal(found.w, expected.w)
+
+
 def test_history_never_rises_and_ends_at_the_result():
     found = solve(data([1.0, 3.0], 0.05)[None], np.array([[0.2, 20.0]]))
     costs = [record.cost for record in found.history]

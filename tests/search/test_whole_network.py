@@ -85,6 +85,7 @@ def test_products_are_those_of_kaufmans_matrix(kind, shape):
     v = np.random.default_rng(0).standard_normal(len(w))
     expected = jacobian.T @ (jacobian @ v) / problem.sample.rows
     assert relative_error(problem.product(evaluation, v), expected) < 1e-10
+    assert problem.products.value == 1, "what a report calls products"
 
 
 @pytest.mark.parametrize(("kind", "shape"), KIND_SHAPES)
