@@ -66,6 +66,8 @@ class Communicator(ABC):
     """This rank's number among those on the same machine."""
     node_size: int
     traffic: "Traffic"
+    reads_devices: bool = False
+    """Whether `allreduce_` also takes arrays on a CUDA device, whose streams have finished."""
     lost: int = 0
     """The number of ranks that these have outlived."""
     core_share: float

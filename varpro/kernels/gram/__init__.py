@@ -13,7 +13,8 @@ def accumulate(phi: Array, y: Array, gram: Array, cross: Array, *, single: bool 
     """gram += phi^T phi in its lower triangle, cross += phi^T y, in place.
 
     phi : (N, I), y : (N, K).  gram : (I, I), cross : (I, K), float64, C-contiguous.
-    single : form both products of these rows in float32, in half the time; on the host.
+    single : form both products of these rows in float32, in half the time; on a device, whose double precision is as
+    fast, they are formed in that.
     """
     require(phi.ndim == 2, f"phi has shape {phi.shape}; it needs (N, I)")
     n, i = phi.shape
@@ -28,8 +29,9 @@ def accumulate(phi: Array, y: Array, gram: Array, cross: Array, *, single: bool 
             f"{name} must be C-contiguous float64, it is added to in place",
         )
     if is_device_array(phi):
-        vendor.accumulate_gram(phi, gram)
-        cross += phi.T @ y
+        wide = phi.astype(np.float64, copy=False)
+        vendor.accumulate_gram(wide, gram)
+        cross += wide.T @ y
         return
     if single:
         narrow = np.asarray(phi, dtype=np.float32)

@@ -129,6 +129,10 @@ class Units(abc.ABC):
     no_device: ClassVar[str | None] = "has no CUDA kernel"
     """Why sub-networks of this kind cannot be trained on a device; None if `gathered` and `clear_unlit` exist."""
 
+    alike: ClassVar[bool] = True
+    """Whether units made with the same options differ in their parameters only, not in places or sizes that were drawn:
+    then sub-networks are searched side by side."""
+
     @classmethod
     @abc.abstractmethod
     def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: Any = None) -> Self:

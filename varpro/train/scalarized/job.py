@@ -10,7 +10,7 @@ from varpro.train.data.prepared import Prepared
 from varpro.train.job import Job, rounded
 from varpro.train.scalarized.backend import Place, choose_place
 from varpro.train.scalarized.cost import Plan, plan
-from varpro.train.scalarized.device_subnetworks import batch_size, subnetwork_bytes
+from varpro.train.scalarized.device_subnetworks import batch_size, searched_side_by_side, subnetwork_bytes
 from varpro.train.scalarized.network import Network
 
 FULL = "lower glue.block_rows, units or samples, or use --backend cpu"
@@ -79,8 +79,8 @@ def _device(config: ScalarizedConfig, p: Plan, n_classes: int, ranks: int, place
     named = ("backend", f"cuda, device {device.number}: {device.name}, {device.free_bytes / 1e9:.1f} GB free")
     if not config.subnetworks:
         return [named]
-    if p.columns_per_unit > 1:
-        return [named, ("", "sub-networks on the CPU, since their units own several columns")]
+    if not searched_side_by_side(config.model.kind, p.columns_per_unit):
+        return [named, ("", "sub-networks one after another, since their units differ or own several columns")]
     item = 8 if config.search.gn_precision == "fp64" else 4
     m = round(p.parameters_per_unit * config.units)
     one = subnetwork_bytes(n=config.samples, m=m, i=config.units, k=n_classes, item=item)
