@@ -50,6 +50,16 @@ def subtract_product(d: Array, u: Array, z: Array) -> None:
                   _at(d), m, rows * m, count)  # fmt: skip
 
 
+def product_beside(a: Array, b: Array, out: Array) -> None:
+    """The first columns of out (B, N, C >= m) become a (B, N, k) b (B, k, m), the others are left; one dtype,
+    C-contiguous."""
+    (count, rows, k), m, pitch = a.shape, b.shape[2], out.shape[2]
+    if out.size:
+        blas = _Blas(a.dtype, namespace(a))
+        blas.gemm(False, False, m, rows, k, 1.0, _at(b), m, k * m, _at(a), k, rows * k, 0.0,
+                  _at(out), pitch, rows * pitch, count)  # fmt: skip
+
+
 def accumulate_gram(phi: Array, gram: Array) -> None:
     """gram (I, I) += phi^T phi in its lower triangle; phi (N, I); float64."""
     xp, scalars = namespace(phi), np.array([1.0, 1.0])

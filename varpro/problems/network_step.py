@@ -171,7 +171,7 @@ def _columns(flat: Array, where: Array) -> Iterator[Array]:
 
 def _moments(own: Iterable[Array]) -> Array:
     """X^T X of stacks of matrices (units, rows, columns), one after another."""
-    stacks = map(np.ascontiguousarray, own)
+    stacks = (namespace(a).ascontiguousarray(a) for a in own)
     parts = [(x.mT @ x).astype(np.float64).ravel() for x in stacks]
     return namespace(parts[0]).concatenate(parts)
 

@@ -97,7 +97,7 @@ def _check(d: Array, z: Array, aat: Array, gram_inverse: Array | None, g: Array,
         square and (gram_inverse is None or gram_inverse.shape == aat.shape),
         f"aat has shape {aat.shape}; it and gram_inverse need (B, I, I)",
     )
-    require(
-        pairs == 0 or (columns.min() >= 0 and columns.max() < aat.shape[1]),
+    require(  # on a device whoever binds the columns answers for them: to look would be to wait, in every linearisation
+        pairs == 0 or is_device_array(columns) or (columns.min() >= 0 and columns.max() < aat.shape[1]),
         f"columns must lie in 0..{aat.shape[1] - 1}",
     )

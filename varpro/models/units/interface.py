@@ -242,6 +242,19 @@ class Units(abc.ABC):
         """
         raise BackendError(f"{self.kind} units: this kind {self.no_device}")
 
+    @classmethod
+    def packed_numbers(cls, shape: Shape) -> int:
+        """The numbers of an image as `packed` has it; 0 if values are computed from the images themselves."""
+        return 0
+
+    def packed(self, images: Array, index: Array) -> Array:
+        """The images (B, n, E) of B sub-networks on a device, as `packed_values` reads them; see `gathered`."""
+        raise NotImplementedError(f"{self.kind} units read images as they are")
+
+    def packed_values(self, packed: Array, w: Array, sigma: str) -> Array:
+        """Phi (B, n, J + 1) at w (B, P): what `gathered` gives, for less where many w are tried on the same images."""
+        raise NotImplementedError(f"{self.kind} units read images as they are")
+
     def clear_unlit(self, w: Array, lit: Array) -> Array:
         """w (P,) with zero weights for pixels that are never lit; lit (C, L, R) bool."""
         return w

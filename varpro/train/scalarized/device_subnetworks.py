@@ -20,14 +20,15 @@ SHARE_OF_FREE = 0.8
 """Share of the free memory to use; the rest is for the libraries' workspaces and for fragmentation."""
 
 
-def subnetwork_bytes(*, n: int, m: int, i: int, k: int, item: int) -> int:
-    """Peak device memory of one sub-network: n images, m pairs, i columns, k outputs, D of `item` bytes.
+def subnetwork_bytes(*, n: int, m: int, i: int, k: int, item: int, packed: int = 0) -> int:
+    """Peak device memory of one sub-network: n images, of `packed` numbers where values need them packed, m pairs,
+    i columns, k outputs, D of `item` bytes.
 
     It holds D and, in single precision, a second array of its size while it is projected; D^T D; H, its damped copy and
     one taken out of a batch; Phi and U; residuals.
     """
     d = n * m * item * (2 if item == 4 else 1)
-    return d + m * m * (item + 3 * 8) + 8 * n * (4 * (i + 1) + 4 * k) + 8 * 8 * m * (i + k)
+    return d + m * m * (item + 3 * 8) + 8 * n * (4 * (i + 1) + 4 * k + packed) + 8 * 8 * m * (i + k)
 
 
 def batch_size(count: int, one: int, free: int) -> int:
@@ -104,8 +105,9 @@ class DeviceTask:
 
 def _bytes_of_one(task: SubnetworkTask, draw: Draw) -> int:
     item = 8 if task.options.gn_precision == "float64" else 4
-    c = draw.units.columns_per_unit
-    return subnetwork_bytes(n=len(draw.rows), m=len(draw.w) * c, i=draw.units.n_columns, k=task.n_classes, item=item)
+    units, m = draw.units, len(draw.w) * draw.units.columns_per_unit
+    packed = units.packed_numbers(units.shape)
+    return subnetwork_bytes(n=len(draw.rows), m=m, i=units.n_columns, k=task.n_classes, item=item, packed=packed)
 
 
 def device_gemm_gflops(device: Device, dtype: str, *, size: int = 4096, repeats: int = 5) -> float:
