@@ -155,7 +155,7 @@ def test_convolutional_units_compute_where_the_images_are(xp, dtype, colour):
             "subnetworks": 0,
             "units": 6,
             "glue": {"loss": "cross_entropy"},
-            "refine": {"iterations": 2, "first_rows": 150, "loss": "cross_entropy"},
+            "refine": {"iterations": 2, "first_rows": 150, "precision": "fp64"},
         },
         {"glue": {"method": "tsqr"}, "reproducible": True, "subnetworks": 2},
     ],

@@ -84,6 +84,32 @@ def cholesky(h: Array) -> Array:
     return info[:count]
 
 
+def cholesky_block(h: Array, first: int, last: int) -> Array:
+    """`cholesky` of the diagonal block of rows first to last of every matrix of h (B, P, P)."""
+    xp, (count, n, _) = namespace(h), h.shape
+    info = xp.zeros(count, dtype=np.int32)
+    upper, corner = xp.cuda.cublas.CUBLAS_FILL_MODE_UPPER, _each(h, first * n + first)
+    xp.cuda.cusolver.dpotrfBatched(_cusolver_handle(xp), upper, last - first, _at(corner), n, _at(info), count)
+    return info
+
+
+def eliminate_block(h: Array, first: int, last: int) -> None:
+    """The rest of a step of `cholesky` after `cholesky_block`: the columns first to last of the factor below the block,
+    and their product subtracted from what is left of the lower triangles."""
+    xp, (count, n, _), wide = namespace(h), h.shape, last - first
+    cublas, one = xp.cuda.cublas, np.array([1.0])
+    corner, panel = _each(h, first * n + first), _each(h, last * n + first)
+    cublas.dtrsmBatched(
+        _cublas_handle(xp), cublas.CUBLAS_SIDE_LEFT, cublas.CUBLAS_FILL_MODE_UPPER, cublas.CUBLAS_OP_T,
+        cublas.CUBLAS_DIAG_NON_UNIT, wide, n - last, one.ctypes.data, _at(corner), n, _at(panel), n, count,
+    )  # fmt: skip
+    blas = _Blas(np.float64, xp)
+    for left in range(last, n, BLOCK_COLUMNS):  # a block of columns, and what lies below its diagonal block
+        right = min(left + BLOCK_COLUMNS, n)
+        blas.gemm(True, False, right - left, n - left, wide, -1.0, _at(h, left * n + first), n, n * n,
+                  _at(h, left * n + first), n, n * n, 1.0, _at(h, left * n + left), n, n * n, count)  # fmt: skip
+
+
 def cholesky_solve(factor: Array, rhs: Array) -> Array:
     """x (B, P) with L L^T x = rhs (B, P) for the factors of `cholesky`."""
     xp, (count, n) = namespace(rhs), rhs.shape
@@ -154,11 +180,11 @@ def _at(a: Any, offset: int = 0) -> int:
     return int(a.data.ptr) + offset * int(a.itemsize)
 
 
-def _each(a: Array) -> Array:
-    """The addresses of a[0], a[1], ... (B,) uint64 on the device."""
+def _each(a: Array, offset: int = 0) -> Array:
+    """The addresses of the entry at `offset` of a[0], a[1], ... (B,) uint64 on the device."""
     xp = namespace(a)
     step = int(np.prod(a.shape[1:])) * a.itemsize
-    return xp.arange(len(a), dtype=np.uint64) * np.uint64(step) + np.uint64(_at(a))
+    return xp.arange(len(a), dtype=np.uint64) * np.uint64(step) + np.uint64(_at(a, offset))
 
 
 def _cublas_handle(xp: ModuleType) -> int:

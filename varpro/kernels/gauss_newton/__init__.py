@@ -7,7 +7,7 @@ import numpy as np
 
 from varpro import _cpu
 from varpro.arrays import Array, is_device_array, namespace
-from varpro.kernels import vendor
+from varpro.kernels import batched_cholesky, vendor
 from varpro.kernels._checks import doubles, require
 from varpro.kernels.gauss_newton import cuda
 
@@ -74,7 +74,7 @@ def _damped_on_device(h: Array, diagonal: Array, lam: Array, rhs: Array) -> tupl
     xp, (count, size) = namespace(h), rhs.shape
     one, first = xp.ones((count, 1, 1)), xp.zeros(size, dtype=np.int32)
     damped = cuda.assemble(h, None, one, None, None, first, xp.asarray(lam), diagonal)
-    info = vendor.cholesky(damped)
+    info = batched_cholesky.cholesky(damped)
     step = vendor.cholesky_solve(damped, rhs)
     return xp.where((info == 0)[:, None], step, np.nan), info
 
