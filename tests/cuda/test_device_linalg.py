@@ -78,7 +78,7 @@ def test_blocks_are_chosen_if_they_are_faster_and_right(xp, rng, monkeypatch, sl
     monkeypatch.setattr(batched_cholesky, "BLOCK", 4)
     monkeypatch.setattr(batched_cholesky, "_chosen", {})
     monkeypatch.delenv("VARPRO_CHOLESKY", raising=False)
-    root, vendors, blocks = rng.standard_normal((2, 9, 9)), vendor.cholesky, batched_cholesky._blocked
+    root, vendors, blocks = rng.standard_normal((2, 9, 9)), vendor.cholesky, batched_cholesky.in_blocks
     calls = []
 
     def slowed(way, seconds, error):
@@ -92,7 +92,7 @@ def test_blocks_are_chosen_if_they_are_faster_and_right(xp, rng, monkeypatch, sl
         return factor
 
     monkeypatch.setattr(vendor, "cholesky", slowed(vendors, 0.2 * slow, 0.0))
-    monkeypatch.setattr(batched_cholesky, "_blocked", slowed(blocks, 0.2 * (1 - slow), wrong))
+    monkeypatch.setattr(batched_cholesky, "in_blocks", slowed(blocks, 0.2 * (1 - slow), wrong))
     for _ in range(2):
         calls.clear()
         batched_cholesky.cholesky(xp.asarray(root @ root.mT + np.eye(9)))

@@ -1,4 +1,4 @@
-"""Cholesky factors of many matrices of one size on a device: the vendor's routine, or blocks of it, whichever is faster.
+"""Cholesky factors of many matrices of one size on a device: the vendor's routine, or blocks, whichever is faster.
 
     U_kk^T U_kk = A_kk,     U_kr = U_kk^-T A_kr,     A_rr -= U_kr^T U_kr,     r: what lies right of block k
 
@@ -24,8 +24,8 @@ SAMPLE = 16
 CLEARLY = 1.2
 """How many times as fast blocks must be: below that a timing may be chance."""
 AGREEMENT = 1e-6
-"""How far the factors may differ, relative to the largest entry of the vendor's; rounding makes the condition of a damped
-matrix times 1e-16 of it."""
+"""How far the factors may differ, relative to the largest entry of the vendor's; rounding makes the condition of a
+damped matrix times 1e-16 of it."""
 
 _chosen: dict[tuple[int, int], bool] = {}
 """Whether matrices are factored in blocks, by device and size."""
@@ -40,14 +40,15 @@ def cholesky(h: Array) -> Array:
         return vendor.cholesky(h)
     wish = os.environ.get("VARPRO_CHOLESKY")
     if wish in ("vendor", "blocked"):
-        return _blocked(h) if wish == "blocked" else vendor.cholesky(h)
+        return in_blocks(h) if wish == "blocked" else vendor.cholesky(h)
     key = int(h.device.id), h.shape[1]  # type: ignore[call-overload]
     if key not in _chosen:
         _chosen[key] = _blocks_are_faster(h)
-    return _blocked(h) if _chosen[key] else vendor.cholesky(h)
+    return in_blocks(h) if _chosen[key] else vendor.cholesky(h)
 
 
-def _blocked(h: Array) -> Array:
+def in_blocks(h: Array) -> Array:
+    """`cholesky` by blocks of rows."""
     n, info = h.shape[1], None
     for first in range(0, n, BLOCK):
         last = min(first + BLOCK, n)
@@ -75,7 +76,7 @@ def _blocks_are_faster(h: Array) -> bool:
         return seconds, work, info == 0
 
     slow, expected, well = timed(vendor.cholesky)
-    fast, found, _ = timed(_blocked)
+    fast, found, _ = timed(in_blocks)
     if not CLEARLY * fast < slow:
         return False
     xp = namespace(h)
