@@ -86,7 +86,7 @@ class MpiCommunicator(Communicator):
             _abort_on_uncaught_exception()
 
     def allreduce_(self, array: Array, op: Operation = "sum") -> Array:
-        check_reducible(array)
+        check_reducible(array, reads_devices=self.reads_devices)
         self._agree(f"allreduce {op} {array.dtype} {array.size}")
         self.traffic.bytes += array.nbytes
         if isinstance(array, np.ndarray):
