@@ -7,12 +7,13 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE / "stand_in")]
-import cupy
-
-from varpro.distributed import world
-from varpro.linalg.row_sums import over_ranks
 
 if __name__ == "__main__":
+    import cupy
+
+    from varpro.distributed import world
+    from varpro.linalg.row_sums import over_ranks
+
     comm = world()
     assert not comm.reads_devices, "this MPI was built without CUDA"
     comm.reads_devices = sys.argv[1] == "1"

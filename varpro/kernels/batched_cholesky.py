@@ -41,7 +41,7 @@ def cholesky(h: Array) -> Array:
     wish = os.environ.get("VARPRO_CHOLESKY")
     if wish in ("vendor", "blocked"):
         return in_blocks(h) if wish == "blocked" else vendor.cholesky(h)
-    key = int(h.device.id), h.shape[1]  # type: ignore[call-overload]
+    key = int(h.device.id), h.shape[1]  # type: ignore[attr-defined]
     if key not in _chosen:
         _chosen[key] = _blocks_are_faster(h)
     return in_blocks(h) if _chosen[key] else vendor.cholesky(h)
