@@ -43,6 +43,12 @@ def batch_size(count: int, one: int, free: int) -> int:
     return -(-count // max(batches, 1)) if count else 0
 
 
+def batch_share(count: int, ranks: int) -> int:
+    """Sub-networks of a batch where memory sets no limit: all of them on one rank; several ranks make two batches each,
+    so that one whose searches end early takes over what is left of another's."""
+    return -(-count // (ranks if ranks == 1 else 2 * ranks))
+
+
 def searched_side_by_side(kind: type[Units], columns: int) -> bool:
     """Whether a device searches sub-networks side by side; the others follow one another.  Those of units with several
     columns have a problem of their own (SubnetworkTask.network)."""
@@ -60,14 +66,11 @@ class DeviceTask:
 
     @classmethod
     def of(cls, task: SubnetworkTask, indices: list[int], comm: Communicator, threads: int) -> Self:
-        """Batches that fit on every rank's device.  Collective.  Raises BackendError if not even one sub-network does.
-
-        Several ranks make two batches each, so that one whose searches end early takes over what is left of another's.
-        """
+        """Batches that fit on every rank's device.  Collective.  Raises BackendError if not even one fits."""
         size = 0
         if indices:
             assert task.device is not None
-            share = -(-len(indices) // (comm.size if comm.size == 1 else 2 * comm.size))
+            share = batch_share(len(indices), comm.size)
             mine = batch_size(share, _bytes_of_one(task, task.start(indices[0])), task.device.free_bytes)
             size = int(comm.allreduce(np.array([mine]), op="min")[0])
         return cls(task, indices, size, threads)

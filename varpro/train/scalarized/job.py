@@ -10,7 +10,12 @@ from varpro.train.data.prepared import Prepared
 from varpro.train.job import Job, rounded
 from varpro.train.scalarized.backend import Place, choose_place
 from varpro.train.scalarized.cost import Plan, plan
-from varpro.train.scalarized.device_subnetworks import batch_size, searched_side_by_side, subnetwork_bytes
+from varpro.train.scalarized.device_subnetworks import (
+    batch_share,
+    batch_size,
+    searched_side_by_side,
+    subnetwork_bytes,
+)
 from varpro.train.scalarized.network import Network
 
 FULL = "lower glue.block_rows, units or samples, or use --backend cpu"
@@ -87,7 +92,7 @@ def _device(
     m = round(p.parameters_per_unit * config.units)
     packed = config.model.kind.packed_numbers(shape)
     one = subnetwork_bytes(n=config.samples, m=m, i=config.units, k=n_classes, item=item, packed=packed)
-    size = batch_size(-(-config.subnetworks // ranks), one, device.free_bytes)
+    size = batch_size(batch_share(config.subnetworks, ranks), one, device.free_bytes)
     return [named, ("", f"{size} sub-networks side by side on a rank, about {size * one / 1e9:.1f} GB")]
 
 
