@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from gpu_convolve import convolve_cases
 from gpu_fits import measure_fits
 from gpu_kernels import Case, Size, parts
+from gpu_network import network_cases
 from gpu_projector import projector_cases
 from gpu_results import Results
 from gpu_table import line, training_line
@@ -116,7 +117,9 @@ def complaint_of(case: Case) -> str | None:
 
 def cases(device: Device, size: Size) -> Iterator[Case | str]:
     """The cases of all kernels; the words of an error where one cannot even be built."""
-    for name, part in (*parts().items(), ("projector", projector_cases), ("convolve", convolve_cases)):
+    for name, part in (
+        *parts().items(), ("projector", projector_cases), ("convolve", convolve_cases), ("network", network_cases),
+    ):  # fmt: skip
         try:
             yield from part(device, size)
         except Exception as refused:

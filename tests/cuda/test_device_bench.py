@@ -14,7 +14,7 @@ import varpro.config.training  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 RATES = {"copy": 1.0, "fp64": 1.0, "fp32": 1.0, "tf32": 1.0}
-MODULES = ("gpu", "gpu_convolve", "gpu_fits", "gpu_kernels", "gpu_projector", "gpu_results", "gpu_table")
+MODULES = ("gpu", "gpu_convolve", "gpu_fits", "gpu_kernels", "gpu_network", "gpu_projector", "gpu_results", "gpu_table")
 
 
 @pytest.fixture
@@ -38,7 +38,15 @@ def test_cases_are_right_and_told(gpu, results):
     gpu.measure_kernels(device, clock, size, RATES, results)
     records = json.loads(results.path.read_text())["kernels"].values()
     assert not [r for r in records if "failed" in r]
-    assert {r["kernel"] for r in records} >= {"scalarize", "jacobian_products", "gauss_newton", "projector", "convolve"}
+    assert {r["kernel"] for r in records} >= {
+        "scalarize",
+        "jacobian_products",
+        "gauss_newton",
+        "projector",
+        "convolve",
+        "windows",
+        "cholesky",
+    }
     assert all(r["floor_s"] > 0 and r["median_s"] > 0 for r in records)
     gpu.measure_iteration(device, clock, size, results)
     for record in gpu.measure_fits(device, 20):
@@ -59,7 +67,7 @@ def test_a_wrong_case_is_not_timed_and_takes_no_other_with_it(gpu, results, monk
         raise MemoryError("no room")
 
     monkeypatch.setattr(gpu, "parts", lambda: {"some": some})
-    for name in ("projector_cases", "convolve_cases"):
+    for name in ("projector_cases", "convolve_cases", "network_cases"):
         monkeypatch.setattr(gpu, name, lambda device, size: iter(()))
     device = gpu.Device.choose()
     gpu.measure_kernels(device, gpu.Clock(device, 1e-4), gpu.Size(), RATES, results)
@@ -79,7 +87,7 @@ def test_what_is_known_is_not_measured_again(gpu, results, monkeypatch):
         yield gpu.Case("k", "one", "float64", lambda: calls.append(1), lambda: 0.0, 1e-12, 1.0, 1.0, "fp64")
 
     monkeypatch.setattr(gpu, "parts", lambda: {"one": one})
-    for name in ("projector_cases", "convolve_cases"):
+    for name in ("projector_cases", "convolve_cases", "network_cases"):
         monkeypatch.setattr(gpu, name, lambda device, size: iter(()))
     device = gpu.Device.choose()
     gpu.measure_kernels(device, gpu.Clock(device, 1e-4), gpu.Size(), RATES, results)

@@ -1,11 +1,13 @@
 """Products, factorisations and the assembly on a device against the same on the host."""
 
+import time
+
 import numpy as np
 import pytest
 
 from varpro.errors import ShapeError
 from varpro.gauss_newton import scaling
-from varpro.kernels import gauss_newton, gram, jacobian_products, vendor
+from varpro.kernels import batched_cholesky, gauss_newton, gram, jacobian_products, vendor
 from varpro.kernels.gauss_newton.reference import normal_matrix_reference
 from varpro.kernels.jacobian_products.reference import products_reference
 from varpro.linalg import cholesky
@@ -53,6 +55,48 @@ def test_cholesky_tells_which_problem_breaks_down(xp, rng):
     assert info.tolist() == [0, 5, 0]
     for b in (0, 2):
         close(h[b] @ x[b], rhs[b], np.linalg.cond(h[b]))
+
+
+@pytest.mark.parametrize("n", [9, 12, 23])
+def test_cholesky_in_blocks(xp, rng, monkeypatch, n):
+    """Blocks and a rest, an earlier breakdown and a later one; without the timing, both ways."""
+    monkeypatch.setattr(batched_cholesky, "BLOCK", 4)
+    monkeypatch.setattr(vendor, "BLOCK_COLUMNS", 5)
+    root = rng.standard_normal((4, n, n))
+    h = root @ root.mT + np.eye(n)
+    h[1, 2, 2] = h[3, 7, 7] = -1.0
+    for way in ("blocked", "vendor"):
+        monkeypatch.setenv("VARPRO_CHOLESKY", way)
+        there = xp.asarray(h)
+        assert batched_cholesky.cholesky(there).get().tolist() == [0, 3, 0, 8]
+        for b in (0, 2):
+            close(np.tril(there.get()[b]), np.linalg.cholesky(h[b]), np.linalg.cond(h[b]))
+
+
+@pytest.mark.parametrize(("slow", "wrong", "chosen"), [(1, 0, True), (0, 0, False), (1, 1e-3, False)])
+def test_blocks_are_chosen_if_they_are_faster_and_right(xp, rng, monkeypatch, slow, wrong, chosen):
+    monkeypatch.setattr(batched_cholesky, "BLOCK", 4)
+    monkeypatch.setattr(batched_cholesky, "_chosen", {})
+    monkeypatch.delenv("VARPRO_CHOLESKY", raising=False)
+    root, vendors, blocks = rng.standard_normal((2, 9, 9)), vendor.cholesky, batched_cholesky.in_blocks
+    calls = []
+
+    def slowed(way, seconds, error):
+        def factor(h):
+            calls.append(way)
+            time.sleep(seconds)
+            info = way(h)
+            h *= 1.0 + error
+            return info
+
+        return factor
+
+    monkeypatch.setattr(vendor, "cholesky", slowed(vendors, 0.2 * slow, 0.0))
+    monkeypatch.setattr(batched_cholesky, "in_blocks", slowed(blocks, 0.2 * (1 - slow), wrong))
+    for _ in range(2):
+        calls.clear()
+        batched_cholesky.cholesky(xp.asarray(root @ root.mT + np.eye(9)))
+    assert calls == [blocks if chosen else vendors], "the second time it is known"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

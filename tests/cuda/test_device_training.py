@@ -102,6 +102,21 @@ def test_search_of_convolutional_units_is_that_of_each_alone(xp, precision):
         assert found.cost[b] < 0.99 * problem.size(np.array([b]))[0]
 
 
+@pytest.mark.parametrize("planes", [1, 3])
+@pytest.mark.parametrize("sigma", ["tanh", "logistic"])
+def test_values_from_packed_images_are_those_beside_the_derivative(xp, planes, sigma):
+    """Of all sub-networks, of some, and of all again, since the packed images are kept."""
+    rng = np.random.default_rng(6)
+    images, rows = rng.integers(0, 255, (20, planes, 7, 7)).astype(np.uint8), rng.integers(0, 20, (3, 13))
+    units = QuadraticUnits((planes, 7, 7), 5)
+    w = 0.3 * rng.standard_normal((3, units.n_parameters))
+    bound = DeviceUnits.bind(units, xp.asarray(images), rows, sigma)
+    for some in ([0, 1, 2], [0, 2], [1], [0, 1, 2]):
+        packed = bound.basis(xp.asarray(w[some]), np.array(some))
+        direct, _ = bound._run(xp.asarray(w[some]), np.array(some), "float64")
+        assert np.abs(packed.get() - direct.get()).max() <= 1e-13  # values of at most 1, sums of 28 terms a plane
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("colour", ["mix", "planes"])
 def test_convolutional_units_compute_where_the_images_are(xp, dtype, colour):
@@ -133,7 +148,16 @@ def test_convolutional_units_compute_where_the_images_are(xp, dtype, colour):
         {"model": {"unit": "multilinear"}},
         {"search": {"iterations": 3, "method": "gradient"}},
         {"model": {"unit": "convolutional", "filter": 3, "cells": 2}, "units": 2, "subnetworks": 0},
-        {"model": {"unit": "convolutional", "filter": 3, "cells": 2}, "units": 2},
+        {"model": {"unit": "convolutional", "filter": 3, "cells": 2}, "units": 2, "glue": {"precision": "fp32"}},
+        {"model": {"unit": "local-bilinear", "window": [3, 5]}, "prune": {"units": 9}, "bootstrap": "average"},
+        {
+            "model": {"unit": "local-bilinear", "window": [3, 5]},
+            "subnetworks": 0,
+            "units": 6,
+            "glue": {"loss": "cross_entropy"},
+            "refine": {"iterations": 2, "first_rows": 150, "precision": "fp64"},
+        },
+        {"glue": {"method": "tsqr"}, "reproducible": True, "subnetworks": 2},
     ],
 )
 def test_run_on_a_device_as_on_the_cpu(xp, changes):
@@ -193,9 +217,9 @@ def test_a_network_without_sub_networks_needs_no_room_for_them(xp, capsys, monke
     said = capsys.readouterr().out
     assert "cuda, device 0: " in said
     assert "side by side" not in said
-    assert "sub-networks on the CPU" not in said
+    assert "one after another" not in said
     assert main(["digits", "--dry-run", "--backend", "cuda", *given(options | {"subnetworks": 2})]) == 0
-    assert "sub-networks on the CPU, since their units own several columns" in capsys.readouterr().out
+    assert "sub-networks one after another, since their units differ or own" in capsys.readouterr().out
 
 
 def given(options):
@@ -203,13 +227,12 @@ def given(options):
 
 
 def test_what_has_no_kernel_is_refused(xp):
-    config = parse_config(SMALL | {"model": {"unit": "local-bilinear", "window": [3, 5]}}, "test")
-    with pytest.raises(BackendError, match=r"local-bilinear.*choose .*quadratic"):
-        choose_place(config, SerialCommunicator())
-    auto = parse_config(SMALL | {"model": {"unit": "local-bilinear", "window": [3, 5]}, "backend": "auto"}, "test")
-    place = choose_place(auto, SerialCommunicator())
+    own = {"model": {"unit": "tests.models.own_ridge:Ridge"}}
+    with pytest.raises(BackendError, match=r"own_ridge:Ridge.*choose .*quadratic"):
+        choose_place(parse_config(SMALL | own, "test"), SerialCommunicator())
+    place = choose_place(parse_config(SMALL | own | {"backend": "auto"}, "test"), SerialCommunicator())
     assert place.device is None
-    assert place.why_cpu.startswith("model.unit is local-bilinear, which has no CUDA kernel; choose ")
+    assert "has no CUDA kernel; choose " in place.why_cpu
 
 
 def test_auto_takes_a_gpu_only_where_every_rank_has_one(xp):

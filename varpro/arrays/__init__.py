@@ -57,11 +57,21 @@ def on_host(value: Any) -> Any:
     return value
 
 
+def largest(a: Array) -> float:
+    """The largest absolute value in a, 0 if a is empty; waits for a device."""
+    return float(abs(a).max()) if a.size else 0.0
+
+
 def settled(a: object) -> Array:
     """to_host(a), after all streams of the device have finished, for an a from an unknown stream."""
     if is_device_array(a):
-        a.device.synchronize()  # type: ignore[attr-defined]
+        settle(a)
     return to_host(a)
+
+
+def settle(a: object) -> None:
+    """Wait until all streams of the device of a have finished."""
+    a.device.synchronize()  # type: ignore[attr-defined]
 
 
 def cupy_installed() -> bool:
@@ -204,6 +214,12 @@ class Device:
         except self.xp.cuda.memory.OutOfMemoryError as error:
             raise BackendError(f"device {self.number} has no memory left ({first_line(error)}); {remedy}") from error
 
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Inside, this thread computes on this device; a new thread computes on the first one."""
+        with self.xp.cuda.Device(self.number):
+            yield
+
     def wait(self) -> None:
         """Wait until all work given to the device is done."""
         self.xp.cuda.Device(self.number).synchronize()
@@ -214,6 +230,22 @@ def beside(a: Array, like: object) -> Array:
     if is_device_array(like):
         return namespace(like).asarray(a)
     return to_host(a) if is_device_array(a) else a
+
+
+class Twin:
+    """An array of the host, and a copy of it on this process's device from when it is first needed there."""
+
+    def __init__(self, here: Array) -> None:
+        self.here = here
+        self._there: Array | None = None
+
+    def beside(self, like: object) -> Array:
+        """The one that is where `like` is; not to be changed."""
+        if not is_device_array(like):
+            return self.here
+        if self._there is None:
+            self._there = beside(self.here, like)
+        return self._there
 
 
 def borrowed(a: object) -> Array:

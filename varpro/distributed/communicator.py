@@ -66,6 +66,8 @@ class Communicator(ABC):
     """This rank's number among those on the same machine."""
     node_size: int
     traffic: "Traffic"
+    reads_devices: bool = False
+    """Whether `allreduce_` also takes arrays on a CUDA device, whose streams have finished."""
     lost: int = 0
     """The number of ranks that these have outlived."""
     core_share: float
@@ -250,8 +252,9 @@ def check_buffer(array: Array) -> Array:
     return array
 
 
-def check_reducible(array: Array) -> Array:
+def check_reducible(array: Array, *, reads_devices: bool = False) -> Array:
     """The array, if ranks can add it up in place; raises ShapeError."""
-    if check_buffer(array).dtype not in REDUCED_DTYPES:
+    there = reads_devices and not isinstance(array, np.ndarray) and bool(array.flags.c_contiguous)
+    if (array if there else check_buffer(array)).dtype not in REDUCED_DTYPES:
         raise ShapeError(f"cannot reduce dtype {array.dtype}: use float64, float32 or int64")
     return array

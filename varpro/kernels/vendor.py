@@ -50,6 +50,16 @@ def subtract_product(d: Array, u: Array, z: Array) -> None:
                   _at(d), m, rows * m, count)  # fmt: skip
 
 
+def product_beside(a: Array, b: Array, out: Array) -> None:
+    """The first columns of out (B, N, C >= m) become a (B, N, k) b (B, k, m), the others are left; one dtype,
+    C-contiguous."""
+    (count, rows, k), m, pitch = a.shape, b.shape[2], out.shape[2]
+    if out.size:
+        blas = _Blas(a.dtype, namespace(a))
+        blas.gemm(False, False, m, rows, k, 1.0, _at(b), m, k * m, _at(a), k, rows * k, 0.0,
+                  _at(out), pitch, rows * pitch, count)  # fmt: skip
+
+
 def accumulate_gram(phi: Array, gram: Array) -> None:
     """gram (I, I) += phi^T phi in its lower triangle; phi (N, I); float64."""
     xp, scalars = namespace(phi), np.array([1.0, 1.0])
@@ -72,6 +82,32 @@ def cholesky(h: Array) -> Array:
         upper, each = xp.cuda.cublas.CUBLAS_FILL_MODE_UPPER, _each(h)
         xp.cuda.cusolver.dpotrfBatched(_cusolver_handle(xp), upper, n, _at(each), n, info.data.ptr, count)
     return info[:count]
+
+
+def cholesky_block(h: Array, first: int, last: int) -> Array:
+    """`cholesky` of the diagonal block of rows first to last of every matrix of h (B, P, P)."""
+    xp, (count, n, _) = namespace(h), h.shape
+    info = xp.zeros(count, dtype=np.int32)
+    upper, corner = xp.cuda.cublas.CUBLAS_FILL_MODE_UPPER, _each(h, first * n + first)
+    xp.cuda.cusolver.dpotrfBatched(_cusolver_handle(xp), upper, last - first, _at(corner), n, _at(info), count)
+    return info
+
+
+def eliminate_block(h: Array, first: int, last: int) -> None:
+    """The rest of a step of `cholesky` after `cholesky_block`: the columns first to last of the factor below the block,
+    and their product subtracted from what is left of the lower triangles."""
+    xp, (count, n, _), wide = namespace(h), h.shape, last - first
+    cublas, one = xp.cuda.cublas, np.array([1.0])
+    corner, panel = _each(h, first * n + first), _each(h, last * n + first)
+    cublas.dtrsmBatched(
+        _cublas_handle(xp), cublas.CUBLAS_SIDE_LEFT, cublas.CUBLAS_FILL_MODE_UPPER, cublas.CUBLAS_OP_T,
+        cublas.CUBLAS_DIAG_NON_UNIT, wide, n - last, one.ctypes.data, _at(corner), n, _at(panel), n, count,
+    )  # fmt: skip
+    blas = _Blas(np.float64, xp)
+    for left in range(last, n, BLOCK_COLUMNS):  # a block of columns, and what lies below its diagonal block
+        right = min(left + BLOCK_COLUMNS, n)
+        blas.gemm(True, False, right - left, n - left, wide, -1.0, _at(h, left * n + first), n, n * n,
+                  _at(h, left * n + first), n, n * n, 1.0, _at(h, left * n + left), n, n * n, count)  # fmt: skip
 
 
 def cholesky_solve(factor: Array, rhs: Array) -> Array:
@@ -144,11 +180,11 @@ def _at(a: Any, offset: int = 0) -> int:
     return int(a.data.ptr) + offset * int(a.itemsize)
 
 
-def _each(a: Array) -> Array:
-    """The addresses of a[0], a[1], ... (B,) uint64 on the device."""
+def _each(a: Array, offset: int = 0) -> Array:
+    """The addresses of the entry at `offset` of a[0], a[1], ... (B,) uint64 on the device."""
     xp = namespace(a)
     step = int(np.prod(a.shape[1:])) * a.itemsize
-    return xp.arange(len(a), dtype=np.uint64) * np.uint64(step) + np.uint64(_at(a))
+    return xp.arange(len(a), dtype=np.uint64) * np.uint64(step) + np.uint64(_at(a, offset))
 
 
 def _cublas_handle(xp: ModuleType) -> int:

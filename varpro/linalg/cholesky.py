@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array, beside, is_device_array, namespace
+from varpro.arrays import Array, beside, is_device_array, namespace, to_host
 from varpro.kernels import vendor
 
 
@@ -20,8 +20,15 @@ class Factored(Protocol):
     def condition(self) -> float:
         """An estimate of kappa_1; NaN if it was not requested."""
 
+    @property
+    def pivots(self) -> Array:
+        """The diagonal of the triangular factor, (n,), on the host."""
+
     def solve(self, rhs: Array) -> Array:
         """x (n, k) for rhs (n, k); x is where rhs is."""
+
+    def inverse_product(self, rhs: Array) -> Array:
+        """rhs^T A^-1 rhs (k, k) for rhs (n, k), both triangles, where rhs is."""
 
     def solve_rows(self, rhs: Array) -> Array:
         """The same for rows: x (k, n) with x A = rhs (k, n), where A is."""
@@ -57,8 +64,17 @@ class _Host:
         reciprocal, _ = scipy.linalg.lapack.dpocon(upper, norm, uplo="U")
         return cls(upper, norm, 1.0 / float(reciprocal) if reciprocal > 0 else np.inf)
 
+    @property
+    def pivots(self) -> Array:
+        return np.diagonal(self.factor)
+
     def solve(self, rhs: Array) -> Array:
         return np.ascontiguousarray(scipy.linalg.lapack.dpotrs(self.factor, rhs, lower=False)[0])
+
+    def inverse_product(self, rhs: Array) -> Array:
+        half = scipy.linalg.solve_triangular(self.factor, rhs, trans="T", check_finite=False)
+        product: Array = half.T @ half  # which no rounding makes indefinite
+        return product
 
     def solve_rows(self, rhs: Array) -> Array:
         x: Array = scipy.linalg.lapack.dpotrs(self.factor, rhs.T, lower=False)[0].T
@@ -83,10 +99,18 @@ class _Device:
         work.reshape(-1)[:: len(lower) + 1] += ridge
         return cls(work, norm) if vendor.cholesky_large(work) == 0 else None
 
+    @property
+    def pivots(self) -> Array:
+        return to_host(namespace(self.factor).diagonal(self.factor))
+
     def solve(self, rhs: Array) -> Array:
         there = beside(rhs, self.factor)
         x = self.solve_rows(there.T)
         return beside(namespace(x).ascontiguousarray(x.T), rhs)
+
+    def inverse_product(self, rhs: Array) -> Array:
+        product: Array = rhs.T @ self.solve(rhs)
+        return product
 
     def solve_rows(self, rhs: Array) -> Array:
         x = namespace(self.factor).array(rhs, dtype=np.float64, order="C")

@@ -21,7 +21,7 @@ def cross_entropy(logits: Array, targets: Array) -> tuple[float, Array]:
     p = np.exp(shifted)
     sums = p.sum(axis=1, keepdims=True)
     p /= sums
-    value = float(np.sum(np.log(sums), dtype=np.float64)) - float(np.vdot(shifted, targets))
+    value = float(np.sum(np.log(sums), dtype=np.float64)) - float(np.sum(shifted * targets, dtype=np.float64))
     return value, p
 
 

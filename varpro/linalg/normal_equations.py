@@ -10,9 +10,9 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from varpro.arrays import Array, beside, namespace, to_host
+from varpro.arrays import Array, namespace, to_host
 from varpro.kernels import gram as kernel
-from varpro.linalg.row_sums import ShardedRows, grid_unit, round_to_grid
+from varpro.linalg.row_sums import ShardedRows, grid_unit, over_ranks, round_to_grid
 
 T = TypeVar("T")
 
@@ -56,12 +56,12 @@ def normal_equations(
 
     if watch is not None:
         watched = _watched(_Sums(columns, outputs, unit, namespace(like), single), rows, blocks, make, watch)
-        return _over_ranks(watched.gram, rows), to_host(_over_ranks(watched.cross, rows))
+        return over_ranks(watched.gram, rows.comm), to_host(over_ranks(watched.cross, rows.comm))
     first, *others = rows.map(share, rows.shares(blocks))
     for other in others:
         first.gram += other.gram
         first.cross += other.cross
-    return _over_ranks(first.gram, rows), to_host(_over_ranks(first.cross, rows))
+    return over_ranks(first.gram, rows.comm), to_host(over_ranks(first.cross, rows.comm))
 
 
 def _watched(
@@ -94,13 +94,3 @@ class _Sums:
         if self.unit:
             self.gram += round_to_grid(gram, self.unit)
             self.cross += round_to_grid(cross, self.unit)
-
-
-def _over_ranks(part: Array, rows: ShardedRows) -> Array:
-    """The sum over ranks, where the part is; collectives go through the host."""
-    if rows.comm.size == 1:
-        return part
-    total = to_host(part)
-    rows.comm.allreduce_(total)
-    whole: Array = beside(total, part)
-    return whole

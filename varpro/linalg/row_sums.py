@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, is_device_array, largest, settle, to_host
 
 T = TypeVar("T")
 BLOCK_ROWS = 1000
@@ -29,6 +29,9 @@ class Communicator(Protocol):
 
     @property
     def size(self) -> int: ...
+
+    @property
+    def reads_devices(self) -> bool: ...
 
     def allreduce(self, array: Array, op: Literal["sum", "max", "min"] = "sum") -> Array: ...
 
@@ -65,22 +68,43 @@ def sum_blocks(
     n_blocks: int,
     bound: float | None = None,
 ) -> Array:
-    """Sum of float64 arrays, one per block, over the blocks of all ranks.  Collective.
+    """Sum of float64 arrays, one per block, over the blocks of all ranks, on the host.  Collective.
 
-    parts : may be overwritten.  like : a zero array of their shape, which a rank without blocks contributes.
+    parts : on the host or a device, where they are then added; may be overwritten.
+    like : a zero array of their shape, which a rank without blocks contributes.
     n_blocks : the blocks of all ranks; times the largest entry, this bounds every partial sum.
     bound : a bound on every partial sum, if known beforehand: then the parts are taken one at a time, not held.
     """
     if not reproducible:
-        return comm.allreduce(sum(parts, like))
+        return comm.allreduce(_sum(parts, like))
     if bound is None:
         parts = list(parts)
-        largest = max((float(np.abs(p).max(initial=0.0)) for p in parts), default=0.0)
-        bound = n_blocks * float(comm.allreduce(np.array([largest]), op="max")[0])
+        most = max(map(largest, parts), default=0.0)
+        bound = n_blocks * float(comm.allreduce(np.array([most]), op="max")[0])
     if not math.isfinite(bound):
         return np.full_like(like, np.nan)
     unit = grid_unit(bound)
-    return comm.allreduce(sum((round_to_grid(p, unit) for p in parts), like))
+    return comm.allreduce(_sum((round_to_grid(p, unit) for p in parts), like))
+
+
+def over_ranks(part: Array, comm: Communicator) -> Array:
+    """The sum over ranks, where the part is, which may be overwritten.  Collective; through the host's memory unless
+    the MPI reads that of devices."""
+    if comm.size == 1:
+        return part
+    if is_device_array(part) and comm.reads_devices:
+        settle(part)  # MPI knows nothing of streams
+        return comm.allreduce_(part)
+    total = to_host(part)
+    comm.allreduce_(total)
+    return beside(total, part)
+
+
+def _sum(parts: Iterable[Array], zero: Array) -> Array:
+    total = zero
+    for part in parts:
+        total = part if total is zero and is_device_array(part) else total + part
+    return to_host(total)
 
 
 @dataclass(frozen=True)

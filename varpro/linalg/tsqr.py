@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, is_device_array, namespace, to_host
 
 
 class PointToPoint(Protocol):
@@ -29,10 +29,14 @@ class PointToPoint(Protocol):
 
 
 def triangle(rows: Array) -> Array:
-    """R (n, n) of the QR factorisation of rows (m, n), with zero rows below if m < n; rows may be overwritten."""
-    n = rows.shape[1]
+    """R (n, n) of the QR factorisation of rows (m, n), with zero rows below if m < n; where the rows are, which may be
+    overwritten."""
+    xp, n = namespace(rows), rows.shape[1]
     if len(rows) < n:
-        rows = np.concatenate([rows, np.zeros((n - len(rows), n))])
+        rows = xp.concatenate([rows, xp.zeros((n - len(rows), n))])
+    if is_device_array(rows):
+        upper: Array = xp.linalg.qr(rows, mode="r")
+        return upper
     qr, _, _, info = scipy.linalg.lapack.dgeqrf(rows, overwrite_a=True)
     if info != 0:
         raise ValueError(f"LAPACK dgeqrf refused its argument {-info}")
@@ -40,9 +44,9 @@ def triangle(rows: Array) -> Array:
 
 
 def tsqr(blocks: Iterable[Array], n_columns: int, comm: PointToPoint, *, chain: bool = False) -> Array:
-    """R (n, n), replicated, of all blocks of all ranks.  Collective.
+    """R (n, n) on the host, replicated, of all blocks of all ranks.  Collective.
 
-    blocks : (m, n) float64 arrays of this rank, taken one at a time.
+    blocks : (m, n) float64 arrays of this rank, taken one at a time; on a device, they are factored there.
     chain : pass R from rank to rank instead of up a binary tree, which is no faster but gives the same bits for any
     number of ranks, since the blocks are then taken in one fixed order.
     """
@@ -50,7 +54,8 @@ def tsqr(blocks: Iterable[Array], n_columns: int, comm: PointToPoint, *, chain: 
     if chain and comm.rank > 0:
         r = comm.recv(comm.rank - 1)
     for block in blocks:
-        r = triangle(np.concatenate([r, block]))
+        r = triangle(namespace(block).concatenate([beside(r, block), block]))
+    r = to_host(r)
     if chain:
         if comm.rank + 1 < comm.size:
             comm.send(r, comm.rank + 1)

@@ -11,9 +11,9 @@ classes alike, with v_n the mean of P (1 - P) over the classes, which fades wher
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 
-from varpro.arrays import Array
+from varpro.arrays import Array, Twin, beside, namespace, to_host
+from varpro.linalg.cholesky import Factored, factor
 from varpro.linalg.cross_entropy import cross_entropy, curvature, softmax
 from varpro.linalg.newton import Minimum, minimise
 from varpro.linalg.normal_equations import normal_equations
@@ -25,6 +25,10 @@ RELATIVE_RIDGE = 1e-9
 """The least ridge of M, relative to its mean diagonal: above the rounding of its sums."""
 MAX_PRODUCTS = 60
 """Products of one Newton step: further ones gain less than the next step does with a new W."""
+
+
+class BreakdownError(ArithmeticError):
+    """A matrix that must be positive definite is not, or holds values that are not finite."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class EntropyColumns:
     """The ridge per row."""
     largest: float = 1.0
     """A bound on the entries of Phi, for sums that must be reproducible."""
+    like: Array | None = None
+    """An array that is where Phi and the targets are; None for the host."""
 
     def solve(self, start: Array, *, tolerance: float) -> Minimum["EntropyLayer"]:
         """The best layer, from a layer (I, K); tolerance : the promised decrease at which to stop, over F."""
@@ -50,36 +56,44 @@ class EntropyColumns:
 
         return minimise(layer, start.ravel(), tolerance=tolerance, max_products=MAX_PRODUCTS)
 
-    def preconditioner(self, a: Array) -> Array:
-        """The lower Cholesky factor of M at A (I, K).  Raises LinAlgError or ValueError if there is none."""
-        k = a.shape[1]
+    def preconditioner(self, a: Array) -> Factored:
+        """The Cholesky factor of M at A (I, K).  Raises BreakdownError if there is none."""
+        k, there = a.shape[1], Twin(a)
 
         def weighted(phi: Array) -> tuple[Array, Array]:
-            p = softmax(phi @ a.astype(phi.dtype))
+            p = softmax(phi @ there.beside(phi).astype(phi.dtype))
             v = np.maximum((1.0 - np.sum(p * p, axis=1)) / k, LEAST_WEIGHT / k)
             rows = phi * np.sqrt(v)[:, None].astype(phi.dtype)
             return rows, rows[:, :1]
 
         bound = max(1.0, self.largest)
         gram, _ = normal_equations(
-            self.rows, self.phi, weighted, columns=len(a), outputs=1, like=a, largest=(bound, bound)
+            self.rows, self.phi, weighted, columns=len(a), outputs=1, like=self.place, largest=(bound, bound)
         )
         gram /= self.rows.n_rows
+        squares = to_host(namespace(gram).diagonal(gram))
         # M need not be exact, but definite: with a tiny ridge a Gram matrix of collinear columns is not
-        gram[np.diag_indices(len(a))] += max(self.ridge, RELATIVE_RIDGE * float(gram.diagonal().mean()))
-        factor: Array = scipy.linalg.cho_factor(gram, lower=True, check_finite=True)[0]
-        return factor
+        ridge = max(self.ridge, RELATIVE_RIDGE * float(squares.mean()))
+        found = factor(gram, ridge, overwrite=True, conditioned=False) if np.isfinite(squares).all() else None
+        if found is None:
+            raise BreakdownError("the columns' weighted Gram matrix is not positive definite; raise the ridge")
+        return found
+
+    @property
+    def place(self) -> Array:
+        """An array that is where Phi is."""
+        return np.empty(0) if self.like is None else self.like
 
 
 class EntropyLayer:
     """F at one A (I, K), as `linalg.newton` takes it: vectors are flattened.  Collective."""
 
-    def __init__(self, columns: EntropyColumns, solver: Array, a: Array) -> None:
+    def __init__(self, columns: EntropyColumns, solver: Factored, a: Array) -> None:
         self.columns, self.solver, self.a = columns, solver, a
-        rows = columns.rows
+        rows, there = columns.rows, beside(a, columns.place)
 
         def one(phi: Array, y: Array) -> tuple[Array, Array, Array]:
-            value, p = cross_entropy(phi @ a.astype(phi.dtype), y)
+            value, p = cross_entropy(phi @ there.astype(phi.dtype), y)
             return np.array([value]), p, (phi.T @ (p - y.astype(phi.dtype))).astype(np.float64)
 
         parts = list(rows.map(one, columns.phi, columns.y))
@@ -92,7 +106,7 @@ class EntropyLayer:
 
     def product(self, v: Array) -> Array:
         """S v."""
-        rows, wide = self.columns.rows, v.reshape(self.a.shape)
+        rows, wide = self.columns.rows, beside(v.reshape(self.a.shape), self.columns.place)
 
         def one(phi: Array, p: Array) -> Array:
             return (phi.T @ curvature(p, phi @ wide.astype(phi.dtype))).astype(np.float64)
@@ -102,4 +116,4 @@ class EntropyLayer:
 
     def precondition(self, r: Array) -> Array:
         """M^-1 r."""
-        return scipy.linalg.cho_solve((self.solver, True), r.reshape(self.a.shape)).ravel()
+        return self.solver.solve(r.reshape(self.a.shape)).ravel()

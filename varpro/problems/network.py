@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, largest, namespace, to_host
 from varpro.gauss_newton import NormalEquations
+from varpro.linalg.cholesky import factor
 from varpro.linalg.normal_equations import normal_equations
 from varpro.linalg.row_sums import grid_unit, round_to_grid
 from varpro.problems.network_exact import linearise_exact
@@ -45,11 +45,11 @@ class NetworkEvaluation:
     a: Array
     """The linear layer, (J + 1, K)."""
     solver: Any
-    """The Cholesky factor of C, as scipy.linalg.cho_solve takes it; None after a breakdown."""
+    """The Cholesky factor of C (linalg.cholesky.Factored); None after a breakdown."""
     phi: list[Array]
-    """Phi of each block of this rank."""
+    """Phi of each block of this rank, where the images are."""
     residual: list[Array]
-    """R of each block of this rank."""
+    """R of each block of this rank, beside it."""
 
     @property
     def terms(self) -> Array:
@@ -88,29 +88,28 @@ class WholeNetwork:
 
     def evaluate(self, w: Array, problems: Array) -> NetworkEvaluation:
         """Solve for the linear layer at w (1, P) on the current rows.  Collective."""
-        images, y, rows, blocks = self.sample.images, self.sample.y, self.sample.sharded, self.sample.blocks()
+        sample, y, rows, blocks = self.sample, self.sample.y, self.sample.sharded, self.sample.blocks()
         n = self.units.n_columns + 1
         at = self.units.at(w[0], self.sigma, self.dtype)
-        phi = list(rows.map(lambda block: at.phi(images[block]), blocks))
+        phi = list(rows.map(lambda block: at.phi(sample.pictures(block)), blocks))
         gram, cross = normal_equations(
             rows,
             list(zip(phi, blocks, strict=True)),
-            lambda pair: (pair[0], y[pair[1]]),
+            lambda pair: (pair[0], sample.targets(pair[1])),
             columns=n,
             outputs=y.shape[1],
-            like=images,
-            largest=(max(1.0, at.largest_value), max(1.0, float(np.abs(y).max(initial=0.0)))),
+            like=sample.images,
+            largest=(max(1.0, at.largest_value), max(1.0, largest(y))),
         )
         mu = self.ridge * rows.n_rows
-        gram[np.diag_indices(n)] += mu
-        try:
-            solver = scipy.linalg.cho_factor(gram, lower=True, check_finite=True)
-        except (scipy.linalg.LinAlgError, ValueError):  # breakdown or a value that is not finite: the trial is rejected
+        finite = np.isfinite(to_host(namespace(gram).diagonal(gram))).all()  # each column's own square is
+        solver = factor(gram, mu, overwrite=True, conditioned=False) if finite else None
+        if solver is None:  # breakdown or a value that is not finite: the trial is rejected
             return NetworkEvaluation(problems, w, np.array([np.inf]), np.zeros(1, dtype=int), at, cross, None, [], [])
-        a = scipy.linalg.cho_solve(solver, cross)
-        narrow = a.astype(self.dtype)
-        residual = list(rows.map(lambda p, block: y[block] - p @ narrow, phi, blocks))
-        squares = float(rows.total([np.array([np.sum(r * r)]) for r in residual], (1,))[0])
+        a = solver.solve(cross)
+        narrow = beside(a.astype(self.dtype), sample.images)
+        residual = list(rows.map(lambda p, block: sample.targets(block) - p @ narrow, phi, blocks))
+        squares = float(rows.total([np.array([float(np.sum(r * r))]) for r in residual], (1,))[0])
         cost = 0.5 * (squares + mu * float(np.sum(a * a))) / rows.n_rows
         return NetworkEvaluation(problems, w, np.array([cost]), np.array([n]), at, a, solver, phi, residual)
 
@@ -119,32 +118,33 @@ class WholeNetwork:
         if j is not None:
             parts = self.sample.sharded.map(j.back, range(len(weights)), weights)
             return self.sample.sharded.total(list(parts), (evaluation.w.shape[1],))
-        at, rows, images = evaluation.at, self.sample.sharded, self.sample.images
-        layer = np.ascontiguousarray(evaluation.a[:-1].T.astype(self.dtype))
+        at, rows, pictures = evaluation.at, self.sample.sharded, self.sample.pictures
+        layer = beside(np.ascontiguousarray(evaluation.a[:-1].T.astype(self.dtype)), self.sample.images)
 
         def one(block: Array, phi: Array, u: Array) -> Array:
-            return at.contraction(images[block], phi, u.astype(self.dtype, copy=False) @ layer)
+            return at.contraction(pictures(block), phi, u.astype(self.dtype, copy=False) @ layer)
 
         parts = rows.map(one, self.sample.blocks(), evaluation.phi, weights)
         return at.gradient(rows.total(list(parts), (at.contraction_size,)))
 
     def residual_products(self, evaluation: NetworkEvaluation) -> Array:
         """G = D^T R as (P, c, K), c columns per unit: c K contractions, made once per iterate.  Collective."""
-        at, rows, images = evaluation.at, self.sample.sharded, self.sample.images
+        at, rows, xp = evaluation.at, self.sample.sharded, namespace(self.sample.images)
         c, outputs, columns = self.units.columns_per_unit, self.sample.y.shape[1], self.units.n_columns
-        largest = max((float(np.abs(r).max(initial=0.0)) for r in evaluation.residual), default=0.0)
-        bound = rows.n_rows * at.largest_slope * float(self.sample.comm.allreduce(np.array([largest]), op="max")[0])
+        most = max(map(largest, evaluation.residual), default=0.0)
+        bound = rows.n_rows * at.largest_slope * float(self.sample.comm.allreduce(np.array([most]), op="max")[0])
         unit = grid_unit(bound)
+        own = [xp.asarray(np.arange(columns) % c == s) for s in range(c)]
 
         def share(triples: Sequence[tuple[Array, Array, Array]]) -> Array:
-            out = np.zeros((c, outputs, at.contraction_size))
+            out = xp.zeros((c, outputs, at.contraction_size))
             for block, phi, r in triples:
-                of_block = images[block]
+                of_block = self.sample.pictures(block)
                 for s in range(c):
                     for k in range(outputs):
                         weights = r[:, k : k + 1].astype(self.dtype)
                         if c > 1:
-                            weights = weights * (np.arange(columns) % c == s)
+                            weights = weights * own[s]
                         out[s, k] += round_to_grid(at.contraction(of_block, phi, weights), unit)
             return out
 
@@ -163,16 +163,17 @@ class WholeNetwork:
 
         pairs = list(rows.map(along, range(len(evaluation.phi)), evaluation.phi))
         projected = rows.total([c for _, c in pairs], evaluation.a.shape)
-        back = scipy.linalg.cho_solve(evaluation.solver, projected).astype(self.dtype)
+        back = beside(evaluation.solver.solve(projected).astype(self.dtype), self.sample.images)
         weights = list(rows.map(lambda pair, phi: pair[0] - phi @ back, pairs, evaluation.phi))
         self.products.value += 1
         return self.contract(evaluation, weights, j) / rows.n_rows
 
     def _direction(self, evaluation: NetworkEvaluation, v: Array) -> Callable[[int, Array], Array]:
         """A function of a block's number and its Phi that gives J v (n, K), from the images."""
-        images, blocks = self.sample.images, self.sample.blocks()
-        direction, a = evaluation.at.direction(v), evaluation.a[:-1].astype(self.dtype)
-        return lambda index, phi: direction(images[blocks[index]], phi) @ a
+        pictures, blocks = self.sample.pictures, self.sample.blocks()
+        direction = evaluation.at.direction(v)
+        a = beside(evaluation.a[:-1].astype(self.dtype), self.sample.images)
+        return lambda index, phi: direction(pictures(blocks[index]), phi) @ a
 
     def linearise(self, current: NetworkEvaluation) -> MatrixFree | NormalEquations:
         """The system of a step: H whole, or gradient, damping scale and each unit's own block of it.  Collective."""

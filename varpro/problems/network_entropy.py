@@ -15,13 +15,12 @@ problems.network.  Newman, Ruthotto, Hart, van Bloemen Waanders, SIAM J. Math. D
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside
 from varpro.linalg.conjugate_gradients import conjugate_gradients
 from varpro.linalg.cross_entropy import curvature, softmax
 from varpro.linalg.newton import Minimum
-from varpro.problems.entropy_layer import EntropyColumns, EntropyLayer
+from varpro.problems.entropy_layer import BreakdownError, EntropyColumns, EntropyLayer
 from varpro.problems.network import NetworkEvaluation, WholeNetwork
 from varpro.problems.network_jacobian import LayerJacobian
 
@@ -42,17 +41,17 @@ class EntropyNetwork(WholeNetwork):
 
     def evaluate(self, w: Array, problems: Array) -> NetworkEvaluation:
         """Solve for the linear layer at w (1, P) on the current rows.  Collective."""
-        images, y, rows, blocks = self.sample.images, self.sample.y, self.sample.sharded, self.sample.blocks()
+        sample, y, rows, blocks = self.sample, self.sample.y, self.sample.sharded, self.sample.blocks()
         at = self.units.at(w[0], self.sigma, self.dtype)
-        phi = list(rows.map(lambda block: at.phi(images[block]), blocks))
-        targets = [y[block] for block in blocks]
-        columns = EntropyColumns(rows, phi, targets, self.ridge, max(1.0, at.largest_value))
+        phi = list(rows.map(lambda block: at.phi(sample.pictures(block)), blocks))
+        targets = [sample.targets(block) for block in blocks]
+        columns = EntropyColumns(rows, phi, targets, self.ridge, max(1.0, at.largest_value), sample.images)
         start = np.zeros((self.units.n_columns + 1, y.shape[1]))
         try:
             # from zero, never from the layer of another w: a run that is continued must find the same bits
             near = columns.solve(start, tolerance=COARSE).x.reshape(start.shape)
             found: Minimum[EntropyLayer] = columns.solve(near, tolerance=self.layer_tolerance)
-        except (scipy.linalg.LinAlgError, ValueError):  # breakdown or a value that is not finite: the trial is rejected
+        except BreakdownError:  # the trial is rejected
             return NetworkEvaluation(problems, w, np.array([np.inf]), np.zeros(1, dtype=int), at, start, None, [], [])
         residual = [t - p for t, p in zip(targets, found.at.p, strict=True)]
         rank, cost = np.array([len(start)]), np.array([found.at.value])
@@ -72,15 +71,15 @@ class EntropyNetwork(WholeNetwork):
             max_products=RESPONSE_PRODUCTS,
             tolerance=RESPONSE * self.cg_tolerance,
         )
-        x = response.x.reshape(evaluation.a.shape).astype(self.dtype)
+        x = beside(response.x.reshape(evaluation.a.shape).astype(self.dtype), self.sample.images)
         weights = list(rows.map(lambda f, q, of: curvature(q, of - f @ x), phi, p, u))
         self.products.value += 1
         return self.contract(evaluation, weights, j) / rows.n_rows
 
     def row_weights(self, current: NetworkEvaluation, rows: Array) -> Array:
         """The square roots of the diagonal of W, (n, K)."""
-        phi = current.at.phi(self.sample.images[rows])
-        p = softmax(phi @ current.a.astype(phi.dtype))
+        phi = current.at.phi(self.sample.pictures(rows))
+        p = softmax(phi @ beside(current.a.astype(phi.dtype), phi))
         weights: Array = np.sqrt(p * (1.0 - p))
         return weights
 

@@ -12,15 +12,17 @@ is never held.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array
-from varpro.gauss_newton import NormalEquations
+from varpro.arrays import Array, beside, is_device_array, namespace, to_host
+from varpro.gauss_newton import NormalEquations, Step
+from varpro.linalg.cholesky import factor
 from varpro.linalg.incidence import symmetric
-from varpro.linalg.row_sums import grid_unit, round_to_grid
+from varpro.linalg.row_sums import grid_unit, over_ranks, round_to_grid
 from varpro.problems.network_jacobian import LayerJacobian, damping_scale
 
 if TYPE_CHECKING:
@@ -35,17 +37,36 @@ def linearise_exact(problem: "WholeNetwork", current: "NetworkEvaluation") -> No
     sums = _Passes(problem, current)
     m, gradient, b = sums.first()
     columns, outputs, n = len(current.a), current.a.shape[1], problem.sample.rows
-    back = scipy.linalg.cho_solve(current.solver, m.reshape(columns, -1)).reshape(m.shape)
+    back = current.solver.solve(m.reshape(columns, -1)).reshape(m.shape)
     h = sums.second(back)
     mu = problem.ridge * n
     for k in range(outputs):
         h += mu * (back[:, k].T @ back[:, k])
     if b is not None:
         for k in range(outputs):
-            half = scipy.linalg.solve_triangular(current.solver[0], b[:, k], lower=True)
-            h += half.T @ half
+            h += current.solver.inverse_product(b[:, k])
     h /= n
-    return NormalEquations(h[None], gradient[None] / n, damping_scale(h.diagonal())[None])
+    kind = _OnDevice if is_device_array(h) else NormalEquations
+    return kind(h[None], gradient[None] / n, damping_scale(to_host(namespace(h).diagonal(h)))[None])
+
+
+@dataclass(frozen=True, slots=True)
+class _OnDevice(NormalEquations):
+    """H on a device; gradient, diagonal and steps on the host, where the search of one network is."""
+
+    @property
+    def curvature(self) -> Array:
+        return to_host(namespace(self.h).diagonal(self.h[0]))[None]
+
+    def solve(self, damping: Array) -> Step:
+        damped, more = self.h[0].copy(), float(damping[0]) * self.diagonal
+        damped.reshape(-1)[:: len(damped) + 1] += beside(more[0], damped)
+        factored = factor(damped, 0.0, overwrite=True, conditioned=False)
+        if factored is None:
+            return Step(np.zeros_like(self.gradient), np.zeros(1), np.zeros(1, dtype=bool))
+        delta = factored.solve(-self.gradient.T).T
+        predicted = 0.5 * np.sum(delta * (more * delta - self.gradient), axis=1)
+        return Step(delta, predicted, np.ones(1, dtype=bool))
 
 
 class _Passes:
@@ -53,7 +74,7 @@ class _Passes:
 
     def __init__(self, problem: "WholeNetwork", current: "NetworkEvaluation") -> None:
         self.problem, self.current = problem, current
-        self.rows = problem.sample.sharded
+        self.rows, self.xp = problem.sample.sharded, namespace(problem.sample.images)
         self.units = problem.units
         self.p, self.columns, self.outputs = current.w.shape[1], len(current.a), current.a.shape[1]
         self.j = LayerJacobian(problem, current)
@@ -68,7 +89,7 @@ class _Passes:
         unit = grid_unit(self.rows.n_rows * at.largest_value * slope)  # coarse, but H is stationary in M
 
         def share(triples: Sequence[Triple]) -> tuple[Array, list[Array], list[Array], list[Array]]:
-            m, gradients, squares, b = np.zeros((self.columns, self.outputs, self.p)), [], [], []
+            m, gradients, squares, b = self.xp.zeros((self.columns, self.outputs, self.p)), [], [], []
             for index, phi, r in triples:
                 j, narrow = self.j.block(index), r.astype(dtype)
                 for k in range(self.outputs):
@@ -77,7 +98,8 @@ class _Passes:
                 squares.append(np.einsum("nkp,nkp->p", j, j).astype(np.float64))
                 if full:
                     d = self.j.d(self.j.blocks[index])
-                    b.append(np.tensordot(d, narrow, axes=(0, 0)).astype(np.float64))
+                    by_column = d.reshape(len(d), -1).T @ narrow
+                    b.append(by_column.astype(np.float64).reshape(*d.shape[1:], -1))
             return m, gradients, squares, b
 
         parts = list(self.rows.map(share, self.shares))
@@ -91,17 +113,18 @@ class _Passes:
 
     def second(self, back: Array) -> Array:
         """sum_k |J_k - Phi C^-1 M_k|^2, both triangles; back: C^-1 M (I, K, P)."""
-        narrow = np.ascontiguousarray(back.transpose(1, 0, 2).astype(self.problem.dtype))
+        narrow = self.xp.ascontiguousarray(back.transpose(1, 0, 2).astype(self.problem.dtype))
         unit = grid_unit(2.0 * float(self.squares.max()))  # a projection makes no column longer
 
         def share(triples: Sequence[Triple]) -> Array:
-            h = np.zeros((self.p, self.p))
+            h = self.xp.zeros((self.p, self.p))
             for index, phi, _ in triples:
                 j = self.j.block(index)
                 projected = np.matmul(phi, narrow)
                 np.subtract(j.transpose(1, 0, 2), projected, out=projected)
                 tall = projected.reshape(-1, self.p).T  # as BLAS sees it: (P, K n), its columns contiguous
-                h += round_to_grid(self.syrk(1.0, tall, lower=1).astype(np.float64), unit)
+                square = tall @ tall.T if is_device_array(tall) else self.syrk(1.0, tall, lower=1)
+                h += round_to_grid(square.astype(np.float64), unit)
             return h
 
         return symmetric(self._over_ranks(list(self.rows.map(share, self.shares))))
@@ -113,13 +136,13 @@ class _Passes:
         total = parts[0]
         for part in parts[1:]:
             total += part
-        return self.problem.sample.comm.allreduce(total)
+        return over_ranks(total, self.problem.sample.comm)
 
     def _by_column(self, g: Array) -> Array:
-        """G (P, c, K) as B (I, K, P): a parameter moves the columns of its own unit only."""
+        """G (P, c, K) as B (I, K, P), where the images are: a parameter moves the columns of its own unit only."""
         c = self.units.columns_per_unit
         owner = self.units.per_parameter(np.arange(self.units.count))
         out = np.zeros((self.columns, self.outputs, self.p))
         for s in range(c):
             out[owner * c + s, :, np.arange(self.p)] = g[:, s]
-        return out
+        return beside(out, self.problem.sample.images)

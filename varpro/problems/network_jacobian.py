@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, is_device_array, namespace
 from varpro.gauss_newton import scaling
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class LayerJacobian:
         self.problem, self.current = problem, current
         self.blocks = problem.sample.blocks()
         self.layer = np.ascontiguousarray(current.a[:-1].astype(problem.dtype))
+        self._layer_there = beside(self.layer, problem.sample.images)
         self._held: list[Array | None] | None = [None] * len(self.blocks) if fits(problem, current) else None
 
     @property
@@ -62,7 +63,7 @@ class LayerJacobian:
 
     def direction(self, v: Array) -> Callable[[int, Array], Array]:
         """A function of a block's number, and of its Phi, that gives J v (n, K)."""
-        narrow = v.astype(self.problem.dtype)
+        narrow = beside(v.astype(self.problem.dtype), self.problem.sample.images)
 
         def of(index: int, phi: Array) -> Array:
             j = self.block(index)
@@ -78,28 +79,28 @@ class LayerJacobian:
         return out.astype(np.float64)
 
     def _make(self, block: Array) -> Array:
-        images, at = self.problem.sample.images, self.current.at
-        j = at.layer_jacobian(images[block], self.layer)
+        j = self.current.at.layer_jacobian(self.problem.sample.pictures(block), self._layer_there)
         return self._from_units(block) if j is None else j
 
     def _from_units(self, block: Array) -> Array:
         units, k = self.problem.units, self.layer.shape[1]
         c, p = units.columns_per_unit, self.current.w.shape[1]
-        layer = units.per_parameter(self.layer.reshape(units.count, c, k))
-        j = np.empty((len(block), k, p), dtype=self.problem.dtype)
+        images = self.problem.sample.images
+        layer = beside(units.per_parameter(self.layer.reshape(units.count, c, k)), images)
+        j = namespace(images).empty((len(block), k, p), dtype=self.problem.dtype)
         step = max(1, D_BYTES // (8 * p * c))
         for first in range(0, len(block), step):
             rows = slice(first, first + step)
             d = self.d(block[rows])
             if c > 1:
-                np.einsum("npc,pck->nkp", d, layer, out=j[rows])
+                j[rows] = np.einsum("npc,pck->nkp", d, layer)
             else:
                 np.multiply(d.transpose(0, 2, 1), layer[:, 0].T, out=j[rows])
         return j
 
     def d(self, block: Array) -> Array:
         """D (n, P, c) of some rows."""
-        images = self.problem.sample.images[block]
+        images = self.problem.sample.pictures(block)
         wide = jacobian_of_units(self.problem, self.current, images, self.current.w[0])
         return wide.reshape(len(block), self.current.w.shape[1], -1)
 
@@ -113,6 +114,12 @@ def fits(problem: "WholeNetwork", current: "NetworkEvaluation") -> bool:
 def jacobian_of_units(problem: "WholeNetwork", current: "NetworkEvaluation", images: Array, w: Array) -> Array:
     """D of some images with a column for each parameter and column of its unit, (n, P c); zero where there is no
     pair."""
+    if is_device_array(images):
+        xp = namespace(images)
+        index, there, dtype = xp.arange(len(images), dtype=np.int32)[None], xp.asarray(w[None]), np.dtype(problem.dtype)
+        of_all = problem.units.gathered(images, index, there, sigma=problem.sigma, jacobian=dtype.name)[1]
+        assert of_all is not None
+        return of_all[0]
     bound = problem.units.bind(images, problem.sigma)
     d = bound.jacobian(bound.lower(w)[None], current.problems, np.dtype(problem.dtype).name)[0]
     c, searched = problem.units.columns_per_unit, bound.lower(np.arange(len(w)))

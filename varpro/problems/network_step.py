@@ -3,18 +3,17 @@
 The preconditioner is each unit's own block of J^T J, estimated on a few rows and without the projection.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.linalg
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside, is_device_array, namespace
 from varpro.gauss_newton import Step
 from varpro.linalg.conjugate_gradients import conjugate_gradients
 from varpro.linalg.row_sums import ShardedRows
-from varpro.problems.network_jacobian import LayerJacobian, damping_scale, jacobian_of_units
+from varpro.problems.network_jacobian import D_BYTES, LayerJacobian, damping_scale, jacobian_of_units
 
 if TYPE_CHECKING:
     from varpro.problems.network import NetworkEvaluation, WholeNetwork
@@ -58,7 +57,7 @@ class MatrixFree:
         units, g = self.problem.units, self.products
         s = units.per_unit(g * v[:, None, None]).reshape(units.n_columns, -1)
         padded = np.concatenate([s, np.zeros((1, s.shape[1]))])  # the constant has no parameters
-        t = scipy.linalg.cho_solve(self.evaluation.solver, padded)[:-1]
+        t = self.evaluation.solver.solve(padded)[:-1]
         return out + _of_parameters(g, units.per_parameter(t.reshape(units.count, *g.shape[1:]))) / _rows(self.problem)
 
     def solve(self, damping: Array) -> Step:
@@ -123,13 +122,13 @@ def _unit_blocks(problem: "WholeNetwork", current: "NetworkEvaluation") -> Block
     units, w, c = problem.units, current.w[0], problem.units.columns_per_unit
     rows, images = problem.sample.first(PRECONDITIONER_ROWS), problem.sample.images
     grouped = units.blocks()
-    pairs = [(where[:, None] * c + np.arange(c)[:, None]).reshape(len(where), -1) for where in grouped]
+    pairs = [beside((where[:, None] * c + np.arange(c)[:, None]).reshape(len(where), -1), images) for where in grouped]
 
     def moments(block: Array) -> Array:
-        d = jacobian_of_units(problem, current, images[block], w)
+        d = jacobian_of_units(problem, current, problem.sample.pictures(block), w)
         weights = problem.row_weights(current, block)
         if weights is not None:  # one for all outputs of a row, which share D
-            d = d * np.sqrt(np.mean(weights**2, axis=1, keepdims=True)).astype(d.dtype)
+            d = d * np.sqrt(np.mean(weights * weights, axis=1, keepdims=True)).astype(d.dtype)
         return _moments(d[:, which].transpose(1, 0, 2) for which in pairs)
 
     parts = rows.map(moments, problem.sample.blocks(rows))
@@ -154,7 +153,7 @@ def _unit_blocks_of(problem: "WholeNetwork", j: LayerJacobian) -> Blocks:
         if weights is not None:
             part = part * weights[:, :, None].astype(part.dtype)
         flat = part.reshape(-1, part.shape[2])
-        return _moments(flat[:, own][None] for where in grouped for own in where)  # one by one: J is the largest array
+        return _moments(own for where in grouped for own in _columns(flat, where))
 
     first = [(index, block) for index, block in enumerate(rows.blocks()) if block.start < n]
     parts = rows.map(moments, *([pair[k] for pair in first] for k in (0, 1)))
@@ -162,10 +161,19 @@ def _unit_blocks_of(problem: "WholeNetwork", j: LayerJacobian) -> Blocks:
     return [(where, blocks / n) for where, blocks in zip(grouped, sums, strict=True)]
 
 
+def _columns(flat: Array, where: Array) -> Iterator[Array]:
+    """Stacks (units, rows, size) of the columns of each unit.  On the host one by one, since J is the largest array; a
+    device would wait for each of them."""
+    many = max(1, D_BYTES // max(flat.itemsize * len(flat) * where.shape[1], 1)) if is_device_array(flat) else 1
+    for first in range(0, len(where), many):
+        yield flat[:, beside(where[first : first + many], flat)].transpose(1, 0, 2)
+
+
 def _moments(own: Iterable[Array]) -> Array:
     """X^T X of stacks of matrices (units, rows, columns), one after another."""
-    stacks = map(np.ascontiguousarray, own)
-    return np.concatenate([(x.mT @ x).astype(np.float64).ravel() for x in stacks])
+    stacks = (namespace(a).ascontiguousarray(a) for a in own)
+    parts = [(x.mT @ x).astype(np.float64).ravel() for x in stacks]
+    return namespace(parts[0]).concatenate(parts)
 
 
 def _sums(rows: ShardedRows, parts: Iterable[Array], shapes: list[tuple[int, ...]]) -> list[Array]:
@@ -185,7 +193,7 @@ def _weighed(blocks: Array, weight: Array) -> Array:
 def _with_second_term(problem: "WholeNetwork", current: "NetworkEvaluation", products: Array, blocks: Blocks) -> Blocks:
     """Add G_c (C^-1)[c, d] G_d^T for each unit's own columns c, d: the rest of Golub and Pereyra's matrix."""
     units, c = problem.units, problem.units.columns_per_unit
-    inverse = scipy.linalg.cho_solve(current.solver, np.eye(len(current.a)))[:-1, :-1]
+    inverse = current.solver.solve(np.eye(len(current.a)))[:-1, :-1]
     own = np.einsum("icid->icd", inverse.reshape(units.count, c, units.count, c))
     root = np.linalg.cholesky(own / _rows(problem))
     half = np.einsum("pck,pcd->pdk", products, units.per_parameter(root)).reshape(len(products), -1)

@@ -1,10 +1,11 @@
 """A sample of the training rows that grows or moves on: neighbours in a random order, sharded over ranks."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, beside
 from varpro.linalg.row_sums import Communicator, ShardedRows
 
 
@@ -13,9 +14,9 @@ class Sample:
     """Images and right-hand sides, of which `rows` of `order` are in use; identical on every rank."""
 
     images: Array
-    """All training images, (N, C, L, R), on every rank."""
+    """All training images, (N, C, L, R), on every rank; on a device, products with them are computed there."""
     y: Array
-    """The right-hand sides, (N, K) float64."""
+    """The right-hand sides, (N, K) float64, on the host."""
     order: Array
     """A random order of the rows, (N,)."""
     rows: int
@@ -42,6 +43,18 @@ class Sample:
         """Row indices of this rank's blocks of the current sample, or of its first rows."""
         used = self._used()
         return [used[block] for block in (rows or self.sharded).blocks()]
+
+    def pictures(self, block: Array) -> Array:
+        """The images of some rows."""
+        return self.images[beside(block, self.images)]
+
+    def targets(self, block: Array) -> Array:
+        """The right-hand sides of some rows, where the images are."""
+        return self._y_there[beside(block, self.images)]
+
+    @cached_property
+    def _y_there(self) -> Array:
+        return beside(self.y, self.images)
 
     def advance(self) -> bool:
         """Use `growth` times as many rows, which begin after the present ones if `fresh`; False if all are in use."""

@@ -13,7 +13,7 @@ import varpro
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-FLAGS = ["-std=c++20", "-O1", "-fPIC", "-fvisibility=hidden", "-w", "-x", "c++"]
+FLAGS = ["-std=c++20", "-O1", "-fPIC", "-fvisibility=hidden", "-w"]
 
 
 def build(folder: Path, compiler: str) -> Path:
@@ -24,10 +24,19 @@ def build(folder: Path, compiler: str) -> Path:
     sources += sorted((ROOT / "csrc/bindings/cuda").glob("*.cpp"))
     include = [HERE / "include", pybind11.get_include(), sysconfig.get_paths()["include"]]
 
+    options = [f"-I{path}" for path in include]
+    # pybind11's headers take longer than all that is made of them: they are read once, and their code, which passes
+    # arguments on, need not be fast
+    shared = folder / "shared.hpp"
+    shared.write_text(f'#include "{ROOT / "csrc/bindings/cuda/cuda.hpp"}"\n')
+    header = ["-O0", "-x", "c++-header", *options, str(shared), "-o", f"{shared}.gch"]
+    subprocess.run([compiler, *FLAGS, *header], check=True)
+
     def compiled(source: Path) -> Path:
         out = folder / f"{source.name}.o"
-        options = [f"-I{path}" for path in include]
-        subprocess.run([compiler, *FLAGS, *options, "-c", str(source), "-o", str(out)], check=True)
+        binding = ["-O0", "-include", str(shared)] if source.parent.parent.name == "bindings" else []
+        command = [*FLAGS, *binding, "-x", "c++", *options, "-c", str(source), "-o", str(out)]
+        subprocess.run([compiler, *command], check=True)
         return out
 
     with ThreadPoolExecutor(2) as pool:

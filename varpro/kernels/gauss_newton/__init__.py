@@ -7,7 +7,7 @@ import numpy as np
 
 from varpro import _cpu
 from varpro.arrays import Array, is_device_array, namespace
-from varpro.kernels import vendor
+from varpro.kernels import batched_cholesky, vendor
 from varpro.kernels._checks import doubles, require
 from varpro.kernels.gauss_newton import cuda
 
@@ -74,7 +74,7 @@ def _damped_on_device(h: Array, diagonal: Array, lam: Array, rhs: Array) -> tupl
     xp, (count, size) = namespace(h), rhs.shape
     one, first = xp.ones((count, 1, 1)), xp.zeros(size, dtype=np.int32)
     damped = cuda.assemble(h, None, one, None, None, first, xp.asarray(lam), diagonal)
-    info = vendor.cholesky(damped)
+    info = batched_cholesky.cholesky(damped)
     step = vendor.cholesky_solve(damped, rhs)
     return xp.where((info == 0)[:, None], step, np.nan), info
 
@@ -97,7 +97,7 @@ def _check(d: Array, z: Array, aat: Array, gram_inverse: Array | None, g: Array,
         square and (gram_inverse is None or gram_inverse.shape == aat.shape),
         f"aat has shape {aat.shape}; it and gram_inverse need (B, I, I)",
     )
-    require(
-        pairs == 0 or (columns.min() >= 0 and columns.max() < aat.shape[1]),
+    require(  # on a device whoever binds the columns answers for them: to look would be to wait, in every linearisation
+        pairs == 0 or is_device_array(columns) or (columns.min() >= 0 and columns.max() < aat.shape[1]),
         f"columns must lie in 0..{aat.shape[1] - 1}",
     )

@@ -18,9 +18,10 @@ def accumulate(
     """gram += phi^T phi in its lower triangle, cross += phi^T y, in place.
 
     phi : (N, I), y : (N, K).  gram : (I, I), cross : (I, K), float64, C-contiguous.
-    single : form both products of these rows in float32, in half the time; on the host.
-    work : (I, I) float32, finite, C-contiguous, for phi^T phi in single precision; by default new memory, which the
-        system has to clear for every block.
+    single : form both products of these rows in float32, in half the time; on a device, whose double precision is as
+        fast, they are formed in that.
+    work : (I, I) float32, finite, C-contiguous, for phi^T phi in single precision on the host; by default new memory,
+        which the system has to clear for every block.
     """
     require(phi.ndim == 2, f"phi has shape {phi.shape}; it needs (N, I)")
     n, i = phi.shape
@@ -35,8 +36,9 @@ def accumulate(
             f"{name} must be C-contiguous float64, it is added to in place",
         )
     if is_device_array(phi):
-        vendor.accumulate_gram(phi, gram)
-        cross += phi.T @ y
+        wide = phi.astype(np.float64, copy=False)
+        vendor.accumulate_gram(wide, gram)
+        cross += wide.T @ y
         return
     if single:
         narrow = np.asarray(phi, dtype=np.float32)

@@ -103,6 +103,20 @@ def symmetric_pack(images: Array, index: Array | None = None, *, dtype: np.dtype
     return out
 
 
+def packed_quadratic(packed: Array, w: Array, colours: int, *, sigma: str) -> Array:
+    """Phi (B, n, I + 1) = [sigma(q) | 1] of quadratic units on a device, from images that are packed already.
+
+    packed : (B, n, E) float64 of symmetric_pack.  w : (B, Q, I), the table of `quadratic`, with `colours` rows of g.
+    One product with half the multiplications of `quadratic`, whose values it gives.
+    """
+    entries, side = packed.shape[2], w.shape[1] - 1 - colours
+    require(
+        packed.ndim == w.ndim == 3 and len(packed) == len(w) and entries == max(colours, 1) * side * (side + 1) // 2,
+        f"packed {packed.shape} and w {w.shape} with {colours} colours do not fit together; see symmetric_pack",
+    )
+    return cuda.packed_quadratic(packed, w, side, logistic=is_logistic(sigma))
+
+
 def symmetric_pack_outer(w: Array) -> Array:
     """(L (L + 1) / 2, I): w_k w_l for k <= l, in the order of symmetric_pack; w : (L, I)."""
     row, column = np.triu_indices(len(w))
@@ -145,6 +159,6 @@ def _narrow(index: Array | None, rows: int) -> Array | None:
 
 
 __all__ = [
-    "activate", "bilinear", "quadratic", "symmetric_pack", "symmetric_pack_outer", "symmetrised", "window_adjoint",
-    "window_forward", "window_jacobian", "window_offsets",
+    "activate", "bilinear", "packed_quadratic", "quadratic", "symmetric_pack", "symmetric_pack_outer", "symmetrised",
+    "window_adjoint", "window_forward", "window_jacobian", "window_offsets",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from varpro.arrays import Array, namespace
+from varpro.kernels import vendor
 from varpro.kernels._launch import dense, launch
 
 
@@ -34,6 +35,20 @@ def pack(images: Array, index: Array | None, *, dtype: npt.DTypeLike) -> Array:
         out=out, problems=count, n=n, planes=planes, side=side, out_is_float=out.dtype == np.float32,
     )  # fmt: skip
     return out
+
+
+def packed_quadratic(packed: Array, w: Array, side: int, *, logistic: bool) -> Array:
+    """The values of scalarize.packed_quadratic."""
+    xp, (count, n, _), units = namespace(w), packed.shape, w.shape[2]
+    row, column = (xp.asarray(places) for places in np.triu_indices(side))
+    vectors, g = w[:, :side], w[:, side:-1]
+    forms = vectors[:, row] * vectors[:, column]
+    if g.shape[1]:
+        forms = (g[:, :, None] * forms[:, None]).reshape(count, -1, units)
+    phi = xp.empty((count, n, units + 1))
+    vendor.product_beside(packed, xp.ascontiguousarray(forms), phi)
+    activate(phi, xp.ascontiguousarray(w[:, -1]), logistic=logistic)
+    return phi
 
 
 def activate(phi: Array, bias: Array, *, logistic: bool) -> None:

@@ -9,7 +9,7 @@ from varpro.errors import BackendError
 from varpro.models.units.interface import UNITS, Units, pairs
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class DeviceUnits:
     """Sub-networks of equal shape.  Every parameter is searched; `lift` clears those of pixels that are never lit."""
 
@@ -24,6 +24,8 @@ class DeviceUnits:
     """The column of each pair, (M,) int32 on the device."""
     parameters: Array | None = None
     """The parameter of each pair, (M,) int32 there; None if every parameter moves one column."""
+    _packed: tuple[Array, Array] | None = None
+    """The problems whose values were asked for last, and their images for values alone."""
 
     @classmethod
     def bind(cls, units: Units, images: Array, rows: Array, sigma: str) -> "DeviceUnits":
@@ -35,7 +37,12 @@ class DeviceUnits:
 
     def basis(self, w: Array, problems: Array) -> Array:
         """Phi (b, n, I + 1) float64."""
-        return self._run(w, problems, None)[0]
+        if not self.units.packed_numbers(self.units.shape):
+            return self._run(w, problems, None)[0]
+        if self._packed is None or not np.array_equal(self._packed[0], problems):
+            self._packed = None  # before the next are made: they are the largest array beside D
+            self._packed = problems.copy(), self.units.packed(self.images, self._index(problems))
+        return self.units.packed_values(self._packed[1], w, self.sigma)
 
     def jacobian(self, w: Array, problems: Array, dtype: str) -> Array:
         """D (b, n, M) of dtype."""
@@ -44,8 +51,10 @@ class DeviceUnits:
         return d
 
     def _run(self, w: Array, problems: Array, dtype: str | None) -> tuple[Array, Array | None]:
-        index = self.index if len(problems) == len(self.index) else self.index[beside(problems, self.index)]
-        return self.units.gathered(self.images, index, w, sigma=self.sigma, jacobian=dtype)
+        return self.units.gathered(self.images, self._index(problems), w, sigma=self.sigma, jacobian=dtype)
+
+    def _index(self, problems: Array) -> Array:
+        return self.index if len(problems) == len(self.index) else self.index[beside(problems, self.index)]
 
     def lift(self, w: Array) -> Array:
         """Parameters (B, P) on the host, with zero weights for pixels that are never lit in a sub-network's images."""

@@ -129,6 +129,10 @@ class Units(abc.ABC):
     no_device: ClassVar[str | None] = "has no CUDA kernel"
     """Why sub-networks of this kind cannot be trained on a device; None if `gathered` and `clear_unlit` exist."""
 
+    alike: ClassVar[bool] = True
+    """Whether units made with the same options differ in their parameters only, not in places or sizes that were drawn:
+    then sub-networks are searched side by side."""
+
     @classmethod
     @abc.abstractmethod
     def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: Any = None) -> Self:
@@ -237,6 +241,19 @@ class Units(abc.ABC):
         images : (rows, C, L, R) there, read in place by index (B, n) int32; w (B, P).
         """
         raise BackendError(f"{self.kind} units: this kind {self.no_device}")
+
+    @classmethod
+    def packed_numbers(cls, shape: Shape) -> int:
+        """The numbers of an image as `packed` has it; 0 if values are computed from the images themselves."""
+        return 0
+
+    def packed(self, images: Array, index: Array) -> Array:
+        """The images (B, n, E) of B sub-networks on a device, as `packed_values` reads them; see `gathered`."""
+        raise NotImplementedError(f"{self.kind} units read images as they are")
+
+    def packed_values(self, packed: Array, w: Array, sigma: str) -> Array:
+        """Phi (B, n, J + 1) at w (B, P): what `gathered` gives, for less where many w are tried on the same images."""
+        raise NotImplementedError(f"{self.kind} units read images as they are")
 
     def clear_unlit(self, w: Array, lit: Array) -> Array:
         """w (P,) with zero weights for pixels that are never lit; lit (C, L, R) bool."""

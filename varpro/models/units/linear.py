@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from varpro.arrays import Array, beside, namespace
+from varpro.arrays import Array, Twin, namespace
 from varpro.kernels import scalarize
 from varpro.models.units.activation import slope
 from varpro.models.units.interface import Scalarization, Units
@@ -80,23 +80,23 @@ class _LinearScalarization(Scalarization):
 
     def __init__(self, units: LinearUnits, w: Array, sigma: str, dtype: np.dtype) -> None:
         self.units, self.w, self.sigma, self.dtype = units, w, sigma, dtype
-        self.matrices = units.matrices(w.astype(dtype, copy=False))
+        self.matrices = Twin(units.matrices(w.astype(dtype, copy=False)))
         self.bias = units.bias(w)
 
     def phi(self, images: Array) -> Array:
         phi = namespace(images).empty((len(images), self.units.count + 1), dtype=self.dtype)
-        phi[:, :-1] = self.units.forward(images, beside(self.matrices, images))
+        phi[:, :-1] = self.units.forward(images, self.matrices.beside(images))
         phi[:, -1] = 1.0
         scalarize.activate(phi, self.bias, sigma=self.sigma)
         return phi
 
     def direction(self, v: Array) -> Callable[[Array, Array], Array]:
-        matrices = self.units.tangent(self.w, v).astype(self.dtype)
-        bias = self.units.bias(v).astype(self.dtype)
+        matrices = Twin(self.units.tangent(self.w, v).astype(self.dtype))
+        bias = Twin(self.units.bias(v).astype(self.dtype))
 
         def along(images: Array, phi: Array) -> Array:
-            change = self.units.forward(images, matrices)
-            change += bias
+            change = self.units.forward(images, matrices.beside(images))
+            change += bias.beside(images)
             change *= slope(phi[:, :-1], self.sigma)
             return change
 
@@ -104,13 +104,14 @@ class _LinearScalarization(Scalarization):
 
     @property
     def contraction_size(self) -> int:
-        return self.matrices.size + self.units.count
+        return self.matrices.here.size + self.units.count
 
     def contraction(self, images: Array, phi: Array, weights: Array) -> Array:
         steepness = slope(phi[:, :-1], self.sigma)
         b = np.multiply(weights, steepness, out=weights if weights.shape == steepness.shape else steepness)
-        return np.concatenate([self.units.adjoint(images, b).ravel(), b.sum(axis=0)], dtype=np.float64)
+        parts = [self.units.adjoint(images, b).ravel(), b.sum(axis=0)]
+        return namespace(images).concatenate(parts, dtype=np.float64)
 
     def gradient(self, total: Array) -> Array:
         count = self.units.count
-        return self.units.cotangent(self.w, total[:-count].reshape(self.matrices.shape), total[-count:])
+        return self.units.cotangent(self.w, total[:-count].reshape(self.matrices.here.shape), total[-count:])

@@ -11,11 +11,13 @@ from typing import Self
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, Twin, is_device_array, namespace
 from varpro.errors import ConfigError, ShapeError
 from varpro.kernels import scalarize
+from varpro.kernels.scalarize.window_columns import WindowColumns
 from varpro.models.units.activation import slope
 from varpro.models.units.forms import Forms
+from varpro.models.units.images import flat_images
 from varpro.models.units.interface import BoundUnits, Shape, UnitSize, unit_kind
 from varpro.models.units.linear import LinearUnits
 from varpro.models.units.options import UnitOptions, option
@@ -45,6 +47,8 @@ class LocalBilinearUnits(LinearUnits):
     windows: Array = field(default_factory=lambda: np.zeros((0, 4), dtype=np.int32))
     """The windows, (I, 4) int32: top, left, height, width."""
     Options = WindowOptions
+    no_device = None
+    alike = False
 
     @classmethod
     def create(cls, shape: Shape, count: int, rng: np.random.Generator, options: WindowOptions | None = None) -> Self:
@@ -109,6 +113,18 @@ class LocalBilinearUnits(LinearUnits):
         width = np.repeat(widths, sizes)
         return np.repeat(at_u, sizes) + inside // width, np.repeat(at_v, sizes) + inside % width
 
+    @cached_property
+    def _dense(self) -> WindowColumns:
+        """The windows as a device takes them."""
+        return WindowColumns(self.windows, self.shape)
+
+    @cached_property
+    def _positions(self) -> tuple[Twin, Twin, Twin, Twin]:
+        """Positions in w, as WindowColumns.jacobian needs them."""
+        at_u, at_v = self._outer
+        owner = self.per_parameter(np.arange(self.count))
+        return Twin(at_u), Twin(at_v), Twin(self._split[2]), Twin(owner)
+
     def bias(self, w: Array) -> Array:
         return w[self._split[2]]
 
@@ -140,9 +156,13 @@ class LocalBilinearUnits(LinearUnits):
         return out.astype(w.dtype, copy=False)
 
     def forward(self, images: Array, matrices: Array) -> Array:
+        if is_device_array(images):
+            return self._dense.forward(flat_images(images, matrices.dtype), matrices)
         return scalarize.window_forward(images, self.windows, matrices)
 
     def adjoint(self, images: Array, b: Array) -> Array:
+        if is_device_array(images):
+            return self._dense.adjoint(flat_images(images, b.dtype), b)
         return scalarize.window_adjoint(images, self.windows, b)
 
     def blocks(self) -> list[Array]:
@@ -158,6 +178,25 @@ class LocalBilinearUnits(LinearUnits):
 
     def bind(self, images: Array, sigma: str) -> BoundUnits:
         return _BoundLocal(self, np.ascontiguousarray(images), sigma)
+
+    def gathered(
+        self, images: Array, index: Array, w: Array, *, sigma: str, jacobian: str | None
+    ) -> tuple[Array, Array | None]:
+        """One w after another: its matrix products are large enough to fill a device."""
+        xp, bias = namespace(w), self._positions[2].beside(w)
+        at_u, at_v = (twin.beside(w) for twin in self._positions[:2])
+        phi = xp.empty((*index.shape, self.count + 1))
+        d = None if jacobian is None else xp.empty((*index.shape, w.shape[1]), dtype=jacobian)
+        for b, one in enumerate(w):
+            pixels = images[index[b]]
+            phi[b, :, :-1] = self.forward(pixels, one[at_u] * one[at_v])
+            scalarize.activate(phi[b], one[bias], sigma=sigma)
+            if d is not None:
+                steepness = slope(phi[b, :, :-1], sigma)
+                d[b] = self._dense.jacobian(
+                    flat_images(pixels, d.dtype), one, steepness, self._positions, dtype=d.dtype
+                )
+        return phi, d
 
     def forms(self, w: Array, sigma: str) -> list[Forms]:
         """Bilinear forms on whole images, whose vectors are zero outside the windows."""

@@ -116,6 +116,18 @@ class QuadraticUnits(TableUnits):
         table = w.reshape(len(w), -1, self.count)
         return scalarize.quadratic(images, index, table, sigma=sigma, jacobian=jacobian)
 
+    @classmethod
+    def packed_numbers(cls, shape: Shape) -> int:
+        planes, side, _ = shape
+        return planes * side * (side + 1) // 2
+
+    def packed(self, images: Array, index: Array) -> Array:
+        return scalarize.symmetric_pack(images, index, dtype=np.float64).reshape(*index.shape, -1)
+
+    def packed_values(self, packed: Array, w: Array, sigma: str) -> Array:
+        table = w.reshape(len(w), -1, self.count)
+        return scalarize.packed_quadratic(packed, table, self.n_colours, sigma=sigma)
+
     def forms(self, w: Array, sigma: str) -> list[Forms]:
         v, g, b = self.parts(w)
         return [Forms(((g, v, v) if self.n_colours else (v, v),), np.ones((1, self.count)), b, sigma)]

@@ -112,6 +112,8 @@ def subnetwork_task(run: Run, rows: Rows, stream: int) -> SubnetworkTask:
         seed=config.seed,
         stream=stream,
         options=options,
+        device=run.device,
+        images=None if run.device is None else run.on_device(rows.images),
     )
 
 
@@ -137,13 +139,14 @@ def _train_subnetworks(run: Run, rows: Rows, stream: int, name: str) -> Attempts
     attempts = Attempts(run.comm, run.checkpoint, run.display, task, count, name, phase).begin()
     run.checkpoint.begin_phase()
     with blas_threads(1):
-        if run.device is not None and searched_side_by_side(run.config, run.shape):
+        size = config.model.kind.size_of_one(run.shape, config.model.options)
+        if run.device is not None and searched_side_by_side(config.model.kind, size.columns):
             attempts.left = _train_on_device(run, attempts)
         run_tasks(
             run.comm,
             len(attempts.left),
             attempts.work,
-            threads=max(1, min(run.threads, len(attempts.left))),
+            threads=1 if run.device is not None else max(1, min(run.threads, len(attempts.left))),
             on_result=attempts.arrived,
             pause=run.checkpoint.asked,
         )
@@ -151,22 +154,18 @@ def _train_subnetworks(run: Run, rows: Rows, stream: int, name: str) -> Attempts
 
 
 def _train_on_device(run: Run, attempts: Attempts) -> list[int]:
-    """The same, with each rank's equal share trained in batches on its device; returns those that failed, which the
-    host tries once more."""
-    assert run.device is not None
-    comm, task = run.comm, attempts.task
-    work = DeviceTask(task, run.device, run.on_device(task.rows.images), run.threads)
-    failed: list[int] = []
+    """The same in batches, each a task of the queue; returns the sub-networks that failed, which are tried once more,
+    one by one."""
+    comm, failed = run.comm, []
+    batches = DeviceTask.of(attempts.task, attempts.left, comm, run.threads)
 
-    def arrived(trained: Trained, rank: int) -> None:
-        result = judged(trained)
-        if isinstance(result, Failed):
-            failed.append(trained.index)
-        else:
-            attempts.keep(result, rank)
+    def arrived(_: int, rank: int, batch: list[Trained]) -> None:
+        for trained in batch:
+            result = judged(trained)
+            if isinstance(result, Failed):
+                failed.append(trained.index)
+            else:
+                attempts.keep(result, rank)
 
-    mine = work(attempts.left[comm.rank :: comm.size], lambda t: arrived(t, 0) if comm.rank == 0 else None)
-    for rank, part in enumerate(comm.gather(mine if comm.rank else []) or []):
-        for trained in part:
-            arrived(trained, rank)
+    run_tasks(comm, len(batches), batches, on_result=arrived, pause=run.checkpoint.asked)
     return comm.bcast(sorted(failed))

@@ -268,13 +268,14 @@ class _Triangle:
 
     def __init__(self, streamed: Streamed, rank_tolerance: float | None) -> None:
         n = streamed.n_columns
-        rows = (np.concatenate([to_host(phi), to_host(y)], axis=1, dtype=np.float64) for phi, y in streamed.blocks())
+        xp = namespace(streamed.rows.images)
+        rows = (xp.concatenate([phi, y], axis=1, dtype=np.float64) for phi, y in streamed.blocks())
         r = tsqr(rows, n + streamed.n_classes, streamed.comm, chain=streamed.reproducible)
         self.scale = float(np.sum(r[:, :n] ** 2)) / n
         tolerance = max(len(streamed.rows), n) * np.finfo(float).eps if rank_tolerance is None else rank_tolerance
         packed = (np.zeros((n, n)), np.zeros(n), np.zeros((n, n)))
         if streamed.comm.rank == 0:  # one SVD, on one thread of one rank, so that every rank has the same bits
-            packed = scipy.linalg.svd(r[:n, :n], overwrite_a=False, check_finite=False)
+            packed = _svd(beside(r[:n, :n], streamed.rows.images))
         u, self.s, self.vt = (np.ascontiguousarray(part) for part in packed)
         for part in (u, self.s, self.vt):
             streamed.comm.bcast_(part)
@@ -290,3 +291,11 @@ class _Triangle:
     def refined(self, solution: Glued) -> Glued:
         """The solution itself, since orthogonal factorisations need no refinement."""
         return solution
+
+
+def _svd(r: Array) -> tuple[Array, Array, Array]:
+    """U, s and V^T of R (n, n), found where R is, on the host."""
+    if not is_device_array(r):
+        return scipy.linalg.svd(r, overwrite_a=False, check_finite=False)
+    u, s, vt = namespace(r).linalg.svd(r)
+    return to_host(u), to_host(s), to_host(vt)

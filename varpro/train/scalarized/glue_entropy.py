@@ -8,7 +8,7 @@ single precision, each rank the part of its rows.
 
 import numpy as np
 
-from varpro.arrays import Array, to_host
+from varpro.arrays import Array, beside
 from varpro.linalg.cross_entropy import cross_entropy
 from varpro.problems.entropy_layer import EntropyColumns
 from varpro.train.scalarized.glue import Glued, Streamed
@@ -30,7 +30,7 @@ def glue_entropy(train: Streamed, validation: Streamed | None, *, ridge: float |
     n, found = len(train.rows), []
     phi, y = _blocks(train)
     held = _blocks(validation) if validation is not None and len(validation.rows) else None
-    squares = train.sharded.total([np.array([np.vdot(p, p)], dtype=np.float64) for p in phi], (1,))
+    squares = train.sharded.total([np.array([float(np.sum(p * p, dtype=np.float64))]) for p in phi], (1,))
     scale = float(squares[0]) / (n * train.n_columns)
     if ridge is not None:
         candidates = [ridge / n]
@@ -38,12 +38,13 @@ def glue_entropy(train: Streamed, validation: Streamed | None, *, ridge: float |
         candidates = [scale * relative for relative in (RELATIVE_RIDGES if held else (UNGUIDED,))]
     a = np.zeros((train.n_columns, train.n_classes))
     for candidate in candidates:
-        columns = EntropyColumns(train.sharded, phi, y, candidate, train.at.largest_value)
+        columns = EntropyColumns(train.sharded, phi, y, candidate, train.at.largest_value, train.rows.images)
         solved = columns.solve(a, tolerance=TOLERANCE)
-        a, pivots = solved.x.reshape(a.shape), np.diagonal(solved.at.solver)
+        a, pivots = solved.x.reshape(a.shape), solved.at.solver.pivots
         loss = 0.0
         if held is not None and validation is not None and len(candidates) > 1:
-            parts = [np.array([cross_entropy(p @ a.astype(p.dtype), t)[0]]) for p, t in zip(*held, strict=True)]
+            there = beside(a, train.rows.images)
+            parts = [np.array([cross_entropy(p @ there.astype(p.dtype), t)[0]]) for p, t in zip(*held, strict=True)]
             loss = float(validation.sharded.total(parts, (1,))[0])
         found.append((loss, Glued(a, candidate * n, len(a), float(pivots.max() / pivots.min()))))
     best = min(found, key=lambda pair: pair[0])[1]
@@ -52,10 +53,11 @@ def glue_entropy(train: Streamed, validation: Streamed | None, *, ridge: float |
 
 
 def _blocks(streamed: Streamed) -> tuple[list[Array], list[Array]]:
-    """Phi in single precision, and Y, of each block of this rank."""
+    """Phi in single precision, and Y, of each block of this rank, where the images are."""
     at, rows, blocks = (
         streamed.units.at(streamed.w, streamed.sigma, np.float32),
         streamed.rows,
         streamed.sharded.blocks(),
     )
-    return [to_host(at.phi(rows.images[b])) for b in blocks], [rows.y(b, streamed.n_classes) for b in blocks]
+    targets = [beside(rows.y(b, streamed.n_classes), rows.images) for b in blocks]
+    return [at.phi(rows.images[b]) for b in blocks], targets

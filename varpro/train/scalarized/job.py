@@ -10,7 +10,12 @@ from varpro.train.data.prepared import Prepared
 from varpro.train.job import Job, rounded
 from varpro.train.scalarized.backend import Place, choose_place
 from varpro.train.scalarized.cost import Plan, plan
-from varpro.train.scalarized.device_subnetworks import batch_size, subnetwork_bytes
+from varpro.train.scalarized.device_subnetworks import (
+    batch_share,
+    batch_size,
+    searched_side_by_side,
+    subnetwork_bytes,
+)
 from varpro.train.scalarized.network import Network
 
 FULL = "lower glue.block_rows, units or samples, or use --backend cpu"
@@ -44,7 +49,7 @@ class ScalarizedJob(Job[ScalarizedConfig, Network]):
         )
         return [
             *_partition(config, ranks),
-            *_device(config, p, dataset.n_classes, ranks, self.place),
+            *_device(config, p, dataset.shape, dataset.n_classes, ranks, self.place),
             ("parameters", f"{p.nonlinear} nonlinear ({p.parameters_per_unit:g} a unit), {p.linear} linear"),
             *_arithmetic(config, p),
             ("memory", f"about {p.rank_gigabytes:.2f} GB a rank"),
@@ -72,19 +77,22 @@ def _partition(config: ScalarizedConfig, ranks: int) -> list[tuple[str, str]]:
     ]
 
 
-def _device(config: ScalarizedConfig, p: Plan, n_classes: int, ranks: int, place: Place) -> list[tuple[str, str]]:
+def _device(
+    config: ScalarizedConfig, p: Plan, shape: tuple[int, ...], n_classes: int, ranks: int, place: Place
+) -> list[tuple[str, str]]:
     device = place.device
     if device is None:
         return [("backend", "cpu"), *([("", f"no GPU: {place.why_cpu}")] if place.why_cpu else [])]
     named = ("backend", f"cuda, device {device.number}: {device.name}, {device.free_bytes / 1e9:.1f} GB free")
     if not config.subnetworks:
         return [named]
-    if p.columns_per_unit > 1:
-        return [named, ("", "sub-networks on the CPU, since their units own several columns")]
+    if not searched_side_by_side(config.model.kind, p.columns_per_unit):
+        return [named, ("", "sub-networks one after another, since their units differ or own several columns")]
     item = 8 if config.search.gn_precision == "fp64" else 4
     m = round(p.parameters_per_unit * config.units)
-    one = subnetwork_bytes(n=config.samples, m=m, i=config.units, k=n_classes, item=item)
-    size = batch_size(-(-config.subnetworks // ranks), one, device.free_bytes)
+    packed = config.model.kind.packed_numbers(shape)
+    one = subnetwork_bytes(n=config.samples, m=m, i=config.units, k=n_classes, item=item, packed=packed)
+    size = batch_size(batch_share(config.subnetworks, ranks), one, device.free_bytes)
     return [named, ("", f"{size} sub-networks side by side on a rank, about {size * one / 1e9:.1f} GB")]
 
 

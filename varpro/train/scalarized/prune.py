@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from varpro.arrays import Array, to_host
+from varpro.arrays import Array, namespace, to_host
 from varpro.errors import ConfigError
 from varpro.report.record import JsonObject
 from varpro.train.checkpoint import State
@@ -151,7 +151,7 @@ def _steps(run: Run, cycle: Cycle, rows: Rows) -> list[Left]:
 
 def _ridge(streamed: Streamed, gram: Array, glued: float) -> float:
     """The ridge of the layer, or one above the rounding of the Gram matrix, which not all gluing needs."""
-    scale = float(gram.diagonal().sum()) / len(gram)
+    scale = float(namespace(gram).diagonal(gram).sum()) / len(gram)
     return max(glued, (SINGLE_RIDGES if streamed.single else RELATIVE_RIDGES)[1] * scale)
 
 

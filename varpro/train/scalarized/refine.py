@@ -66,7 +66,7 @@ def _sample(run: Run, rows: Rows, stream: int, kept: KeptIterate) -> Sample:
     """The rows in a random order, of which those are in use that an earlier process ended with."""
     settings = run.config.refine
     return Sample(
-        images=rows.images,
+        images=rows.images if run.device is None else run.on_device(rows.images),
         y=rows.y(slice(None), run.n_classes),
         order=generator(run.config.seed, REFINEMENT, stream).permutation(len(rows)),
         rows=kept.rows or min(settings.first_rows, len(rows)),
@@ -74,7 +74,7 @@ def _sample(run: Run, rows: Rows, stream: int, kept: KeptIterate) -> Sample:
         growth=settings.growth,
         fresh=settings.fresh,
         offset=kept.offset,
-        threads=run.threads,
+        threads=run.threads if run.device is None else 1,
     )
 
 

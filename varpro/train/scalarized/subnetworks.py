@@ -5,14 +5,16 @@ several side by side.
 """
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, Device, beside
 from varpro.distributed.communicator import SerialCommunicator
 from varpro.models.units import Units
+from varpro.models.units.device import DeviceUnits
 from varpro.problems.descent import DescentProblem
 from varpro.problems.interface import Evaluated, Problem
 from varpro.problems.network import WholeNetwork
@@ -101,6 +103,10 @@ class SubnetworkTask:
     seed: int
     stream: int
     options: SearchOptions
+    device: Device | None = None
+    """Where sub-networks are searched; None for the CPU."""
+    images: Array | None = None
+    """All images on the device."""
 
     def start(self, index: int, redrawn: int = 0) -> Draw:
         """What sub-network `index` begins with; the control draws the same."""
@@ -118,12 +124,13 @@ class SubnetworkTask:
         """The problem of one sub-network whose units own several columns.  D^T D of (parameters x columns)^2 numbers
         would cost hundreds of times as much as J^T J, so J is made and held, and a step found by conjugate gradients:
         for 4 N K M operations a product, while J^T J and its projection would take N K M (M + 4 I c)."""
-        options, images, n = self.options, self.rows.images[begin.rows], len(begin.rows)
+        options, n = self.options, len(begin.rows)
+        images = self.rows.images[begin.rows] if self.images is None else self.device_images(begin.rows)
         dtype = np.float32 if options.gn_precision == "float32" else np.float64
         ridge = options.ridge / n
         if ridge == 0.0:
             phi = begin.units.at(begin.w, self.design.sigma, dtype).phi(images[: n // 4 + 1])
-            ridge = NETWORK_RIDGE * float(np.mean(phi.astype(np.float64) ** 2))
+            ridge = NETWORK_RIDGE * float((phi.astype(np.float64) ** 2).mean())
         sample = Sample(images, self.rows.y(begin.rows, self.n_classes), np.arange(n), n, SerialCommunicator())
         return WholeNetwork(
             units=begin.units,
@@ -136,7 +143,16 @@ class SubnetworkTask:
             held_bytes=HELD_BYTES,
         )
 
+    def device_images(self, rows: Array) -> Array:
+        """The images of some rows on the device."""
+        assert self.images is not None
+        return self.images[beside(rows, self.images)]
+
     def __call__(self, index: int, *, redrawn: int = 0) -> Trained:
+        with nullcontext() if self.device is None else self.device.current():
+            return self._trained(index, redrawn)
+
+    def _trained(self, index: int, redrawn: int) -> Trained:
         started, clock = time.time(), time.perf_counter()
         begin = self.start(index, redrawn)
         if begin.units.columns_per_unit > 1 and self.options.gauss_newton:
@@ -145,10 +161,15 @@ class SubnetworkTask:
                 index, begin, whole, 0, whole.w[0], started=started, seconds=time.perf_counter() - clock
             )
             return replace(done, redrawn=redrawn)
-        bound = begin.units.bind(self.rows.images[begin.rows], self.design.sigma)
-        problem = self.problem(bound, self.rows.y(begin.rows, self.n_classes)[None])
-        found = self.search(problem, bound.lower(begin.w))
-        w = bound.lift(found.w[0])
+        y = self.rows.y(begin.rows, self.n_classes)[None]
+        if self.images is None:
+            bound = begin.units.bind(self.rows.images[begin.rows], self.design.sigma)
+            found = self.search(self.problem(bound, y), bound.lower(begin.w))
+            w = bound.lift(found.w[0])
+        else:
+            there = DeviceUnits.bind(begin.units, self.images, begin.rows[None], self.design.sigma)
+            found = self.search(self.problem(there, beside(y, self.images)), beside(begin.w, self.images))
+            w = there.lift(found.w)[0]
         done = self.trained(index, begin, found, 0, w, started=started, seconds=time.perf_counter() - clock)
         return replace(done, redrawn=redrawn)
 

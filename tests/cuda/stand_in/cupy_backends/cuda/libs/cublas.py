@@ -1,8 +1,9 @@
 import numpy as np
-from cupy_backends.cuda.libs._matrix import matrix, scalar
+from cupy_backends.cuda.libs._matrix import addresses, matrix, scalar
 
 CUBLAS_OP_N, CUBLAS_OP_T = 0, 1
 CUBLAS_FILL_MODE_LOWER, CUBLAS_FILL_MODE_UPPER = 0, 1
+CUBLAS_SIDE_LEFT, CUBLAS_DIAG_NON_UNIT = 0, 0
 CUBLAS_DEFAULT_MATH = 0
 modes = []
 """Math modes set, in order."""
@@ -37,6 +38,17 @@ def sgemmStridedBatched(
     _gemm(
         np.float32, transa, transb, m, n, k, alpha, A, lda, strideA, B, ldb, strideB, beta, C, ldc, strideC, batchCount
     )
+
+
+def dtrsmBatched(handle, side, uplo, trans, diag, m, n, alpha, Aarray, lda, Barray, ldb, batchCount):
+    assert (side, uplo, trans, diag) == (CUBLAS_SIDE_LEFT, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_T, CUBLAS_DIAG_NON_UNIT)
+    for a, b in zip(addresses(Aarray, batchCount), addresses(Barray, batchCount), strict=True):
+        rhs, low = matrix(b, m, n, ldb, np.float64), np.triu(matrix(a, m, m, lda, np.float64)).T
+        with np.errstate(all="ignore"):
+            try:
+                rhs[:] = scalar(alpha, np.float64) * np.linalg.solve(low, rhs)
+            except np.linalg.LinAlgError:  # the vendor divides by zero in silence
+                rhs[:] = np.inf
 
 
 def dsyrk(handle, uplo, trans, n, k, alpha, A, lda, beta, C, ldc):
