@@ -57,12 +57,15 @@ struct Problem {
     void solve(std::int64_t b);
     void load_data(std::int64_t b);
     bool evaluate(const double* w, std::int64_t b, Point& out);
+    bool evaluate_values(const double* w, std::int64_t b, Point& out);
+    void linearise(const Point& out);
 
   private:
     const double* weights = nullptr;
     double step = 0.0;    // of t
     bool loaded = false;  // t, where all problems share it
     bool powers_made = false;
+    bool by_products = true;  // whether scalar products of columns are accurate enough at this w
 
     void gather(const double* from, std::int64_t count, double* to) const;
     void make_basis(const double* w, std::int64_t b);
@@ -180,10 +183,17 @@ bool Problem::finite_basis() const {
 
 /// Computes what is known at w; returns whether Phi is finite and, to rounding, of full rank.
 bool Problem::evaluate(const double* w, std::int64_t b, Point& out) {
+    const bool usable = evaluate_values(w, b, out);
+    if (usable && c.derivatives) linearise(out);
+    return usable;
+}
+
+/// The same without H and g.
+bool Problem::evaluate_values(const double* w, std::int64_t b, Point& out) {
     make_basis(w, b);
     out.condition = factor();
     out.finite = finite_basis();
-    bool by_products = out.condition < kGramLimit;
+    by_products = out.condition < kGramLimit;
     double cost = 0.0;
     if (out.finite && by_products) {
         cost = coefficients(out.a, out.condition);
@@ -197,14 +207,17 @@ bool Problem::evaluate(const double* w, std::int64_t b, Point& out) {
     for (std::int64_t j = 0; j < c.i * c.k; ++j) cost += c.ridge * out.a[j] * out.a[j];
     out.cost = 0.5 * cost;
     out.terms = size_of_terms(tiny, out.a);
-    if (!c.derivatives) return true;
+    return true;
+}
+
+/// H and g at the w of evaluate_values, from the columns of D in `d`.
+void Problem::linearise(const Point& out) {
     if (by_products) {
         assemble(out);
-        if (keeps_digits(tiny) || !orthonormalise()) return true;
+        if (keeps_digits(tiny) || !orthonormalise()) return;
         orthogonal_coefficients(out.a);
     }
     orthogonal_assemble(out);
-    return true;
 }
 
 void Problem::solve(std::int64_t b) {

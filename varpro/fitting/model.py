@@ -95,11 +95,25 @@ class UserModel:
 
     def both(self, w: Array, problems: Array) -> tuple[Array, Array]:
         """Phi and D for a step of a search; differences are of first order here, since they reuse Phi."""
-        phi, numeric = self.values(w, problems), self.numeric
-        whole = self.columns_function is None and self.numeric_function is None
-        if numeric is None or not whole or not self.together or len(w) < 2 or (numeric.given and numeric.exact):
-            return phi, self.derivatives(w, problems)
-        return phi, numeric.forward(self._differentiated, w, problems, phi)
+        phi = self.values(w, problems)
+        return phi, self.slopes(w, problems, phi)
+
+    def slopes(self, w: Array, problems: Array, phi: Array) -> Array:
+        """D for a step of a search, from Phi (b, N, I) where differences of first order will do."""
+        if self.numeric is None or not self._by_differences or len(w) < 2:
+            return self.derivatives(w, problems)
+        return self.numeric.forward(self._differentiated, w, problems, phi)
+
+    @property
+    def _by_differences(self) -> bool:
+        """Whether every column of a batch is differentiated by differences."""
+        whole, numeric = self.columns_function is None and self.numeric_function is None, self.numeric
+        return numeric is not None and whole and self.together and not (numeric.given and numeric.exact)
+
+    @property
+    def has_secants(self) -> bool:
+        """Whether a step from one w to the next tells D: each column then depends on one parameter only."""
+        return self._by_differences and len(set(self.pairs[:, 0].tolist())) == len(self.pairs)
 
     def _given(self, w: Array, problems: Array) -> Array | None:
         """The columns of the user's derivative; None if there are none."""

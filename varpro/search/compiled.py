@@ -4,6 +4,7 @@ The decisions are those of search.loop, made by the same code.  What this saves 
 evaluations, which costs more than the arithmetic of a curve.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,12 @@ from varpro.arrays import Array
 from varpro.gauss_newton import least_effect
 from varpro.kernels import small_fits
 from varpro.kernels.search import Rules
-from varpro.kernels.small_fits import States
+from varpro.kernels.small_fits import Past, States
 from varpro.problems.small import SmallProblem
 from varpro.result import IterationRecord, SearchResult
 from varpro.search.loop import Observer
 
+Step = Callable[[Array, Array], None]
 RECORDED = ("status", "cost", "used_damping", "gain", "accepted", "iterations")
 
 
@@ -103,17 +105,12 @@ def _step_by_step(
     keep_history: bool,
 ) -> list[IterationRecord]:
     """Call the user's function for the model; each call of the kernel then steps all problems."""
-    inner, tail = small.general.inner, states.tail
-    direct = small.basis.direct(int(problems[0])) if len(problems) == 1 else None
-    evaluate, rows, status = direct or small.basis.both, np.arange(len(problems)), states.status
+    tail, rows, status = states.tail, np.arange(len(problems)), states.status
+    step = _stepping(small, problems, states, rules)
     recording, told, kept, first = keep_history or observe is not None, list[Array](), list[Array](), True
-    here, whole = problems, True
+    here = problems
     while len(rows):
-        w = states.trial if whole else states.trial[rows]
-        phi, d = evaluate(w, here)
-        small_fits.advance(
-            phi, d, inner.y, here, small.pairs, states, rows, rules, ridge=inner.ridge, kaufman=inner.kaufman
-        )
+        step(rows, here)
         if recording and not first:
             kept.append(tail[rows])
             told.append(here)
@@ -123,11 +120,41 @@ def _step_by_step(
         first = False
         running = status[rows] == 0
         if not running.all():
-            rows, whole = rows[running], False
+            rows = rows[running]
             here = problems[rows]
     if not kept or not keep_history:
         return []
     return _records(small_fits.named(np.concatenate(kept)), np.concatenate(told), states)
+
+
+def _stepping(small: SmallProblem, problems: Array, states: States, rules: Rules) -> Step:
+    """One trial of the problems `here` (c,), whose states are `rows` (c,)."""
+    inner, basis = small.general.inner, small.basis
+    how = {"ridge": inner.ridge, "kaufman": inner.kaufman}
+
+    def at(rows: Array) -> Array:
+        return states.trial if len(rows) == len(problems) else states.trial[rows]
+
+    def by_derivatives(rows: Array, here: Array) -> None:
+        phi, d = evaluate(at(rows), here)
+        small_fits.advance(phi, d, inner.y, here, small.pairs, states, rows, rules, **how)
+
+    def by_secants(rows: Array, here: Array) -> None:
+        phi = basis.basis(at(rows), here)
+        small_fits.secants(phi, None, inner.y, here, small.pairs, states, past, rows, rules, **how)
+        wanting = (states.asks[rows] == small_fits.LINEARISE) & (states.status[rows] == 0)
+        if not wanting.any():
+            return
+        rows, here = rows[wanting], here[wanting]
+        phi = past.phi[rows]
+        d = basis.slopes(states.trial[rows], here, phi)
+        small_fits.secants(phi, d, inner.y, here, small.pairs, states, past, rows, rules, **how)
+
+    if len(problems) > 1 and basis.has_secants:
+        past = Past(states, inner.y.shape[1], len(small.pairs.columns))
+        return by_secants
+    evaluate = (basis.direct(int(problems[0])) if len(problems) == 1 else None) or basis.both
+    return by_derivatives
 
 
 def _records(numbers: Array, problems: Array, states: States) -> list[IterationRecord]:
