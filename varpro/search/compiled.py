@@ -129,31 +129,28 @@ def _step_by_step(
 
 def _stepping(small: SmallProblem, problems: Array, states: States, rules: Rules) -> Step:
     """One trial of the problems `here` (c,), whose states are `rows` (c,)."""
-    inner, basis = small.general.inner, small.basis
+    inner, basis, pairs, count = small.general.inner, small.basis, small.pairs, len(problems)
     how = {"ridge": inner.ridge, "kaufman": inner.kaufman}
 
-    def at(rows: Array) -> Array:
-        return states.trial if len(rows) == len(problems) else states.trial[rows]
-
     def by_derivatives(rows: Array, here: Array) -> None:
-        phi, d = evaluate(at(rows), here)
-        small_fits.advance(phi, d, inner.y, here, small.pairs, states, rows, rules, **how)
+        phi, d = evaluate(states.trial if len(rows) == count else states.trial[rows], here)
+        small_fits.advance(phi, d, inner.y, here, pairs, states, rows, rules, **how)
 
     def by_secants(rows: Array, here: Array) -> None:
-        phi = basis.basis(at(rows), here)
-        small_fits.secants(phi, None, inner.y, here, small.pairs, states, past, rows, rules, **how)
+        phi = basis.basis(states.trial[rows], here)
+        small_fits.secants(phi, None, inner.y, here, pairs, states, past, rows, rules, **how)
         wanting = (states.asks[rows] == small_fits.LINEARISE) & (states.status[rows] == 0)
         if not wanting.any():
             return
         rows, here = rows[wanting], here[wanting]
         phi = past.phi[rows]
         d = basis.slopes(states.trial[rows], here, phi)
-        small_fits.secants(phi, d, inner.y, here, small.pairs, states, past, rows, rules, **how)
+        small_fits.secants(phi, d, inner.y, here, pairs, states, past, rows, rules, **how)
 
-    if len(problems) > 1 and basis.has_secants:
-        past = Past(states, inner.y.shape[1], len(small.pairs.columns))
+    if basis.has_secants:
+        past = Past(states, inner.y.shape[1], len(pairs.columns))
         return by_secants
-    evaluate = (basis.direct(int(problems[0])) if len(problems) == 1 else None) or basis.both
+    evaluate = (basis.direct(int(problems[0])) if count == 1 else None) or basis.both
     return by_derivatives
 
 

@@ -230,7 +230,9 @@ def secants(
     phi : (b, N, I), at the trial w.  Where a state then asks to LINEARISE, it has to be called with phi and d (b, N, M)
         at its iterate, which is its trial w.
     """
-    if phi.shape[:2] != (len(problems), y.shape[1]) or (d is not None and d.shape != (*phi.shape[:2], len(pairs.columns))):
+    if phi.shape[:2] != (len(problems), y.shape[1]) or (
+        d is not None and d.shape != (*phi.shape[:2], len(pairs.columns))
+    ):
         raise ShapeError(
             f"phi has shape {phi.shape}, d {None if d is None else d.shape}; they need ({len(problems)}, {y.shape[1]}, "
             f"I) and (..., {len(pairs.columns)})"
