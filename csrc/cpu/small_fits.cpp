@@ -92,9 +92,10 @@ void Searching::next_by_secants(const State& s) const {
 /// Goes on from the iterate, whose Phi and D are given.
 void Searching::linearise(Problem& problem, std::int64_t b, const State& s, const Past& past) {
     Point here = point();
-    problem.evaluate(s.w, b, here);
+    problem.evaluate_values(s.w, b, here);
+    past.begin(s.w, problem);  // before D may be projected in place
+    problem.linearise(here);
     search.keep_model(here, s);
-    past.begin(s.w, problem);
     search.next(s);
 }
 

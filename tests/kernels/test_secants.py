@@ -114,6 +114,16 @@ def test_no_search_ends_on_secants() -> None:
     assert (promised <= 1e-8 * exact.cost).all()
 
 
+def test_derivatives_are_kept_as_given_where_columns_are_nearly_alike() -> None:
+    """There D is projected in place, by orthogonal factorisation."""
+    searched = Stepped()
+    phi = columns(START)
+    phi[:, :, 1] = phi[:, :, 0] * (1.0 + 1e-6 * T**2)
+    searched.call(phi, None)
+    searched.call(phi, slopes(START))
+    np.testing.assert_array_equal(searched.past.slopes, slopes(START).transpose(0, 2, 1))
+
+
 def test_arrays_of_other_shapes_are_refused() -> None:
     searched = Stepped()
     with pytest.raises(small_fits.ShapeError, match=r"phi has shape \(2, 22, 3\), d None"):
