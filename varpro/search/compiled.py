@@ -130,22 +130,22 @@ def _step_by_step(
 def _stepping(small: SmallProblem, problems: Array, states: States, rules: Rules) -> Step:
     """One trial of the problems `here` (c,), whose states are `rows` (c,)."""
     inner, basis, pairs, count = small.general.inner, small.basis, small.pairs, len(problems)
-    how = {"ridge": inner.ridge, "kaufman": inner.kaufman}
+    ridge, kaufman = inner.ridge, inner.kaufman
 
     def by_derivatives(rows: Array, here: Array) -> None:
         phi, d = evaluate(states.trial if len(rows) == count else states.trial[rows], here)
-        small_fits.advance(phi, d, inner.y, here, pairs, states, rows, rules, **how)
+        small_fits.advance(phi, d, inner.y, here, pairs, states, rows, rules, ridge=ridge, kaufman=kaufman)
 
     def by_secants(rows: Array, here: Array) -> None:
         phi = basis.basis(states.trial[rows], here)
-        small_fits.secants(phi, None, inner.y, here, pairs, states, past, rows, rules, **how)
+        small_fits.secants(phi, None, inner.y, here, pairs, states, past, rows, rules, ridge=ridge, kaufman=kaufman)
         wanting = (states.asks[rows] == small_fits.LINEARISE) & (states.status[rows] == 0)
         if not wanting.any():
             return
         rows, here = rows[wanting], here[wanting]
         phi = past.phi[rows]
         d = basis.slopes(states.trial[rows], here, phi)
-        small_fits.secants(phi, d, inner.y, here, pairs, states, past, rows, rules, **how)
+        small_fits.secants(phi, d, inner.y, here, pairs, states, past, rows, rules, ridge=ridge, kaufman=kaufman)
 
     if basis.has_secants:
         past = Past(states, inner.y.shape[1], len(pairs.columns))
