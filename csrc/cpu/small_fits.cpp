@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "small_fits_problem.hpp"
+#include "small_fits_secants.hpp"
 
 namespace varpro::VARPRO_ISA {
 namespace {
@@ -33,11 +34,75 @@ struct Searching {
     State state(double* row) const { return State(row, search.p, search.n_linear); }
 
     void advance(Problem& problem, std::int64_t b, const State& s) {
-        Point point{a.data(), h.data(), gradient.data(), natural.data(), 0.0, 0.0, 0.0, true};
-        problem.evaluate(s.trial, b, point, s.numbers->evaluations > 0.0 ? s.a : nullptr);
-        search.advance(point, problem.size, s);
+        Point here = point();
+        problem.evaluate(s.trial, b, here, s.numbers->evaluations > 0.0 ? s.a : nullptr);
+        search.advance(here, problem.size, s);
     }
+
+    Point point() { return Point{a.data(), h.data(), gradient.data(), natural.data(), 0.0, 0.0, 0.0, true}; }
+
+    void advance_by_secants(Problem& problem, std::int64_t b, const State& s, const Past& past);
+    void linearise(Problem& problem, std::int64_t b, const State& s, const Past& past);
+    void next_by_secants(const State& s) const;
 };
+
+/// The search goes on from the iterate w once its derivatives are known.
+void ask_to_linearise(const State& s, int p) {
+    s.numbers->asks = static_cast<double>(SearchAsks::linearise);
+    s.numbers->fresh = 1.0;
+    copy_numbers(s.w, p, s.trial);
+}
+
+/// Judges the trial, whose Phi is given.  A step that secants have promised and that is rejected says nothing about
+/// damping, so its rejection is taken back and D asked for.
+void Searching::advance_by_secants(Problem& problem, std::int64_t b, const State& s, const Past& past) {
+    const SearchNumbers before = *s.numbers;
+    Point here = point();
+    problem.evaluate_values(s.trial, b, here);
+    std::copy_n(s.w, search.p, rhs.data());
+    const bool moved = search.judge(here, problem.size, s);
+    const bool stalled = s.numbers->status == static_cast<double>(SearchStatus::stalled);
+    if (!moved && *past.rough != 0.0 && (s.running() || stalled)) {
+        SearchNumbers taken_back = before;
+        taken_back.iterations -= 1.0;  // its iterate opens again
+        taken_back.evaluations = s.numbers->evaluations;
+        taken_back.used_damping = s.numbers->used_damping;
+        taken_back.gain = s.numbers->gain;
+        taken_back.accepted = 0.0;
+        *s.numbers = taken_back;
+        return ask_to_linearise(s, search.p);
+    }
+    if (!s.running()) return;
+    if (!moved) return search.next(s);
+    const bool started = before.growth == 0.0, kept = std::fabs(s.numbers->gain - 1.0) <= kKeptPromise;
+    const bool secants = !started && kept && past.tells(rhs.data(), s.w, s.natural);
+    if (secants) past.differentiate(rhs.data(), s.w, problem);
+    std::copy_n(problem.c.phi + b * problem.c.n * problem.c.i, problem.c.n * problem.c.i, past.phi);
+    if (!secants) return ask_to_linearise(s, search.p);
+    problem.linearise(here);
+    search.keep_model(here, s);
+    *past.rough = 1.0;
+    next_by_secants(s);
+}
+
+/// The next trial, unless it would be the last: where a search ends is for derivatives to say.
+void Searching::next_by_secants(const State& s) const {
+    const SearchNumbers before = *s.numbers;
+    search.next(s);
+    if (s.running() && s.numbers->last == 0.0) return;
+    *s.numbers = before;
+    ask_to_linearise(s, search.p);
+}
+
+/// Goes on from the iterate, whose Phi and D are given.
+void Searching::linearise(Problem& problem, std::int64_t b, const State& s, const Past& past) {
+    Point here = point();
+    problem.evaluate_values(s.w, b, here);
+    past.begin(s.w, problem);  // before D may be projected in place
+    problem.linearise(here);
+    search.keep_model(here, s);
+    search.next(s);
+}
 
 }  // namespace
 
@@ -52,6 +117,22 @@ void small_advance(const SmallAdvanceCall& call) {
     for (std::int64_t b = 0; b < call.fits.count; ++b) {
         problem.load_data(b);
         search.advance(problem, b, search.state(call.states + call.rows[b] * call.stride));
+    }
+}
+
+void small_secants(const SmallSecantCall& call) {
+    const SmallFitsCall& fits = call.step.fits;
+    Problem problem(fits);
+    Searching search(fits, call.step.rules, call.step.box);
+    for (std::int64_t b = 0; b < fits.count; ++b) {
+        problem.load_data(b);
+        const std::int64_t row = call.step.rows[b];
+        const State state = search.state(call.step.states + row * call.step.stride);
+        const Past past(call, row);
+        if (fits.d)
+            search.linearise(problem, b, state, past);
+        else
+            search.advance_by_secants(problem, b, state, past);
     }
 }
 

@@ -68,12 +68,15 @@ struct Problem {
     void solve(std::int64_t b);
     void load_data(std::int64_t b);
     bool evaluate(const double* w, std::int64_t b, Point& out, const double* start = nullptr);
+    bool evaluate_values(const double* w, std::int64_t b, Point& out);
+    void linearise(const Point& out);
 
   private:
     const double* weights = nullptr;
     double step = 0.0;    // of t
     bool loaded = false;  // t, where all problems share it
     bool powers_made = false;
+    bool by_products = true;  // whether scalar products of columns are accurate enough at this w
 
     void gather(const double* from, std::int64_t count, double* to) const;
     void weigh(double* column) const;
@@ -203,12 +206,24 @@ bool Problem::finite_basis() const {
 /// Computes what is known at w; returns whether Phi is finite and, to rounding, of full rank.  start : coefficients of
 /// a nearby w, from which bounded ones are found faster; or null.
 bool Problem::evaluate(const double* w, std::int64_t b, Point& out, const double* start) {
+    if (active) {
+        make_basis(w, b);
+        make_products();
+        out.finite = finite_basis();
+        return evaluate_within(start, out);
+    }
+    const bool usable = evaluate_values(w, b, out);
+    if (usable && c.derivatives) linearise(out);
+    return usable;
+}
+
+/// The same without H and g, for coefficients without bounds.
+bool Problem::evaluate_values(const double* w, std::int64_t b, Point& out) {
     make_basis(w, b);
     make_products();
     out.finite = finite_basis();
-    if (active) return evaluate_within(start, out);
     out.condition = invert_gram(Alone{}, tiny);
-    bool by_products = out.condition < kGramLimit;
+    by_products = out.condition < kGramLimit;
     double cost = 0.0;
     if (out.finite && by_products) {
         cost = coefficients(out.a, out.condition);
@@ -222,14 +237,17 @@ bool Problem::evaluate(const double* w, std::int64_t b, Point& out, const double
     for (std::int64_t j = 0; j < c.i * c.k; ++j) cost += c.ridge * out.a[j] * out.a[j];
     out.cost = 0.5 * cost;
     out.terms = size_of_terms(tiny, out.a);
-    if (!c.derivatives) return true;
+    return true;
+}
+
+/// H and g at the w of evaluate_values, from the columns of D in `d`.
+void Problem::linearise(const Point& out) {
     if (by_products) {
         assemble(out);
-        if (keeps_digits(tiny) || !orthonormalise()) return true;
+        if (keeps_digits(tiny) || !orthonormalise()) return;
         orthogonal_coefficients(out.a);
     }
     orthogonal_assemble(out);
-    return true;
 }
 
 void Problem::solve(std::int64_t b) {

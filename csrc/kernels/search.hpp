@@ -93,7 +93,8 @@ struct SearchNumbers {
 
 constexpr int kNumbers = sizeof(SearchNumbers) / sizeof(double);
 
-enum class SearchAsks : std::int64_t { solve, evaluate };
+/// The decision asks for the first two; a carrier that works with approximate derivatives, for the third.
+enum class SearchAsks : std::int64_t { solve, evaluate, linearise };
 /// What the damping is being sought for: a trial; the undamped step, which shows whether anything is left to gain; a
 /// trial that damping hides; a trial in any case.
 enum class SearchStage : std::int64_t { damped, undamped, relaxed, settled };

@@ -78,6 +78,19 @@ struct SmallAdvanceCall {
     std::int64_t stride;
 };
 
+/// The same where a column depends on one parameter only and has no derivative of its own: D at a new iterate follows
+/// from Phi there and at the last two iterates.  The first linearisation, the one that ends a search, and any after a
+/// step that did not do what it had promised are not left to that: then `asks` is SearchAsks::linearise, and the next
+/// call for the state brings D.
+///   step.fits.d null: phi is Phi at the trial w.  Else phi and d are those at the iterate w.
+///   phi (count of all, n, i), slopes (count of all, m, n), before (count of all, p) and rough (count of all) are kept
+///   between calls for the rows of the states: Phi at the iterate, (Phi - Phi before) / (w - w before), or D where w is
+///   w before, and whether H and g are from secants.
+struct SmallSecantCall {
+    SmallAdvanceCall step;
+    double *phi, *slopes, *before, *rough;
+};
+
 /// The search of each problem of a program, from the trial w of its state to the end.
 struct SmallSearchCall {
     SmallFitsCall fits;
@@ -93,6 +106,7 @@ struct SmallSearchCall {
 VARPRO_VARIANTS(
     void small_fits(const SmallFitsCall& call);
     void small_advance(const SmallAdvanceCall& call);
+    void small_secants(const SmallSecantCall& call);
     void small_searches(const SmallSearchCall& call);
 )
 // clang-format on

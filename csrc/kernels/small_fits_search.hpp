@@ -88,33 +88,40 @@ struct SearchIn {
 
     /// Accept or reject the trial, which has been evaluated, and find the next one.  size : 1/2 |y|^2.
     VARPRO_PORTABLE void advance(const Point& point, double size, const State& s) const {
+        if (judge(point, size, s)) keep_model(point, s);
+        if (s.running()) next(s);
+    }
+
+    /// Accept or reject the trial; returns whether it has become the iterate.  Of the point this needs no derivatives.
+    VARPRO_PORTABLE bool judge(const Point& point, double size, const State& s) const {
         const Decision decision{rules, *s.numbers};
         if (point.finite && !(point.condition < rules.condition_limit)) {
             s.numbers->evaluations += 1.0;
-            return decision.stop(SearchStatus::beyond);
+            decision.stop(SearchStatus::beyond);
+            return false;
         }
         const double cost = point.finite ? point.cost : kInfinite;
         if (s.numbers->growth == 0.0)
             decision.begin(cost, point.terms, size);
         else
             decision.judge(cost, point.terms);
-        if (s.numbers->fresh != 0.0) keep(point, s);
-        if (decision.running()) next(decision, s);
+        const bool moved = s.numbers->fresh != 0.0;
+        if (moved) copy_numbers(s.trial, p, s.w);
+        if (moved && point.finite) copy_numbers(point.a, n_linear, s.a);
+        return moved;
     }
 
-  private:
-    /// The trial becomes the iterate.
-    VARPRO_PORTABLE void keep(const Point& point, const State& s) const {
-        copy_numbers(s.trial, p, s.w);
+    /// H and g of the iterate are those of the point.
+    VARPRO_PORTABLE void keep_model(const Point& point, const State& s) const {
         if (!point.finite) return;
-        copy_numbers(point.a, n_linear, s.a);
         copy_numbers(point.h, p * p, s.h);
         copy_numbers(point.gradient, p, s.gradient);
         copy_numbers(point.natural, p, s.natural);
     }
 
     /// The next trial.
-    VARPRO_PORTABLE void next(const Decision& decision, const State& s) const {
+    VARPRO_PORTABLE void next(const State& s) const {
+        const Decision decision{rules, *s.numbers};
         if (s.numbers->fresh != 0.0) measure_scaling(rules, p, s.h, p + 1, s.diagonal);
         if constexpr (kBoxed)
             if (box.lower) return next_inside(decision, s);
@@ -128,6 +135,7 @@ struct SearchIn {
         for (int j = 0; j < p; ++j) s.trial[j] = s.w[j] + s.step[j];
     }
 
+  private:
     /// The next trial within the box: search/bounded_steps.py is the reference.  A parameter that its bound holds back
     /// has no gradient, and counts as determined.
     VARPRO_PORTABLE void next_inside(const Decision& decision, const State& s) const {

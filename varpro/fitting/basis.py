@@ -156,6 +156,20 @@ class FitBasis:
             phi, d = self.model.both(self.w(u, problems), problems)
         return self._rows(phi, problems, None), self._pairs(d, u, problems)
 
+    def slopes(self, u: Array, problems: Array, phi: Array) -> Array:
+        """D for a step of a search where `has_secants` holds, phi being the result of `basis`."""
+        w = self.w(u, problems)
+        with np.errstate(all="ignore"):
+            if self.weights is not None or self._left_out is not None:
+                phi = self.model.values(w, problems)
+            d = self.model.slopes(w, problems, phi)
+        return self._pairs(d, u, problems)
+
+    @property
+    def has_secants(self) -> bool:
+        """Whether D may be told from Phi at two u; see UserModel.has_secants."""
+        return self.plain and self.model.has_secants
+
     def _pairs(self, d: Array, u: Array, problems: Array) -> Array:
         """The model's D for the pairs that are searched, as real numbers with weighted rows."""
         if not self._all_pairs:

@@ -8,8 +8,9 @@ import numpy as np
 from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError, ShapeError
 from varpro.fitting.fixed_term import TermColumn, WithFixedTerm, joined_columns
-from varpro.fitting.model import Copying, Function, UserModel, takes_many, wide
+from varpro.fitting.model import Copying, Function, UserModel, wide
 from varpro.fitting.parameters import Scale
+from varpro.fitting.together import takes_many
 from varpro.fitting.trial import first_guess, numeric_derivative
 
 Derivative = tuple[ArrayLike, Function] | Literal["complex-step", "differences"] | None
@@ -52,16 +53,8 @@ def make_model(
     given, method = _split(model, function, derivative, w0)
     if given is not None:
         _set_analytic(model, given, w0, first, raw)
-    if batch and len(w0) > 1 and (own_t or t.ndim == 1):
-        model.together = all(
-            takes_many(model, f, w0, shape)
-            for f, shape in (
-                (model.function, model.shape),
-                (model.columns_function, (n_rows, len(model.pairs))),
-                (model.numeric_function, (n_rows, model.numeric_columns)),
-            )
-            if f is not None
-        )
+    if batch:
+        model.together = takes_many(model, w0, len(model.pairs))
     if method != "analytic":
         _set_numeric(model, method, w0, raw, batch=batch, scale=scale, displaced=displaced)
     return model

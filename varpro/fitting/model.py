@@ -96,11 +96,26 @@ class UserModel:
 
     def both(self, w: Array, problems: Array) -> tuple[Array, Array]:
         """Phi and D for a step of a search; differences are of first order here, since they reuse Phi."""
-        phi, numeric = self.values(w, problems), self.numeric
-        whole = self.columns_function is None and self.numeric_function is None
-        if numeric is None or not whole or not self.together or len(w) < 2 or (numeric.given and numeric.exact):
+        phi = self.values(w, problems)
+        if not self._by_differences or len(w) < 2:
             return phi, self.derivatives(w, problems)
-        return phi, numeric.forward(self._differentiated, w, problems, phi)
+        return phi, self.slopes(w, problems, phi)
+
+    def slopes(self, w: Array, problems: Array, phi: Array) -> Array:
+        """D by differences of first order from Phi (b, N, I), for one problem of a batch as for many."""
+        assert self.numeric is not None
+        return self.numeric.forward(self._differentiated, w, problems, phi)
+
+    @property
+    def _by_differences(self) -> bool:
+        """Whether every column of a batch is differentiated by differences."""
+        whole, numeric = self.columns_function is None and self.numeric_function is None, self.numeric
+        return numeric is not None and whole and self.together and not (numeric.given and numeric.exact)
+
+    @property
+    def has_secants(self) -> bool:
+        """Whether a step from one w to the next tells D: each column then depends on one parameter only."""
+        return self._by_differences and len(set(self.pairs[:, 0].tolist())) == len(self.pairs)
 
     def _given(self, w: Array, problems: Array) -> Array | None:
         """The columns of the user's derivative; None if there are none."""
@@ -220,53 +235,3 @@ class Copying:
     def __call__(self, t: Array, w: Array) -> Array:
         """A copy of the function's result."""
         return np.array(self.function(t, w))
-
-
-def takes_many(model: UserModel, function: Function, w0: Array, shape: tuple[int, int]) -> bool:
-    """Whether one call for a few problems gives the results of single calls, whatever else is in the call.
-
-    A row of NaN stands for a problem whose parameters have diverged: it must not affect the others.  Two different
-    numbers of problems are tried, so that no coincidence of shapes passes.
-    """
-    rows = _unlike(model, w0)
-    w = w0[rows] * (1.0 + 1e-3 * np.arange(len(rows))[:, None]) + 1e-3 * (w0[rows] == 0) * np.arange(len(rows))[:, None]
-    astray = np.concatenate([w[:2], np.full((1, w.shape[1]), np.nan)])
-    trials = ((w, rows), (w[::-1], rows[::-1]), (w[:2], rows[:2]), (astray, np.append(rows[:2], rows[-1])))
-    try:
-        with np.errstate(all="ignore"):
-            single = {int(b): np.array(model._call_one(function, v, int(b))) for v, b in zip(w, rows, strict=True)}
-            results: list[Array] = []
-            for some, which in trials:
-                if len(some) < 2:
-                    continue
-                result = np.asarray(model._call_together(function, some, which))
-                if result.shape != (len(some), *shape):
-                    return False
-                model.copies |= any(np.may_share_memory(result, other) for other in results)
-                results.append(result)
-                if not _same(result, single, which, np.isfinite(some).all(axis=1)):
-                    return False
-    except Exception:  # a function that cannot take arrays may fail in any way; it is then called one by one
-        return False
-    return True
-
-
-def _unlike(model: UserModel, w0: Array) -> Array:
-    """Up to four problems that differ: the first, the last, and those with the least and the largest t or start."""
-    key = np.abs(model.t).max(axis=1) if model.own_t else np.abs(w0).sum(axis=1)
-    found = dict.fromkeys([0, len(w0) - 1, int(np.argmin(key)), int(np.argmax(key)), len(w0) // 2, min(1, len(w0) - 1)])
-    return np.array(list(found)[:4])
-
-
-def _same(result: Array, single: dict[int, Array], problems: Array, fine: Array) -> bool:
-    """Whether the rows of problems that have not diverged equal single calls up to rounding of a column."""
-    for row in np.flatnonzero(fine):
-        one = single[int(problems[row])]
-        if one.shape != result[row].shape or not np.array_equal(np.isfinite(one), np.isfinite(result[row])):
-            return False
-        good = np.isfinite(one)
-        size = np.abs(np.where(good, one, 0.0)).max(axis=0, initial=0.0)
-        off = np.abs(np.where(good, result[row], 0.0) - np.where(good, one, 0.0))
-        if not (off <= 1e-12 * np.abs(np.where(good, one, 0.0)) + 64 * np.finfo(one.dtype).eps * size).all():
-            return False
-    return True

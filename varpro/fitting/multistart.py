@@ -12,6 +12,8 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.fitting.run import run
 from varpro.fitting.spec import Spec
+from varpro.fitting.together import searched_side_by_side
+from varpro.search.termination import Termination
 
 DECADES = 10.0
 """Ratio of two bounds of one sign beyond which starts are drawn evenly in the logarithm."""
@@ -95,8 +97,18 @@ def repeated(spec: Spec, count: int) -> Spec:
 
 
 def best_start(spec: Spec, starts: Array, advance: Callable[[int], None] | None = None) -> Array:
-    """(F,) the solution of least cost among searches from all starts; the first start if none is finite."""
-    found = run(repeated(spec, len(starts)), starts, advance=advance)
+    """(F,) the solution of least cost among searches from all starts; the first start if none is finite.
+
+    These searches only tell minima apart, so they end as soon as those of a batch do.  The fit goes on from the best.
+    """
+    many, own, batch = repeated(spec, len(starts)), spec.termination, Termination()
+    ending = replace(
+        own,
+        cost_tolerance=max(own.cost_tolerance, batch.cost_tolerance),
+        step_tolerance=max(own.step_tolerance, batch.step_tolerance),
+    )
+    model = searched_side_by_side(spec.model, spec.basis.w(starts, np.zeros(len(starts), dtype=int)))
+    found = run(replace(many, model=model, termination=ending), starts, advance=advance)
     cost = np.where(np.isfinite(found.objective), found.objective, np.inf)
     best = int(np.argmin(cost))
     return np.asarray(found.u[best] if np.isfinite(cost[best]) else starts[0])

@@ -8,10 +8,11 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.errors import ConfigError
 from varpro.fitting.arguments import with_threads
-from varpro.fitting.model import takes_many, wide
+from varpro.fitting.model import wide
 from varpro.fitting.multistart import repeated
 from varpro.fitting.parameters import Parameters
 from varpro.fitting.spec import Spec
+from varpro.fitting.together import takes_many
 
 if TYPE_CHECKING:
     from varpro.fitting.result import FitResult
@@ -29,9 +30,8 @@ def many_of(spec: Spec, u: Array, count: int) -> Spec:
     model, size = spec.model, np.abs(u) + (u == 0)
     if model.program is None and model.numeric is None and count > 1 and model.t.ndim == 1:
         w = spec.basis.w(u + 1e-3 * size * np.linspace(-1.0, 1.0, 3)[:, None], np.zeros(3, dtype=int))
-        shapes = ((model.function, model.shape), (model.columns_function, (model.shape[0], len(model.pairs))))
         trial = replace(model, tried=None)
-        together = all(takes_many(trial, f, w, shape) for f, shape in shapes if f is not None)
+        together = takes_many(trial, w, len(model.pairs))
         spec = replace(spec, model=replace(model, together=together, copies=trial.copies, tried=None))
     return with_threads(repeated(spec, count), None)
 

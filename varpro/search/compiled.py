@@ -4,6 +4,7 @@ The decisions are those of search.loop, made by the same code.  What this saves 
 evaluations, which costs more than the arithmetic of a curve.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,12 @@ from varpro.arrays import Array
 from varpro.gauss_newton import least_effect
 from varpro.kernels import small_fits
 from varpro.kernels.search import Rules
-from varpro.kernels.small_fits import States
+from varpro.kernels.small_fits import Past, States
 from varpro.problems.compiled_form import CompiledForm
 from varpro.result import IterationRecord, SearchResult
 from varpro.search.loop import Observer
 
+Step = Callable[[Array, Array], None]
 RECORDED = ("status", "cost", "used_damping", "gain", "accepted", "iterations")
 
 
@@ -114,19 +116,13 @@ def _step_by_step(
     keep_history: bool,
 ) -> list[IterationRecord]:
     """Call the user's function for the model; each call of the kernel then steps all problems."""
-    tail = states.tail
-    direct = small.basis.direct(int(problems[0])) if len(problems) == 1 else None
-    evaluate, rows, status = direct or small.basis.both, np.arange(len(problems)), states.status
+    tail, rows, status = states.tail, np.arange(len(problems)), states.status
+    step = _stepping(small, problems, states, rules)
     recording, first = keep_history or observe is not None, True
     told, kept, amplitudes = list[Array](), list[Array](), list[Array]()
-    here, whole = problems, True
+    here = problems
     while len(rows):
-        w = states.trial if whole else states.trial[rows]
-        phi, d = evaluate(w, here)
-        small_fits.advance(
-            phi, d, small.y, here, small.pairs, states, rows, rules, ridge=small.ridge, kaufman=small.kaufman,
-            limits=small.limits, box=small.box,
-        )  # fmt: skip
+        step(rows, here)
         if recording and not first:
             kept.append(tail[rows])
             told.append(here)
@@ -137,12 +133,41 @@ def _step_by_step(
         first = False
         running = status[rows] == 0
         if not running.all():
-            rows, whole = rows[running], False
+            rows = rows[running]
             here = problems[rows]
     if not kept or not keep_history:
         return []
     ranks = small.rank(np.concatenate(amplitudes))
     return _records(small_fits.named(np.concatenate(kept)), np.concatenate(told), ranks)
+
+
+def _stepping(small: CompiledForm, problems: Array, states: States, rules: Rules) -> Step:
+    """One trial of the problems `here` (c,), whose states are `rows` (c,)."""
+    basis, pairs, count, ridge, kaufman = small.basis, small.pairs, len(problems), small.ridge, small.kaufman
+
+    def by_derivatives(rows: Array, here: Array) -> None:
+        phi, d = evaluate(states.trial if len(rows) == count else states.trial[rows], here)
+        small_fits.advance(
+            phi, d, small.y, here, pairs, states, rows, rules, ridge=ridge, kaufman=kaufman, limits=small.limits,
+            box=small.box,
+        )  # fmt: skip
+
+    def by_secants(rows: Array, here: Array) -> None:
+        phi = basis.basis(states.trial[rows], here)
+        small_fits.secants(phi, None, small.y, here, pairs, states, past, rows, rules, ridge=ridge, kaufman=kaufman)
+        wanting = (states.asks[rows] == small_fits.LINEARISE) & (states.status[rows] == 0)
+        if not wanting.any():
+            return
+        rows, here = rows[wanting], here[wanting]
+        phi = past.phi[rows]
+        d = basis.slopes(states.trial[rows], here, phi)
+        small_fits.secants(phi, d, small.y, here, pairs, states, past, rows, rules, ridge=ridge, kaufman=kaufman)
+
+    if basis.has_secants and small.limits is None and small.box is None:
+        past = Past(states, small.y.shape[1], len(pairs.columns))
+        return by_secants
+    evaluate = (basis.direct(int(problems[0])) if count == 1 else None) or basis.both
+    return by_derivatives
 
 
 def _records(numbers: Array, problems: Array, ranks: Array) -> list[IterationRecord]:

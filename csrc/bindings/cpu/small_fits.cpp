@@ -99,6 +99,23 @@ void bind_small_fits(py::module_& m) {
         py::gil_scoped_release free;
         VARPRO_DISPATCH(small_advance(call));
     });
+    m.def("small_secants",
+          [](const Doubles& phi, py::object d, const Doubles& y, const Dense<std::int64_t>& problems,
+             const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters, Doubles& states,
+             const Dense<std::int64_t>& rows, std::int64_t n_parameters, const SearchRules& rules, double ridge,
+             bool kaufman, Doubles& past_phi, Doubles& slopes, Doubles& before, Doubles& rough) {
+              SmallFitsCall fits = small_call({}, py::none(), phi, d, y, py::none(), problems, columns, parameters,
+                                              phi.shape(2), n_parameters, ridge, kaufman, py::none());
+              fits.derivatives = fits.d != nullptr;
+              const SmallSecantCall call{
+                  {fits, rules, {nullptr, nullptr}, states.mutable_data(), rows.data(), states.shape(1)},
+                  past_phi.mutable_data(),
+                  slopes.mutable_data(),
+                  before.mutable_data(),
+                  rough.mutable_data()};
+              py::gil_scoped_release free;
+              VARPRO_DISPATCH(small_secants(call));
+          });
     m.def("small_searches",
           [](const Dense<std::int32_t>& program, const Doubles& t, const Doubles& y, py::object weights,
              const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,

@@ -14,7 +14,16 @@ from varpro.arrays import Array
 from varpro.errors import ShapeError
 from varpro.kernels._checks import doubles, require
 from varpro.kernels.search import N_NUMBERS, Rules
-from varpro.kernels.small_fits.states import BEYOND, GRAM_LIMIT, MOST_PARAMETERS, UNSEEN, States, named
+from varpro.kernels.small_fits.states import (
+    BEYOND,
+    GRAM_LIMIT,
+    LINEARISE,
+    MOST_PARAMETERS,
+    UNSEEN,
+    Past,
+    States,
+    named,
+)
 
 KINDS = ("power", "decay", "rate", "gaussian", "lorentzian")
 
@@ -229,6 +238,39 @@ def advance(
     )  # fmt: skip
 
 
+def secants(
+    phi: Array,
+    d: Array | None,
+    y: Array,
+    problems: Array,
+    pairs: Pairs,
+    states: States,
+    past: Past,
+    rows: Array,
+    rules: Rules,
+    *,
+    ridge: float = 0.0,
+    kaufman: bool = False,
+) -> None:
+    """One trial step as in `advance` without D, which follows from Phi at the latest iterates; each column depends on
+    one parameter only.
+
+    phi : (b, N, I), at the trial w.  Where a state then asks to LINEARISE, it has to be called with phi and d (b, N, M)
+        at its iterate, which is its trial w.
+    """
+    if phi.shape[:2] != (len(problems), y.shape[1]) or (
+        d is not None and d.shape != (*phi.shape[:2], len(pairs.columns))
+    ):
+        raise ShapeError(
+            f"phi has shape {phi.shape}, d {None if d is None else d.shape}; they need ({len(problems)}, {y.shape[1]}, "
+            f"I) and (..., {len(pairs.columns)})"
+        )
+    _cpu.small_secants(
+        doubles(phi), None if d is None else doubles(d), y, problems, pairs.columns, pairs.parameters, states.rows,
+        rows, states.p, rules.compiled, ridge, kaufman, past.phi, past.slopes, past.before, past.rough,
+    )  # fmt: skip
+
+
 def _check_program(program: Array, t: Array, y: Array, n_parameters: int) -> None:
     require(program.ndim == 2 and program.shape[1] == 4, f"program has shape {program.shape}; it needs (I, 4)")
     require(
@@ -240,6 +282,6 @@ def _check_program(program: Array, t: Array, y: Array, n_parameters: int) -> Non
 
 
 __all__ = [
-    "BEYOND", "GRAM_LIMIT", "KINDS", "MOST_PARAMETERS", "UNSEEN", "Bounds", "Pairs", "SmallFits", "States", "advance",
-    "encode", "from_arrays", "from_program", "named", "search_program",
+    "BEYOND", "GRAM_LIMIT", "KINDS", "LINEARISE", "MOST_PARAMETERS", "UNSEEN", "Bounds", "Pairs", "Past", "SmallFits",
+    "States", "advance", "encode", "from_arrays", "from_program", "named", "search_program", "secants",
 ]  # fmt: skip

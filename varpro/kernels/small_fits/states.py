@@ -19,6 +19,10 @@ BEYOND = -1
 of columns show it: it is left to the truncated factorisation, from its start."""
 
 
+LINEARISE = 2.0
+"""What a search asks for, see search.hpp, where secants do not suffice: its derivatives at the iterate."""
+
+
 class States:
     """The searches of b problems between two evaluations, one row of numbers each; see small_fits.hpp."""
 
@@ -77,6 +81,11 @@ class States:
         return self.numbers["status"]
 
     @property
+    def asks(self) -> Array:
+        """What each search asks for, (b,)."""
+        return self.numbers["asks"]
+
+    @property
     def cost(self) -> Array:
         """The cost, (b,)."""
         return self.numbers["cost"]
@@ -90,6 +99,21 @@ class States:
     def evaluations(self) -> Array:
         """The number of evaluations, (b,)."""
         return self.numbers["evaluations"]
+
+
+class Past:
+    """What `secants` keeps of b problems between two calls: rows as those of their states."""
+
+    def __init__(self, states: States, n: int, n_pairs: int) -> None:
+        count = len(states.rows)
+        self.phi = np.empty((count, n, states.n_columns))
+        """Phi at the iterate, (b, N, I)."""
+        self.slopes = np.empty((count, n_pairs, n))
+        """The latest secants, or D, (b, M, N)."""
+        self.before = np.empty((count, states.p))
+        """The iterate before, (b, P)."""
+        self.rough = np.zeros(count)
+        """Whether H and g come from secants, (b,)."""
 
 
 def named(tail: Array) -> Array:
