@@ -97,6 +97,10 @@ def test_blocks_are_chosen_if_they_are_faster_and_right(xp, rng, monkeypatch, sl
         calls.clear()
         batched_cholesky.cholesky(xp.asarray(root @ root.mT + np.eye(9)))
     assert calls == [blocks if chosen else vendors], "the second time it is known"
+    calls.clear()
+    with batched_cholesky.by_vendor():
+        batched_cholesky.cholesky(xp.asarray(root @ root.mT + np.eye(9)))
+    assert calls == [vendors], "a run that must repeat chooses nothing"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

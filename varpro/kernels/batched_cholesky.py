@@ -5,12 +5,14 @@
 cuSOLVER's potrfBatched is made for small matrices; of 1,450 rows it may take several times as long as the products in
 which the work of a blocked factorisation lies.  Which is faster is a matter of the device and the library's version, so
 both are timed on a few of the matrices the first time that a size occurs; the blocks must also give the same factors.
-VARPRO_CHOLESKY=vendor or blocked decides without the timing, whose result may differ from one run to the next.
+The choice may differ from one run to the next, and with it the last bits.  Inside `by_vendor` there is none;
+VARPRO_CHOLESKY=vendor or blocked decides everywhere.
 """
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -31,6 +33,19 @@ _chosen: dict[tuple[int, int], bool] = {}
 """Whether matrices are factored in blocks, by device and size."""
 
 
+_by_vendor = [False]
+
+
+@contextmanager
+def by_vendor(wanted: bool = True) -> Iterator[None]:
+    """Factor by the vendor's routine in all threads, for runs that must repeat to the bit."""
+    before, _by_vendor[0] = _by_vendor[0], wanted
+    try:
+        yield
+    finally:
+        _by_vendor[0] = before
+
+
 def cholesky(h: Array) -> Array:
     """Factor the lower triangles of h (B, P, P) float64 in place, h = L L^T; info (B,) int32 on the device.
 
@@ -41,6 +56,8 @@ def cholesky(h: Array) -> Array:
     wish = os.environ.get("VARPRO_CHOLESKY")
     if wish in ("vendor", "blocked"):
         return in_blocks(h) if wish == "blocked" else vendor.cholesky(h)
+    if _by_vendor[0]:
+        return vendor.cholesky(h)
     key = int(h.device.id), h.shape[1]  # type: ignore[attr-defined]
     if key not in _chosen:
         _chosen[key] = _blocks_are_faster(h)

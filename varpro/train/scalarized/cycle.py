@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from varpro.arrays import Array
 from varpro.distributed.queue import run_tasks
 from varpro.distributed.threads import blas_threads
+from varpro.kernels.batched_cholesky import by_vendor
 from varpro.models.units import Units
 from varpro.search.damping import DampingRule
 from varpro.search.termination import Termination
@@ -167,5 +168,6 @@ def _train_on_device(run: Run, attempts: Attempts) -> list[int]:
             else:
                 attempts.keep(result, rank)
 
-    run_tasks(comm, len(batches), batches, on_result=arrived, pause=run.checkpoint.asked)
+    with by_vendor(run.config.reproducible):
+        run_tasks(comm, len(batches), batches, on_result=arrived, pause=run.checkpoint.asked)
     return comm.bcast(sorted(failed))
