@@ -38,11 +38,12 @@ demo: $(VENV)/.package
 
 PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 ifeq ($(strip $(PYTEST_ARGS)),)
-# The CUDA kernels on the host take as long as all the rest: both at once, the first told when it has ended.
+# The kernels, with those of CUDA on the host, take as long as all the rest: both at once, the first told when it ends.
 test: $(VENV)/.package
-	@$(PYTEST) tests/cuda -p no:cacheprovider >$(VENV)/cuda-tests.log 2>&1 & cuda=$$!; trap 'kill $$cuda' INT TERM; \
-	$(PYTEST) --ignore tests/cuda; rest=$$?; wait $$cuda; code=$$?; \
-	printf '\n== tests/cuda\n'; cat $(VENV)/cuda-tests.log; exit $$((rest | code))
+	@$(PYTEST) tests/cuda tests/kernels -p no:cacheprovider >$(VENV)/kernel-tests.log 2>&1 & kernels=$$!; \
+	trap 'kill $$kernels' INT TERM; \
+	$(PYTEST) --ignore tests/cuda --ignore tests/kernels; rest=$$?; wait $$kernels; code=$$?; \
+	printf '\n== tests/cuda tests/kernels\n'; cat $(VENV)/kernel-tests.log; exit $$((rest | code))
 else
 test: $(VENV)/.package
 	$(PYTEST) $(PYTEST_ARGS)

@@ -1,11 +1,14 @@
 """Sub-networks side by side, as a device searches them, but without a device: each gets its own result."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.train.small_run import config_of, dataset, rows_of, run_of
+from varpro.distributed.communicator import SerialCommunicator
 from varpro.errors import BackendError
 from varpro.train.scalarized import device_subnetworks as module
 from varpro.train.scalarized.cycle import subnetwork_task
@@ -46,13 +49,19 @@ def task(monkeypatch):
     return subnetwork_task(run_of(config_of(subnetworks=5, model={"unit": "bilinear"})), ROWS, TRAINING)
 
 
+def batches_of(task, indices, free):
+    """The batches of a task on a device with so much free memory."""
+    device = SimpleNamespace(put=np.asarray, free_bytes=free, current=nullcontext)
+    return DeviceTask.of(replace(task, device=device, images=ROWS.images), indices, SerialCommunicator(), 2)
+
+
 @pytest.mark.parametrize("free", [10**9, 250_000])
 def test_a_batch_brings_back_what_each_alone_does(task, free):
     """Also in several batches, where memory holds not all: the smaller figure holds fewer than five."""
-    arrived = []
-    device = SimpleNamespace(put=np.asarray, free_bytes=free)
-    found = DeviceTask(task, device, ROWS.images, 2)([4, 1, 3], arrived.append)
-    assert [t.index for t in found] == [t.index for t in arrived] == [4, 1, 3]
+    batches = batches_of(task, [4, 1, 3], free)
+    assert len(batches) == (1 if free == 10**9 else 3)
+    found = [trained for number in range(len(batches)) for trained in batches(number)]
+    assert [t.index for t in found] == [4, 1, 3]
     for one in found:
         alone = task(one.index)
         np.testing.assert_allclose(one.w, alone.w, rtol=1e-7, atol=1e-9)
@@ -66,7 +75,7 @@ def test_a_batch_brings_back_what_each_alone_does(task, free):
 
 
 def test_no_sub_networks_need_no_device(task):
-    assert DeviceTask(task, SimpleNamespace(put=None, free_bytes=0), ROWS.images, 2)([], None) == []
+    assert len(batches_of(task, [], 0)) == 0
 
 
 def test_memory_of_a_sub_network_is_its_table():
@@ -77,13 +86,11 @@ def test_memory_of_a_sub_network_is_its_table():
 
 
 def test_the_precision_says_how_large_an_entry_is(task):
-    from dataclasses import replace
-
     draw = task.start(0)
     for precision, item in (("float64", 8), ("float32", 4), ("tf32", 4)):
-        options = replace(task.options, gn_precision=precision)
-        made = DeviceTask(replace(task, options=options), SimpleNamespace(), ROWS.images, 1)
-        assert made._one(draw) == subnetwork_bytes(n=61, m=len(draw.w), i=5, k=3, item=item)
+        told = replace(task, options=replace(task.options, gn_precision=precision))
+        one = subnetwork_bytes(n=61, m=len(draw.w), i=5, k=3, item=item)
+        assert [batches_of(told, [0, 1], int(free / 0.8) + 1).size for free in (one, 2 * one)] == [1, 2]
 
 
 SIZES = [(10, 1000, 5), (9, 700, 5), (16, 1000, 8), (3, 1000, 3), (0, 1000, 0)]

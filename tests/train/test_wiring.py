@@ -1,5 +1,7 @@
 """Every key of a config reaches the part that it controls: a cycle gives what the parts give when called by hand."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from tests.train.small_run import N_CLASSES, config_of, dataset, rows_of, run_of
 from varpro.config.scalarized import Refine
+from varpro.distributed.communicator import SerialCommunicator
 from varpro.models.units import features
 from varpro.problems.network import WholeNetwork
 from varpro.problems.sample import Sample
@@ -118,7 +121,7 @@ def test_each_key_of_the_search_arrives_on_a_device_too(key, monkeypatch):
     """No device is needed: what would be searched there is the same problem under the same rules as on the CPU."""
     value, by_hand = SEARCH[key]
     config = config_of(search={"iterations": 3, "cost_tolerance": 0.0} | {key: value})
-    device = SimpleNamespace(put=np.asarray, free_bytes=10**9)
+    device = SimpleNamespace(put=np.asarray, free_bytes=10**9, current=nullcontext)
     units = SimpleNamespace(bind=lambda *given: None)
     monkeypatch.setattr(on_device, "DeviceUnits", units)
 
@@ -127,8 +130,10 @@ def test_each_key_of_the_search_arrives_on_a_device_too(key, monkeypatch):
 
     monkeypatch.setattr(on_device, "search", told)
     task = cycles.subnetwork_task(run_of(config), ROWS, TRAINING)
+    there = replace(task, device=device, images=ROWS.images)
+    batches = on_device.DeviceTask.of(there, [0, 1], SerialCommunicator(), 1)
     with pytest.raises(Told) as raised:
-        on_device.DeviceTask(task, device, ROWS.images, 1)([0, 1], lambda trained: None)
+        batches(0)
     problem, w0, damping, termination = raised.value.args
     expected = {"damping": 0.1, "iterations": 3, "cost_tolerance": 0.0, "kaufman": False} | by_hand
     assert damping == DampingRule(initial=expected.pop("damping"))
