@@ -125,7 +125,9 @@ def test_pixels_without_light_give_no_warning(model, options):
         for fit in (many[1], many[2], many[3]):
             assert fit.covariance.shape == fit.correlation.shape
             assert str(fit)
-    assert many.success[0]
+    # a Gaussian comes closest to a decay with its center at infinity, which is no minimum
+    assert many.success[0] or isinstance(model, Gaussians)
+    assert not (many.success[0] and isinstance(model, Gaussians) and not options)
     assert not many.success[2]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.form import device_form
+from varpro.fitting.second_look import second_look
 from varpro.fitting.solution import Solution
 from varpro.fitting.spec import Spec
 from varpro.linalg.one_pool import one_blas_pool
@@ -16,16 +17,12 @@ from varpro.search.bounded_steps import InBox
 from varpro.search.compiled import search_compiled
 from varpro.search.loop import Observer, search
 from varpro.search.termination import rules_of
-from varpro.statistics import accuracy_of, cancelling, uncertainty
 
 CACHED = 1 << 19
 """Most numbers of Phi and D in a chunk of problems, about what a second-level cache holds."""
 DOUBTFUL = 1e-5
 """Largest effect of a parameter, see gauss_newton.least_effect, at which it is checked for having any: a parameter
 without effect shows one of 1e-7 in H, the root of its rounding.  Also the share of the terms in their sum."""
-LOOKED_AT = 512
-"""Problems whose columns are computed together for that check."""
-CONVERGED = [status.value for status in Status if status.converged]
 
 
 class Ended(Protocol):
@@ -78,33 +75,38 @@ def run(
             parts = [part for found in pool.map(search_chunk, chunks) for part in found]
     else:
         parts = [part for chunk in chunks for part in search_chunk(chunk)]
-    searched = _gathered(spec, parts)
-    doubtful = [part.evaluation.problems[part.effect <= DOUBTFUL] for part in parts]
-    if any(map(len, doubtful)):
-        searched["status"] = _with_undetermined(spec, searched, np.concatenate(doubtful))
+    searched = _looked_at_again(spec, u0, parts, observe, keep_history)
     return Solution.of(spec, searched, _histories(parts, spec.data.weight_unit))
 
 
-def _with_undetermined(spec: Spec, searched: dict[str, Array], problems: Array) -> Array:
-    """The status of all problems, after a second look at those of `problems` that have converged: H consists of scalar
-    products, which cannot tell a parameter without effect from one with little, nor a minimum from columns that have
-    run into each other."""
-    status, u, names = searched["status"], searched["u"], spec.names
-    problems = problems[np.isin(status[problems], CONVERGED)]
-    for first in range(0, len(problems), LOOKED_AT):
-        some = problems[first : first + LOOKED_AT]
-        a, basis = searched["amplitudes"][some], spec.basis
-        phi, d, free_a = spec.problem.weighted_columns(u[some], some, a)
-        free = (u[some] > names.lower) & (u[some] < names.upper)
-        y_size = np.linalg.norm(np.linalg.norm(spec.y[some], axis=1), axis=1)
-        found = uncertainty(
-            phi, d, a, basis.columns, basis.parameters, free=free, free_amplitudes=free_a, y_size=y_size,
-            accuracy=accuracy_of(spec.model.derivative, phi.shape[2]), rank_tolerance=spec.rank_tolerance,
-        )  # fmt: skip
-        dof = np.maximum(spec.data.valid[some] * spec.parts - found.influence, 1.0)
-        lost = (found.idle & free).any(axis=1) | cancelling(found, a, 2.0 * searched["objective"][some] / dof, y_size)
-        status[some[lost]] = Status.UNDETERMINED.value
-    return status
+def _looked_at_again(
+    spec: Spec, u0: Array, parts: list[Part], observe: Observer | None, keep_history: bool
+) -> dict[str, Array]:
+    """The arrays of all problems, by the names in solution.SEARCHED.  A search that a second look finds above a minimum
+    goes on from a lower point, once; what that gives is added to `parts`."""
+    searched = _gathered(spec, parts)
+    doubtful = _doubtful(parts)
+    if not len(doubtful):
+        return searched
+    searched["status"], above, lower = second_look(spec, searched, doubtful)
+    if not len(above):
+        return searched
+    before = {name: searched[name][above] for name in ("iterations", "evaluations")}
+    start = u0.copy()
+    start[above] = lower
+    parts += _search(spec, start, above, observe, keep_history)
+    searched = _gathered(spec, parts)
+    for name, count in before.items():
+        searched[name][above] += count
+    searched["status"], above, _ = second_look(spec, searched, _doubtful(parts))
+    searched["status"][above] = Status.STALLED.value
+    return searched
+
+
+def _doubtful(parts: list[Part]) -> Array:
+    """The numbers of the problems where a parameter shows next to no effect."""
+    found = [part.evaluation.problems[part.effect <= DOUBTFUL] for part in parts]
+    return np.unique(np.concatenate([np.empty(0, dtype=int), *found]))
 
 
 def _chunks(spec: Spec) -> list[Array]:
