@@ -227,15 +227,20 @@ def advance(
 
     rows : (b,) int64, the states of the problems, which are updated in place.  limits and box as above.
     """
-    if phi.shape[:2] != (len(problems), y.shape[1]) or d.shape != (*phi.shape[:2], len(pairs.columns)):
-        raise ShapeError(
-            f"phi has shape {phi.shape}, d {d.shape}; they need ({len(problems)}, {y.shape[1]}, I) and "
-            f"(..., {len(pairs.columns)})"
-        )
+    _check_trial(phi, d, y, problems, pairs)
     _cpu.small_advance(
         doubles(phi), doubles(d), y, None, problems, pairs.columns, pairs.parameters, states.rows, rows, states.p,
         rules.compiled, ridge, kaufman, _limits(limits, phi.shape[2], ridge), _both(box, states.p, "box"),
     )  # fmt: skip
+
+
+def _check_trial(phi: Array, d: Array | None, y: Array, problems: Array, pairs: Pairs) -> None:
+    wanted = (*phi.shape[:2], len(pairs.columns))
+    if phi.shape[:2] != (len(problems), y.shape[1]) or (d is not None and d.shape != wanted):
+        raise ShapeError(
+            f"phi has shape {phi.shape}, d {None if d is None else d.shape}; they need ({len(problems)}, {y.shape[1]}, "
+            f"I) and (..., {len(pairs.columns)})"
+        )
 
 
 def secants(
@@ -258,13 +263,7 @@ def secants(
     phi : (b, N, I), at the trial w.  Where a state then asks to LINEARISE, it has to be called with phi and d (b, N, M)
         at its iterate, which is its trial w.
     """
-    if phi.shape[:2] != (len(problems), y.shape[1]) or (
-        d is not None and d.shape != (*phi.shape[:2], len(pairs.columns))
-    ):
-        raise ShapeError(
-            f"phi has shape {phi.shape}, d {None if d is None else d.shape}; they need ({len(problems)}, {y.shape[1]}, "
-            f"I) and (..., {len(pairs.columns)})"
-        )
+    _check_trial(phi, d, y, problems, pairs)
     _cpu.small_secants(
         doubles(phi), None if d is None else doubles(d), y, problems, pairs.columns, pairs.parameters, states.rows,
         rows, states.p, rules.compiled, ridge, kaufman, past.phi, past.slopes, past.before, past.rough,
