@@ -92,13 +92,7 @@ struct ActiveSet {
     std::vector<double> goal_, part_, gradient_;
 
     double project_out(double* column, int width, double* part, int stride) {
-        double square = 0.0;
-        for (int round = 0; round < 2; ++round) {
-            dots(column, q.data(), rows, width, rows, part_.data());
-            square = subtract(column, q.data(), rows, part_.data(), width, rows);
-            for (int l = 0; l < width; ++l) part[l * stride] += part_[l];
-        }
-        return square;
+        return subtract_projection(column, q.data(), rows, width, part_.data(), part, stride);
     }
 
     bool append(int j) {

@@ -64,5 +64,18 @@ double subtract(double* r, const double* columns, std::int64_t stride, const dou
     return sum(square);
 }
 
+/// column -= its part in `count` orthonormal columns of q, twice, so that what is left is orthogonal to rounding; that
+/// part is added to `part`, `stride` apart.  scratch (count).  Returns the square of what is left.
+inline double subtract_projection(double* column, const double* q, std::int64_t rows, std::int64_t count,
+                                  double* scratch, double* part, std::int64_t stride) {
+    double square = 0.0;
+    for (int round = 0; round < 2; ++round) {
+        dots(column, q, rows, count, rows, scratch);
+        square = subtract(column, q, rows, scratch, count, rows);
+        for (std::int64_t l = 0; l < count; ++l) part[l * stride] += scratch[l];
+    }
+    return square;
+}
+
 }  // namespace
 }  // namespace varpro::VARPRO_ISA

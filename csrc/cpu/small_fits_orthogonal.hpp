@@ -12,16 +12,9 @@
 namespace varpro::VARPRO_ISA {
 namespace {
 
-/// Column -= its part in the first `count` columns of q, twice; that part is added to `part` (count), `stride` apart.
-/// Returns the square of what is left.
+/// See subtract_projection, for the first `count` columns of q.
 inline double Problem::project_out(double* column, int count, double* part, int stride) {
-    double square = 0.0;
-    for (int round = 0; round < 2; ++round) {
-        dots(column, q.data(), rows, count, rows, correction.data());
-        square = subtract(column, q.data(), rows, correction.data(), count, rows);
-        for (int l = 0; l < count; ++l) part[l * stride] += correction[l];
-    }
-    return square;
+    return subtract_projection(column, q.data(), rows, count, correction.data(), part, stride);
 }
 
 /// Q in q, R^-1 in `triangle`, (Phi^T Phi)^-1 in tiny.inverse.  False if a column adds nothing but rounding to those
