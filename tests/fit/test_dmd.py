@@ -5,6 +5,7 @@ import pytest
 
 import varpro
 from varpro.errors import ConfigError, DataError, ShapeError
+from varpro.fitting.dmd import ComplexExponentials
 
 
 def sorted_by_imaginary(values):
@@ -96,3 +97,14 @@ def test_what_cannot_be_decomposed():
     x[2, 3] = np.nan
     with pytest.raises(DataError, match="NaN"):
         varpro.dmd(x, t, 1)
+
+
+def test_derivatives_are_those_of_the_times_and_eigenvalues_asked_for():
+    """The columns of the latest call are used again for their derivatives, and only for theirs."""
+    model, rng = ComplexExponentials(3), np.random.default_rng(2)
+    t, other = rng.uniform(0, 2, 7), rng.uniform(0, 2, 7)
+    w, far = rng.standard_normal((2, 3)) + 1j * rng.standard_normal((2, 3))
+    model(t, w)
+    for times, values in ((t, w), (t, far), (other, w), (t, w)):
+        expected = times[:, None] * np.exp(np.outer(times, values))
+        np.testing.assert_allclose(model.columns(times, values), expected, rtol=1e-14)

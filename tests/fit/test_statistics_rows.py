@@ -122,7 +122,7 @@ def test_the_influence_of_a_ridge_is_the_trace_over_all_parameters():
         assert fit.aic == pytest.approx(122 * np.log(fit.rss / 122) + 2 * (122 - fit.dof))
 
 
-@pytest.mark.parametrize("noise", [1e-2, 1e-6, 1e-8, 1e-10])
+@pytest.mark.parametrize("noise", [1e-2, 1e-3, 3e-4, 1e-4, 1e-6, 1e-8, 1e-10])
 def test_many_right_hand_sides_tell_small_noise(noise):
     """The sums of the search differ by eps ||Y||^2, which is 1e4 times the squares of noise of 1e-10."""
     rng = np.random.default_rng(1)

@@ -25,6 +25,9 @@ LEAVES_RANGE = (1e-13, 1e-10)
 """A column extends Q if its part outside Q, relative to the column, is larger: a thousandth of the tolerance on the
 cost, since it changes the cost by no more than that, within these limits."""
 
+CANCELS = float(np.sqrt(np.finfo(np.float64).eps))
+"""Residual sum of squares, relative to ||Y||^2, from which the difference of sums has eight digits of it."""
+
 
 @dataclass
 class Range:
@@ -155,7 +158,10 @@ class CompressedProblem(SharedColumns):
 
     @one_blas_pool()
     def squares(self, cost: Array, u: Array, a: Array) -> Array:
-        """(1,) residual sum of squares; the search's own is a difference of sums, accurate only to eps ||Y||^2."""
+        """(1,) residual sum of squares; the search's own is a difference of sums, accurate only to eps ||Y||^2, so Y is
+        read once more where that is not enough."""
+        if self.ridge == 0 and 2.0 * cost[0] > CANCELS * self.range.total:
+            return 2.0 * cost
         if not np.isfinite(u).all():
             return np.full(1, np.nan)
         phi, _ = self._columns(u, np.zeros(1, dtype=int))
