@@ -122,3 +122,11 @@ def test_arrays_go_over_in_the_precision_that_is_named(single, polish, name, mon
     host = DeviceSearch(SimpleNamespace(xp=np, put=np.asarray), single=single, polish=polish)
     host.search(problem("weighted"), np.full((3, 1), 0.9), np.arange(3), fit_damping(0.3, 0.5), Termination())
     assert given == {"arithmetic": name, "dtypes": {np.dtype(np.float32)} if single else set()}
+
+
+def test_problems_are_cut_out_whether_or_not_they_follow_one_another():
+    values = np.arange(14.0).reshape(7, 2)
+    for some in ([], [3], [2, 3, 4], [0, 2, 5], [0, 1, 3]):
+        numbers = np.array(some, dtype=int)
+        np.testing.assert_array_equal(device._taken(values, numbers), values[numbers])
+    assert np.shares_memory(device._taken(values, np.arange(2, 5)), values)  # no copy of what may be gigabytes

@@ -100,9 +100,11 @@ class Pair:
         return array
 
 
-def test_steps_through_a_held_jacobian_do_not_depend_on_the_number_of_ranks():
-    """5,000 rows: the first 2,000, of which the preconditioner is made, lie on the first of two ranks."""
-    problem, w = network("local-bilinear", (1, 7, 6), rows=5000)
+@pytest.mark.parametrize("kaufman", [True, False])
+@pytest.mark.parametrize("rows", [5000, 300])
+def test_steps_through_a_held_jacobian_do_not_depend_on_the_number_of_ranks(rows, kaufman):
+    """The first 2,000 rows, of which the preconditioner is made, lie on the first of two ranks; of 300, all do."""
+    problem, w = network("local-bilinear", (1, 7, 6), rows=rows, kaufman=kaufman)
     alone = WholeNetwork(**{**vars(problem), "held_bytes": 2**30})
     meeting, given, found = threading.Barrier(2), [None, None], [None, None]
 
