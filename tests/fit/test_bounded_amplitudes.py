@@ -65,3 +65,10 @@ def test_the_gradient_of_the_bounded_functional_is_its_slope_away_from_switches(
             continue
         slope = [(f(w + e) - f(w - e)) / 2e-5 for e in steps]
         np.testing.assert_allclose(f.gradient(w), slope, rtol=0, atol=1e-7 * np.abs(slope).max() + 1e-9 * f(w))
+
+
+@pytest.mark.parametrize("lower", [0.0, -1.0])
+def test_without_columns_there_is_nothing_to_be_found(lower):
+    phi, y = np.zeros((2, 5, 0)), np.ones((2, 5))
+    a, inside = bounded_solutions(phi, y, np.full(0, lower), np.full(0, np.inf))
+    assert a.shape == inside.shape == (2, 0)

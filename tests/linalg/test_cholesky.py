@@ -80,3 +80,58 @@ def test_updates_in_place_are_the_formulas(order):
     whole = np.array(out, order="C")
     np.testing.assert_allclose(updates.subtract_transposed(whole, a, b), out - a.T @ b, atol=1e-14)
     np.testing.assert_allclose(whole, out - a.T @ b, atol=1e-14)
+
+
+@pytest.fixture
+def device_on_the_host(monkeypatch):
+    """The route of a device on arrays of the host; its library's functions by NumPy, as strict about memory."""
+
+    def factored(h):
+        whole = np.tril(h) + np.tril(h, -1).T
+        if np.linalg.eigvalsh(whole)[0] <= 0:
+            return 1
+        h[...] = np.linalg.cholesky(whole)
+        return 0
+
+    def solved(factor, rows):
+        assert rows.flags.c_contiguous
+        rows[...] = np.linalg.solve(factor @ factor.T, rows.T).T
+
+    def subtracted(out, a, b):
+        assert all(x.flags.c_contiguous for x in (out, a, b))
+        out -= a.T @ b
+
+    monkeypatch.setattr(updates, "is_device_array", lambda a: True)
+    monkeypatch.setattr(updates.vendor, "subtract_transposed", subtracted)
+    monkeypatch.setattr(cholesky.vendor, "cholesky_large", factored)
+    monkeypatch.setattr(cholesky.vendor, "cholesky_large_solve", solved)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+@pytest.mark.parametrize("n", [1, 7, 60])
+def test_the_route_of_a_device_solves_and_tells_the_condition(device_on_the_host, n, ridge):
+    a = matrix(n)
+    whole, b, kept = a + ridge * np.eye(n), RNG.standard_normal((n, 3)), lower_of(a)
+    found = cholesky._Device.make(kept, ridge, overwrite=False, conditioned=True)
+    expected = np.linalg.solve(whole, b)
+    np.testing.assert_allclose(found.solve(b), expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+    np.testing.assert_allclose(found.inverse_product(b), b.T @ expected, rtol=1e-8, atol=1e-9 * np.abs(expected).max())
+    np.testing.assert_allclose(found.pivots, np.diagonal(np.linalg.cholesky(whole)), rtol=1e-9)
+    exact = np.abs(whole).sum(axis=0).max() * np.abs(np.linalg.inv(whole)).sum(axis=0).max()
+    assert 0.3 * exact < found.condition < exact * (1 + 1e-9)  # a lower bound, and seldom far below
+    np.testing.assert_array_equal(kept, lower_of(a))  # only the triangle above is that of lower_of
+    unasked = cholesky._Device.make(kept, ridge, overwrite=True, conditioned=False)
+    assert np.isnan(unasked.condition)
+    assert unasked.factor is kept
+    assert cholesky._Device.make(-np.eye(n), 0.0, overwrite=False, conditioned=False) is None
+
+
+def test_updates_on_a_device_are_in_place(device_on_the_host):
+    out, a = RNG.standard_normal((2, 5, 4))
+    expected = out + 0.5 * a
+    assert updates.add_scaled(out, 0.5, a) is out
+    np.testing.assert_allclose(out, expected, rtol=1e-14)
+    left, right = RNG.standard_normal((5, 3)).T, RNG.standard_normal((3, 8))[:, ::2]
+    expected = out - left.T @ right
+    assert updates.subtract_transposed(out, left, right) is out
+    np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-13)

@@ -28,6 +28,9 @@ CASES = {
         "subnetworks=0", "units=300", "refine.enabled=true", "refine.iterations=1", "refine.first_rows=1000",
         "refine.products=2",
     ],
+    "conjugate gradients": [
+        "subnetworks=200", "units=100", "samples=101", "search.iterations=1", "glue.method=cg", "glue.ridge=1e3",
+    ],
 }  # fmt: skip
 
 
@@ -60,5 +63,5 @@ def test_gluing_counts_the_columns_that_it_holds(method):
             "gluing"
         ]
 
-    whole = 4 * 50_000 * (128 * 16 + 1)
-    assert gluing(1.0) - gluing(0.3) == pytest.approx(whole / 2)
+    columns = 128 * 16 + 1
+    assert gluing(1.0) - gluing(0.3) == pytest.approx(4 * 50_000 * columns / 2 - 2 * 8 * 2000 * columns)

@@ -29,9 +29,11 @@ def bounded_solutions(
     solutions.  If columns depend on each other, some stay on their bounds; a column of zeros keeps the coefficient
     nearest to zero.  Raises nothing; values must be finite.
     """
+    if not len(lower):  # on which SciPy's solver ends the process
+        return np.zeros((len(phi), 0)), np.zeros((len(phi), 0), dtype=bool)
     rest = np.clip(np.zeros(len(lower)), lower, upper)
     size = np.sqrt(np.einsum("bni,bni->bi", phi, phi))
-    scale = np.maximum(np.sqrt(np.einsum("bn,bn->b", y, y)), (np.abs(rest) * size).max(axis=1, initial=0.0))
+    scale = np.maximum(np.sqrt(np.einsum("bn,bn->b", y, y)), (np.abs(rest) * size).max(axis=1))
     dark, some = size == 0, np.where(scale > 0, scale, 1.0)[:, None]
     per = some / np.where(dark, 1.0, size)  # a = per z
     unit, right = phi / np.where(dark, 1.0, size)[:, None, :], y / some
@@ -62,7 +64,7 @@ def _nonnegative(phi: Array, y: Array) -> tuple[Array, Array] | None:
 def _worst(phi: Array, y: Array, z: Array, inside: Array) -> Array:
     """(b,) the largest wrong gradient of non-negative solutions, beyond rounding."""
     gradient = np.einsum("bni,bn->bi", phi, y - np.einsum("bni,bi->bn", phi, z))
-    wrong = np.where(inside, np.abs(gradient), gradient).max(axis=1, initial=-np.inf)
+    wrong = np.where(inside, np.abs(gradient), gradient).max(axis=1)
     return wrong - _noise(phi.shape[2], y, z)
 
 

@@ -72,19 +72,18 @@ def _subnetwork(config: ScalarizedConfig, pixels: int, n: int, n_classes: int, s
 
 
 def _gluing(config: ScalarizedConfig, columns: int, n_train: int, n_classes: int, ranks: int) -> float:
-    """The Gram matrix, its factor and a copy, or sketches and vectors of conjugate gradients; two blocks of Phi, and
-    all of it where it is held."""
-    blocks: float = 2 * 8 * min(config.glue.block_rows, n_train) * columns
+    """The Gram matrix, its factor and a copy, or sketches and vectors of conjugate gradients; Phi where it is held, else
+    the block in use and the next."""
+    block = 8 * min(config.glue.block_rows, n_train) * columns
     whole = (4 if config.glue.precision == "fp32" else 8) * n_train * columns
-    if whole <= 1e9 * config.glue.memory:
-        blocks += whole / ranks
+    phi = whole / ranks if whole <= 1e9 * config.glue.memory else 2.0 * block
     if config.glue.loss == "cross_entropy":
-        return 8 * 3 * columns**2 + blocks + 4 * n_train / ranks * columns
+        return 8 * 3 * columns**2 + phi + 4 * n_train / ranks * columns
     if config.glue.method == "cg":
         ridges = 5 if config.glue.ridge == "auto" else 1
         sketches, vectors = SKETCHES * min(RANK, columns), min(RANK, columns) + VECTORS * ridges * n_classes
-        return 8 * columns * max(sketches, vectors) + blocks
-    return 8 * 3 * columns**2 + blocks
+        return max(8 * columns * max(sketches, vectors), block) + phi  # a block is squared before there are sketches
+    return 8 * 3 * columns**2 + phi
 
 
 def _refinement(
