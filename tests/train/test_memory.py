@@ -28,6 +28,10 @@ CASES = {
         "subnetworks=0", "units=300", "refine.enabled=true", "refine.iterations=1", "refine.first_rows=1000",
         "refine.products=2",
     ],
+    "refinement of several steps": [
+        "subnetworks=0", "units=200", "refine.enabled=true", "refine.iterations=4", "refine.first_rows=900",
+        "refine.growth=1.1", "refine.products=2",
+    ],
     "conjugate gradients": [
         "subnetworks=200", "units=100", "samples=101", "search.iterations=1", "glue.method=cg", "glue.ridge=1e3",
     ],

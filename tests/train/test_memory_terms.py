@@ -63,7 +63,7 @@ def test_a_refinement_of_units_with_several_columns_makes_j_without_d(precision,
         return phases(FOUR, n_train=20_000, threads=3, refine=refine)["refinement"]
 
     columns, parameters = 24 * 4 + 1, 24 * 23
-    always = item * 5000 * columns / 2 + 8 * 3 * columns**2
+    always = 2 * item * 5000 * columns / 2 + 8 * 3 * columns**2
     one = item * 3 * parameters
     assert refinement(memory=1e3) == pytest.approx(always + one * 5000 / 2)
     assert refinement(memory=0.0) == pytest.approx(always + one * memory.BLOCK_ROWS * 3)

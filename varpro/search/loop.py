@@ -62,7 +62,10 @@ def search(
     while state.running.any():
         running = _leave_finished(state, finished)
         state, model = take(running, state), None if model is None else take(running, model)
-        model = _linearise(problem, state, model, rules.diagonal_memory)
+        if model is None or state.fresh.any():
+            diagonal, stale = None if model is None else model.diagonal, None if state.fresh.all() else model
+            model = None  # which may hold most of the memory: it goes before the next one is made
+            model = _linearise(problem, state, stale, diagonal, rules.diagonal_memory)
         state, step = _step(decide, rules, state, model)
         if not state.running.any():
             break
@@ -116,17 +119,16 @@ def _leave_finished(state: _State[Found], finished: list[_State[Found]]) -> Arra
 
 
 def _linearise(
-    problem: Problem[Found], state: _State[Found], model: Linearisation | None, memory: float
+    problem: Problem[Found], state: _State[Found], stale: Linearisation | None, diagonal: Array | None, memory: float
 ) -> Linearisation:
-    """A new quadratic model for the problems that have moved; its scaling remembers the previous one."""
+    """A new quadratic model for the problems that have moved, `stale` for the others; its scaling remembers the
+    previous one, diagonal (b, P)."""
     fresh = state.fresh
-    if model is not None and not fresh.any():
-        return model
     part = problem.linearise(take(fresh, state.current))
-    if model is None:
-        return part
-    whole = scatter(fresh, model, part)
-    return changed(whole, diagonal=np.maximum(whole.diagonal, memory * model.diagonal)) if memory else whole
+    whole = part if stale is None else scatter(fresh, stale, part)
+    if diagonal is None or not memory:
+        return whole
+    return changed(whole, diagonal=np.maximum(whole.diagonal, memory * diagonal))
 
 
 def _step(decide: Decision, rules: Rules, state: _State[Found], model: Linearisation) -> tuple[_State[Found], Step]:

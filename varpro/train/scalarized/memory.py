@@ -72,8 +72,8 @@ def _subnetwork(config: ScalarizedConfig, pixels: int, n: int, n_classes: int, s
 
 
 def _gluing(config: ScalarizedConfig, columns: int, n_train: int, n_classes: int, ranks: int) -> float:
-    """The Gram matrix, its factor and a copy, or sketches and vectors of conjugate gradients; Phi where it is held, else
-    the block in use and the next."""
+    """The Gram matrix, its factor and a copy, or sketches and vectors of conjugate gradients; Phi where it is held, or
+    else the block in use and the next."""
     block = 8 * min(config.glue.block_rows, n_train) * columns
     whole = (4 if config.glue.precision == "fp32" else 8) * n_train * columns
     phi = whole / ranks if whole <= 1e9 * config.glue.memory else 2.0 * block
@@ -89,8 +89,8 @@ def _gluing(config: ScalarizedConfig, columns: int, n_train: int, n_classes: int
 def _refinement(
     config: ScalarizedConfig, columns: int, n_train: int, n_classes: int, ranks: int, threads: int, size: UnitSize
 ) -> float:
-    """Phi of the largest sample, J of the largest that fits into refine.memory with D of the rows that it is being made
-    of, in both precisions, and three matrices of the columns."""
+    """Phi of the largest sample at an iterate and at a trial, J of the largest that fits into refine.memory with D of
+    the rows that it is being made of, in both precisions, and three matrices of the columns."""
     refine = config.refine
     item = 4 if refine.precision == "fp32" else 8
     parameters = size.parameters * config.units * max(config.subnetworks, 1)
@@ -100,7 +100,8 @@ def _refinement(
     made = 0.0 if held == samples[-1] else min(BLOCK_ROWS, samples[-1]) * threads  # again and again, block by block
     j = one * (held / ranks + made)
     d = min(D_BYTES, 8 * parameters * min(BLOCK_ROWS, samples[-1])) if size.columns == 1 else 0.0
-    return item * samples[-1] * columns / ranks + j + threads * (8 + item) / 8 * d + 8 * 3 * columns**2
+    phi = 2 * item * samples[-1] * columns / ranks
+    return phi + j + threads * (8 + item) / 8 * d + 8 * 3 * columns**2
 
 
 def _with_a_block(rows: int) -> int:
