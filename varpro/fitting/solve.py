@@ -1,7 +1,7 @@
 """A fit from the caller's arrays to the result: check, specify, search, reweight, wrap up."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -36,6 +36,7 @@ from varpro.report.bar import progress_bar
 from varpro.search.loop import Observer
 
 Result = TypeVar("Result", bound=FitResult)
+Guesses = Sequence[Sequence[Array]]
 
 
 def fit_one(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, options: FitOptions) -> FitResult:
@@ -44,19 +45,43 @@ def fit_one(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, o
 
 
 def fit_as(
-    kind: type[Result], model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, options: FitOptions
+    kind: type[Result],
+    model: Function,
+    t: ArrayLike,
+    y: ArrayLike,
+    w0: ArrayLike | None,
+    options: FitOptions,
+    guesses: Guesses = (),
 ) -> Result:
-    """One fit, as a result of some kind."""
+    """One fit, as a result of some kind.
+
+    guesses : for w0 None, groups of starts (P,); the best of each group is searched from, and the best solution counts.
+    """
     clock = time.perf_counter()
     check_backend(options.backend)
     if options.multistart < 0:
         raise ConfigError(f"multistart is {options.multistart}; it is the number of further starts, 0 or more")
     data = make_data(t, y, batch=False, weights=options.weights, mask=options.mask, dtype=options.dtype)
-    start = starting_values(model, data, w0)
+    start = np.array([w for group in guesses for w in group]) if guesses else starting_values(model, data, w0)
     spec, u0 = specify(options, model, data, start, batch=False, guessed=w0 is None)
     if is_smooth(options.ridge):
         spec = with_smoothness(spec, options.ridge)
     require_fittable(spec)
+    found = [
+        _searched(*_from_start(spec, u0, s), options) for s in (most_promising(spec, u0, guesses) if guesses else [0])
+    ]
+    return kind(
+        min(found, key=_finite_cost),
+        amplitude_names(model, options.linear_names, spec.n_amplitudes),
+        absolute_sigma=options.absolute_sigma,
+        flat=data.flat,
+        seconds=time.perf_counter() - clock,
+        n_starts=1 + options.multistart,
+    )
+
+
+def _searched(spec: Spec, u0: Array, options: FitOptions) -> Solution:
+    """The solution from one start, u0 (1, F)."""
     if options.multistart:
         starts = several_starts(spec, u0[0], options.multistart, np.random.default_rng(options.seed))
         with progress_bar(options.progress, len(starts), "starts") as advance:
@@ -65,17 +90,37 @@ def fit_as(
         spec, u0 = smoothed(spec, u0, options.ridge[1], options.callback)
     if isinstance(options.ridge, str):
         spec, u0 = cross_validated(spec, u0, options.callback)
-    found = solve(
+    return solve(
         spec, u0, loss=options.loss, loss_scale=options.loss_scale, observe=options.callback, keep_history=True
     )
-    return kind(
-        found,
-        amplitude_names(model, options.linear_names, spec.n_amplitudes),
-        absolute_sigma=options.absolute_sigma,
-        flat=data.flat,
-        seconds=time.perf_counter() - clock,
-        n_starts=1 + options.multistart,
-    )
+
+
+def most_promising(spec: Spec, u0: Array, guesses: Guesses) -> list[int]:
+    """The numbers of the starts u0 (S, F) with the least cost of each group, without those that are there already."""
+    ends = np.cumsum([len(group) for group in guesses])
+    flat, chosen = [w for group in guesses for w in group], dict[bytes, int]()
+    for first, end in zip(ends - [len(group) for group in guesses], ends, strict=True):
+        cost = [_cost_at(*_from_start(spec, u0, s)) for s in range(first, end)] if end - first > 1 else [0.0]
+        best = int(first + np.argmin(cost))
+        chosen.setdefault(np.asarray(flat[best]).tobytes(), best)
+    return list(chosen.values())
+
+
+def _from_start(spec: Spec, u0: Array, s: int) -> tuple[Spec, Array]:
+    """The specification with what the s-th start holds fixed, and its free parameters (1, F)."""
+    names = spec.names
+    own = spec if len(names.offset) == 1 else replace(spec, names=names.of(np.array([s])))
+    return own, u0[s : s + 1]
+
+
+def _cost_at(spec: Spec, u: Array) -> float:
+    with np.errstate(all="ignore"):  # a guess may lie outside the model's domain
+        return float(spec.problem.evaluate(u, np.zeros(1, dtype=int)).cost[0])
+
+
+def _finite_cost(found: Solution) -> float:
+    cost = float(found.cost[0])
+    return cost if np.isfinite(cost) else np.inf
 
 
 def fit_many(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, options: BatchOptions) -> BatchResult:

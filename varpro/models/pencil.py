@@ -9,12 +9,17 @@ Channels share their poles, so their Hankel matrices are stacked.  Hua and Sarka
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 
 from varpro.arrays import Array
 from varpro.models.guesses import Signal, finite_rows, selected
 
 MOST_POINTS = 400
 """Most points of a pencil, whose cost grows with their cube."""
+SMALL = 30
+"""Columns up to which the singular values cost no more than the eigenvalues of the products."""
+LEAST_SHARE = 1e-8
+"""Least eigenvalue of H^T H, as a share of the largest, whose eigenvector is used: it has eight digits."""
 LEAST_RATIO = 1.2
 """Least ratio of neighbouring rates of a start: equal ones would make Phi rank deficient."""
 RATES_PER_DECADE = 8
@@ -28,13 +33,26 @@ def poles(y: Array, order: int) -> Array:
     length = len(y) // 3
     if length < 1:
         return np.zeros(0, dtype=complex)
-    windows = np.lib.stride_tricks.sliding_window_view(y, length + 1, axis=0)
+    windows = np.lib.stride_tricks.sliding_window_view(y, length + 1, axis=0).reshape(-1, length + 1)
     try:
-        v = np.linalg.svd(windows.reshape(-1, length + 1), full_matrices=False)[2][:order].T
-        z = np.linalg.eigvals(np.linalg.pinv(v[:-1]) @ v[1:])
+        v = _leading(windows, order)
+        z = np.linalg.eigvals(np.linalg.lstsq(v[:-1], v[1:], rcond=None)[0])
     except np.linalg.LinAlgError:
         return np.zeros(0, dtype=complex)
     return z[np.isfinite(z) & (z != 0)].astype(complex)
+
+
+def _leading(h: Array, order: int) -> Array:
+    """The leading right singular vectors (M, order) of H (N, M), or as many as there are.
+
+    The eigenvectors of H^T H serve where the last of them stands above the rounding of the products, and cost a fifth.
+    """
+    size = h.shape[1]
+    if max(order, SMALL) < size <= len(h):
+        values, v = scipy.linalg.eigh(h.T @ h, subset_by_index=[size - order, size - 1])
+        if values[0] > LEAST_SHARE * values[-1]:
+            return np.asarray(v[:, ::-1])
+    return np.asarray(np.linalg.svd(h, full_matrices=False)[2][:order].T)
 
 
 def exponents(signal: Signal, order: int) -> Array:
