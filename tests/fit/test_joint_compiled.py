@@ -7,6 +7,8 @@ import pytest
 
 import varpro
 from varpro import models
+from varpro.errors import BackendError
+from varpro.fitting.form import device_form
 from varpro.fitting.joint_model import Part, joint_model, joint_rows, lay_out
 
 TWO, ONE = models.Exponentials(2, offset=True), models.Exponentials(1, offset=True)
@@ -139,6 +141,11 @@ def test_a_program_says_which_rows_its_columns_are_in():
     assert joint.program_in(t[::-1]) is not None
     assert joint.program_in(t[[0, 8, 1, 9]]) is None  # the rows of a set are not next to each other
     assert joint.program_in(t[:7]) is None  # a set without rows
+
+
+def test_a_device_does_not_know_the_rows_of_a_set():
+    with pytest.raises(BackendError, match="several data sets in one problem"):
+        device_form(both(three())[0]._solution.spec)
 
 
 def test_a_compiled_fit_predicts_pickles_and_resamples():

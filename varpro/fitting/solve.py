@@ -36,7 +36,8 @@ from varpro.report.bar import progress_bar
 from varpro.search.loop import Observer
 
 Result = TypeVar("Result", bound=FitResult)
-Guesses = Sequence[Sequence[Array]]
+Groups = Sequence[Sequence[Array]]
+"""Starts (P,) in groups, of each of which one is searched from."""
 
 
 def fit_one(model: Function, t: ArrayLike, y: ArrayLike, w0: ArrayLike | None, options: FitOptions) -> FitResult:
@@ -51,7 +52,7 @@ def fit_as(
     y: ArrayLike,
     w0: ArrayLike | None,
     options: FitOptions,
-    guesses: Guesses = (),
+    guesses: Groups = (),
 ) -> Result:
     """One fit, as a result of some kind.
 
@@ -95,7 +96,7 @@ def _searched(spec: Spec, u0: Array, options: FitOptions) -> Solution:
     )
 
 
-def most_promising(spec: Spec, u0: Array, guesses: Guesses) -> list[int]:
+def most_promising(spec: Spec, u0: Array, guesses: Groups) -> list[int]:
     """The numbers of the starts u0 (S, F) with the least cost of each group, without those that are there already."""
     ends = np.cumsum([len(group) for group in guesses])
     flat, chosen = [w for group in guesses for w in group], dict[bytes, int]()

@@ -76,7 +76,7 @@ def selected_rates(
     ones."""
     lowest, highest = 0.2 / signal.span, 1.0 / signal.step
     count = max(n, 2 + int(RATES_PER_DECADE * np.log10(max(highest / lowest, 1.0))))
-    grid = np.geomspace(lowest, max(highest, 2 * lowest), count)
+    grid = lowest * (max(highest, 2 * lowest) / lowest) ** np.linspace(0.0, 1.0, count)
     phi, fixed = dictionary(np.asarray(t), grid)
     table = np.asarray(y).reshape(len(phi), -1)
     table = np.concatenate([table.real, table.imag], axis=1) if np.iscomplexobj(table) else table.astype(float)
