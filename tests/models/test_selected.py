@@ -48,6 +48,22 @@ def test_equal_and_empty_columns_are_not_chosen_beside_one_another():
     assert selected(table, np.ones((20, 0)), np.zeros((20, 1)), 2) == [0, 1]
 
 
+@pytest.mark.parametrize("make_complex", [False, True])
+@pytest.mark.parametrize("k", [0, 1, 3])
+def test_what_columns_leave_is_what_least_squares_leaves(k, make_complex):
+    rng = np.random.default_rng(k)
+    phi, y = rng.standard_normal((31, 5)), rng.standard_normal((31, k) if k else 31)
+    if make_complex:
+        phi, y = phi + 1j * rng.standard_normal(phi.shape), y * (1.0 + 2.0j) + 1j * rng.standard_normal(y.shape)
+    phi[:, 3] = 2.0 * phi[:, 1]  # says nothing new
+    phi[:, 4] = 0.0
+    a = np.linalg.lstsq(phi, y, rcond=None)[0]
+    assert remainder(1e-150 * phi, y) == pytest.approx(float(np.sum(np.abs(y - phi @ a) ** 2)), rel=1e-12)
+    assert remainder(phi[:, :0], y) == pytest.approx(float(np.sum(np.abs(y) ** 2)), rel=1e-15)
+    phi[7, 2] = np.nan
+    assert remainder(phi, y) == np.inf
+
+
 @pytest.mark.parametrize("size", [1e-200, 1e200])
 def test_the_unit_of_the_data_makes_no_difference(size):
     t = np.linspace(0.0, 1.0, 41)
@@ -67,6 +83,13 @@ def test_a_pencil_uses_the_leading_singular_vectors(sigma):
         found = pencil._leading(windows, order)
         assert found.shape == expected.shape
         np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("m", "r"), [(7, 3), (5, 4), (4, 4), (2, 1), (2, 2)])
+def test_the_shift_of_orthonormal_columns_is_the_least_squares_one(m, r):
+    v = np.linalg.qr(np.random.default_rng(m).standard_normal((m, r)))[0]
+    expected = np.linalg.pinv(v[:-1]) @ v[1:]
+    np.testing.assert_allclose(pencil._shift(v), expected, atol=1e-12 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("n", [2, 3])

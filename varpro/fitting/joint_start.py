@@ -1,5 +1,6 @@
 """Where a joint fit begins, and the bounds that its models set by themselves."""
 
+import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -32,9 +33,10 @@ def guessed_starts(joint: JointModel) -> list[list[Array]]:
         if not isinstance(part.function, Guesses):
             raise ConfigError("w0 is missing: give starting values, or use ready models of varpro.models, which guess")
         kept = np.where(part.weights > 0, part.y, np.nan)
-        guesses.append(dict(zip(part.parameters, np.asarray(part.function.guess(part.t, kept)), strict=True)))
+        guess = np.asarray(part.function.guess(part.t, kept), dtype=float)
+        guesses.append(dict(zip(part.parameters, guess.tolist(), strict=True)))
     each = {name: [g[name] for g in guesses if name in g] for name in dict.fromkeys(n for g in guesses for n in g)}
-    middle = {name: float(np.median(values)) for name, values in each.items()}
+    middle = {name: statistics.median(values) for name, values in each.items()}
     out = [[_combined(joint, guesses, middle, everything=True)]]
     for everything in (False, True):
         trials = [_combined(joint, guesses, common, everything=everything) for common in guesses]

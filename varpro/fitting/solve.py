@@ -27,7 +27,7 @@ from varpro.fitting.multistart import best_start, several_starts
 from varpro.fitting.options import BatchOptions, FitOptions
 from varpro.fitting.result import FitResult
 from varpro.fitting.robust import robust_solution
-from varpro.fitting.run import run
+from varpro.fitting.run import CACHED, run
 from varpro.fitting.smoothness import is_smooth, smoothed, with_smoothness
 from varpro.fitting.solution import Solution
 from varpro.fitting.spec import Spec
@@ -98,13 +98,22 @@ def _searched(spec: Spec, u0: Array, options: FitOptions) -> Solution:
 
 def most_promising(spec: Spec, u0: Array, guesses: Groups) -> list[int]:
     """The numbers of the starts u0 (S, F) with the least cost of each group, without those that are there already."""
-    ends = np.cumsum([len(group) for group in guesses])
-    flat, chosen = [w for group in guesses for w in group], dict[bytes, int]()
-    for first, end in zip(ends - [len(group) for group in guesses], ends, strict=True):
-        cost = [_cost_at(*_from_start(spec, u0, s)) for s in range(first, end)] if end - first > 1 else [0.0]
-        best = int(first + np.argmin(cost))
-        chosen.setdefault(np.asarray(flat[best]).tobytes(), best)
+    flat, cost, chosen, first = [w for group in guesses for w in group], _costs(spec, u0), dict[bytes, int](), 0
+    for group in guesses:
+        best = first + int(np.argmin(cost[first : first + len(group)]))
+        chosen.setdefault(flat[best].tobytes(), best)
+        first += len(group)
     return list(chosen.values())
+
+
+def _costs(spec: Spec, u0: Array) -> Array:
+    """(S,) the cost at starts (S, F), which may hold parameters of their own fixed."""
+    if len(spec.names.offset) > 1:
+        return np.concatenate([_costs(*_from_start(spec, u0, s)) for s in range(len(u0))])
+    each = max(1, CACHED // spec.problem.numbers)
+    some = [u0[first : first + each] for first in range(0, len(u0), each)]
+    with np.errstate(all="ignore"):  # a guess may lie outside the model's domain
+        return np.concatenate([spec.problem.evaluate(u, np.zeros(len(u), dtype=int)).cost for u in some])
 
 
 def _from_start(spec: Spec, u0: Array, s: int) -> tuple[Spec, Array]:
@@ -112,11 +121,6 @@ def _from_start(spec: Spec, u0: Array, s: int) -> tuple[Spec, Array]:
     names = spec.names
     own = spec if len(names.offset) == 1 else replace(spec, names=names.of(np.array([s])))
     return own, u0[s : s + 1]
-
-
-def _cost_at(spec: Spec, u: Array) -> float:
-    with np.errstate(all="ignore"):  # a guess may lie outside the model's domain
-        return float(spec.problem.evaluate(u, np.zeros(1, dtype=int)).cost[0])
 
 
 def _finite_cost(found: Solution) -> float:

@@ -128,10 +128,17 @@ def amplitudes(phi: Array, y: Array) -> Array:
 
 
 def remainder(phi: Array, y: Array) -> float:
-    """min_A ||y - phi A||^2; infinite if phi is not finite."""
-    if not np.all(np.isfinite(phi)):
+    """min_A ||y - phi A||^2 for y (N,) or (N, K), by the modified Gram-Schmidt process; infinite unless phi is finite."""
+    if not np.isfinite(phi).all():
         return np.inf
-    rest = y - phi @ amplitudes(phi, y)
+    columns, rest = list((phi / _lengths(phi)).T), y
+    while columns:
+        x = columns.pop(0)
+        length = math.sqrt(np.vdot(x, x).real)
+        if length > ROUNDING * len(y):  # otherwise the columns before it span this one
+            unit = x / length
+            columns = [other - np.vdot(unit, other) * unit for other in columns]
+            rest = rest - np.multiply.outer(unit, unit.conj() @ rest)
     return float(np.vdot(rest, rest).real)
 
 

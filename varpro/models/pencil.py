@@ -19,7 +19,8 @@ MOST_POINTS = 400
 SMALL = 30
 """Columns up to which the singular values cost no more than the eigenvalues of the products."""
 LEAST_SHARE = 1e-8
-"""Least eigenvalue of H^T H, as a share of the largest, whose eigenvector is used: it has eight digits."""
+"""Least eigenvalue of H^T H, as a share of the largest, whose eigenvector is used, and least 1 - l^T l: eight digits
+are left."""
 LEAST_RATIO = 1.2
 """Least ratio of neighbouring rates of a start: equal ones would make Phi rank deficient."""
 RATES_PER_DECADE = 8
@@ -35,8 +36,7 @@ def poles(y: Array, order: int) -> Array:
         return np.zeros(0, dtype=complex)
     windows = np.lib.stride_tricks.sliding_window_view(y, length + 1, axis=0).reshape(-1, length + 1)
     try:
-        v = _leading(windows, order)
-        z = np.linalg.eigvals(np.linalg.lstsq(v[:-1], v[1:], rcond=None)[0])
+        z = np.linalg.eigvals(_shift(_leading(windows, order)))
     except np.linalg.LinAlgError:
         return np.zeros(0, dtype=complex)
     return z[np.isfinite(z) & (z != 0)].astype(complex)
@@ -53,6 +53,18 @@ def _leading(h: Array, order: int) -> Array:
         if values[0] > LEAST_SHARE * values[-1]:
             return np.asarray(v[:, ::-1])
     return np.asarray(np.linalg.svd(h, full_matrices=False)[2][:order].T)
+
+
+def _shift(v: Array) -> Array:
+    """V[:-1]^+ V[1:] for orthonormal columns V (M, r), with l their last row:
+
+    V[:-1]^T V[:-1] = I - l l^T,    so the pseudoinverse is (I + l l^T / (1 - l^T l)) V[:-1]^T
+    """
+    last, inner = v[-1], v[:-1].T @ v[1:]
+    left = 1.0 - float(last @ last)
+    if left > LEAST_SHARE:
+        return np.asarray(inner + np.outer(last, last @ inner) / left)
+    return np.asarray(np.linalg.pinv(v[:-1]) @ v[1:])
 
 
 def exponents(signal: Signal, order: int) -> Array:
