@@ -168,7 +168,7 @@ class DifferentiatedJointModel(JointModel):
             v = w[self.layout.of_parameters[s]]
             d = np.asarray(columns(points, v))
             if self.layout.scales[s] >= 0:
-                phi = np.asarray(self.parts[s].function(points.copy(), v))
+                phi = np.asarray(self.parts[s].function(points, v))
                 d = np.concatenate([d * self.factors(w, s)[pairs[:, 0]], phi[:, self.layout.scaled[s]]], axis=1)
             blocks.append((rows, self._places[s], d))
         out = np.zeros((len(t), len(self._listed)), dtype=np.result_type(float, *(b[2].dtype for b in blocks)))

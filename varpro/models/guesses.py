@@ -128,7 +128,7 @@ def amplitudes(phi: Array, y: Array) -> Array:
 
 
 def remainder(phi: Array, y: Array) -> float:
-    """min_A ||y - phi A||^2 for y (N,) or (N, K), by the modified Gram-Schmidt process; infinite unless phi is finite."""
+    """min_A ||y - phi A||^2 for y (N,) or (N, K), by modified Gram-Schmidt; infinite unless phi is finite."""
     if not np.isfinite(phi).all():
         return np.inf
     columns, rest = list((phi / _lengths(phi)).T), y
