@@ -75,9 +75,17 @@ def main() -> None:
     print(f"DeerLab's parameters and amplitudes differ from ours by {off:.1e} of each at most")
     assert off < 1e-3
     peer = timed(lambda: by_lmfit(sets), repeats)
-    for what, w0 in (("from the lifetimes that lmfit is given", [0.8, 4.0]), ("with starting values of its own", None)):
+    for what, w0 in (
+        ("from the lifetimes that lmfit is given", [0.8, 4.0]),
+        ("from lifetimes that are far off", [0.3, 20.0]),
+        ("with starting values of its own", None),
+    ):
+        assert np.isclose(varpro.fit_global(sets, MODEL, w0).rss, theirs.chisqr, rtol=1e-9), what
         ratio = timed(lambda w0=w0: varpro.fit_global(sets, MODEL, w0), repeats) / peer
         print(f"a joint fit of three sets, {what}: {ratio:.2f} of lmfit's time, which gets all eleven starts")
+    many = [set_ for _ in range(4) for set_ in sets]
+    ratio = timed(lambda: varpro.fit_global(many, MODEL), repeats) / timed(lambda: by_lmfit(many), repeats)
+    print(f"a joint fit of twelve sets, with starting values of its own: {ratio:.2f} of lmfit's time")
     ratio = timed(lambda: varpro.fit_global(sets, MODEL, [0.8, 4.0]), repeats) / timed(
         lambda: by_deerlab(sets), repeats
     )

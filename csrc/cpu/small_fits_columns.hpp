@@ -12,7 +12,26 @@
 namespace varpro::VARPRO_ISA {
 namespace {
 
-/// The points of a problem.
+/// Rows from `first` on.
+struct Rows {
+    std::int64_t first, count;
+};
+
+/// The rows in which a column may differ from zero.
+inline Rows span_of(const SmallFitsCall& c, std::int64_t column) {
+    if (!c.spans) return {0, c.n};
+    const std::int64_t first = c.spans[2 * column];
+    return {first, c.spans[2 * column + 1] - first};
+}
+
+/// The same in whole vectors.
+inline Rows vectors_of(const SmallFitsCall& c, std::int64_t column) {
+    const Rows own = span_of(c, column);
+    const std::int64_t first = own.first / kUnroll * kUnroll;
+    return {first, (own.first + own.count - first + kUnroll - 1) / kUnroll * kUnroll};
+}
+
+/// The points of a column.
 struct Grid {
     const double* t;
     std::int64_t n;

@@ -38,7 +38,7 @@ struct Problem {
     Aligned<double> q, triangle;      // orthonormal columns and R^-1, where they are needed
     std::optional<ActiveSet> active;  // where the coefficients have bounds, with the scratch of small_fits_bounded.hpp
     Aligned<double> slopes;
-    std::vector<double> turned, moments;
+    std::vector<double> turned, moments, steps;  // steps (i): of t in the rows of each column of a program
     std::vector<int> place;
     Tiny tiny;
     double size = 0.0;  // 1/2 |y|^2
@@ -73,13 +73,13 @@ struct Problem {
 
   private:
     const double* weights = nullptr;
-    double step = 0.0;    // of t
     bool loaded = false;  // t, where all problems share it
     bool powers_made = false;
     bool by_products = true;  // whether scalar products of columns are accurate enough at this w
 
     void gather(const double* from, std::int64_t count, double* to) const;
     void weigh(double* column) const;
+    void measure_steps();
     void make_basis(const double* w, std::int64_t b);
     void make_products();
     double coefficients(double* a, double condition);
@@ -129,9 +129,20 @@ void Problem::load_data(std::int64_t b) {
     size = 0.5 * square;
     if (c.phi || (loaded && c.t_stride == 0)) return;
     std::copy_n(c.t + number * c.t_stride, c.n, t.begin());
-    step = equidistant_step(t.data(), c.n);
+    measure_steps();
     loaded = true;
     powers_made = false;
+}
+
+void Problem::measure_steps() {
+    steps.resize(c.i);
+    Rows last{0, -1};
+    for (std::int64_t j = 0; j < c.i; ++j) {
+        const Rows own = span_of(c, j);
+        const bool known = own.first == last.first && own.count == last.count;
+        steps[j] = known ? steps[j - 1] : equidistant_step(t.data() + own.first, own.count);
+        last = own;
+    }
 }
 
 void Problem::make_basis(const double* w, std::int64_t b) {
@@ -144,11 +155,16 @@ void Problem::make_basis(const double* w, std::int64_t b) {
     for (std::int64_t j = 0; j < c.i; ++j) {
         const ProgramColumn& column = c.program[j];
         if (column.kind == ColumnKind::power && powers_made) continue;
-        double* first = c.derivatives && column.first >= 0 ? next : nullptr;
-        if (first) next += rows;
-        double* second = c.derivatives && column.second >= 0 ? next : nullptr;
-        if (second) next += rows;
-        make_column(column, {t.data(), c.n, step}, w, phi.data() + j * rows, first, second);
+        const Rows own = span_of(c, j);
+        double* slopes_of[] = {nullptr, nullptr};
+        for (int which = 0; which < 2; ++which) {
+            if (!c.derivatives || (which == 0 ? column.first : column.second) < 0) continue;
+            if (c.spans) std::fill_n(next, rows, 0.0);  // a projection in place may have spread what is not finite
+            slopes_of[which] = next + own.first;
+            next += rows;
+        }
+        make_column(column, {t.data() + own.first, own.count, steps[j]}, w, phi.data() + j * rows + own.first,
+                    slopes_of[0], slopes_of[1]);
     }
     powers_made = !weights;
     if (!weights) return;
@@ -158,8 +174,10 @@ void Problem::make_basis(const double* w, std::int64_t b) {
 
 /// The Gram matrix.
 void Problem::make_products() {
-    for (std::int64_t j = 0; j < c.i; ++j)
-        dots(phi.data() + j * rows, phi.data(), rows, j + 1, rows, tiny.products + lower_place(j, 0));
+    for (std::int64_t j = 0; j < c.i; ++j) {
+        const auto [first, count] = vectors_of(c, j);
+        dots(phi.data() + j * rows + first, phi.data() + first, rows, j + 1, count, tiny.products + lower_place(j, 0));
+    }
 }
 
 /// a and the residual: the solution, refined once where that may matter.  Returns the residual's square.
@@ -185,10 +203,11 @@ double Problem::coefficients(double* a, double condition) {
 /// The scalar products with D, and what follows from them.
 void Problem::assemble(const Point& out) {
     for (std::int64_t s = 0; s < c.m; ++s) {
-        const double* column = d.data() + s * rows;
-        dots(column, d.data(), rows, s + 1, rows, tiny.pairs + lower_place(s, 0));
-        dots(column, phi.data(), rows, c.i, rows, tiny.cross + s * c.i);
-        dots(column, residual.data(), rows, c.k, rows, tiny.moment + s * c.k);
+        const auto [first, count] = vectors_of(c, c.columns[s]);
+        const double* column = d.data() + s * rows + first;
+        dots(column, d.data() + first, rows, s + 1, count, tiny.pairs + lower_place(s, 0));
+        dots(column, phi.data() + first, rows, c.i, count, tiny.cross + s * c.i);
+        dots(column, residual.data() + first, rows, c.k, count, tiny.moment + s * c.k);
     }
     for (int s = 0; s < tiny.m; ++s) tiny.squares[s] = tiny.pairs[lower_place(s, s)];
     natural_scales(tiny, out.natural);

@@ -24,6 +24,9 @@ constexpr double kGramLimit = 1e6;
 
 /// Problem b of `count` is number problems[b] of the data; outputs are indexed by b, data by the number.
 ///   Phi   from the program and t, w; or given in phi (count, n, i).  D alike, in d (count, n, m); may be null.
+///   spans (i, 2): for each column of a program the first of its rows and the one after its last; in the others it is
+///   0,
+///       so that several data sets below one another are one problem.  On the CPU alone; null: all rows.
 ///   y (problems, n, k), weights (problems, n) or null, t (n) shared or (problems, n): strides of 0 share.  On the CPU
 ///   a
 ///       row of weight 0 is left out, whatever Phi and D are there.
@@ -40,10 +43,12 @@ constexpr double kGramLimit = 1e6;
 ///       active set: its projection is onto the columns whose coefficient is inside, the others keep their bound, and h
 ///       and gradient are sums over the right-hand sides.  condition is 1, or infinite where Phi, all columns of it, is
 ///       not of full rank.
-/// Sums in double.  About n ((i + m)^2 + 2 (i + m) k) operations per problem, all in the first-level cache; with bounds
+/// Sums in double.  About n ((i + m)^2 + 2 (i + m) k) operations per problem, all in the first-level cache, where n
+/// counts the rows of a column's span in the products of columns; with bounds
 /// n (i^2 + 2 k s (s + i) + k m (p + 4)) for s columns inside and, on top, n (s + i) for each exchange.
 struct SmallFitsCall {
     const ProgramColumn* program;
+    const std::int64_t* spans;  // (i, 2)
     const double *t, *w;
     const double *phi, *d;
     const double *y, *weights;

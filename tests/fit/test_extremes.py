@@ -30,6 +30,12 @@ def test_one_undetermined_problem_of_a_batch_is_told_from_the_others():
     np.testing.assert_array_equal(np.isinf(many.stderr_nonlinear[:, 0]), [True, False])
 
 
+def test_what_a_first_look_says_stays_while_another_problem_goes_on():
+    """The Gaussian under a decay moves on to infinity; that under constant data was undetermined from the start."""
+    many = varpro.fit_batch(Gaussians(1, offset=True), T, np.stack([Y, np.full(61, 3.0)]))
+    assert list(many.status) == [Status.STALLED, Status.UNDETERMINED]
+
+
 def test_a_parameter_of_little_effect_is_not_called_undetermined():
     """Two lifetimes so near that the derivative of one lies in the columns up to 1e-6."""
     t = np.linspace(0, 5, 200)

@@ -120,7 +120,7 @@ def test_the_joint_derivative_is_that_of_the_complex_step():
     mixed = [MODEL, MODEL, varpro.models.Exponentials(2)]
     fit = varpro.fit_global(sets, mixed, shared=["tau_1"], linked=["exp_1", "offset"], scales=True, w0=[1.0, 3.0])
     joint, t = fit._joint, fit._solution.spec.data.t
-    pairs, columns = joint.derivative
+    pairs, columns = joint.pairs, joint.columns
     varpro.check_derivative(joint, t, fit.nonlinear, (pairs, columns))
     assert len({tuple(pair) for pair in pairs.tolist()}) == len(pairs)
 

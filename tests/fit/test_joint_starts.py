@@ -5,11 +5,13 @@ import pytest
 
 import varpro
 from varpro.errors import ConfigError, DataError, ShapeError
-from varpro.fitting.joint_model import JointModel, Part, lay_out
-from varpro.fitting.joint_start import joint_bounds, joint_starts
+from varpro.fitting.joint_model import Part, joint_model, lay_out
+from varpro.fitting.joint_start import given_start, guessed_starts, joint_bounds
+from varpro.fitting.solve import most_promising
 
 DECAY, LINES = varpro.models.Exponentials(1, offset=True), varpro.models.Voigt(1)
 T = np.linspace(0.0, 8.0, 40)
+A = ([3.0, 1.0, 1.0], [1.0, 2.0, 0.5])
 
 
 def part(label, model=DECAY, t=T, y=None, weights=None):
@@ -20,7 +22,7 @@ def part(label, model=DECAY, t=T, y=None, weights=None):
 
 
 def joint_of(*parts, shared=(), linked=(), scales=False):
-    return JointModel(parts, lay_out(parts, shared, linked, scales=scales))
+    return joint_model(parts, lay_out(parts, shared, linked, scales=scales))
 
 
 def curve(tau, a=3.0, b=1.0, t=T):
@@ -42,13 +44,13 @@ TWO = joint_of(part("a"), part("b"))
     ],
 )
 def test_a_start_is_one_for_all_or_one_for_each_set(w0, expected):
-    assert joint_starts(TWO, w0)[0].tolist() == expected
+    assert given_start(TWO, w0).tolist() == expected
 
 
 def test_what_is_shared_begins_where_the_first_set_says():
     joint = joint_of(part("a"), part("b"), shared=["tau_1"])
-    assert joint_starts(joint, [[2.0], [3.0]])[0].tolist() == [2.0]
-    assert joint_starts(joint, {"tau_1": [2.0, 3.0]})[0].tolist() == [2.0]
+    assert given_start(joint, [[2.0], [3.0]]).tolist() == [2.0]
+    assert given_start(joint, {"tau_1": [2.0, 3.0]}).tolist() == [2.0]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_what_is_shared_begins_where_the_first_set_says():
 )
 def test_what_is_no_start_is_told(w0, kind, said):
     with pytest.raises(kind, match=said) as told:
-        joint_starts(TWO, w0)
+        given_start(TWO, w0)
     assert "\n" not in str(told.value)
 
 
@@ -73,8 +75,8 @@ def test_scales_begin_at_the_ratio_of_the_amplitudes():
     parts = [part(k, y=f * curve(2.0)) for k, f in (("a", 1.0), ("b", 0.25), ("c", -3.0))]
     joint = joint_of(*parts, shared=["tau_1"], linked=DECAY.column_names, scales=True)
     assert joint.parameter_names == ("tau_1", "scale[b]", "scale[c]")
-    np.testing.assert_allclose(joint_starts(joint, [2.0])[0], [2.0, 0.25, -3.0], rtol=1e-9)
-    given = joint_starts(joint, {"tau_1": 2.0, "scale[b]": 7.0})[0]
+    np.testing.assert_allclose(given_start(joint, [2.0]), [2.0, 0.25, -3.0], rtol=1e-9)
+    given = given_start(joint, {"tau_1": 2.0, "scale[b]": 7.0})
     np.testing.assert_allclose(given, [2.0, 7.0, -3.0], rtol=1e-9)
 
 
@@ -83,24 +85,51 @@ def test_a_scale_that_is_the_first_parameter_begins_at_the_ratio_too():
     parts = [part(k, line, y=f * (1.0 + 0.5 * T)) for k, f in (("a", 1.0), ("b", 2.5))]
     joint = joint_of(*parts, linked=line.column_names, scales=True)
     assert joint.parameter_names == ("scale[b]",)
-    np.testing.assert_allclose(joint_starts(joint, None)[0], [2.5], rtol=1e-9)
+    np.testing.assert_allclose(guessed_starts(joint)[0][0], [2.5], rtol=1e-9)
 
 
 def test_a_set_without_signal_has_a_scale_to_begin_with():
     parts = [part("a", y=curve(2.0)), part("b", y=0.0 * T)]
     joint = joint_of(*parts, shared=["tau_1"], linked=DECAY.column_names, scales=True)
-    assert joint_starts(joint, [2.0])[0].tolist() == [2.0, 1.0]
+    assert given_start(joint, [2.0]).tolist() == [2.0, 1.0]
 
 
 def test_guesses_of_the_sets_are_combined_and_excluded_values_do_not_count():
     spoiled, weights = curve(5.0), np.ones(40)
     spoiled[7], weights[7] = 1e6, 0.0
     parts = [part("a", y=curve(2.0)), part("b", y=np.where(weights > 0, spoiled, 0.0), weights=weights)]
-    own = joint_starts(joint_of(*parts), None)
+    own = [start for group in guessed_starts(joint_of(*parts)) for start in group]
     assert any(np.allclose(start, [2.0, 5.0], rtol=0.05) for start in own)
-    for start in joint_starts(joint_of(*parts, shared=["tau_1"]), None):
+    groups = guessed_starts(joint_of(*parts, shared=["tau_1"]))
+    assert [len(group) for group in groups] == [1, 2]  # where all is shared, there are two kinds
+    for start in (start for group in groups for start in group):
         assert 1.9 < start[0] < 5.1
-    assert len({start.tobytes() for start in own}) == len(own)
+
+
+def test_the_best_start_of_each_kind_is_searched_from_once():
+    """Those outside the model's domain are left to the others, and what two kinds have in common counts once."""
+    spec = varpro.fit_global([(T, curve(2.0)), (T, curve(2.0, 1.0))], DECAY, w0=[1.5])._solution.spec
+    far, near, outside = (np.array([tau]) for tau in (40.0, 1.9, 0.0))
+    for groups, chosen in (
+        ([[far], [far, near], [near]], [0, 2]),
+        ([[near], [outside, near, far]], [0]),
+        ([[near], [outside, far]], [0, 2]),
+        ([[far, near, outside]], [1]),
+    ):
+        u0 = np.array([start for group in groups for start in group])
+        assert most_promising(spec, u0, groups) == chosen
+
+
+def test_each_start_keeps_what_it_holds_fixed():
+    """Without a value, a parameter is fixed at the guess of the start that is searched from."""
+    two = varpro.models.Exponentials(2, offset=True)
+    y = [two(T, [0.7, 2.5]) @ a + 0.01 * np.sin(1e4 * np.sin(s + np.arange(40.0))) for s, a in enumerate(A)]
+    sets = list(zip((T, T), y, strict=True))
+    fit, own = varpro.fit_global(sets, two, fixed=["tau_2"]), [two.guess(T, each)[1] for each in y]
+    assert min(abs(fit.nonlinear[1] / value - 1.0) for value in [*own, np.median(own)]) < 1e-12
+    whole = varpro.fit_global(sets, two, w0=[0.7, 2.5], fixed={"tau_2": fit.nonlinear[1]})
+    np.testing.assert_allclose(fit.nonlinear, whole.nonlinear, rtol=1e-6)
+    assert fit.rss == pytest.approx(whole.rss, rel=1e-9)
 
 
 def test_natural_bounds_of_the_sets_hold_together_unless_the_caller_says_otherwise():

@@ -214,9 +214,14 @@ class FitBasis:
         return np.concatenate([out, out], axis=1) if out is not None and self.complex_data else out
 
     @property
+    def spans(self) -> Array | None:
+        """The rows of each column of the program, (I, 2); None for all."""
+        return self.model.spans
+
+    @property
     def points(self) -> Array:
-        """t (1 or B, N)."""
-        return self.model.t if self.model.own_t else self.model.t[None]
+        """t (1 or B, N) of the program."""
+        return self.model.points
 
     @cached_property
     def grid(self) -> Array:

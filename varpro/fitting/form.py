@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SMALL_COLUMNS, SMALL_PAIRS, SMALL_RIGHT = 16, 48, 8
 """Above these sizes the matrix products of one problem are large enough for BLAS."""
+JOINED_COLUMNS = 256
+"""The same for columns of several data sets, of which a product needs only the rows of one set."""
 BOUNDED_COLUMNS = 256
 """The same for amplitudes with bounds, where a kernel that knows the previous active set has less to do than BLAS."""
 MANY_RIGHT, MANY_VALUES = 32, 20_000
@@ -49,9 +51,8 @@ def _separate(spec: "Spec") -> SeparateProblem:
     compiled, (n_rows, k) = None, spec.y.shape[1:]
     plain = own is None and not spec.pinned and spec.rank_tolerance is None
     if plain and free <= min(BOUNDED_COLUMNS, n_rows) and k <= SMALL_RIGHT:
-        compiled = CompiledForm.of(
-            basis, spec.y, spec.real_y, ridge=0.0, kaufman=spec.kaufman, limits=(lower, upper)
-        )  # fmt: skip
+        form = CompiledForm.of(basis, spec.y, spec.real_y, ridge=0.0, kaufman=spec.kaufman, limits=(lower, upper))
+        compiled = form if form.searchable else None
     return SeparateProblem(
         basis, spec.y, own, spec.pinned, lower, upper, kaufman=spec.kaufman, rank_tolerance=spec.rank_tolerance,
         compiled=compiled,
@@ -62,7 +63,9 @@ def _is_small(spec: "Spec", ridge: float) -> bool:
     """Whether the one-pass kernel serves: it takes few columns, of full rank; a rank tolerance set by the user needs
     the singular values."""
     basis, (n_rows, k) = spec.basis, spec.y.shape[1:]
-    few = basis.n_columns <= SMALL_COLUMNS and len(basis.columns) <= SMALL_PAIRS and k <= SMALL_RIGHT
+    joined = basis.program is not None and basis.spans is not None
+    few = basis.n_columns <= SMALL_COLUMNS and len(basis.columns) <= SMALL_PAIRS
+    few = k <= SMALL_RIGHT and (few or (joined and basis.n_columns <= JOINED_COLUMNS))
     return few and spec.rank_tolerance is None and (n_rows >= basis.n_columns or ridge > 0)
 
 
@@ -75,6 +78,7 @@ def device_form(spec: "Spec") -> CompiledForm:
         "tolerance, or so many columns, right-hand sides or parameters": compiled is None
         or compiled.limits is not None,
         "complex, fixed or tied parameters, or a ridge matrix": not spec.basis.plain,
+        "several data sets in one problem": compiled is not None and compiled.spans is not None,
         "a model without derivative=(pairs, columns)": model.derivative != "analytic",
         "a function that does not take all problems at once, t (b, N) and w (P, b, 1)": not model.together
         and len(spec.data.y) > 1,

@@ -9,9 +9,9 @@ import numpy as np
 from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError, DataError, ShapeError
 from varpro.fitting.data import make_data
-from varpro.fitting.joint_model import JointModel, Layout, Part, joint_rows, lay_out
+from varpro.fitting.joint_model import Layout, Part, joint_model, joint_rows, lay_out
 from varpro.fitting.joint_result import GlobalFitResult
-from varpro.fitting.joint_start import Start, joint_bounds, joint_starts
+from varpro.fitting.joint_start import Start, given_start, guessed_starts, joint_bounds
 from varpro.fitting.model import Function
 from varpro.fitting.options import FitOptions
 from varpro.fitting.solve import fit_as
@@ -58,29 +58,25 @@ def fit_global(
     if not together and not same:
         raise ConfigError(f"the {len(parts)} sets share no parameter and link no amplitude; fit them one by one")
     layout = lay_out(parts, together, same, scales=scales)
-    joint = JointModel(parts, layout)
+    joint = joint_model(parts, layout)
     asked = options.get("bounds")
     for option in ("bounds", "fixed", "tied"):
         options[option] = _spread(options.get(option), layout)
     if isinstance(asked, Mapping):  # bounds by a bare name are not those of a set's parameter that follows others
         follow = set(options["tied"] or ()) - set(asked)
         options["bounds"] = {name: pair for name, pair in options["bounds"].items() if name not in follow}
-    starts = joint_starts(joint, w0)
+    start, guesses = (None, guessed_starts(joint)) if w0 is None else (given_start(joint, w0), [])
     options["bounds"] = joint_bounds(joint, options["bounds"], options["fixed"], options["tied"])
-    if w0 is None and isinstance(options["bounds"], Mapping):
-        starts = [_inside(start, options["bounds"], layout) for start in starts]
     y, weights = (np.concatenate([getattr(part, which) for part in parts]) for which in ("y", "weights"))
     flat = all(np.ndim(given[1]) == 1 for given in _listed(sets)[1])
     settings = FitOptions(
         **options,
         weights=None if (weights == 1).all() else weights[:, 0] if (weights == weights[:, :1]).all() else weights,
-        derivative=joint.derivative,
         names=layout.parameters,
         linear_names=layout.columns,
     )
     t, right = joint_rows(parts), y[:, 0] if flat else y
-    fits = [fit_as(GlobalFitResult, joint, t, right, start, settings) for start in starts]
-    fit = min(fits, key=lambda one: one.cost if np.isfinite(one.cost) else np.inf)
+    fit = fit_as(GlobalFitResult, joint, t, right, start, settings, guesses)
     fit.labels = tuple(part.label for part in parts)
     return fit
 
@@ -179,14 +175,3 @@ def _spread(option: Any, layout: Layout) -> Any:
     if isinstance(option, list | tuple) and option and all(isinstance(name, str) for name in option):
         return [label for name in option for label in meant(name)]
     return meant(option) if isinstance(option, str) else option
-
-
-def _inside(start: Array, bounds: Mapping[Any, Any], layout: Layout) -> Array:
-    """A guessed start, moved into the bounds."""
-    out = start.copy()
-    for name, pair in bounds.items():
-        p = layout.parameters.index(name) if isinstance(name, str) and name in layout.parameters else None
-        if p is not None:
-            low, high = (-np.inf if pair[0] is None else pair[0]), (np.inf if pair[1] is None else pair[1])
-            out[p] = np.clip(out[p], low, high)
-    return out

@@ -6,13 +6,16 @@
 A row of t is (set, point).  Parameters are shared by all sets that have them, or belong to one set.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from varpro.arrays import Array
 from varpro.fitting.model import Function
+from varpro.fitting.stencil import Index, as_slice
+from varpro.models.separable import Column
 
 
 @dataclass(frozen=True)
@@ -78,30 +81,73 @@ def lay_out(parts: Sequence[Part], shared: Sequence[str], linked: Sequence[str],
 
 @dataclass
 class JointModel:
-    """(t, w) -> Phi of all sets, with `pairs` and `columns` if every set's model has a derivative."""
+    """(t, w) -> Phi of all sets."""
 
     parts: tuple[Part, ...]
     layout: Layout
     parameter_names: tuple[str, ...] = field(init=False)
     column_names: tuple[str, ...] = field(init=False)
+    _rows_of: tuple[Array, list[tuple[int, Index]]] = field(init=False, repr=False)
+    """The set (N,) of each row of the last t, and the rows of each set that has any."""
 
     def __post_init__(self) -> None:
         self.parameter_names, self.column_names = self.layout.parameters, self.layout.columns
+        self._rows_of = np.empty(0), []
 
     @property
-    def derivative(self) -> tuple[Array, Function] | None:
-        """(pairs, columns), or None if a set's model has none."""
-        if any(part.derivative is None for part in self.parts):
-            return None
-        return np.array(self._places, dtype=int).reshape(-1, 2), self.slopes
+    def linked(self) -> bool:
+        """Whether several sets have an amplitude in common."""
+        return len(self.column_names) < sum(len(part.columns) for part in self.parts)
+
+    def _divided(self, t: Array) -> Iterator[tuple[int, Index, Array]]:
+        """The sets that have rows in t, with these rows and a copy of their points."""
+        known, rows_of = self._rows_of
+        if not np.array_equal(known, t[:, 0]):  # a search asks for the same t again and again
+            every = [(s, np.flatnonzero(t[:, 0] == s)) for s in range(len(self.parts))]
+            rows_of = [(s, as_slice(rows)) for s, rows in every if len(rows)]
+            self._rows_of = t[:, 0].copy(), rows_of
+        for s, rows in rows_of:
+            yield s, rows, (t[rows, 1] if self.parts[s].t.ndim == 1 else t[rows, 1:]).copy()
+
+    def factors(self, w: Array, s: int) -> Array:
+        """What the columns of a set are multiplied by, (I_s,)."""
+        place = self.layout.scales[s]
+        return np.where(self.layout.scaled[s], w[place], 1.0) if place >= 0 else np.ones(len(self.layout.scaled[s]))
+
+    def __call__(self, t: Array, w: Array) -> Array:
+        """Phi (N, I) from t (N, 1 + D) and w (P,)."""
+        w, blocks = np.asarray(w), []
+        for s, rows, points in self._divided(t):
+            phi = np.asarray(self.parts[s].function(points, w[self.layout.of_parameters[s]]))
+            if self.layout.scales[s] >= 0:
+                phi = phi * self.factors(w, s)
+            blocks.append((rows, self.layout.of_columns[s], phi))
+        out = np.zeros((len(t), len(self.column_names)), dtype=np.result_type(float, *(b[2].dtype for b in blocks)))
+        for rows, columns, phi in blocks:
+            out[_block(rows, columns)] = phi
+        return out
+
+
+@dataclass
+class DifferentiatedJointModel(JointModel):
+    """The same where every set's model has a derivative."""
+
+    _listed: list[tuple[int, int]] = field(init=False, repr=False)
+    """The joint (column, parameter) of each derivative, each once, also where it serves all sets."""
+    _places: tuple[Array, ...] = field(init=False, repr=False)
+    """For each set, the positions of its derivatives among them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        each = [self._of_set(s) for s in range(len(self.parts))]
+        self._listed = list(dict.fromkeys(pair for own in each for pair in own))
+        at = {pair: m for m, pair in enumerate(self._listed)}
+        self._places = tuple(np.array([at[pair] for pair in own], dtype=int) for own in each)
 
     @property
-    def _places(self) -> list[tuple[int, int]]:
-        """The joint (column, parameter) of each derivative, each once, also where it serves all sets."""
-        found: dict[tuple[int, int], None] = {}
-        for s in range(len(self.parts)):
-            found.update(dict.fromkeys(self._of_set(s)))
-        return list(found)
+    def pairs(self) -> Array:
+        """(M, 2) joint column and parameter."""
+        return np.array(self._listed, dtype=int).reshape(-1, 2)
 
     def _of_set(self, s: int) -> list[tuple[int, int]]:
         """The joint pairs of one set: those of its model, then those of its scale."""
@@ -112,53 +158,57 @@ class JointModel:
             own += [(int(j), lay.scales[s]) for j in lay.of_columns[s][lay.scaled[s]]]
         return own
 
-    def _rows(self, t: Array, s: int) -> tuple[Array, Array]:
-        """The rows of a set, and their points."""
-        rows = np.flatnonzero(t[:, 0] == s)
-        return rows, t[rows, 1] if self.parts[s].t.ndim == 1 else t[rows, 1:]
-
-    def _factors(self, w: Array, s: int) -> Array:
-        """What the columns of a set are multiplied by, (I_s,)."""
-        place = self.layout.scales[s]
-        return np.where(self.layout.scaled[s], w[place], 1.0) if place >= 0 else np.ones(len(self.layout.scaled[s]))
-
-    def own(self, t: Array, w: Array, s: int) -> Array:
-        """Phi_s (N_s, I_s) at points t of one set, scaled."""
-        phi = np.asarray(self.parts[s].function(t, w[self.layout.of_parameters[s]]))
-        return phi * self._factors(w, s)
-
-    def __call__(self, t: Array, w: Array) -> Array:
-        """Phi (N, I) from t (N, 1 + D) and w (P,)."""
-        w, blocks = np.asarray(w), []
-        for s in range(len(self.parts)):
-            rows, points = self._rows(t, s)
-            if len(rows):
-                blocks.append((rows, self.layout.of_columns[s], self.own(points, w, s)))
-        out = np.zeros((len(t), len(self.column_names)), dtype=np.result_type(float, *(b[2] for b in blocks)))
-        for rows, columns, phi in blocks:
-            out[np.ix_(rows, columns)] = phi
-        return out
-
-    def slopes(self, t: Array, w: Array) -> Array:
+    def columns(self, t: Array, w: Array) -> Array:
         """The derivatives (N, M) in the order of the pairs."""
-        w, places, blocks = np.asarray(w), {pair: m for m, pair in enumerate(self._places)}, []
-        for s, part in enumerate(self.parts):
-            rows, points = self._rows(t, s)
-            if not len(rows):
-                continue
-            assert part.derivative is not None
-            pairs, columns = part.derivative
+        w, blocks = np.asarray(w), []
+        for s, rows, points in self._divided(t):
+            derivative = self.parts[s].derivative
+            assert derivative is not None
+            pairs, columns = derivative
             v = w[self.layout.of_parameters[s]]
-            d = np.asarray(columns(points, v)) * self._factors(w, s)[np.asarray(pairs)[:, 0]]
+            d = np.asarray(columns(points, v))
             if self.layout.scales[s] >= 0:
-                phi = np.asarray(part.function(points, v))
-                d = np.concatenate([d, phi[:, self.layout.scaled[s]]], axis=1)
-            blocks.append((rows, [places[pair] for pair in self._of_set(s)], d))
-        out = np.zeros((len(t), len(places)), dtype=np.result_type(float, *(b[2] for b in blocks)))
-        for rows, where, d in blocks:
-            for m, column in zip(where, d.T, strict=True):
-                out[rows, m] += column  # a model with two parameters of one shared name has two derivatives here
+                phi = np.asarray(self.parts[s].function(points, v))
+                d = np.concatenate([d * self.factors(w, s)[pairs[:, 0]], phi[:, self.layout.scaled[s]]], axis=1)
+            blocks.append((rows, self._places[s], d))
+        out = np.zeros((len(t), len(self._listed)), dtype=np.result_type(float, *(b[2].dtype for b in blocks)))
+        for rows, places, d in blocks:
+            if len(set(places)) < len(places):  # a model with two parameters of one shared name
+                for m, column in zip(places, d.T, strict=True):
+                    out[rows, m] += column
+            else:
+                out[_block(rows, places)] = d
         return out
+
+    def program_in(self, t: Array) -> tuple[tuple[Column, ...], Array] | None:
+        """The columns for the compiled kernel, and the rows (I, 2) that each is not zero in: its first, and the one
+        after its last.  None if a column is in several sets, or one that the kernel does not know."""
+        found: dict[int, tuple[Column, tuple[int, int]]] = {}
+        rows_of = {s: rows for s, rows, _ in self._divided(t)}
+        for s, part in enumerate(self.parts):
+            program = part.function.program() if hasattr(part.function, "program") and part.t.ndim == 1 else None
+            rows, own = rows_of.get(s), self.layout.of_columns[s]
+            if program is None or not isinstance(rows, slice) or self.linked:
+                return None
+            places = self.layout.of_parameters[s]
+            for j, (kind, parameters, constant) in zip(own, program, strict=True):
+                column = Column(kind, tuple(int(places[p]) for p in parameters), constant)
+                found[int(j)] = column, (rows.start, rows.stop)
+        columns = tuple(found[j][0] for j in range(len(self.column_names)))
+        if [(j, p) for j, column in enumerate(columns) for p in column.parameters] != self._listed:
+            return None
+        return columns, np.array([found[j][1] for j in range(len(columns))], dtype=np.int64)
+
+
+def joint_model(parts: tuple[Part, ...], layout: Layout) -> JointModel:
+    """The model of all sets, with a derivative if each set's model has one."""
+    differentiated = all(part.derivative is not None for part in parts)
+    return (DifferentiatedJointModel if differentiated else JointModel)(parts, layout)
+
+
+def _block(rows: Index, columns: Array) -> Any:
+    """The index of a block of a matrix."""
+    return (rows, columns) if isinstance(rows, slice) else np.ix_(rows, columns)
 
 
 def joint_rows(parts: Sequence[Part]) -> Array:

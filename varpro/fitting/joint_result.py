@@ -74,7 +74,7 @@ class GlobalFitResult(FitResult):
         out = []
         for s, part in enumerate(joint.parts):
             rows, where = data.t[:, 0] == s, joint.layout.of_parameters[s]
-            factor = joint._factors(self.nonlinear, s)
+            factor = joint.factors(self.nonlinear, s)
             linear = self.linear[joint.layout.of_columns[s]]
             out.append(SetResult(
                 part.label, part.parameters, self.nonlinear[where], self.stderr_nonlinear[where], part.columns,

@@ -1,5 +1,6 @@
 """Where a joint fit begins, and the bounds that its models set by themselves."""
 
+import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -7,42 +8,40 @@ import numpy as np
 
 from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError, DataError, ShapeError
-from varpro.fitting.joint_model import JointModel, Part, joint_rows
+from varpro.fitting.joint_model import JointModel, Part
 from varpro.fitting.model import Guesses
-from varpro.models.guesses import amplitudes, remainder
+from varpro.models.guesses import amplitudes
 
 Start = ArrayLike | Mapping[str, ArrayLike] | None
 """The start of one model's parameters, for every set; by name; or none."""
 
 
-def joint_starts(joint: JointModel, w0: Start) -> list[Array]:
-    """Starts (P,) of all joint parameters: the caller's, or a few guesses.  Raises ConfigError, ShapeError,
-    DataError."""
-    if w0 is None:
-        return _guessed(joint)
+def given_start(joint: JointModel, w0: ArrayLike | Mapping[str, ArrayLike]) -> Array:
+    """The caller's start (P,) of all joint parameters.  Raises ConfigError, ShapeError, DataError."""
     start = _by_name(joint, w0) if isinstance(w0, Mapping) else _by_set(joint, np.asarray(w0, dtype=float))
     if not np.isfinite(start).all():
         raise DataError("w0 holds NaN or infinite values; every start must be finite")
-    return [start]
+    return start
 
 
-def _guessed(joint: JointModel) -> list[Array]:
-    """Combinations of the sets' own guesses: what is shared from one set and the rest from each set's own; everything
-    from one set; the medians.  Of each kind the one that leaves least of all data: a set that is too short for its own
-    guess may lead the first into a valley without a bottom."""
+def guessed_starts(joint: JointModel) -> list[list[Array]]:
+    """Combinations (P,) of the sets' own guesses, by their kind: the medians; what is shared from one set and the rest
+    from each set's own; everything from one set.  Of each kind one is searched from: a set that is too short for its
+    own guess may lead it into a valley without a bottom.  Raises ConfigError."""
     guesses: list[dict[str, float]] = []
     for part in joint.parts:
         if not isinstance(part.function, Guesses):
             raise ConfigError("w0 is missing: give starting values, or use ready models of varpro.models, which guess")
         kept = np.where(part.weights > 0, part.y, np.nan)
-        guesses.append(dict(zip(part.parameters, np.asarray(part.function.guess(part.t, kept)), strict=True)))
-    middle = {name: float(np.median([g[name] for g in guesses if name in g])) for g in guesses for name in g}
-    out = [_combined(joint, guesses, middle, everything=True)]
+        guess = np.asarray(part.function.guess(part.t, kept), dtype=float)
+        guesses.append(dict(zip(part.parameters, guess.tolist(), strict=True)))
+    each = {name: [g[name] for g in guesses if name in g] for name in dict.fromkeys(n for g in guesses for n in g)}
+    middle = {name: statistics.median(values) for name, values in each.items()}
+    out = [[_combined(joint, guesses, middle, everything=True)]]
     for everything in (False, True):
         trials = [_combined(joint, guesses, common, everything=everything) for common in guesses]
-        best = trials[int(np.argmin([_left(joint, w) for w in trials]))]
-        if not any(np.array_equal(best, other) for other in out):
-            out.append(best)
+        if not np.array_equal(trials, out[-1]):  # where all is shared, the two kinds are one
+            out.append(trials)
     return out
 
 
@@ -63,17 +62,10 @@ def _unscaled(joint: JointModel) -> int:
     return len(joint.parameter_names) - sum(place >= 0 for place in joint.layout.scales)
 
 
-def _left(joint: JointModel, w: Array) -> float:
-    """What the columns at w leave of all data, with amplitudes linked as they are."""
-    t, y = joint_rows(joint.parts), np.concatenate([part.y for part in joint.parts])
-    weight = np.concatenate([part.weights.max(axis=1) for part in joint.parts])
-    with np.errstate(all="ignore"):
-        phi = joint(t, w)
-    return remainder(weight[:, None] * phi, weight[:, None] * y)
-
-
 def _with_scales(joint: JointModel, w: Array) -> Array:
     """The start with a scale for each set: the ratio of its linked amplitudes to those of the first set."""
+    if len(w) == len(joint.parameter_names):
+        return w
     full = np.concatenate([w, np.ones(len(joint.parameter_names) - len(w))])
     linked = [_amplitudes(joint, part, full, s) for s, part in enumerate(joint.parts)]
     for s, place in enumerate(joint.layout.scales):
@@ -89,12 +81,12 @@ def _with_scales(joint: JointModel, w: Array) -> Array:
 
 def _amplitudes(joint: JointModel, part: Part, w: Array, s: int) -> dict[int, Array]:
     """The amplitudes (K,) of the linked columns of one set by itself, by their joint place."""
-    weight = part.weights.max(axis=1)
+    weight = part.weights.max(axis=1)[:, None]
     with np.errstate(all="ignore"):
         phi = np.asarray(part.function(part.t, w[joint.layout.of_parameters[s]]))
     if not np.isfinite(phi).all():
         return {}
-    a = amplitudes(weight[:, None] * phi, weight[:, None] * part.y)
+    a = amplitudes(weight * phi, weight * part.y)
     columns, linked = joint.layout.of_columns[s], joint.layout.scaled[s]
     return {int(j): a[i] for i, j in enumerate(columns) if linked[i]}
 

@@ -12,6 +12,7 @@ from varpro.fitting.model import Copying, Function, UserModel, wide
 from varpro.fitting.parameters import Scale
 from varpro.fitting.together import takes_many
 from varpro.fitting.trial import first_guess, numeric_derivative
+from varpro.models.separable import Column
 
 Derivative = tuple[ArrayLike, Function] | Literal["complex-step", "differences"] | None
 METHODS = (None, "complex-step", "differences")
@@ -63,16 +64,24 @@ def make_model(
 def _ready_model(function: Any, t: Array, w0: Array, n_rows: int, own_t: bool) -> UserModel | None:
     """A compiled model of varpro.models, which needs no trial call; None for any other."""
     names = getattr(function, "parameter_names", None)
-    if names is None or not hasattr(function, "program"):
+    if names is None or not (hasattr(function, "program") or hasattr(function, "program_in")):
         return None
     if w0.shape[1] != len(names):
         raise ShapeError(f"w0 has {w0.shape[1]} values; the model has {len(names)} parameters: {', '.join(names)}")
-    program = function.program()
-    if program is None or np.iscomplexobj(w0) or t.dtype != np.float64 or t.ndim != 1 + own_t:
+    program, spans = _compiled_columns(function, t, own_t)
+    if program is None or np.iscomplexobj(w0) or t.dtype != np.float64:
         return None
     model = UserModel(function, t, own_t, w0.shape[1], "analytic", function.pairs.astype(np.int32), function.columns)
-    model.shape, model.program, model.together = (n_rows, len(function.column_names)), program, True
+    model.shape, model.program, model.spans = (n_rows, len(function.column_names)), program, spans
+    model.together = spans is None
     return model
+
+
+def _compiled_columns(function: Any, t: Array, own_t: bool) -> tuple[tuple[Column, ...] | None, Array | None]:
+    """The columns for the compiled kernel, if it can make them, and their rows if these are not all."""
+    if hasattr(function, "program_in"):
+        return function.program_in(t) or (None, None)
+    return (function.program() if t.ndim == 1 + own_t else None), None
 
 
 def _split(

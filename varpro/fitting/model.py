@@ -50,6 +50,9 @@ class UserModel:
     """The shape (N, I) of its result."""
     program: tuple[Column, ...] | None = None
     """The columns for the compiled kernel; None if the function must be called."""
+    spans: Array | None = None
+    """Where the program is that of several data sets, whose number stands before each point of t: the rows of each
+    column, (I, 2).  None: all rows."""
     tried: tuple[Array, Array, Array] | None = None
     """w (P,), Phi and D of the trial call, so that a search that starts there need not repeat it."""
     numeric: Numeric | None = None
@@ -67,6 +70,13 @@ class UserModel:
     def n_columns(self) -> int:
         """I"""
         return self.shape[1]
+
+    @property
+    def points(self) -> Array:
+        """t as the columns of a program see it, (1 or B, N)."""
+        if self.spans is not None:
+            return self.t[None, :, 1]
+        return self.t if self.own_t else self.t[None]
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -192,8 +202,9 @@ class UserModel:
         shape, numeric = (n_rows, self.shape[1]), self.numeric
         numeric = None if numeric is None else numeric.elsewhere()
         return replace(
-            self, t=t, own_t=False, together=False, shape=shape, numeric=numeric, tried=None, program=None, _last=None
-        )
+            self, t=t, own_t=False, together=False, shape=shape, numeric=numeric, tried=None, program=None, spans=None,
+            _last=None,
+        )  # fmt: skip
 
     def of(self, problem: int) -> "UserModel":
         """The model of one problem of a batch."""

@@ -88,7 +88,8 @@ def _looked_at_again(
     doubtful = _doubtful(parts)
     if not len(doubtful):
         return searched
-    searched["status"], above, lower = second_look(spec, searched, doubtful)
+    status, above, lower = second_look(spec, searched, doubtful)
+    searched["status"] = status
     if not len(above):
         return searched
     before = {name: searched[name][above] for name in ("iterations", "evaluations")}
@@ -98,7 +99,9 @@ def _looked_at_again(
     searched = _gathered(spec, parts)
     for name, count in before.items():
         searched[name][above] += count
-    searched["status"], above, _ = second_look(spec, searched, _doubtful(parts))
+    rest = np.setdiff1d(doubtful, above)
+    searched["status"][rest] = status[rest]  # what the first look has said of them
+    searched["status"], above, _ = second_look(spec, searched, above)
     searched["status"][above] = Status.STALLED.value
     return searched
 

@@ -98,10 +98,10 @@ class Plan:
 
 def _group(pairs: Array, members: list[int]) -> Group:
     mine = np.array([m for m, p in enumerate(pairs[:, 1].tolist()) if p in members], dtype=int)
-    return Group(_as_slice(np.array(members)), mine, _as_slice(mine), _as_slice(pairs[mine, 0]), pairs[mine, 1])
+    return Group(as_slice(np.array(members)), mine, as_slice(mine), as_slice(pairs[mine, 0]), pairs[mine, 1])
 
 
-def _as_slice(index: Array) -> Index:
+def as_slice(index: Array) -> Index:
     """A slice if the places are consecutive, since it copies nothing."""
     if len(index) and np.array_equal(index, np.arange(index[0], index[0] + len(index))):
         return slice(int(index[0]), int(index[0]) + len(index))

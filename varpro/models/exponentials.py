@@ -97,9 +97,8 @@ class Exponentials(Repeated):
 
     def _dictionary(self, t: Array, k: Array) -> tuple[Array, Array]:
         """The columns for many rates k, and those without a parameter."""
-        many = Exponentials(len(k), offset=self.offset, rates=True, convolve=self.convolve)
-        phi = many(t, k)
-        return phi[:, : len(k)], phi[:, len(k) :]
+        (phi,) = self.shape(t, (k if self.rates else 1.0 / k)[:, None])
+        return phi.T, np.ones((len(t), int(self.offset)))
 
     def _tails(self, signal: Signal, x: Array) -> list[Signal]:
         """The data after the instrument's response: all of them, their first quarter and their first sixteenth."""

@@ -5,8 +5,10 @@ Each model proposes a few starts, and the one whose columns leave the least of y
     w_0 = argmin over starts of min_A ||Y - Phi(w) A||
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -42,6 +44,8 @@ class Signal:
         table = y.reshape(len(t), -1)
         table = np.concatenate([table.real, table.imag], axis=1) if np.iscomplexobj(table) else table.astype(float)
         rows = np.flatnonzero(finite_rows(table, t))
+        if len(rows) == len(t) and (t[1:] > t[:-1]).all():
+            return cls(t, table)
         _, first = np.unique(t[rows], return_index=True)
         return cls(t[rows[first]], table[rows[first]])
 
@@ -58,10 +62,13 @@ class Signal:
     def first(self) -> float:
         return float(self.t[0]) if self.size else 0.0
 
-    @property
+    @cached_property
     def step(self) -> float:
         """The median distance of neighbouring points."""
-        return float(np.median(np.diff(self.t))) if self.size > 1 else 1.0
+        if self.size < 2:
+            return 1.0
+        steps, middle = np.sort(np.diff(self.t)), (self.size - 2) // 2
+        return float(steps[middle] + steps[-1 - middle]) / 2.0
 
     def rows(self, first: int, last: int | None = None) -> "Signal":
         return Signal(self.t[first:last], self.y[first:last])
@@ -104,10 +111,15 @@ def finite_rows(*tables: Array) -> Array:
     return np.logical_and.reduce([np.isfinite(table.reshape(len(table), -1)).all(axis=1) for table in tables])
 
 
+def _lengths(columns: Array) -> Array:
+    """The lengths of the columns; 1 for those without a usable one, which a division then leaves as they are."""
+    length = np.linalg.norm(columns, axis=0)
+    return np.where((length > 0.0) & np.isfinite(length), length, 1.0)
+
+
 def amplitudes(phi: Array, y: Array) -> Array:
     """The best A for finite phi (N, I) and y (N,) or (N, K), of minimum norm; columns are first scaled to length 1."""
-    length = np.linalg.norm(phi, axis=0)
-    scale = np.where((length > 0.0) & np.isfinite(length), length, 1.0)
+    scale = _lengths(phi)
     try:
         a = np.linalg.lstsq(phi / scale, y, rcond=None)[0]
     except np.linalg.LinAlgError:
@@ -116,50 +128,96 @@ def amplitudes(phi: Array, y: Array) -> Array:
 
 
 def remainder(phi: Array, y: Array) -> float:
-    """min_A ||y - phi A||^2; infinite if phi is not finite."""
-    if not np.all(np.isfinite(phi)):
+    """min_A ||y - phi A||^2 for y (N,) or (N, K), by modified Gram-Schmidt; infinite unless phi is finite."""
+    if not np.isfinite(phi).all():
         return np.inf
-    rest = y - phi @ amplitudes(phi, y)
+    columns, rest = list((phi / _lengths(phi)).T), y
+    while columns:
+        x = columns.pop(0)
+        length = math.sqrt(np.vdot(x, x).real)
+        if length > ROUNDING * len(y):  # otherwise the columns before it span this one
+            unit = x / length
+            columns = [other - np.vdot(unit, other) * unit for other in columns]
+            rest = rest - np.multiply.outer(unit, unit.conj() @ rest)
     return float(np.vdot(rest, rest).real)
 
 
 def remainder_at(model: Callable[[Array, Array], Array], t: Array, y: Array, w: Array) -> float:
     """What the model's columns at w leave of y, over the rows where t and y are finite."""
     rows = finite_rows(t, y)
-    return remainder(model(t, w)[rows], y[rows])
+    return _remainder_of_rows(model(t, w), y, rows)
+
+
+def _remainder_of_rows(phi: Array, y: Array, rows: Array) -> float:
+    return remainder(phi, y) if rows.all() else remainder(phi[rows], y[rows])
 
 
 def best_start(model: Callable[[Array, Array], Array], t: Array, y: Array, starts: Sequence[Array]) -> Array:
     """The finite start with the least remainder; the first among equals, and ones if none is finite."""
     t, y = np.asarray(t), np.asarray(y)
     usable = [w for w in starts if np.all(np.isfinite(w))] or [np.ones(len(starts[0]))]
-    costs = [remainder_at(model, t, y, w) for w in usable]
+    rows = finite_rows(t, y)
+    costs = [_remainder_of_rows(model(t, w), y, rows) for w in usable]
     return usable[int(np.argmin(costs))]
 
 
 def selected(dictionary: Array, fixed: Array, y: Array, n: int) -> list[int]:
     """Which n columns of a dictionary (N, G), with fixed (N, F), leave the least of y (N, K): greedy, then by exchange.
 
-    All are finite, G >= n.  One QR compresses the rows; each trial is a least-squares problem of the compressed size.
+    All are finite, G >= n.  One QR compresses the rows.
     """
-    rows = np.unique(np.linspace(0, len(y) - 1, min(len(y), MOST_ROWS)).astype(int))
-    columns = np.concatenate([fixed, dictionary], axis=1)[rows]
-    q, r = np.linalg.qr(columns)
-    b, kept = q.T @ y[rows], list(range(fixed.shape[1]))
+    if len(y) > MOST_ROWS:
+        rows = np.unique(np.linspace(0, len(y) - 1, MOST_ROWS).astype(int))
+        fixed, dictionary, y = fixed[rows], dictionary[rows], y[rows]
+    q, r = np.linalg.qr(np.concatenate([fixed, dictionary], axis=1))
+    r, b = r / _lengths(r), q.T @ y
+    table = np.concatenate([r, b / (np.abs(b).max(initial=0.0) or 1.0)], axis=1)
+    for j in range(fixed.shape[1]):
+        table = _apart_from(table, j)
+    table, size = table[:, fixed.shape[1] :], dictionary.shape[1]
+    known: dict[frozenset[int], int] = {}
 
-    def cost(chosen: list[int]) -> float:
-        return remainder(r[:, kept + [len(kept) + g for g in chosen]], b)
+    def best_beside(others: list[int]) -> int:
+        if frozenset(others) not in known:  # the last round of the exchange asks again what the one before it did
+            known[frozenset(others)] = _best_addition(table, size, others)
+        return known[frozenset(others)]
 
     chosen: list[int] = []
     for _ in range(n):
-        free = [g for g in range(dictionary.shape[1]) if g not in chosen]
-        chosen.append(min(free, key=lambda g: cost([*chosen, g])))
+        chosen.append(best_beside(chosen))
     for _ in range(SWEEPS if n > 1 else 0):
         before = list(chosen)
         for i in range(n):
-            others = chosen[:i] + chosen[i + 1 :]
-            free = [g for g in range(dictionary.shape[1]) if g not in others]
-            chosen[i] = min(free, key=lambda g: cost([*others, g]))
+            chosen[i] = best_beside(chosen[:i] + chosen[i + 1 :])
         if chosen == before:
             break
     return chosen
+
+
+def _best_addition(table: Array, size: int, others: list[int]) -> int:
+    """Which of the first `size` columns of a table leaves least of the columns behind them, beside some others of them.
+
+    With x and r what the others leave of a column and of those behind, it takes away ||r^T x||^2 / ||x||^2; a column
+    that the others span takes nothing.  The first columns had length 1.
+    """
+    for g in others:
+        table = _apart_from(table, g)
+    x, r = table[:, :size], table[:, size:]
+    squares = np.einsum("ng,ng->g", x, x)
+    independent = squares > (ROUNDING * len(table)) ** 2
+    gain = np.where(independent, np.sum((r.T @ x) ** 2, axis=0) / np.where(independent, squares, 1.0), 0.0)
+    gain[others] = -1.0
+    return int(np.argmax(gain))
+
+
+def _apart_from(table: Array, column: int) -> Array:
+    """What is left of a table's columns without their parts along one of them; all, if nothing is left of that one.
+
+    One after another this is the modified Gram-Schmidt process.  Lengths were 1, so what is below rounding is nothing.
+    """
+    x = table[:, column]
+    length = math.sqrt(x @ x)
+    if length <= ROUNDING * len(table):
+        return table
+    unit = x / length
+    return table - np.outer(unit, unit @ table)

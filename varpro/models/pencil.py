@@ -9,12 +9,18 @@ Channels share their poles, so their Hankel matrices are stacked.  Hua and Sarka
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 
 from varpro.arrays import Array
 from varpro.models.guesses import Signal, finite_rows, selected
 
 MOST_POINTS = 400
 """Most points of a pencil, whose cost grows with their cube."""
+SMALL = 30
+"""Columns up to which the singular values cost no more than the eigenvalues of the products."""
+LEAST_SHARE = 1e-8
+"""Least eigenvalue of H^T H, as a share of the largest, whose eigenvector is used, and least 1 - l^T l: eight digits
+are left."""
 LEAST_RATIO = 1.2
 """Least ratio of neighbouring rates of a start: equal ones would make Phi rank deficient."""
 RATES_PER_DECADE = 8
@@ -28,13 +34,37 @@ def poles(y: Array, order: int) -> Array:
     length = len(y) // 3
     if length < 1:
         return np.zeros(0, dtype=complex)
-    windows = np.lib.stride_tricks.sliding_window_view(y, length + 1, axis=0)
+    windows = np.lib.stride_tricks.sliding_window_view(y, length + 1, axis=0).reshape(-1, length + 1)
     try:
-        v = np.linalg.svd(windows.reshape(-1, length + 1), full_matrices=False)[2][:order].T
-        z = np.linalg.eigvals(np.linalg.pinv(v[:-1]) @ v[1:])
+        z = np.linalg.eigvals(_shift(_leading(windows, order)))
     except np.linalg.LinAlgError:
         return np.zeros(0, dtype=complex)
     return z[np.isfinite(z) & (z != 0)].astype(complex)
+
+
+def _leading(h: Array, order: int) -> Array:
+    """The leading right singular vectors (M, order) of H (N, M), or as many as there are.
+
+    The eigenvectors of H^T H serve where the last of them stands above the rounding of the products, and cost a fifth.
+    """
+    size = h.shape[1]
+    if max(order, SMALL) < size <= len(h):
+        values, v = scipy.linalg.eigh(h.T @ h, subset_by_index=[size - order, size - 1])
+        if values[0] > LEAST_SHARE * values[-1]:
+            return np.asarray(v[:, ::-1])
+    return np.asarray(np.linalg.svd(h, full_matrices=False)[2][:order].T)
+
+
+def _shift(v: Array) -> Array:
+    """V[:-1]^+ V[1:] for orthonormal columns V (M, r), with l their last row:
+
+    V[:-1]^T V[:-1] = I - l l^T,    so the pseudoinverse is (I + l l^T / (1 - l^T l)) V[:-1]^T
+    """
+    last, inner = v[-1], v[:-1].T @ v[1:]
+    left = 1.0 - float(last @ last)
+    if left > LEAST_SHARE:
+        return np.asarray(inner + np.outer(last, last @ inner) / left)
+    return np.asarray(np.linalg.pinv(v[:-1]) @ v[1:])
 
 
 def exponents(signal: Signal, order: int) -> Array:
@@ -58,7 +88,7 @@ def selected_rates(
     ones."""
     lowest, highest = 0.2 / signal.span, 1.0 / signal.step
     count = max(n, 2 + int(RATES_PER_DECADE * np.log10(max(highest / lowest, 1.0))))
-    grid = np.geomspace(lowest, max(highest, 2 * lowest), count)
+    grid = lowest * (max(highest, 2 * lowest) / lowest) ** np.linspace(0.0, 1.0, count)
     phi, fixed = dictionary(np.asarray(t), grid)
     table = np.asarray(y).reshape(len(phi), -1)
     table = np.concatenate([table.real, table.imag], axis=1) if np.iscomplexobj(table) else table.astype(float)

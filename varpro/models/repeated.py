@@ -72,7 +72,7 @@ class Repeated(Framed):
             out = [slope for own in self.indices for slope in self.slopes(t, *(w[p] for p in own))]
         return stacked(t, w, out)
 
-    @property
+    @cached_property
     def _kinds(self) -> list[Quantity]:
         """The kind of each parameter, (P,)."""
         return [self.quantities[re.sub(r"_\d+$", "", name)] for name in self.parameter_names]

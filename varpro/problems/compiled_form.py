@@ -18,6 +18,8 @@ class CompiledForm:
     """The data with the weights multiplied in, (B, N, K)."""
     program: Array | None
     """The columns of a compiled model; None if the model is called."""
+    spans: Array | None
+    """The rows of each of these columns, (I, 2); None for all."""
     raw: Array
     """The data that go with a program, (B, N, K): unweighted, since the kernel makes the columns and weights them."""
     pairs: Pairs
@@ -39,14 +41,16 @@ class CompiledForm:
         ridge: float,
         kaufman: bool,
         limits: Bounds | None = None,
-    ) -> "CompiledForm | None":
-        """The form of a problem, with compiled columns if the model has them and nothing alters them; None if the
-        kernel cannot take so many parameters."""
-        if basis.n_free > MOST_PARAMETERS:
-            return None
+    ) -> "CompiledForm":
+        """The form of a problem, with compiled columns if the model has them and nothing alters them."""
         program, pairs = basis.program, Pairs(basis.columns, basis.parameters)
-        weights = None if program is None else basis.weights
-        return cls(basis, y, program, raw, pairs, weights, ridge, kaufman, limits)
+        spans, weights = (None, None) if program is None else (basis.spans, basis.weights)
+        return cls(basis, y, program, spans, raw, pairs, weights, ridge, kaufman, limits)
+
+    @property
+    def searchable(self) -> bool:
+        """Whether the kernel searches so many parameters."""
+        return self.basis.n_free <= MOST_PARAMETERS
 
     @property
     def box(self) -> Bounds | None:

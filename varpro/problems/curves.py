@@ -87,8 +87,12 @@ class CurveBasis(Basis, Protocol):
         """Columns for the compiled kernel, encoded by small_fits.encode; None if the model must be called."""
 
     @property
+    def spans(self) -> Array | None:
+        """The rows of each column of the program, (I, 2); None for all."""
+
+    @property
     def points(self) -> Array:
-        """t (1 or B, N)."""
+        """t (1 or B, N) of the program."""
 
     @property
     def grid(self) -> Array:

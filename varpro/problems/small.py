@@ -38,18 +38,13 @@ class SmallEvaluation:
 
 @dataclass(frozen=True)
 class SmallProblem(SharedColumns):
-    """B problems; y (B, N, K).  `general` is the same problem by orthogonal factorisation."""
+    """B problems; `general` is the same problem by orthogonal factorisation."""
 
     basis: CurveBasis
     general: GeneralProblem
     """The same problem by orthogonal factorisation, with the weights multiplied into y."""
-    y: Array
-    """The data as the kernel gets them, (B, N, K): unweighted if it makes the columns and weights them itself."""
-    program: Array | None
-    """The columns of a compiled model; None if the model is called."""
-    pairs: small_fits.Pairs
-    weights: Array | None
-    """The weights that the kernel multiplies in, (1 or B, N); None if the columns have them or there are none."""
+    form: CompiledForm
+    """What the kernel is given."""
     kind = "small"
 
     @classmethod
@@ -58,16 +53,14 @@ class SmallProblem(SharedColumns):
 
         raw : y before the weights.
         """
-        basis, inner = general.basis, general.inner
-        program, pairs = basis.program, small_fits.Pairs(basis.columns, basis.parameters)
-        if program is None:
-            return cls(basis, general, inner.y, None, pairs, None)
-        return cls(basis, general, raw, program, pairs, basis.weights)
+        basis, kaufman = general.basis, general.inner.kaufman
+        form = CompiledForm.of(basis, general.weighted, raw, ridge=general.ridge, kaufman=kaufman)
+        return cls(basis, general, form)
 
     @property
     def compiled(self) -> CompiledForm | None:
-        """The form for a compiled search."""
-        return CompiledForm.of(self.basis, self.weighted, self.y, ridge=self.ridge, kaufman=self.kaufman)
+        """The form for a compiled search; None if that does not take so many parameters."""
+        return self.form if self.form.searchable else None
 
     @property
     def ridge(self) -> float:
@@ -92,22 +85,22 @@ class SmallProblem(SharedColumns):
     @property
     def numbers(self) -> int:
         """The size of the kernel's scratch, if everything is computed inside it."""
-        return 256 if self.program is not None else self.general.numbers
+        return 256 if self.form.program is not None else self.general.numbers
 
     @property
     def ahead(self) -> bool:
         """Whether derivatives are computed with the values: compiled, they are nearly free, and in a batch a second
         pass over the problems' arrays would cost more than the derivatives of rejected steps."""
-        return self.program is not None or self.basis.model.together
+        return self.form.program is not None or self.basis.model.together
 
     def evaluate(self, w: Array, problems: Array) -> SmallEvaluation:
         """Linear parameters and cost at w (b, F); a compiled model also gets H and g in the same pass."""
-        y, count = self.y, len(w)
-        if self.program is not None:
+        form, count = self.form, len(w)
+        if form.program is not None:
             points, own = self.basis.points, self.basis.w(w, problems)
             out = small_fits.from_program(
-                self.program, points, own, y, problems, self.pairs,
-                weights=self.weights, ridge=self.ridge, kaufman=self.kaufman,
+                form.program, points, own, form.raw, problems, form.pairs,
+                weights=form.weights, ridge=self.ridge, kaufman=self.kaufman, spans=form.spans,
             )  # fmt: skip
             phi = np.empty((count, 0, 0))
         elif self.ahead:
@@ -144,7 +137,7 @@ class SmallProblem(SharedColumns):
 
     def _from_arrays(self, phi: Array, d: Array | None, problems: Array, n_parameters: int) -> small_fits.SmallFits:
         return small_fits.from_arrays(
-            phi, d, self.y, problems, self.pairs, n_parameters, ridge=self.ridge, kaufman=self.kaufman
+            phi, d, self.form.y, problems, self.form.pairs, n_parameters, ridge=self.ridge, kaufman=self.kaufman
         )
 
 
