@@ -80,6 +80,7 @@ struct Problem {
 
     void gather(const double* from, std::int64_t count, double* to) const;
     void weigh(double* column) const;
+    void scale_rows(double* column, double factor) const;
     void make_basis(const double* w, std::int64_t b);
     void make_products();
     double coefficients(double* a, double condition);
@@ -114,6 +115,10 @@ void Problem::weigh(double* column) const {
     for (std::int64_t r = 0; r < c.n; ++r) column[r] = weights[r] == 0.0 ? 0.0 : column[r] * weights[r];
 }
 
+void Problem::scale_rows(double* column, double factor) const {
+    for (std::int64_t r = 0; r < c.n; ++r) column[r] *= factor;
+}
+
 /// y and t of a problem into scratch.
 void Problem::load_data(std::int64_t b) {
     const std::int64_t number = c.problems[b];
@@ -144,11 +149,17 @@ void Problem::make_basis(const double* w, std::int64_t b) {
     for (std::int64_t j = 0; j < c.i; ++j) {
         const ProgramColumn& column = c.program[j];
         if (column.kind == ColumnKind::power && powers_made) continue;
-        double* first = c.derivatives && column.first >= 0 ? next : nullptr;
-        if (first) next += rows;
-        double* second = c.derivatives && column.second >= 0 ? next : nullptr;
-        if (second) next += rows;
-        make_column(column, {t.data(), c.n, step}, w, phi.data() + j * rows, first, second);
+        const double first = c.derivatives ? program_slope(c.links, column.first) : 0.0;
+        const double second = c.derivatives ? program_slope(c.links, column.second) : 0.0;
+        double* const by_first = first != 0.0 ? next : nullptr;
+        if (by_first) next += rows;
+        double* const by_second = second != 0.0 ? next : nullptr;
+        if (by_second) next += rows;
+        const std::int64_t number = c.problems[b];
+        make_column(column, {t.data(), c.n, step}, program_parameter(c.links, w, column.first, number),
+                    program_parameter(c.links, w, column.second, number), phi.data() + j * rows, by_first, by_second);
+        if (by_first && first != 1.0) scale_rows(by_first, first);
+        if (by_second && second != 1.0) scale_rows(by_second, second);
     }
     powers_made = !weights;
     if (!weights) return;

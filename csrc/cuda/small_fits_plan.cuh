@@ -15,7 +15,7 @@ constexpr int kChunk = 32;     // points at a time; fewer where shared memory is
 constexpr int kDirect = 32;    // points: from this many on, equidistance is tested for
 constexpr int kTeams = 32768;  // about as many as fill a large device: with more, teams take problems in turn
 constexpr int kMostInTurn = 16;
-constexpr int kConstants = 3;  // of a column at w
+constexpr int kConstants = 5;  // of a column at w
 constexpr unsigned kAll = 0xffffffffu;
 
 /// Where a team keeps what, as offsets in doubles from the team's first; computed on the host.
@@ -56,7 +56,8 @@ Plan plan_of(const SmallLaunch& call, int lanes, int chunk) {
     plan.constants = plan.state + plan.n_state;
     plan.stage = plan.constants + kConstants * s.i;
     const int staged = ceil_div<int>(chunk * plan.width * static_cast<int>(sizeof(Real)), sizeof(double));
-    plan.numbers = plan.stage + larger_of(staged, larger_of(s.m * s.i, s.p * (s.p + 1)));
+    const int searching = s.p * (s.p + 1) + (call.box.lower ? box_numbers(s.p) : 0);
+    plan.numbers = plan.stage + larger_of(staged, larger_of(s.m * s.i, searching));
     plan.table_bytes = ceil_div<int>(plan.n_sums * static_cast<int>(sizeof(Product)), 16) * 16;
     const int a_warp = kWarp / lanes, each = plan.numbers * static_cast<int>(sizeof(double));
     const int warps = (kSharedBytes - plan.table_bytes) / (each * a_warp);

@@ -42,7 +42,7 @@ __device__ void make_table(const SmallLaunch& call, const Plan& plan, Product* t
 }
 
 /// A team at work on one problem.
-template <typename Real, bool kGiven>
+template <typename Real, bool kGiven, bool kBoxed>
 struct Worker {
     const SmallLaunch& call;
     const Plan& plan;
@@ -112,19 +112,21 @@ struct Worker {
         if (fresh) step = worst <= 4.0 * kEpsilon * last ? length : 0.0;
     }
 
-    /// What the columns need of w.
+    /// What the columns need of w, and then the factors of their derivatives, 0 where a parameter is held.
     __device__ void make_constants() const {
         if (kGiven) return;
         const double* const w = state().trial;
         for (int j = team.rank; j < tiny.i; j += team.size) {
             const ProgramColumn column = call.program[j];
-            const double p = column.first < 0 ? 1.0 : w[column.first];
-            const double q = column.second < 0 ? 1.0 : w[column.second];
+            const double p = program_parameter(call.links, w, column.first, number);
+            const double q = program_parameter(call.links, w, column.second, number);
             double* const constant = own + plan.constants + kConstants * j;
             const bool decay = column.kind == ColumnKind::decay, rate = column.kind == ColumnKind::rate;
             constant[0] = decay ? 1.0 / p : p;
             constant[1] = decay ? constant[0] * constant[0] : 1.0 / q;
             if (decay || rate) constant[2] = exp(-static_cast<double>(team.size) * step * constant[0]);
+            constant[3] = program_slope(call.links, column.first);
+            constant[4] = program_slope(call.links, column.second);
         }
     }
 
@@ -175,16 +177,18 @@ struct Worker {
         for (int j = 0; j < tiny.i; ++j) {
             const ProgramColumn column = call.program[j];
             const double* const constant = own + plan.constants + kConstants * j;
-            const int first_at = next, second_at = next + 1;
-            next += (column.first >= 0) + (column.second >= 0);
+            const bool by_first = constant[3] != 0.0, by_second = constant[4] != 0.0;
+            const Real first_slope = static_cast<Real>(constant[3]), second_slope = static_cast<Real>(constant[4]);
+            const int first_at = next, second_at = next + by_first;
+            next = second_at + by_second;
             Real phi = Real(0), first = Real(0), second = Real(0);
             for (int r = team.rank; r < rows; r += team.size) {
                 make_value(column, constant, __ldg(t + r), step == 0.0 || r < team.size, phi, first, second);
                 Real* const row = stage() + r * plan.width;
                 const Real weight = weight_at(begin + r);
                 row[j] = phi * weight;
-                if (with_d && column.first >= 0) row[first_at] = first * weight;
-                if (with_d && column.second >= 0) row[second_at] = second * weight;
+                if (with_d && by_first) row[first_at] = first * first_slope * weight;
+                if (with_d && by_second) row[second_at] = second * second_slope * weight;
             }
         }
     }
@@ -288,7 +292,8 @@ struct Worker {
         if (team.rank != 0 || !active) return;
         double* const scratch = own + plan.stage;
         const int p = tiny.p;
-        const Search search{call.rules, p, tiny.i * tiny.k, scratch, scratch + p * p, p};
+        const Search<kBoxed> search{call.rules,      p, tiny.i * tiny.k, scratch,
+                                    scratch + p * p, p, call.box,        scratch + p * (p + 1)};
         search.advance(point, size, state());
     }
 };

@@ -17,6 +17,16 @@ struct ProgramColumn {
     std::int32_t exponent;       // of a power
 };
 
+/// How the parameters of a program follow those that are searched: w[q] = factor[q] u[source[q]] + offset[q] for the Q
+/// parameters that its columns read; a source of -1 holds w[q] at offset[q], and factor[q] is 0.  Without source, w is
+/// u.  offset (Q) is shared, stride 0, or (problems, Q).  Of the pairs, the derivatives by parameters that are held are
+/// left out.
+struct ProgramLinks {
+    const std::int32_t* source;
+    const double *factor, *offset;
+    std::int64_t stride;
+};
+
 /// kappa_1 of the scaled Gram matrix (the square of Phi's) up to which scalar products of columns are accurate enough
 /// for a search: beyond it, D^T P D = D^T D - (Phi^T D)^T (Phi^T Phi)^-1 (Phi^T D) loses digits that decide the step.
 /// Of 450 fits with close decay times none ends above the minimum with 1e6 to 1e7, 31 do with 1e10.
@@ -44,6 +54,7 @@ constexpr double kGramLimit = 1e6;
 /// n (i^2 + 2 k s (s + i) + k m (p + 4)) for s columns inside and, on top, n (s + i) for each exchange.
 struct SmallFitsCall {
     const ProgramColumn* program;
+    ProgramLinks links;
     const double *t, *w;
     const double *phi, *d;
     const double *y, *weights;
@@ -118,7 +129,8 @@ namespace cuda {
 enum class Arithmetic : std::int32_t { full, single, polished };
 
 /// Many small problems, as varpro::SmallFitsCall, and their searches, as SmallSearchCall and SmallAdvanceCall say.
-///   program (i) and t, or phi (count, n, i) and d (count, n, m).  problems (count) or null: problem b is number b.
+///   program (i) with links and t, or phi (count, n, i) and d (count, n, m).  problems (count) or null: problem b is
+///   number b.
 ///   y and weights float or double; phi and d float or double; t, states and what is inside double.
 ///   states (any rows, stride): rows[b], or b where rows is null, is the state of problem b.
 /// i <= 16, k <= 8, m <= 48, p <= 16.  The result of a problem does not depend on those beside it.
@@ -133,7 +145,9 @@ struct SmallLaunch {
     const std::int64_t* rows;
     std::int64_t count, n, i, k, m, p;
     std::int64_t t_stride, y_stride, weights_stride, stride;
+    ProgramLinks links;
     SearchRules rules;
+    SearchBox box;
     double ridge;
     bool kaufman, y_is_float, phi_is_float;
     Arithmetic arithmetic;  // of small_searches

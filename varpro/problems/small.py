@@ -104,10 +104,10 @@ class SmallProblem(SharedColumns):
         """Linear parameters and cost at w (b, F); a compiled model also gets H and g in the same pass."""
         y, count = self.y, len(w)
         if self.program is not None:
-            points, own = self.basis.points, self.basis.w(w, problems)
+            points, own = self.basis.points, self.basis.inside(w)
             out = small_fits.from_program(
                 self.program, points, own, y, problems, self.pairs,
-                weights=self.weights, ridge=self.ridge, kaufman=self.kaufman,
+                weights=self.weights, ridge=self.ridge, kaufman=self.kaufman, links=self.basis.links,
             )  # fmt: skip
             phi = np.empty((count, 0, 0))
         elif self.ahead:

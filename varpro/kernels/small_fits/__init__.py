@@ -14,6 +14,7 @@ from varpro.arrays import Array
 from varpro.errors import ShapeError
 from varpro.kernels._checks import doubles, require
 from varpro.kernels.search import N_NUMBERS, Rules
+from varpro.kernels.small_fits.program import KINDS, Links, check_program, encode
 from varpro.kernels.small_fits.states import (
     BEYOND,
     GRAM_LIMIT,
@@ -24,8 +25,6 @@ from varpro.kernels.small_fits.states import (
     States,
     named,
 )
-
-KINDS = ("power", "decay", "rate", "gaussian", "lorentzian")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +60,6 @@ Bounds = tuple[Array, Array]
 """Lower and upper bounds."""
 
 
-def encode(program: tuple[tuple[str, tuple[int, ...], float], ...]) -> Array:
-    """(I, 4) int32 from (kind, parameters, constant) of each column."""
-    rows = []
-    for kind, parameters, constant in program:
-        first, second = (*parameters, -1, -1)[:2]
-        rows.append([KINDS.index(kind), first, second, int(constant)])
-    return np.array(rows, dtype=np.int32).reshape(-1, 4)
-
-
 def from_program(
     program: Array,
     t: Array,
@@ -83,15 +73,19 @@ def from_program(
     kaufman: bool = False,
     derivatives: bool = True,
     limits: Bounds | None = None,
+    links: Links | None = None,
 ) -> SmallFits:
     """The problems `problems` (b,) of the data, at w (b, P).
 
     program : (I, 4) from `encode`.  t : (1 or B, N).  y : (B, N, K).  weights : (1 or B, N), factors on the residual,
         or None.  limits : (I,) twice, bounds on the linear parameters; each right-hand side has its own active set.
+    links : how the program's parameters follow w; None if they are w.
     """
-    _check_program(program, t, y, w.shape[1])
+    check_program(program, links, t, y, w.shape[1], len(pairs.columns))
     out = _outputs(len(problems), len(program), y.shape[2], w.shape[1], derivatives)
-    _run(program, doubles(t), w, None, None, y, weights, problems, pairs, out, ridge, kaufman, derivatives, limits)
+    _run(
+        program, links, doubles(t), w, None, None, y, weights, problems, pairs, out, ridge, kaufman, derivatives, limits
+    )
     return out
 
 
@@ -120,7 +114,10 @@ def from_arrays(
     out = _outputs(len(phi), phi.shape[2], y.shape[2], n_parameters, d is not None)
     w, program = np.empty((len(phi), n_parameters)), np.empty((0, 4), dtype=np.int32)
     wide = None if d is None else doubles(d)
-    _run(program, None, w, doubles(phi), wide, y, weights, problems, pairs, out, ridge, kaufman, d is not None, limits)
+    _run(
+        program, None, None, w, doubles(phi), wide, y, weights, problems, pairs, out, ridge, kaufman, d is not None,
+        limits,
+    )  # fmt: skip
     return out
 
 
@@ -132,6 +129,7 @@ def _outputs(b: int, i: int, k: int, p: int, derivatives: bool) -> SmallFits:
 
 def _run(
     program: Array,
+    links: Links | None,
     t: Array | None,
     w: Array,
     phi: Array | None,
@@ -154,8 +152,8 @@ def _run(
     scale = None if weights is None else doubles(weights)
     results = (out.a, out.cost, out.terms, out.h, out.gradient, out.natural, out.condition)
     _cpu.small_fits(
-        program, t, doubles(w), phi, d, doubles(y), scale, problems, pairs.columns, pairs.parameters, *results,
-        ridge, kaufman, derivatives, _limits(limits, out.a.shape[1], ridge),
+        program, links and links.arrays, t, doubles(w), phi, d, doubles(y), scale, problems, pairs.columns,
+        pairs.parameters, *results, ridge, kaufman, derivatives, _limits(limits, out.a.shape[1], ridge),
     )  # fmt: skip
 
 
@@ -189,6 +187,7 @@ def search_program(
     kaufman: bool = False,
     limits: Bounds | None = None,
     box: Bounds | None = None,
+    links: Links | None = None,
     n_logged: int = 0,
 ) -> Array:
     """The search of search.loop for problems of a program, from their states to the end, in place.
@@ -197,13 +196,14 @@ def search_program(
     n_logged : for a single problem, how many trials to log; the log (n,) of search.NUMBERS is returned.
     Other arguments as in from_program.  The reference is the search loop itself.
     """
-    _check_program(program, t, y, states.p)
+    check_program(program, links, t, y, states.p, len(pairs.columns))
     require(len(states.rows) == len(problems), f"{len(states.rows)} states for {len(problems)} problems")
     scale = None if weights is None else doubles(weights)
     log = np.empty((n_logged, N_NUMBERS))
     logged = _cpu.small_searches(
-        program, doubles(t), doubles(y), scale, problems, pairs.columns, pairs.parameters, states.rows, states.p,
-        rules.compiled, ridge, kaufman, _limits(limits, len(program), ridge), _both(box, states.p, "box"), log,
+        program, links and links.arrays, doubles(t), doubles(y), scale, problems, pairs.columns, pairs.parameters,
+        states.rows, states.p, rules.compiled, ridge, kaufman, _limits(limits, len(program), ridge),
+        _both(box, states.p, "box"), log,
     )  # fmt: skip
     return named(log[:logged])
 
@@ -270,17 +270,7 @@ def secants(
     )  # fmt: skip
 
 
-def _check_program(program: Array, t: Array, y: Array, n_parameters: int) -> None:
-    require(program.ndim == 2 and program.shape[1] == 4, f"program has shape {program.shape}; it needs (I, 4)")
-    require(
-        t.ndim == 2 and t.shape[0] in (1, len(y)) and t.shape[1] == y.shape[1],
-        f"t has shape {t.shape}; y {y.shape} needs (1 or {len(y)}, {y.shape[1]})",
-    )
-    highest = int(program[:, 1:3].max(initial=-1))
-    require(highest < n_parameters, f"the program reads parameter {highest}; w has {n_parameters}")
-
-
 __all__ = [
-    "BEYOND", "GRAM_LIMIT", "KINDS", "LINEARISE", "MOST_PARAMETERS", "UNSEEN", "Bounds", "Pairs", "Past", "SmallFits",
-    "States", "advance", "encode", "from_arrays", "from_program", "named", "search_program", "secants",
+    "BEYOND", "GRAM_LIMIT", "KINDS", "LINEARISE", "MOST_PARAMETERS", "UNSEEN", "Bounds", "Links", "Pairs", "Past",
+    "SmallFits", "States", "advance", "encode", "from_arrays", "from_program", "named", "search_program", "secants",
 ]  # fmt: skip
