@@ -81,6 +81,7 @@ struct Problem {
     void gather(const double* from, std::int64_t count, double* to) const;
     void weigh(double* column) const;
     void scale_rows(double* column, double factor) const;
+    void repeat_below(double* columns, std::int64_t half) const;
     void make_basis(const double* w, std::int64_t b);
     void make_products();
     double coefficients(double* a, double condition);
@@ -119,6 +120,12 @@ void Problem::scale_rows(double* column, double factor) const {
     for (std::int64_t r = 0; r < c.n; ++r) column[r] *= factor;
 }
 
+/// The second half of the columns is the first, half as many rows further down; what is above and below stays zero.
+void Problem::repeat_below(double* columns, std::int64_t half) const {
+    for (std::int64_t j = 0; j < half; ++j)
+        std::copy_n(columns + j * rows, c.n / 2, columns + (half + j) * rows + c.n / 2);
+}
+
 /// y and t of a problem into scratch.
 void Problem::load_data(std::int64_t b) {
     const std::int64_t number = c.problems[b];
@@ -133,8 +140,8 @@ void Problem::load_data(std::int64_t b) {
     }
     size = 0.5 * square;
     if (c.phi || (loaded && c.t_stride == 0)) return;
-    std::copy_n(c.t + number * c.t_stride, c.n, t.begin());
-    step = equidistant_step(t.data(), c.n);
+    std::copy_n(c.t + number * c.t_stride, c.n / c.parts, t.begin());
+    step = equidistant_step(t.data(), c.n / c.parts);
     loaded = true;
     powers_made = false;
 }
@@ -146,7 +153,7 @@ void Problem::make_basis(const double* w, std::int64_t b) {
         return;
     }
     double* next = d.data();
-    for (std::int64_t j = 0; j < c.i; ++j) {
+    for (std::int64_t j = 0; j < c.i / c.parts; ++j) {
         const ProgramColumn& column = c.program[j];
         if (column.kind == ColumnKind::power && powers_made) continue;
         const double first = c.derivatives ? program_slope(c.links, column.first) : 0.0;
@@ -156,10 +163,14 @@ void Problem::make_basis(const double* w, std::int64_t b) {
         double* const by_second = second != 0.0 ? next : nullptr;
         if (by_second) next += rows;
         const std::int64_t number = c.problems[b];
-        make_column(column, {t.data(), c.n, step}, program_parameter(c.links, w, column.first, number),
+        make_column(column, {t.data(), c.n / c.parts, step}, program_parameter(c.links, w, column.first, number),
                     program_parameter(c.links, w, column.second, number), phi.data() + j * rows, by_first, by_second);
         if (by_first && first != 1.0) scale_rows(by_first, first);
         if (by_second && second != 1.0) scale_rows(by_second, second);
+    }
+    if (c.parts == 2) {
+        repeat_below(phi.data(), c.i / 2);
+        if (c.derivatives) repeat_below(d.data(), c.m / 2);
     }
     powers_made = !weights;
     if (!weights) return;

@@ -21,6 +21,8 @@ constexpr unsigned kAll = 0xffffffffu;
 /// Where a team keeps what, as offsets in doubles from the team's first; computed on the host.
 struct Plan {
     int lanes, teams, chunk, width;  // teams of a block; width: a row of the stage, in numbers
+    int columns;                     // of the program
+    std::int64_t points;             // of t
     int n_right, n_products, n_sums, n_state;
     int matrices, correction, a, h, gradient, natural, state, constants, stage, numbers;
     int table_bytes;
@@ -42,6 +44,7 @@ Plan plan_of(const SmallLaunch& call, int lanes, int chunk) {
     s.m = static_cast<int>(call.m), s.p = static_cast<int>(call.p);
     Plan plan{};
     plan.lanes = lanes, plan.chunk = chunk;
+    plan.columns = s.i / static_cast<int>(call.parts), plan.points = call.n / call.parts;
     plan.width = (s.i + s.k + s.m) | 1;  // odd: lanes that write rows beside each other meet different banks
     plan.n_right = s.i * s.k, plan.n_products = lower_place(s.i, 0);
     plan.n_sums = plan.n_right + s.k + count_sums(s) + s.k;

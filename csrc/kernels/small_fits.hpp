@@ -33,6 +33,9 @@ struct ProgramLinks {
 constexpr double kGramLimit = 1e6;
 
 /// Problem b of `count` is number problems[b] of the data; outputs are indexed by b, data by the number.
+///   parts 2: complex data and amplitudes of a real program, whose i / 2 columns at n / 2 points of t stand in both
+///   parts,
+///       Phi = [C, 0; 0, C] and D alike: the real parts of y and a come first, and so do their pairs.  1 otherwise.
 ///   Phi   from the program and t, w; or given in phi (count, n, i).  D alike, in d (count, n, m); may be null.
 ///   y (problems, n, k), weights (problems, n) or null, t (n) shared or (problems, n): strides of 0 share.  On the CPU
 ///   a
@@ -62,7 +65,7 @@ struct SmallFitsCall {
     const std::int32_t *columns, *parameters;  // of the m pairs
     double *a, *cost, *terms, *h, *gradient, *natural, *condition;
     std::int64_t count, n, i, k, m, p;
-    std::int64_t t_stride, y_stride, weights_stride;
+    std::int64_t t_stride, y_stride, weights_stride, parts;
     double ridge;
     bool kaufman, derivatives;
     const double *lower, *upper;  // (i), of a
@@ -144,7 +147,7 @@ struct SmallLaunch {
     double* states;
     const std::int64_t* rows;
     std::int64_t count, n, i, k, m, p;
-    std::int64_t t_stride, y_stride, weights_stride, stride;
+    std::int64_t t_stride, y_stride, weights_stride, stride, parts;
     ProgramLinks links;
     SearchRules rules;
     SearchBox box;

@@ -23,7 +23,8 @@ varpro::cuda::SmallLaunch small_launch(Arguments& a) {
     call.states = reinterpret_cast<double*>(a.array("states"));
     call.count = a.number("count"), call.n = a.number("n"), call.i = a.number("i"), call.k = a.number("k");
     call.m = a.number("m"), call.p = a.number("p");
-    call.t_stride = a.number("own_t") * call.n, call.y_stride = call.n * call.k;
+    call.parts = a.has("parts") ? a.number("parts") : 1;
+    call.t_stride = a.number("own_t") * call.n / call.parts, call.y_stride = call.n * call.k;
     call.weights_stride = a.number("own_weights") * call.n, call.stride = a.number("stride");
     const double* const rules = a.doubles("rules");  // and the ridge behind them
     std::memcpy(&call.rules, rules, sizeof call.rules);

@@ -58,6 +58,8 @@ class Problems:
     box: tuple[np.ndarray, np.ndarray] | None = None
     """(P,) twice"""
     links: small_fits.Links | None = None
+    parts: int = 1
+    """2 for complex data: y (B, 2 N, K)"""
 
     @property
     def pairs(self):
@@ -65,7 +67,8 @@ class Problems:
         if self.links is not None:
             followed = self.links.source[parameters]
             columns, parameters = columns[followed >= 0], followed[followed >= 0]
-        return small_fits.Pairs(columns, parameters)
+        every = [columns + part * self.n_columns // self.parts for part in range(self.parts)]
+        return small_fits.Pairs(np.concatenate(every).astype(np.int32), np.tile(parameters, self.parts))
 
     @property
     def program(self):
@@ -73,7 +76,7 @@ class Problems:
 
     @property
     def n_columns(self):
-        return len(self.model.column_names)
+        return len(self.model.column_names) * self.parts
 
     def states(self):
         return small_fits.States(self.w0, self.n_columns, self.y.shape[2])
@@ -118,7 +121,7 @@ def on_cpu(given, the_rules, states=None):
     states = states or given.states()
     small_fits.search_program(
         given.program, given.t, given.y, np.arange(len(given.y)), given.pairs, states, the_rules,
-        weights=given.weights, box=given.box, links=given.links, **given.options,
+        weights=given.weights, box=given.box, links=given.links, parts=given.parts, **given.options,
     )  # fmt: skip
     return states
 
@@ -152,7 +155,7 @@ def search(driver, given, the_rules=None, arithmetic=DOUBLE, states=None, **more
         more |= {"source": source, "factor": factor, "offset": offset, "offset_stride": stride}
     found = launch(
         driver, "small_searches", given, the_rules, states or given.states(), program=given.program, t=given.t,
-        arithmetic=arithmetic, **more,
+        arithmetic=arithmetic, parts=given.parts, **more,
     )  # fmt: skip
     assert all(np.array_equal(one.rows, found[0].rows, equal_nan=True) for one in found), "the order shows"
     return found[0]
@@ -162,7 +165,16 @@ def conditions(given, w):
     t = np.broadcast_to(given.t, (len(given.y), given.t.shape[1]))
     every = np.arange(len(given.y))
     out = small_fits.from_program(
-        given.program, t, w, given.y, every, given.pairs, weights=given.weights, links=given.links, **given.options
+        given.program,
+        t,
+        w,
+        given.y,
+        every,
+        given.pairs,
+        weights=given.weights,
+        links=given.links,
+        parts=given.parts,
+        **given.options,
     )
     return out.condition
 

@@ -1,4 +1,5 @@
-"""Searches of small problems inside a box, and of parameters that are held or follow others, against the CPU's."""
+"""Searches of small problems inside a box, of parameters that are held or follow others, and of complex data, against
+the CPU's."""
 
 from dataclasses import replace
 
@@ -56,6 +57,7 @@ def linked(case, n, b, k=1, **options):
 def test_a_search_in_a_box_is_the_cpus_trial_by_trial(driver, name, n, k, weighted, grid):
     given, the_rules = boxed(name, n, 7, k, weighted=weighted, grid=grid), rules(**COARSE)
     found = search(driver, given, the_rules)
+    assert (found.status > 0).all()
     assert_same_search(found, on_cpu(given, the_rules), given)
     assert ((found.w >= given.box[0]) & (found.w <= given.box[1])).all()
     on_bound = (found.w == given.box[1]).any(axis=1)
@@ -67,7 +69,39 @@ def test_a_search_in_a_box_is_the_cpus_trial_by_trial(driver, name, n, k, weight
 @pytest.mark.parametrize("case", LINKS)
 def test_a_search_of_linked_parameters_is_the_cpus_trial_by_trial(driver, case, n, k, weighted):
     given, the_rules = linked(case, n, 5, k, weighted=weighted, noise=0.05), rules(**COARSE)
-    assert_same_search(search(driver, given, the_rules), on_cpu(given, the_rules), given)
+    found = search(driver, given, the_rules)
+    assert (found.status > 0).all()
+    assert_same_search(found, on_cpu(given, the_rules), given)
+
+
+def with_imaginary_parts(given):
+    """The same columns at the same points, with amplitudes of their own; the weights are those of the real parts."""
+    noise = 0.05 * np.random.default_rng(5).standard_normal(given.y.shape)
+    weights = None if given.weights is None else np.concatenate([given.weights, given.weights], axis=1)
+    return replace(given, y=np.concatenate([given.y, noise - 0.7 * given.y], axis=1), weights=weights, parts=2)
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "weighted", "grid"),
+    [(9, 1, None, "equidistant"), (33, 2, "shared", "own"), (64, 1, "own", "equidistant"), (71, 1, None, "irregular")],
+)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_search_of_complex_data_is_the_cpus_trial_by_trial(driver, name, n, k, weighted, grid):
+    given = with_imaginary_parts(problems(name, n, 5, k, weighted=weighted, grid=grid))
+    the_rules = rules(**COARSE)
+    found = search(driver, given, the_rules)
+    assert (found.status > 0).all()
+    assert_same_search(found, on_cpu(given, the_rules), given)
+
+
+def test_complex_data_in_a_box_with_a_parameter_that_follows(driver):
+    given, the_rules = with_imaginary_parts(linked("a centre held, one width", 41, 7, noise=0.05)), rules(**COARSE)
+    free = on_cpu(given, the_rules).w
+    lower, upper = free.min(axis=0) - 1.0, np.median(free, axis=0)
+    given = replace(given, box=(lower, upper), w0=np.clip(given.w0, lower, upper))
+    found = search(driver, given, the_rules)
+    assert (found.w == upper).any()
+    assert_same_search(found, on_cpu(given, the_rules), given)
 
 
 @pytest.mark.parametrize("case", ["a decay tied", "a centre held, one width"])
@@ -117,7 +151,14 @@ def test_trial_steps_in_a_box_are_the_cpus(driver, name):
 
 
 @pytest.mark.parametrize("arithmetic", [SINGLE, POLISHED])
-@pytest.mark.parametrize("altered", [lambda: boxed("decays", 100, 6), lambda: linked("a decay tied", 100, 6)])
+@pytest.mark.parametrize(
+    "altered",
+    [
+        lambda: boxed("decays", 100, 6),
+        lambda: linked("a decay tied", 100, 6),
+        lambda: with_imaginary_parts(problems("decays", 75, 6)),
+    ],
+)
 def test_in_single_precision_it_ends_near_the_minimum(driver, altered, arithmetic):
     """A cost within 64 eps of float of the least, relative to that of the data; polished, as close as a search in
     double."""

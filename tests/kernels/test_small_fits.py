@@ -173,37 +173,6 @@ def test_compiled_columns_are_the_models(name, n, grid):
         assert_near_reference(found, expected, n)
 
 
-@pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize(
-    ("name", "source", "factor"),
-    [
-        ("decays", [0, 0], [1.0, -2.0]),
-        ("decays", [-1, 0], [0.0, 0.5]),
-        ("gaussians", [1, 0, -1, 0], [1.0, 1.0, 0.0, 1.5]),
-        ("gaussians", [0, -1, 1, -1], [1.0, 0.0, 1.0, 0.0]),
-    ],
-)
-def test_columns_of_linked_parameters_are_the_models(name, source, factor, shared):
-    """A column of D is the model's times the factor, and those by held parameters are left out."""
-    (model, w), b, n = MODELS[name], 3, 31
-    rng, source, factor = np.random.default_rng(3), np.array(source, dtype=np.int32), np.array(factor)
-    t, count = np.linspace(0, 10, n)[None], source.max() + 1
-    u = rng.uniform(0.9, 1.1, (b, count))
-    offset = np.array(w) * rng.uniform(0.9, 1.1, (b, 1)) - factor * np.where(source >= 0, u.mean(axis=0)[source], 0.0)
-    offset = offset[:1] if shared else offset
-    full = np.where(source >= 0, factor * u[:, source], 0.0) + offset
-    phi, d = (np.stack([made(t[0], v) for v in full]) for made in (model, model.columns))
-    columns, parameters = model.pairs.astype(np.int32).T
-    free = source[parameters] >= 0
-    d, pairs = (d * factor[parameters])[:, :, free], small_fits.Pairs(columns[free], source[parameters][free])
-    y = phi @ rng.uniform(1, 2, (b, phi.shape[2], 2)) + 0.1 * rng.standard_normal((b, n, 2))
-    program, links = small_fits.encode(model.program()), small_fits.Links(source, factor, offset)
-    for options in ({}, {"weights": rng.uniform(0.5, 2, (b, n))}):
-        expected = arrays(from_arrays_reference(phi, d, y, np.arange(b), pairs, count, **options))
-        found = arrays(small_fits.from_program(program, t, u, y, np.arange(b), pairs, links=links, **options))
-        assert_near_reference(found, expected, n)
-
-
 def test_a_compiled_model_overflows_without_harm():
     model = Exponentials(2)
     t, y = np.linspace(0, 10, 40)[None], np.ones((3, 40, 1))

@@ -104,7 +104,7 @@ class FitBasis:
     @property
     def program(self) -> Array | None:
         """The columns encoded for the compiled kernel; None if it cannot make them, or they are not used as it does."""
-        altered = self.complex_data or self.mixing is not None or self.extra_rows is not None
+        altered = self.mixing is not None or self.extra_rows is not None
         program = None if altered or self.names.expressions else self.model.program
         return None if program is None else small_fits.encode(program)
 
@@ -238,8 +238,9 @@ class FitBasis:
         t = self.points
         if self._left_out is None:
             return t
-        lower = np.where(self._left_out, np.inf, t).min(axis=1, keepdims=True)
-        upper = np.where(self._left_out, -np.inf, t).max(axis=1, keepdims=True)
+        out = self._left_out[:, : t.shape[1]]  # the imaginary parts of complex data are left out with the real ones
+        lower = np.where(out, np.inf, t).min(axis=1, keepdims=True)
+        upper = np.where(out, -np.inf, t).max(axis=1, keepdims=True)
         if (lower <= t).all() and (t <= upper).all():
             return t
         empty = ~(lower <= upper)

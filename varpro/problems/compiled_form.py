@@ -54,6 +54,11 @@ class CompiledForm:
         return self.basis.box
 
     @property
+    def parts(self) -> int:
+        """The real numbers per value of the data."""
+        return 2 if self.basis.complex_data else 1
+
+    @property
     def links(self) -> Links | None:
         """How the parameters of the program follow the searched ones; None if they are those."""
         return self.basis.links

@@ -108,6 +108,7 @@ class SmallProblem(SharedColumns):
             out = small_fits.from_program(
                 self.program, points, own, y, problems, self.pairs,
                 weights=self.weights, ridge=self.ridge, kaufman=self.kaufman, links=self.basis.links,
+                parts=2 if self.basis.complex_data else 1,
             )  # fmt: skip
             phi = np.empty((count, 0, 0))
         elif self.ahead:

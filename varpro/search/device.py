@@ -81,9 +81,10 @@ class DeviceSearch:
         assert small.program is not None
         put, y = self.device.put, _taken(small.raw, problems).astype(dtype, copy=False)
         on_device.small_searches(
-            put(small.program), links, put(t), put(y), weights, put(small.pairs.columns),
+            put(small.program), put(t), put(y), weights, put(small.pairs.columns),
             put(small.pairs.parameters), rows, rules.by_name(), small.basis.n_free, ridge=small.ridge,
-            kaufman=small.kaufman, box=self._box(small), arithmetic=self.arithmetic,
+            kaufman=small.kaufman, box=self._box(small), links=links, parts=small.parts,
+            arithmetic=self.arithmetic,
         )  # fmt: skip
 
     def _called(self, small: CompiledForm, rows: Array, rules: Rules, problems: Array, states: States) -> None:

@@ -41,7 +41,7 @@ SmallFitsCall small_call(const Dense<std::int32_t>& program, const py::object& l
                          const py::object& phi, const py::object& d, const Doubles& y, const py::object& weights,
                          const Dense<std::int64_t>& problems, const Dense<std::int32_t>& columns,
                          const Dense<std::int32_t>& parameters, std::int64_t n_columns, std::int64_t n_parameters,
-                         double ridge, bool kaufman, const py::object& limits) {
+                         double ridge, bool kaufman, const py::object& limits, std::int64_t parts = 1) {
     static_assert(sizeof(ProgramColumn) == 4 * sizeof(std::int32_t));
     const py::ssize_t n = y.shape(1), k = y.shape(2);
     SmallFitsCall call{};
@@ -61,7 +61,8 @@ SmallFitsCall small_call(const Dense<std::int32_t>& program, const py::object& l
     call.k = k;
     call.m = columns.shape(0);
     call.p = n_parameters;
-    call.t_stride = stride(t, n);
+    call.parts = parts;
+    call.t_stride = stride(t, n / parts);
     call.y_stride = n * k;
     call.weights_stride = stride(weights, n);
     call.ridge = ridge;
@@ -79,9 +80,9 @@ void bind_small_fits(py::module_& m) {
              py::object d, const Doubles& y, py::object weights, const Dense<std::int64_t>& problems,
              const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters, Doubles& a, Doubles& cost,
              Doubles& terms, Doubles& h, Doubles& gradient, Doubles& natural, Doubles& condition, double ridge,
-             bool kaufman, bool derivatives, py::object limits) {
+             bool kaufman, bool derivatives, py::object limits, std::int64_t parts) {
               SmallFitsCall call = small_call(program, links, t, phi, d, y, weights, problems, columns, parameters,
-                                              a.shape(1), w.shape(1), ridge, kaufman, limits);
+                                              a.shape(1), w.shape(1), ridge, kaufman, limits, parts);
               call.w = w.data();
               call.a = a.mutable_data();
               call.cost = cost.mutable_data();
@@ -131,17 +132,18 @@ void bind_small_fits(py::module_& m) {
                                py::object weights, const Dense<std::int64_t>& problems,
                                const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters,
                                Doubles& states, std::int64_t n_parameters, const SearchRules& rules, double ridge,
-                               bool kaufman, py::object limits, py::object box, Doubles& log) {
+                               bool kaufman, py::object limits, py::object box, std::int64_t parts, Doubles& log) {
         std::int64_t logged = 0;
-        const SmallSearchCall call{small_call(program, links, t, py::none(), py::none(), y, weights, problems, columns,
-                                              parameters, program.shape(0), n_parameters, ridge, kaufman, limits),
-                                   rules,
-                                   box_of(box),
-                                   states.mutable_data(),
-                                   states.shape(1),
-                                   log.shape(0) ? reinterpret_cast<SearchNumbers*>(log.mutable_data()) : nullptr,
-                                   log.shape(0),
-                                   &logged};
+        const SmallSearchCall call{
+            small_call(program, links, t, py::none(), py::none(), y, weights, problems, columns, parameters,
+                       program.shape(0) * parts, n_parameters, ridge, kaufman, limits, parts),
+            rules,
+            box_of(box),
+            states.mutable_data(),
+            states.shape(1),
+            log.shape(0) ? reinterpret_cast<SearchNumbers*>(log.mutable_data()) : nullptr,
+            log.shape(0),
+            &logged};
         {
             py::gil_scoped_release free;
             VARPRO_DISPATCH(small_searches(call));

@@ -32,13 +32,15 @@ void bind_small_fits(py::module_& m) {
     bind_launch(m, "small_searches", small_searches, [](Keywords& from, SmallLaunch& call) {
         problems(from, call);
         from("program", call.program)("t", call.t);
-        call.t_stride = from.take<bool>("own_t") ? call.n : 0;
+        from("parts", call.parts);
+        call.t_stride = from.take<bool>("own_t") ? call.n / call.parts : 0;
         from("source", call.links.source)("factor", call.links.factor)("offset", call.links.offset);
         from("offset_stride", call.links.stride);
         call.arithmetic = arithmetic_of(from.take<std::string>("arithmetic"));
     });
     bind_launch(m, "small_advance", small_advance, [](Keywords& from, SmallLaunch& call) {
         problems(from, call);
+        call.parts = 1;
         from("phi", call.phi)("d", call.d)("phi_is_float", call.phi_is_float);
     });
 }

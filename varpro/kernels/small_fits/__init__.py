@@ -74,18 +74,22 @@ def from_program(
     derivatives: bool = True,
     limits: Bounds | None = None,
     links: Links | None = None,
+    parts: int = 1,
 ) -> SmallFits:
     """The problems `problems` (b,) of the data, at w (b, P).
 
     program : (I, 4) from `encode`.  t : (1 or B, N).  y : (B, N, K).  weights : (1 or B, N), factors on the residual,
         or None.  limits : (I,) twice, bounds on the linear parameters; each right-hand side has its own active set.
     links : how the program's parameters follow w; None if they are w.
+    parts : 2 for complex data, whose imaginary parts stand below the real ones in y (B, 2 N, K), as do those of the
+        linear parameters (b, 2 I, K); the pairs of the imaginary parts come last, with columns from I on.
     """
-    check_program(program, links, t, y, w.shape[1], len(pairs.columns))
-    out = _outputs(len(problems), len(program), y.shape[2], w.shape[1], derivatives)
+    check_program(program, links, t, y, w.shape[1], len(pairs.columns), parts)
+    out = _outputs(len(problems), len(program) * parts, y.shape[2], w.shape[1], derivatives)
     _run(
-        program, links, doubles(t), w, None, None, y, weights, problems, pairs, out, ridge, kaufman, derivatives, limits
-    )
+        program, links, doubles(t), w, None, None, y, weights, problems, pairs, out, ridge, kaufman, derivatives,
+        limits, parts,
+    )  # fmt: skip
     return out
 
 
@@ -143,6 +147,7 @@ def _run(
     kaufman: bool,
     derivatives: bool,
     limits: Bounds | None,
+    parts: int = 1,
 ) -> None:
     require(y.ndim == 3, f"y has shape {y.shape}; it needs (B, N, K)")
     require(
@@ -153,7 +158,7 @@ def _run(
     results = (out.a, out.cost, out.terms, out.h, out.gradient, out.natural, out.condition)
     _cpu.small_fits(
         program, links and links.arrays, t, doubles(w), phi, d, doubles(y), scale, problems, pairs.columns,
-        pairs.parameters, *results, ridge, kaufman, derivatives, _limits(limits, out.a.shape[1], ridge),
+        pairs.parameters, *results, ridge, kaufman, derivatives, _limits(limits, out.a.shape[1], ridge), parts,
     )  # fmt: skip
 
 
@@ -188,6 +193,7 @@ def search_program(
     limits: Bounds | None = None,
     box: Bounds | None = None,
     links: Links | None = None,
+    parts: int = 1,
     n_logged: int = 0,
 ) -> Array:
     """The search of search.loop for problems of a program, from their states to the end, in place.
@@ -196,14 +202,14 @@ def search_program(
     n_logged : for a single problem, how many trials to log; the log (n,) of search.NUMBERS is returned.
     Other arguments as in from_program.  The reference is the search loop itself.
     """
-    check_program(program, links, t, y, states.p, len(pairs.columns))
+    check_program(program, links, t, y, states.p, len(pairs.columns), parts)
     require(len(states.rows) == len(problems), f"{len(states.rows)} states for {len(problems)} problems")
     scale = None if weights is None else doubles(weights)
     log = np.empty((n_logged, N_NUMBERS))
     logged = _cpu.small_searches(
         program, links and links.arrays, doubles(t), doubles(y), scale, problems, pairs.columns, pairs.parameters,
-        states.rows, states.p, rules.compiled, ridge, kaufman, _limits(limits, len(program), ridge),
-        _both(box, states.p, "box"), log,
+        states.rows, states.p, rules.compiled, ridge, kaufman, _limits(limits, len(program) * parts, ridge),
+        _both(box, states.p, "box"), parts, log,
     )  # fmt: skip
     return named(log[:logged])
 

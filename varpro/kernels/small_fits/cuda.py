@@ -8,9 +8,9 @@ from varpro.kernels.small_fits import Bounds, Links
 
 
 def small_searches(
-    program: Array, links: Links | None, t: Array, y: Array, weights: Array | None, columns: Array, parameters: Array,
-    states: Array, rules: dict[str, float], n_parameters: int, *, ridge: float, kaufman: bool, box: Bounds | None,
-    arithmetic: str,
+    program: Array, t: Array, y: Array, weights: Array | None, columns: Array, parameters: Array, states: Array,
+    rules: dict[str, float], n_parameters: int, *, ridge: float, kaufman: bool, box: Bounds | None,
+    links: Links | None, parts: int, arithmetic: str,
 ) -> None:  # fmt: skip
     """The searches of kernels.small_fits.search_program, in place in `states` (B, stride).
 
@@ -23,10 +23,10 @@ def small_searches(
     launch(
         "small_searches", y, program=program, t=dense(t, np.float64), y=y, weights=dense(weights, y.dtype.type),
         problems=None, columns=columns, parameters=parameters, states=states, rows=None, count=count, n=n,
-        n_columns=len(program), n_right=k, n_pairs=len(columns), n_parameters=n_parameters, stride=states.shape[1],
-        rules=rules, ridge=ridge, kaufman=kaufman, own_t=len(t) > 1,
+        n_columns=len(program) * parts, n_right=k, n_pairs=len(columns), n_parameters=n_parameters,
+        stride=states.shape[1], rules=rules, ridge=ridge, kaufman=kaufman, own_t=len(t) > 1,
         own_weights=weights is not None and len(weights) > 1, y_is_float=y.dtype == np.float32, arithmetic=arithmetic,
-        lower=lower, upper=upper, source=source, factor=factor, offset=offset,
+        lower=lower, upper=upper, parts=parts, source=source, factor=factor, offset=offset,
         offset_stride=0 if offset is None or len(offset) == 1 else offset.shape[1],
     )  # fmt: skip
 

@@ -39,12 +39,14 @@ def encode(program: tuple[tuple[str, tuple[int, ...], float], ...]) -> Array:
     return np.array(rows, dtype=np.int32).reshape(-1, 4)
 
 
-def check_program(program: Array, links: Links | None, t: Array, y: Array, n_parameters: int, n_pairs: int) -> None:
-    """Raise ShapeError unless these belong together; n_parameters of them are searched."""
+def check_program(
+    program: Array, links: Links | None, t: Array, y: Array, n_parameters: int, n_pairs: int, parts: int
+) -> None:
+    """Raise ShapeError unless these belong together; n_parameters are searched, and parts is 2 for complex data."""
     require(program.ndim == 2 and program.shape[1] == 4, f"program has shape {program.shape}; it needs (I, 4)")
     require(
-        t.ndim == 2 and t.shape[0] in (1, len(y)) and t.shape[1] == y.shape[1],
-        f"t has shape {t.shape}; y {y.shape} needs (1 or {len(y)}, {y.shape[1]})",
+        t.ndim == 2 and t.shape[0] in (1, len(y)) and t.shape[1] * parts == y.shape[1],
+        f"t has shape {t.shape}; y {y.shape} needs (1 or {len(y)}, {y.shape[1] / parts:g})",
     )
     read = program[:, 1:3]
     if links is not None:
@@ -61,5 +63,5 @@ def check_program(program: Array, links: Links | None, t: Array, y: Array, n_par
         )
         read = np.where(read < 0, -1, links.source[read])
     require(read.max(initial=-1) < n_parameters, f"the program reads parameter {read.max()}; w has {n_parameters}")
-    derived = int((read >= 0).sum())
+    derived = int((read >= 0).sum()) * parts
     require(n_pairs == derived, f"there are {n_pairs} pairs; the program has {derived} derivatives")
