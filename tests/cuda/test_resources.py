@@ -106,7 +106,8 @@ SPILLED = {
     ("convolve_kernelIdLNS1_4KindE3E", "80"): 24,
     ("small_fits_kernelIdLb0ELb1", "80"): 8,
     ("small_fits_kernelIdLb0ELb1", "90"): 24,
-    ("small_fits_kernelIfLb0ELb1", "90"): 16,
+    ("small_fits_kernelIfLb0ELb1", "80"): 8,
+    ("small_fits_kernelIfLb0ELb1", "90"): 24,
 }
 
 

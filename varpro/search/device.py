@@ -90,14 +90,14 @@ class DeviceSearch:
     def _called(self, small: CompiledForm, rows: Array, rules: Rules, problems: Array, states: States) -> None:
         columns = DeviceColumns.of(self.device, small.basis, problems)
         n_parameters, end = states.p, rows.shape[1] - N_NUMBERS
-        pairs = [self.device.put(a) for a in (small.pairs.columns, small.pairs.parameters)]
+        of_column, of_parameter = self.device.put(small.pairs.columns), self.device.put(small.pairs.parameters)
         y, box = self.device.put(small.y[problems]), self._box(small)
         running = np.arange(len(problems))
         while len(running):
             here = self.device.put(running)
             phi, d = columns.both(rows[here, n_parameters : 2 * n_parameters], running)
             on_device.small_advance(
-                phi, d, y, here, *pairs, rows, rules.by_name(), n_parameters, ridge=small.ridge,
+                phi, d, y, here, of_column, of_parameter, rows, rules.by_name(), n_parameters, ridge=small.ridge,
                 kaufman=small.kaufman, box=box,
             )  # fmt: skip
             running = running[to_host(rows[here, end]) == 0]  # status comes first
