@@ -13,8 +13,8 @@ namespace {
 
 /// What is known at the trial w, and the search that uses it.
 struct Searching {
-    std::vector<double> a, h, gradient, natural, factor, rhs;
-    SearchIn<true> search;
+    std::vector<double> a, h, gradient, natural, factor, rhs, inside;
+    Search<true> search;
 
     Searching(const SmallFitsCall& c, const SearchRules& rules, const SearchBox& box)
         : a(c.i * c.k),
@@ -23,13 +23,15 @@ struct Searching {
           natural(c.p),
           factor(c.p * c.p),
           rhs(c.p),
+          inside(box.lower ? box_numbers(static_cast<int>(c.p)) : 0),
           search{rules,
                  static_cast<int>(c.p),
                  static_cast<int>(c.i * c.k),
                  factor.data(),
                  rhs.data(),
                  static_cast<int>(c.p),
-                 box} {}
+                 box,
+                 inside.data()} {}
 
     State state(double* row) const { return State(row, search.p, search.n_linear); }
 

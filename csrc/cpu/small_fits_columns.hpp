@@ -17,16 +17,16 @@ struct Rows {
     std::int64_t first, count;
 };
 
-/// The rows in which a column may differ from zero.
+/// The points in whose rows a column of a program may differ from zero.
 inline Rows span_of(const SmallFitsCall& c, std::int64_t column) {
-    if (!c.spans) return {0, c.n};
+    if (!c.spans) return {0, c.n / c.parts};
     const std::int64_t first = c.spans[2 * column];
     return {first, c.spans[2 * column + 1] - first};
 }
 
-/// The same in whole vectors.
+/// The rows in which a column may differ from zero, in whole vectors.
 inline Rows vectors_of(const SmallFitsCall& c, std::int64_t column) {
-    const Rows own = span_of(c, column);
+    const Rows own = c.spans ? span_of(c, column) : Rows{0, c.n};
     const std::int64_t first = own.first / kUnroll * kUnroll;
     return {first, (own.first + own.count - first + kUnroll - 1) / kUnroll * kUnroll};
 }
@@ -76,12 +76,11 @@ double equidistant_step(const double* t, std::int64_t n) {
     return worst <= tolerance ? step : 0.0;
 }
 
-/// A column of Phi and its derivatives (first, second parameter), which may be null.
-void make_column(const ProgramColumn& column, const Grid& grid, const double* w, double* phi, double* first,
+/// A column of Phi with the parameters p and q, and its derivatives by them, each of which may be null.
+void make_column(const ProgramColumn& column, const Grid& grid, double p, double q, double* phi, double* first,
                  double* second) {
     const double* t = grid.t;
     const std::int64_t n = grid.n;
-    const double p = column.first < 0 ? 1.0 : w[column.first], q = column.second < 0 ? 1.0 : w[column.second];
     switch (column.kind) {
         case ColumnKind::power:  // does not depend on w
             std::fill_n(phi, n, 1.0);
@@ -105,22 +104,22 @@ void make_column(const ProgramColumn& column, const Grid& grid, const double* w,
             for (std::int64_t r = 0; r < n; ++r) phi[r] = gaussian_exponent((t[r] - p) * inverse);
             in_vectors(phi, n, phi, [](V u) { return exp_lane(u); });
             if (first)
-                for (std::int64_t r = 0; r < n; ++r) {
-                    const double u = (t[r] - p) * inverse;
-                    first[r] = gaussian_by_centre(phi[r], u, inverse);
-                    second[r] = gaussian_by_width(phi[r], u, inverse);
-                }
+                for (std::int64_t r = 0; r < n; ++r)
+                    first[r] = gaussian_by_centre(phi[r], (t[r] - p) * inverse, inverse);
+            if (second)
+                for (std::int64_t r = 0; r < n; ++r)
+                    second[r] = gaussian_by_width(phi[r], (t[r] - p) * inverse, inverse);
             return;
         }
         case ColumnKind::lorentzian: {
             const double inverse = 1.0 / q;
             for (std::int64_t r = 0; r < n; ++r) phi[r] = lorentzian((t[r] - p) * inverse);
             if (first)
-                for (std::int64_t r = 0; r < n; ++r) {
-                    const double u = (t[r] - p) * inverse;
-                    first[r] = lorentzian_by_centre(phi[r], u, inverse);
-                    second[r] = lorentzian_by_width(phi[r], u, inverse);
-                }
+                for (std::int64_t r = 0; r < n; ++r)
+                    first[r] = lorentzian_by_centre(phi[r], (t[r] - p) * inverse, inverse);
+            if (second)
+                for (std::int64_t r = 0; r < n; ++r)
+                    second[r] = lorentzian_by_width(phi[r], (t[r] - p) * inverse, inverse);
             return;
         }
     }

@@ -80,6 +80,8 @@ struct Problem {
     void gather(const double* from, std::int64_t count, double* to) const;
     void weigh(double* column) const;
     void measure_steps();
+    void scale_rows(double* column, double factor) const;
+    void repeat_below(double* columns, std::int64_t half) const;
     void make_basis(const double* w, std::int64_t b);
     void make_products();
     double coefficients(double* a, double condition);
@@ -114,6 +116,16 @@ void Problem::weigh(double* column) const {
     for (std::int64_t r = 0; r < c.n; ++r) column[r] = weights[r] == 0.0 ? 0.0 : column[r] * weights[r];
 }
 
+void Problem::scale_rows(double* column, double factor) const {
+    for (std::int64_t r = 0; r < c.n; ++r) column[r] *= factor;
+}
+
+/// The second half of the columns is the first, half as many rows further down; what is above and below stays zero.
+void Problem::repeat_below(double* columns, std::int64_t half) const {
+    for (std::int64_t j = 0; j < half; ++j)
+        std::copy_n(columns + j * rows, c.n / 2, columns + (half + j) * rows + c.n / 2);
+}
+
 /// y and t of a problem into scratch.
 void Problem::load_data(std::int64_t b) {
     const std::int64_t number = c.problems[b];
@@ -128,16 +140,16 @@ void Problem::load_data(std::int64_t b) {
     }
     size = 0.5 * square;
     if (c.phi || (loaded && c.t_stride == 0)) return;
-    std::copy_n(c.t + number * c.t_stride, c.n, t.begin());
+    std::copy_n(c.t + number * c.t_stride, c.n / c.parts, t.begin());
     measure_steps();
     loaded = true;
     powers_made = false;
 }
 
 void Problem::measure_steps() {
-    steps.resize(c.i);
+    steps.resize(c.i / c.parts);
     Rows last{0, -1};
-    for (std::int64_t j = 0; j < c.i; ++j) {
+    for (std::int64_t j = 0; j < c.i / c.parts; ++j) {
         const Rows own = span_of(c, j);
         const bool known = own.first == last.first && own.count == last.count;
         steps[j] = known ? steps[j - 1] : equidistant_step(t.data() + own.first, own.count);
@@ -151,20 +163,32 @@ void Problem::make_basis(const double* w, std::int64_t b) {
         if (c.derivatives) gather(c.d + b * c.n * c.m, c.m, d.data());
         return;
     }
+    const auto cleared = [this](double* column) {
+        if (c.spans) std::fill_n(column, rows, 0.0);  // a projection in place may have spread what is not finite
+        return column;
+    };
     double* next = d.data();
-    for (std::int64_t j = 0; j < c.i; ++j) {
+    for (std::int64_t j = 0; j < c.i / c.parts; ++j) {
         const ProgramColumn& column = c.program[j];
         if (column.kind == ColumnKind::power && powers_made) continue;
+        const double first = c.derivatives ? program_slope(c.links, column.first) : 0.0;
+        const double second = c.derivatives ? program_slope(c.links, column.second) : 0.0;
         const Rows own = span_of(c, j);
-        double* slopes_of[] = {nullptr, nullptr};
-        for (int which = 0; which < 2; ++which) {
-            if (!c.derivatives || (which == 0 ? column.first : column.second) < 0) continue;
-            if (c.spans) std::fill_n(next, rows, 0.0);  // a projection in place may have spread what is not finite
-            slopes_of[which] = next + own.first;
-            next += rows;
-        }
-        make_column(column, {t.data() + own.first, own.count, steps[j]}, w, phi.data() + j * rows + own.first,
-                    slopes_of[0], slopes_of[1]);
+        double* const by_first = first != 0.0 ? cleared(next) : nullptr;
+        if (by_first) next += rows;
+        double* const by_second = second != 0.0 ? cleared(next) : nullptr;
+        if (by_second) next += rows;
+        const std::int64_t number = c.problems[b];
+        make_column(column, {t.data() + own.first, own.count, steps[j]},
+                    program_parameter(c.links, w, column.first, number),
+                    program_parameter(c.links, w, column.second, number), phi.data() + j * rows + own.first,
+                    by_first ? by_first + own.first : nullptr, by_second ? by_second + own.first : nullptr);
+        if (by_first && first != 1.0) scale_rows(by_first, first);
+        if (by_second && second != 1.0) scale_rows(by_second, second);
+    }
+    if (c.parts == 2) {
+        repeat_below(phi.data(), c.i / 2);
+        if (c.derivatives) repeat_below(d.data(), c.m / 2);
     }
     powers_made = !weights;
     if (!weights) return;

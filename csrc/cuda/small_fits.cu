@@ -17,13 +17,13 @@
 namespace varpro::cuda {
 namespace {
 
-/// kGiven: one trial of each problem; else searches to their ends.
-template <typename Real, bool kGiven>
+/// kGiven: one trial of each problem; else searches to their ends.  kBoxed: within the box of the call.
+template <typename Real, bool kGiven, bool kBoxed>
 __global__ void __launch_bounds__(kMostWarps* kWarp, kBlocks) small_fits_kernel(SmallLaunch call, Plan plan) {
     VARPRO_DYNAMIC_SHARED(unsigned char, shared);
     make_table(call, plan, reinterpret_cast<Product*>(shared));
     __syncthreads();  // the table is ready
-    Worker<Real, kGiven> worker(call, plan, shared);
+    Worker<Real, kGiven, kBoxed> worker(call, plan, shared);
     const std::int64_t every = static_cast<std::int64_t>(gridDim.x) * plan.teams;
     worker.take(static_cast<std::int64_t>(blockIdx.x) * plan.teams + threadIdx.x / plan.lanes, every);
     bool fresh = worker.active;
@@ -62,7 +62,8 @@ void launch_small(const char* name, const SmallLaunch& call, Stream stream) {
     const Plan plan = plan_of<Real>(call);
     const std::int64_t blocks = ceil_div<std::int64_t>(call.count, plan.teams * plan.in_turn);
     const int bytes = plan.table_bytes + plan.teams * plan.numbers * static_cast<int>(sizeof(double));
-    auto* const kernel = small_fits_kernel<Real, kGiven>;
+    auto* const kernel =
+        call.box.lower ? small_fits_kernel<Real, kGiven, true> : small_fits_kernel<Real, kGiven, false>;
     VARPRO_LAUNCH(kernel, dim3(static_cast<unsigned>(blocks)), dim3(plan.teams * plan.lanes), bytes, stream, call,
                   plan);
     check_launch(name);

@@ -15,12 +15,14 @@ constexpr int kChunk = 32;     // points at a time; fewer where shared memory is
 constexpr int kDirect = 32;    // points: from this many on, equidistance is tested for
 constexpr int kTeams = 32768;  // about as many as fill a large device: with more, teams take problems in turn
 constexpr int kMostInTurn = 16;
-constexpr int kConstants = 3;  // of a column at w
+constexpr int kConstants = 5;  // of a column at w
 constexpr unsigned kAll = 0xffffffffu;
 
 /// Where a team keeps what, as offsets in doubles from the team's first; computed on the host.
 struct Plan {
     int lanes, teams, chunk, width;  // teams of a block; width: a row of the stage, in numbers
+    int columns;                     // of the program
+    std::int64_t points;             // of t
     int n_right, n_products, n_sums, n_state;
     int matrices, correction, a, h, gradient, natural, state, constants, stage, numbers;
     int table_bytes;
@@ -42,6 +44,7 @@ Plan plan_of(const SmallLaunch& call, int lanes, int chunk) {
     s.m = static_cast<int>(call.m), s.p = static_cast<int>(call.p);
     Plan plan{};
     plan.lanes = lanes, plan.chunk = chunk;
+    plan.columns = s.i / static_cast<int>(call.parts), plan.points = call.n / call.parts;
     plan.width = (s.i + s.k + s.m) | 1;  // odd: lanes that write rows beside each other meet different banks
     plan.n_right = s.i * s.k, plan.n_products = lower_place(s.i, 0);
     plan.n_sums = plan.n_right + s.k + count_sums(s) + s.k;
@@ -56,7 +59,8 @@ Plan plan_of(const SmallLaunch& call, int lanes, int chunk) {
     plan.constants = plan.state + plan.n_state;
     plan.stage = plan.constants + kConstants * s.i;
     const int staged = ceil_div<int>(chunk * plan.width * static_cast<int>(sizeof(Real)), sizeof(double));
-    plan.numbers = plan.stage + larger_of(staged, larger_of(s.m * s.i, s.p * (s.p + 1)));
+    const int searching = s.p * (s.p + 1) + (call.box.lower ? box_numbers(s.p) : 0);
+    plan.numbers = plan.stage + larger_of(staged, larger_of(s.m * s.i, searching));
     plan.table_bytes = ceil_div<int>(plan.n_sums * static_cast<int>(sizeof(Product)), 16) * 16;
     const int a_warp = kWarp / lanes, each = plan.numbers * static_cast<int>(sizeof(double));
     const int warps = (kSharedBytes - plan.table_bytes) / (each * a_warp);

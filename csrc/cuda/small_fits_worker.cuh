@@ -6,43 +6,13 @@
 #include <type_traits>
 
 #include "../kernels/small_fits_columns.hpp"
-#include "small_fits_plan.cuh"
+#include "small_fits_table.cuh"
 
 namespace varpro::cuda {
 namespace {
 
-__device__ __forceinline__ double number_at(const void* from, bool is_float, std::int64_t at) {
-    return is_float ? static_cast<double>(__ldg(static_cast<const float*>(from) + at))
-                    : __ldg(static_cast<const double*>(from) + at);
-}
-
-/// The products in the order of their sums: right-hand sides, their squares, Phi^T Phi; D^T D, D^T Phi, D^T R, R_q^T
-/// R_q. A row of the stage is [Phi | R | D].
-__device__ void make_table(const SmallLaunch& call, const Plan& plan, Product* table) {
-    const int i = static_cast<int>(call.i), k = static_cast<int>(call.k), m = static_cast<int>(call.m);
-    const int r = i, d = i + k, threads = blockDim.x;
-    Product* const squares = table + plan.n_right;
-    Product* const products = squares + k;
-    Product* const pairs = products + plan.n_products;
-    Product* const cross = pairs + lower_place(m, 0);
-    Product* const moment = cross + m * i;
-    const auto product = [](int one, int other) {
-        return Product{static_cast<unsigned char>(one), static_cast<unsigned char>(other)};
-    };
-    for (int j = threadIdx.x; j < i; j += threads) {
-        for (int l = 0; l <= j; ++l) products[lower_place(j, l)] = product(j, l);
-        for (int q = 0; q < k; ++q) table[q * i + j] = product(r + q, j);
-    }
-    for (int s = threadIdx.x; s < m; s += threads) {
-        for (int u = 0; u <= s; ++u) pairs[lower_place(s, u)] = product(d + s, d + u);
-        for (int j = 0; j < i; ++j) cross[s * i + j] = product(d + s, j);
-        for (int q = 0; q < k; ++q) moment[s * k + q] = product(d + s, r + q);
-    }
-    for (int q = threadIdx.x; q < k; q += threads) squares[q] = moment[m * k + q] = product(r + q, r + q);
-}
-
 /// A team at work on one problem.
-template <typename Real, bool kGiven>
+template <typename Real, bool kGiven, bool kBoxed>
 struct Worker {
     const SmallLaunch& call;
     const Plan& plan;
@@ -97,14 +67,14 @@ struct Worker {
 
     /// step, by all teams of a warp; `fresh` are those whose t is new.
     __device__ void look_at_points(bool fresh) {
-        if (kGiven || std::is_same_v<Real, float> || call.n < kDirect || !__any_sync(kAll, fresh)) return;
+        if (kGiven || std::is_same_v<Real, float> || plan.points < kDirect || !__any_sync(kAll, fresh)) return;
         const double* const t = call.t + number * call.t_stride;
         double worst = 0.0, length = 0.0, last = 0.0;
         if (fresh) {
             const double first = __ldg(t);
-            last = __ldg(t + call.n - 1);
-            length = (last - first) / static_cast<double>(call.n - 1);
-            for (std::int64_t r = team.rank; r < call.n; r += team.size)
+            last = __ldg(t + plan.points - 1);
+            length = (last - first) / static_cast<double>(plan.points - 1);
+            for (std::int64_t r = team.rank; r < plan.points; r += team.size)
                 worst = larger(worst, fabs(__ldg(t + r) - (first + length * static_cast<double>(r))));
             last = larger(fabs(first), fabs(last));
         }
@@ -112,19 +82,21 @@ struct Worker {
         if (fresh) step = worst <= 4.0 * kEpsilon * last ? length : 0.0;
     }
 
-    /// What the columns need of w.
+    /// What the columns need of w, and then the factors of their derivatives, 0 where a parameter is held.
     __device__ void make_constants() const {
         if (kGiven) return;
         const double* const w = state().trial;
-        for (int j = team.rank; j < tiny.i; j += team.size) {
+        for (int j = team.rank; j < plan.columns; j += team.size) {
             const ProgramColumn column = call.program[j];
-            const double p = column.first < 0 ? 1.0 : w[column.first];
-            const double q = column.second < 0 ? 1.0 : w[column.second];
+            const double p = program_parameter(call.links, w, column.first, number);
+            const double q = program_parameter(call.links, w, column.second, number);
             double* const constant = own + plan.constants + kConstants * j;
             const bool decay = column.kind == ColumnKind::decay, rate = column.kind == ColumnKind::rate;
             constant[0] = decay ? 1.0 / p : p;
             constant[1] = decay ? constant[0] * constant[0] : 1.0 / q;
             if (decay || rate) constant[2] = exp(-static_cast<double>(team.size) * step * constant[0]);
+            constant[3] = program_slope(call.links, column.first);
+            constant[4] = program_slope(call.links, column.second);
         }
     }
 
@@ -170,21 +142,39 @@ struct Worker {
 
     /// Phi, and D if asked for, of `rows` points from `begin` on, times their weights.
     __device__ void stage_program(std::int64_t begin, int rows, bool with_d) const {
-        const double* const t = call.t + number * call.t_stride + begin;
+        const bool below = begin >= plan.points;
+        const double* const t = call.t + number * call.t_stride + (below ? begin - plan.points : begin);
         int next = tiny.i + tiny.k;  // the next column of D
-        for (int j = 0; j < tiny.i; ++j) {
+        for (int j = 0; j < plan.columns; ++j) {
             const ProgramColumn column = call.program[j];
             const double* const constant = own + plan.constants + kConstants * j;
-            const int first_at = next, second_at = next + 1;
-            next += (column.first >= 0) + (column.second >= 0);
+            const bool by_first = constant[3] != 0.0, by_second = constant[4] != 0.0;
+            const Real first_slope = static_cast<Real>(constant[3]), second_slope = static_cast<Real>(constant[4]);
+            const int first_at = next, second_at = next + by_first;
+            next = second_at + by_second;
             Real phi = Real(0), first = Real(0), second = Real(0);
             for (int r = team.rank; r < rows; r += team.size) {
                 make_value(column, constant, __ldg(t + r), step == 0.0 || r < team.size, phi, first, second);
                 Real* const row = stage() + r * plan.width;
                 const Real weight = weight_at(begin + r);
                 row[j] = phi * weight;
-                if (with_d && column.first >= 0) row[first_at] = first * weight;
-                if (with_d && column.second >= 0) row[second_at] = second * weight;
+                if (with_d && by_first) row[first_at] = first * first_slope * weight;
+                if (with_d && by_second) row[second_at] = second * second_slope * weight;
+            }
+        }
+        if (call.parts == 1) return;
+        place_parts(rows, 0, tiny.i / 2, below);
+        if (with_d) place_parts(rows, tiny.i + tiny.k, tiny.m / 2, below);
+    }
+
+    /// To the place of their part, and zero to that of the other: columns of complex data, each row by its own lane.
+    __device__ void place_parts(int rows, int first, int half, bool below) const {
+        for (int r = team.rank; r < rows; r += team.size) {
+            Real* const row = stage() + r * plan.width + first;
+            for (int j = 0; j < half; ++j) {
+                const Real value = row[j];
+                row[j] = below ? Real(0) : value;
+                row[half + j] = below ? value : Real(0);
             }
         }
     }
@@ -220,8 +210,10 @@ struct Worker {
 
     /// Sums first..last of the table over all points.
     __device__ void sum_products(int first, int last, bool with_d) const {
-        for (std::int64_t begin = 0; begin < call.n; begin += plan.chunk) {
-            const int rows = call.n - begin < plan.chunk ? static_cast<int>(call.n - begin) : plan.chunk;
+        int rows = 0;
+        for (std::int64_t begin = 0; begin < call.n; begin += rows) {
+            const std::int64_t left = (begin < plan.points ? plan.points : call.n) - begin;  // of this part
+            rows = left < plan.chunk ? static_cast<int>(left) : plan.chunk;
             if (active) {
                 if (kGiven)
                     stage_given(begin, rows, with_d);
@@ -288,7 +280,8 @@ struct Worker {
         if (team.rank != 0 || !active) return;
         double* const scratch = own + plan.stage;
         const int p = tiny.p;
-        const Search search{call.rules, p, tiny.i * tiny.k, scratch, scratch + p * p, p};
+        const Search<kBoxed> search{call.rules,      p, tiny.i * tiny.k, scratch,
+                                    scratch + p * p, p, call.box,        scratch + p * (p + 1)};
         search.advance(point, size, state());
     }
 };

@@ -17,16 +17,27 @@ struct ProgramColumn {
     std::int32_t exponent;       // of a power
 };
 
+/// How the parameters of a program follow those that are searched: w[q] = factor[q] u[source[q]] + offset[q] for the Q
+/// parameters that its columns read; a source of -1 holds w[q] at offset[q], and factor[q] is 0.  Without source, w is
+/// u.  offset (Q) is shared, stride 0, or (problems, Q).  Of the pairs, the derivatives by parameters that are held are
+/// left out.
+struct ProgramLinks {
+    const std::int32_t* source;
+    const double *factor, *offset;
+    std::int64_t stride;
+};
+
 /// kappa_1 of the scaled Gram matrix (the square of Phi's) up to which scalar products of columns are accurate enough
 /// for a search: beyond it, D^T P D = D^T D - (Phi^T D)^T (Phi^T Phi)^-1 (Phi^T D) loses digits that decide the step.
 /// Of 450 fits with close decay times none ends above the minimum with 1e6 to 1e7, 31 do with 1e10.
 constexpr double kGramLimit = 1e6;
 
 /// Problem b of `count` is number problems[b] of the data; outputs are indexed by b, data by the number.
+///   parts 2: complex data and amplitudes of a real program, whose i / 2 columns at n / 2 points of t stand in both,
+///       Phi = [C, 0; 0, C] and D alike: the real parts of y and a come first, and so do their pairs.  1 otherwise.
 ///   Phi   from the program and t, w; or given in phi (count, n, i).  D alike, in d (count, n, m); may be null.
-///   spans (i, 2): for each column of a program the first of its rows and the one after its last; in the others it is
-///   0,
-///       so that several data sets below one another are one problem.  On the CPU alone; null: all rows.
+///   spans (i, 2): for each column of a program the first of its rows and the one after its last; it is 0 elsewhere, so
+///       that several data sets below one another are one problem.  On the CPU alone, with parts 1; null: all rows.
 ///   y (problems, n, k), weights (problems, n) or null, t (n) shared or (problems, n): strides of 0 share.  On the CPU
 ///   a
 ///       row of weight 0 is left out, whatever Phi and D are there.
@@ -49,6 +60,7 @@ constexpr double kGramLimit = 1e6;
 struct SmallFitsCall {
     const ProgramColumn* program;
     const std::int64_t* spans;  // (i, 2)
+    ProgramLinks links;
     const double *t, *w;
     const double *phi, *d;
     const double *y, *weights;
@@ -56,7 +68,7 @@ struct SmallFitsCall {
     const std::int32_t *columns, *parameters;  // of the m pairs
     double *a, *cost, *terms, *h, *gradient, *natural, *condition;
     std::int64_t count, n, i, k, m, p;
-    std::int64_t t_stride, y_stride, weights_stride;
+    std::int64_t t_stride, y_stride, weights_stride, parts;
     double ridge;
     bool kaufman, derivatives;
     const double *lower, *upper;  // (i), of a
@@ -123,7 +135,8 @@ namespace cuda {
 enum class Arithmetic : std::int32_t { full, single, polished };
 
 /// Many small problems, as varpro::SmallFitsCall, and their searches, as SmallSearchCall and SmallAdvanceCall say.
-///   program (i) and t, or phi (count, n, i) and d (count, n, m).  problems (count) or null: problem b is number b.
+///   program (i) with links and t, or phi (count, n, i) and d (count, n, m).  problems (count) or null: problem b is
+///   number b.
 ///   y and weights float or double; phi and d float or double; t, states and what is inside double.
 ///   states (any rows, stride): rows[b], or b where rows is null, is the state of problem b.
 /// i <= 16, k <= 8, m <= 48, p <= 16.  The result of a problem does not depend on those beside it.
@@ -137,8 +150,10 @@ struct SmallLaunch {
     double* states;
     const std::int64_t* rows;
     std::int64_t count, n, i, k, m, p;
-    std::int64_t t_stride, y_stride, weights_stride, stride;
+    std::int64_t t_stride, y_stride, weights_stride, stride, parts;
+    ProgramLinks links;
     SearchRules rules;
+    SearchBox box;
     double ridge;
     bool kaufman, y_is_float, phi_is_float;
     Arithmetic arithmetic;  // of small_searches

@@ -1,8 +1,11 @@
-/// The columns of ready models at one point, and their derivatives.  The caller passes the exponentials; u is (t -
-/// centre) / width.
+/// The columns of ready models at one point, their derivatives, and the parameters that they read.  The caller passes
+/// the exponentials; u is (t - centre) / width.
 #pragma once
 
+#include <cstdint>
+
 #include "portable.hpp"
+#include "small_fits.hpp"
 
 namespace varpro {
 namespace {
@@ -53,6 +56,21 @@ VARPRO_PORTABLE Real lorentzian_by_centre(Real phi, Real u, Real inverse) {
 template <typename Real>
 VARPRO_PORTABLE Real lorentzian_by_width(Real phi, Real u, Real inverse) {
     return lorentzian_by_centre(phi, u, inverse) * u;
+}
+
+/// Parameter q of the program at u, for problem `number` of the data; 1 if there is none.
+VARPRO_PORTABLE double program_parameter(const ProgramLinks& links, const double* u, int q, std::int64_t number) {
+    if (q < 0) return 1.0;
+    if (!links.source) return u[q];
+    const int source = links.source[q];
+    const double offset = links.offset[number * links.stride + q];
+    return source < 0 ? offset : links.factor[q] * u[source] + offset;
+}
+
+/// Its derivative by the parameter that it follows; 0 if it is held, or there is none.
+VARPRO_PORTABLE double program_slope(const ProgramLinks& links, int q) {
+    if (q < 0) return 0.0;
+    return links.source ? links.factor[q] : 1.0;
 }
 
 }  // namespace

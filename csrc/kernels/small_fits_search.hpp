@@ -75,16 +75,19 @@ struct Point {
     bool finite;
 };
 
-constexpr int kMostParameters = 16;
+/// Doubles of scratch that a search inside a box needs: h (p, p), gradient, curvature, diagonal and step (p).
+VARPRO_PORTABLE int box_numbers(int p) { return p * (p + 4); }
 
-/// factor (p, width) and rhs (p) are scratch.  kBoxed: whether there may be a box; a device has none.
+/// factor (p, width) and rhs (p) are scratch; so is `inside`, box_numbers(p), if there is a box.  kBoxed: whether there
+/// may be one.
 template <bool kBoxed>
-struct SearchIn {
+struct Search {
     const SearchRules& rules;
     int p, n_linear;
     double *factor, *rhs;
     int width;
-    SearchBox box{};
+    SearchBox box;
+    double* inside;
 
     /// Accept or reject the trial, which has been evaluated, and find the next one.  size : 1/2 |y|^2.
     VARPRO_PORTABLE void advance(const Point& point, double size, const State& s) const {
@@ -136,16 +139,21 @@ struct SearchIn {
     }
 
   private:
+    /// Some of the parameters, of which a state has 16 at most.
+    using Some = unsigned;
+    VARPRO_PORTABLE static bool among(Some some, int j) { return (some >> j & 1u) != 0u; }
+
     /// The next trial within the box: search/bounded_steps.py is the reference.  A parameter that its bound holds back
     /// has no gradient, and counts as determined.
     VARPRO_PORTABLE void next_inside(const Decision& decision, const State& s) const {
-        double gradient[kMostParameters], curvature[kMostParameters];
-        bool held[kMostParameters];
+        double *const gradient = inside + p * p, *const curvature = gradient + p;
+        Some held = 0;
         for (int j = 0; j < p; ++j) {
-            held[j] =
-                (s.w[j] <= box.lower[j] && s.gradient[j] > 0.0) || (s.w[j] >= box.upper[j] && s.gradient[j] < 0.0);
-            gradient[j] = held[j] ? 0.0 : s.gradient[j];
-            curvature[j] = held[j] ? kInfinite : s.h[j * (p + 1)];
+            const double slope = s.gradient[j];
+            const bool out = (s.w[j] <= box.lower[j] && slope > 0.0) || (s.w[j] >= box.upper[j] && slope < 0.0);
+            if (out) held |= 1u << j;
+            gradient[j] = out ? 0.0 : slope;
+            curvature[j] = out ? kInfinite : s.h[j * (p + 1)];
         }
         decision.open(measure_gradient(p, gradient, curvature, 1),
                       all_seen(rules, p, curvature, 1, s.natural, s.numbers->size));
@@ -159,17 +167,18 @@ struct SearchIn {
 
     /// The damped step that stays in the box: a parameter that would leave it goes to its bound, and the others are
     /// solved for again.
-    VARPRO_PORTABLE bool solve_inside(const State& s, double damping, const bool* held, double& predicted) const {
-        bool fixed[kMostParameters], outside = true, solved = true;
-        for (int j = 0; j < p; ++j) fixed[j] = held[j], s.step[j] = 0.0;
+    VARPRO_PORTABLE bool solve_inside(const State& s, double damping, Some fixed, double& predicted) const {
+        bool outside = true, solved = true;
+        for (int j = 0; j < p; ++j) s.step[j] = 0.0;
         for (int round = 0; outside && round <= p; ++round) {
             solved = solve_free(s, damping, fixed);
             outside = false;
             for (int j = 0; j < p; ++j) {
                 const double at = s.w[j] + s.step[j];
-                if (fixed[j] || (at >= box.lower[j] && at <= box.upper[j])) continue;
+                if (among(fixed, j) || (at >= box.lower[j] && at <= box.upper[j])) continue;
                 s.step[j] = (at < box.lower[j] ? box.lower[j] : box.upper[j]) - s.w[j];
-                fixed[j] = outside = true;
+                fixed |= 1u << j;
+                outside = true;
             }
         }
         double slope = 0.0, bend = 0.0;
@@ -182,19 +191,20 @@ struct SearchIn {
     }
 
     /// The step of the parameters that are not fixed; zero if the matrix is not positive definite.
-    VARPRO_PORTABLE bool solve_free(const State& s, double damping, const bool* fixed) const {
-        double h[kMostParameters * kMostParameters], diagonal[kMostParameters], step[kMostParameters];
+    VARPRO_PORTABLE bool solve_free(const State& s, double damping, Some fixed) const {
+        double *const h = inside, *const diagonal = h + p * (p + 2), *const step = diagonal + p;
         for (int j = 0; j < p; ++j) {
-            rhs[j] = fixed[j] ? 0.0 : -s.gradient[j];
-            diagonal[j] = fixed[j] ? 1.0 : s.diagonal[j];
+            const bool still = among(fixed, j);
+            rhs[j] = still ? 0.0 : -s.gradient[j];
+            diagonal[j] = still ? 1.0 : s.diagonal[j];
             for (int l = 0; l < p; ++l) {
-                h[j * p + l] = fixed[j] || fixed[l] ? (j == l ? 1.0 : 0.0) : s.h[j * p + l];
-                if (!fixed[j] && fixed[l]) rhs[j] -= s.h[j * p + l] * s.step[l];
+                h[j * p + l] = still || among(fixed, l) ? (j == l ? 1.0 : 0.0) : s.h[j * p + l];
+                if (!still && among(fixed, l)) rhs[j] -= s.h[j * p + l] * s.step[l];
             }
         }
         const bool solved = damped_cholesky(h, diagonal, damping, rhs, step, p, factor, width) == 0;
         for (int j = 0; j < p; ++j)
-            if (!fixed[j]) s.step[j] = solved ? step[j] : 0.0;
+            if (!among(fixed, j)) s.step[j] = solved ? step[j] : 0.0;
         return solved;
     }
 
@@ -211,8 +221,6 @@ struct SearchIn {
         return solved;
     }
 };
-
-using Search = SearchIn<false>;
 
 }  // namespace
 }  // namespace varpro

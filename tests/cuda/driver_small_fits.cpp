@@ -16,11 +16,15 @@ varpro::cuda::SmallLaunch small_launch(Arguments& a) {
     call.t = a.doubles("t");
     call.phi = a.array("phi"), call.d = a.array("d"), call.y = a.array("y"), call.weights = a.array("weights");
     call.problems = longs(a, "problems"), call.rows = longs(a, "rows");
+    call.links = {a.integers("source"), a.doubles("factor"), a.doubles("offset"),
+                  a.has("source") ? a.number("offset_stride") : 0};
+    call.box = {a.doubles("lower"), a.doubles("upper")};
     call.columns = a.integers("columns"), call.parameters = a.integers("parameters");
     call.states = reinterpret_cast<double*>(a.array("states"));
     call.count = a.number("count"), call.n = a.number("n"), call.i = a.number("i"), call.k = a.number("k");
     call.m = a.number("m"), call.p = a.number("p");
-    call.t_stride = a.number("own_t") * call.n, call.y_stride = call.n * call.k;
+    call.parts = a.has("parts") ? a.number("parts") : 1;
+    call.t_stride = a.number("own_t") * call.n / call.parts, call.y_stride = call.n * call.k;
     call.weights_stride = a.number("own_weights") * call.n, call.stride = a.number("stride");
     const double* const rules = a.doubles("rules");  // and the ridge behind them
     std::memcpy(&call.rules, rules, sizeof call.rules);

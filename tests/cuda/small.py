@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.kernels.contract import EPS, assert_within
 from varpro import _cpu
 from varpro.fitting import form
 from varpro.fitting.options import INITIAL_DAMPING, STEP_BOUND, fit_damping
@@ -22,6 +23,8 @@ MODELS = {
     "sum": (Exponentials(1) + Gaussians(1) + Constant(), [3.0, 5.0, 0.7]),
     "with a line": (Exponentials(1) + Polynomial(1), [2.0]),
 }
+COARSE = {"cost_tolerance": 1e-5}
+"""So that no search takes a step at rounding level, where chance decides."""
 DOUBLE, SINGLE, POLISHED = 0, 1, 2
 """Arithmetic in csrc/kernels/small_fits.hpp"""
 MOST = form.SMALL_COLUMNS, form.SMALL_RIGHT, form.SMALL_PAIRS
@@ -52,10 +55,20 @@ class Problems:
     w0: np.ndarray
     weights: np.ndarray | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    box: tuple[np.ndarray, np.ndarray] | None = None
+    """(P,) twice"""
+    links: small_fits.Links | None = None
+    parts: int = 1
+    """2 for complex data: y (B, 2 N, K)"""
 
     @property
     def pairs(self):
-        return small_fits.Pairs(*self.model.pairs.astype(np.int32).T.copy())
+        columns, parameters = self.model.pairs.astype(np.int32).T.copy()
+        if self.links is not None:
+            followed = self.links.source[parameters]
+            columns, parameters = columns[followed >= 0], followed[followed >= 0]
+        every = [columns + part * self.n_columns // self.parts for part in range(self.parts)]
+        return small_fits.Pairs(np.concatenate(every).astype(np.int32), np.tile(parameters, self.parts))
 
     @property
     def program(self):
@@ -63,7 +76,7 @@ class Problems:
 
     @property
     def n_columns(self):
-        return len(self.model.column_names)
+        return len(self.model.column_names) * self.parts
 
     def states(self):
         return small_fits.States(self.w0, self.n_columns, self.y.shape[2])
@@ -73,7 +86,10 @@ class Problems:
             name: None if a is None else (a if len(a) == 1 else a[rows])
             for name, a in (("t", self.t), ("weights", self.weights))
         }
-        return replace(self, y=self.y[rows], w0=self.w0[rows], **own)
+        links = self.links
+        if links is not None and len(links.offset) > 1:
+            links = replace(links, offset=links.offset[rows])
+        return replace(self, y=self.y[rows], w0=self.w0[rows], links=links, **own)
 
     def columns(self, w, rows):
         """Phi and D at w of problems `rows`, by NumPy."""
@@ -105,7 +121,7 @@ def on_cpu(given, the_rules, states=None):
     states = states or given.states()
     small_fits.search_program(
         given.program, given.t, given.y, np.arange(len(given.y)), given.pairs, states, the_rules,
-        weights=given.weights, **given.options,
+        weights=given.weights, box=given.box, links=given.links, parts=given.parts, **given.options,
     )  # fmt: skip
     return states
 
@@ -120,7 +136,7 @@ def launch(driver, kernel, given, the_rules, states, **more):
         "own_t": len(given.t) > 1, "own_weights": given.weights is not None and len(given.weights) > 1,
         "states": states.rows, "rules": np.append(in_order(the_rules), given.options.get("ridge", 0.0)),
         "kaufman": given.options.get("kaufman", False), "y_is_float": given.y.dtype == np.float32,
-        "phi_is_float": False, "in_turn": 0,
+        "phi_is_float": False, "in_turn": 0, "lower": given.box and given.box[0], "upper": given.box and given.box[1],
     } | more  # fmt: skip
     results = []
     for written in driver(kernel, **arguments):
@@ -133,9 +149,47 @@ def launch(driver, kernel, given, the_rules, states, **more):
 def search(driver, given, the_rules=None, arithmetic=DOUBLE, states=None, **more):
     """The states after the search; the same in every order, or the test fails."""
     the_rules = rules() if the_rules is None else the_rules
+    if given.links is not None:
+        source, factor, offset = given.links.arrays
+        stride = 0 if len(offset) == 1 else offset.shape[1]
+        more |= {"source": source, "factor": factor, "offset": offset, "offset_stride": stride}
     found = launch(
         driver, "small_searches", given, the_rules, states or given.states(), program=given.program, t=given.t,
-        arithmetic=arithmetic, **more,
+        arithmetic=arithmetic, parts=given.parts, **more,
     )  # fmt: skip
     assert all(np.array_equal(one.rows, found[0].rows, equal_nan=True) for one in found), "the order shows"
     return found[0]
+
+
+def conditions(given, w):
+    t = np.broadcast_to(given.t, (len(given.y), given.t.shape[1]))
+    every = np.arange(len(given.y))
+    out = small_fits.from_program(
+        given.program,
+        t,
+        w,
+        given.y,
+        every,
+        given.pairs,
+        weights=given.weights,
+        links=given.links,
+        parts=given.parts,
+        **given.options,
+    )
+    return out.condition
+
+
+def assert_same_search(found, expected, given):
+    """Trial by trial: the same counts and endings, and numbers off by rounding times the condition of Phi^T Phi, in w
+    besides by what rounding of the gradient is worth after the inverse of H."""
+    for name in ("status", "evaluations", "iterations"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    rounding = 64 * given.y.shape[1] * EPS
+    bound = rounding * conditions(given, expected.w)
+    size, h = np.linalg.norm(given.y, axis=(1, 2)), expected.h
+    with np.errstate(all="ignore"):
+        flat = rounding * size * np.sqrt(np.trace(h, axis1=1, axis2=2)) / np.linalg.eigvalsh(h)[:, 0]
+    flat[np.isnan(flat)] = 0.0
+    assert_within(found.w, expected.w, (bound * np.abs(expected.w).max(axis=1) + flat)[:, None])
+    assert_within(found.cost, expected.cost, bound * expected.cost + (64 * EPS * size) ** 2)
+    assert_within(found.a, expected.a, 16 * ((bound + flat) * (np.abs(expected.a).max((1, 2)) + size))[:, None, None])

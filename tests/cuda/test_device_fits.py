@@ -103,9 +103,8 @@ def test_in_parts_when_memory_is_short(xp, y, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"bounds": ([0.1, 0.1], [9.0, 9.0])}, "bounds on parameters"),
         ({"linear": "nonnegative"}, "bounded, constrained or fixed linear part"),
-        ({"fixed": ["w_1"], "derivative": (PAIRS, slopes), "model": decay}, "fixed or tied"),
+        ({"ridge": np.eye(3)[:2]}, "a ridge matrix"),
         ({"model": decay}, r"without derivative=\(pairs, columns\)"),
     ],
 )

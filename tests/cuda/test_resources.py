@@ -80,9 +80,11 @@ REGISTERS = {  # name and types (d double, f float; Lb1: colours, gram): at most
     "householder_kernelId": (40, 40),
     "householder_kernelIf": (40, 40),
     "reveal_kernel": (56, 64),
-    "small_fits_kernelIdLb0": (128, 128),  # Lb1: the basis is given
-    "small_fits_kernelIdLb1": (128, 128),
-    "small_fits_kernelIfLb0": (128, 128),
+    **{  # first flag: the basis is given; second: bounds on the parameters
+        f"small_fits_kernelI{dtype}Lb{given}ELb{boxed}": (128, 128)
+        for dtype, given in ("d0", "d1", "f0")
+        for boxed in (0, 1)
+    },
     "resume_kernel": (32, 32),
     "assemble_kernelIdd": (128, 128),
     "assemble_kernelIfd": (128, 128),
@@ -97,8 +99,16 @@ REGISTERS = {  # name and types (d double, f float; Lb1: colours, gram): at most
 }
 
 
-# bytes: in double precision on sm_80 the compiler keeps to 32 and 48 registers, and a few numbers do not fit
-SPILLED = {("convolve_kernelIdLNS1_4KindE0E", "80"): 40, ("convolve_kernelIdLNS1_4KindE3E", "80"): 24}
+# bytes: in double precision on sm_80 the compiler keeps to 32 and 48 registers, and a few numbers do not fit; nor do
+# they where a search has bounds, whose steps one lane of a team computes
+SPILLED = {
+    ("convolve_kernelIdLNS1_4KindE0E", "80"): 40,
+    ("convolve_kernelIdLNS1_4KindE3E", "80"): 24,
+    ("small_fits_kernelIdLb0ELb1", "80"): 8,
+    ("small_fits_kernelIdLb0ELb1", "90"): 24,
+    ("small_fits_kernelIfLb0ELb1", "80"): 8,
+    ("small_fits_kernelIfLb0ELb1", "90"): 24,
+}
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,14 @@ import pytest
 
 from tests.cuda.host import ROOT, KernelError
 from tests.cuda.small import (
+    COARSE,
     DOUBLE,
     MODELS,
     MOST,
     POLISHED,
     SINGLE,
+    assert_same_search,
+    conditions,
     in_order,
     launch,
     on_cpu,
@@ -36,8 +39,6 @@ SYNCS = [
     for n, line in enumerate(source.read_text().splitlines(), 1)
     if re.search(r"team\.sync\(\)|__syncthreads\(\)", line) and MASKED not in line
 ]
-COARSE = {"cost_tolerance": 1e-5}
-"""So that no search takes a step at rounding level, where chance decides."""
 SIZES = [  # B, N, I, M, K, P
     (1, 2, 1, 1, 1, 1),
     (2, 5, 2, 2, 1, 2),
@@ -46,31 +47,6 @@ SIZES = [  # B, N, I, M, K, P
     (1, 130, 7, 9, 8, 9),
     (2, 65, *MOST[:1], MOST[2], MOST[1], 16),
 ]
-
-
-def conditions(given, w):
-    t = np.broadcast_to(given.t, (len(given.y), given.t.shape[1]))
-    every = np.arange(len(given.y))
-    out = small_fits.from_program(
-        given.program, t, w, given.y, every, given.pairs, weights=given.weights, **given.options
-    )
-    return out.condition
-
-
-def assert_same_search(found, expected, given):
-    """Trial by trial: the same counts and endings, and numbers off by rounding times the condition of Phi^T Phi, in w
-    besides by what rounding of the gradient is worth after the inverse of H."""
-    for name in ("status", "evaluations", "iterations"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
-    rounding = 64 * given.y.shape[1] * EPS
-    bound = rounding * conditions(given, expected.w)
-    size, h = np.linalg.norm(given.y, axis=(1, 2)), expected.h
-    with np.errstate(all="ignore"):
-        flat = rounding * size * np.sqrt(np.trace(h, axis1=1, axis2=2)) / np.linalg.eigvalsh(h)[:, 0]
-    flat[np.isnan(flat)] = 0.0
-    assert_within(found.w, expected.w, (bound * np.abs(expected.w).max(axis=1) + flat)[:, None])
-    assert_within(found.cost, expected.cost, bound * expected.cost + (64 * EPS * size) ** 2)
-    assert_within(found.a, expected.a, 16 * ((bound + flat) * (np.abs(expected.a).max((1, 2)) + size))[:, None, None])
 
 
 @pytest.mark.parametrize(

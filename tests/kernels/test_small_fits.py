@@ -196,6 +196,30 @@ def test_shapes_are_refused_with_their_numbers():
         (lambda: small_fits.from_program(program, np.ones((1, 7)), np.ones((3, 2)), y, every, two), r"\(1, 7\)"),
         (lambda: small_fits.from_program(program, np.ones((1, 20)), np.ones((3, 1)), y, every, two), "parameter 1"),
         (
+            lambda: small_fits.from_program(
+                program,
+                np.ones((1, 20)),
+                np.ones((3, 1)),
+                y,
+                every,
+                two,
+                links=small_fits.Links(np.zeros(2, dtype=np.int32), np.ones(2), np.zeros((2, 2))),
+            ),
+            r"offsets \(2, 2\); they need \(2,\) and \(1 or 3, 2\)",
+        ),
+        (
+            lambda: small_fits.from_program(
+                program,
+                np.ones((1, 20)),
+                np.ones((3, 1)),
+                y,
+                every,
+                two,
+                links=small_fits.Links(np.array([0, -1], dtype=np.int32), np.array([1.0, 0.0]), np.zeros((1, 2))),
+            ),
+            "there are 2 pairs; the program has 1 derivatives",
+        ),
+        (
             lambda: small_fits.from_program(program[:, :3], np.ones((1, 20)), np.ones((3, 2)), y, every, two),
             r"\(2, 3\)",
         ),

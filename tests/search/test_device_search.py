@@ -10,13 +10,14 @@ from varpro.errors import BackendError
 from varpro.fitting.options import fit_damping
 from varpro.kernels import small_fits
 from varpro.kernels.search import Rules
-from varpro.search import compiled, device
+from varpro.search import compiled, device, device_columns
 from varpro.search.device import SHARE_OF_FREE, DeviceSearch
 from varpro.search.termination import Termination, rules_of
 
 T = np.linspace(0.0, 6.0, 40)
 PAIRS = [[0, 0]]
 STATES = 29
+TWO = varpro.models.Exponentials(2, rates=True)
 
 
 def decay(t, w):
@@ -27,12 +28,30 @@ def slopes(t, w):
     return (-t * np.exp(-w[0] * t))[..., None]
 
 
+def two(t, w):
+    return np.stack([np.exp(-w[0] * t), np.exp(-w[1] * t)], axis=-1)
+
+
+def two_slopes(t, w):
+    return -t[..., None] * two(t, w)
+
+
 def problem(kind):
     y = (decay(T, [0.5]) @ [2.0, 1.0]) * np.arange(1, 4)[:, None] + 0.01 * np.sin(np.arange(120)).reshape(3, 40)
     own, each = np.linspace(1.0, 2.0, 3)[:, None] * T, np.linspace(1.0, 2.0, 120).reshape(3, 40)
-    function = {"derivative": (PAIRS, slopes)}
+    function, of_two = {"derivative": (PAIRS, slopes)}, {"derivative": ([[0, 0], [1, 1]], two_slopes)}
+    y = y * (1.0 + 0.5j) if "complex" in kind else y
     ready = varpro.models.Exponentials(1, offset=True, rates=True)
     model, t, options = {
+        "bounded": (ready, T, {"bounds": (0.1, 0.95)}),
+        "complex": (ready, T, {"weights": each}),
+        "held": (TWO, T, {"fixed": {1: [0.0, 0.01, 0.02]}}),
+        "tied": (TWO, own, {"tied": {1: (0, 0.1, -0.05)}}),
+        "a function, bounded": (decay, T, {"bounds": (0.1, 0.95), **function}),
+        "a function, complex": (decay, T, {"weights": each, **function}),
+        "a function, held": (two, T, {"fixed": {1: [0.0, 0.01, 0.02]}, **of_two}),
+        "a function, tied": (two, own, {"tied": {1: (0, 0.1, -0.05)}, **of_two}),
+        "a function, an expression": (two, T, {"tied": {1: "w_0 * w_0 / 10"}, **of_two}),
         "ready": (ready, T, {}),
         "points of their own": (ready, own, {}),
         "weighted": (ready, T, {"weights": np.linspace(1.0, 2.0, 40)}),
@@ -42,10 +61,11 @@ def problem(kind):
         "a function, weighted": (decay, T, {"weights": each[0], **function}),
         "a function, weights of their own": (decay, T, {"weights": each, **function}),
     }[kind]
-    return varpro.fit_batch(model, t, y, [0.4], **options)._solution.spec.problem.compiled
+    start = [0.4, 0.01] if model in (two, TWO) else [0.4]
+    return varpro.fit_batch(model, t, y, start, **options)._solution.spec.problem.compiled
 
 
-@pytest.mark.parametrize("kind", ["ready", "points of their own", "weighted", "a function"])
+@pytest.mark.parametrize("kind", ["ready", "points of their own", "weighted", "a function", "a function, complex"])
 @pytest.mark.parametrize("single", [False, True])
 def test_a_chunk_fills_the_share_of_memory_and_no_more(kind, single):
     small, free = problem(kind), 1e7
@@ -54,6 +74,8 @@ def test_a_chunk_fills_the_share_of_memory_and_no_more(kind, single):
     need = 40 * arrays * (4 if single else 8) + 8 * STATES
     if kind == "a function":
         need += 3 * 8 * 40 * 3  # Phi and D, and what the user's function makes them from
+    if kind == "a function, complex":  # both parts of everything
+        need = 80 * 2 * (4 if single else 8) + 8 * STATES + 5 * 8 * 80 * 6
     assert found * need <= SHARE_OF_FREE * free < 2 * found * need
 
 
@@ -63,28 +85,30 @@ def test_a_problem_that_does_not_fit_is_told_with_both_sizes():
 
 
 def small_searches(
-    program, t, y, weights, columns, parameters, rows, rules, n_parameters, *, ridge, kaufman, arithmetic
+    program, t, y, weights, columns, parameters, rows, rules, n_parameters, *, parts, arithmetic, **options
 ):
     """The kernel of a device, by that of the CPU."""
-    states = small_fits.States(np.zeros((len(rows), n_parameters)), len(program), y.shape[2])
+    states = small_fits.States(np.zeros((len(rows), n_parameters)), len(program) * parts, y.shape[2])
     states.rows[:] = rows
     small_fits.search_program(
         program, t, y, np.arange(len(y)), small_fits.Pairs(columns, parameters), states, Rules(**rules),
-        weights=weights, ridge=ridge, kaufman=kaufman,
+        weights=weights, parts=parts, **options,
     )  # fmt: skip
     rows[:] = states.rows
 
 
-def small_advance(phi, d, y, problems, columns, parameters, rows, rules, n_parameters, *, ridge, kaufman):
+def small_advance(phi, d, y, problems, columns, parameters, rows, rules, n_parameters, **options):
     states = small_fits.States(np.zeros((len(rows), n_parameters)), phi.shape[2], y.shape[2])
     states.rows[:] = rows
     pairs = small_fits.Pairs(columns, parameters)
-    small_fits.advance(phi, d, y, problems, pairs, states, problems, Rules(**rules), ridge=ridge, kaufman=kaufman)
+    small_fits.advance(phi, d, y, problems, pairs, states, problems, Rules(**rules), **options)
     rows[:] = states.rows
 
 
 KINDS = ["ready", "points of their own", "weighted", "weights of their own", "a function",
-         "a function, points of their own", "a function, weighted", "a function, weights of their own"]  # fmt: skip
+         "a function, points of their own", "a function, weighted", "a function, weights of their own",
+         "bounded", "complex", "held", "tied", "a function, bounded", "a function, complex", "a function, held",
+         "a function, tied", "a function, an expression"]  # fmt: skip
 
 
 @pytest.mark.parametrize("some", [[0, 1, 2], [1], [0, 2]], ids=str)
@@ -94,7 +118,7 @@ def test_every_problem_is_searched_with_its_own_arrays(kind, some, monkeypatch):
     monkeypatch.setattr(
         device, "on_device", SimpleNamespace(small_searches=small_searches, small_advance=small_advance)
     )
-    monkeypatch.setattr(device, "is_device_array", lambda a: True)
+    monkeypatch.setattr(device_columns, "is_device_array", lambda a: True)
     small, problems, start = problem(kind), np.array(some), np.full((len(some), 1), 0.9)
     damping, termination = fit_damping(0.3, 0.5), Termination(cost_tolerance=1e-12)
     host = DeviceSearch(SimpleNamespace(xp=np, put=np.asarray))

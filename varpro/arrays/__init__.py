@@ -41,6 +41,11 @@ ON_HOST = (type(None), bool, int, float, complex, str, np.ndarray)
 """What needs no further look: asking whether something is a Mapping takes a microsecond."""
 
 
+def as_array(a: ArrayLike) -> Array:
+    """a unchanged if it is on a device, else as a NumPy array."""
+    return a if is_device_array(a) else np.asarray(a)  # type: ignore[return-value]
+
+
 def on_host(value: Any) -> Any:
     """value with the device arrays in it, also in tuples, lists and mappings, as NumPy arrays; all else unchanged."""
     if isinstance(value, ON_HOST):

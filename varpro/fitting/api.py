@@ -140,8 +140,8 @@ def fit_batch(
     progress : True shows a bar on a terminal or in a notebook; a function is called with the number of problems in each
         part that has been finished.  All else as in `fit`.
     backend : 'cuda' searches on a GPU: for ready models, or a function of CuPy arrays with its derivative that takes
-        many problems at once, with free real parameters and amplitudes and no bounds.  There dtype=float32 computes
-        in float32, too, and polish continues from that solution in float64.  'auto' is the CPU.
+        many problems at once; bounds and other limits on amplitudes stay on the CPU.  There dtype=float32 computes
+        compiled models in float32, too, and polish continues from that solution in float64.  'auto' is the CPU.
 
     A problem with an infinite value, or with fewer valid points than parameters, is not fitted: its status says so and
     its results are NaN.  No problem affects another.  Raises only for mistakes that concern all of them.

@@ -16,6 +16,7 @@ from varpro.arrays import Array
 from varpro.fitting.model import UserModel
 from varpro.fitting.parameters import Parameters
 from varpro.kernels import small_fits
+from varpro.problems.columns import as_real_rows
 from varpro.problems.curves import DirectBasis
 
 
@@ -39,12 +40,13 @@ class FitBasis:
     """The column of each derivative, (M',) int32."""
     parameters: Array = field(init=False)
     """The free parameter of each derivative, (M',) int32."""
-    _take: Array = field(init=False)
+    taken: Array = field(init=False)
+    """The model's pair of each derivative before columns are split or mixed, (M,)."""
+    all_pairs: bool = field(init=False)
+    """Whether those are all of the model's pairs, unchanged."""
     _scale: Array = field(init=False)
     _steep: list[tuple[int, int, int]] = field(init=False)
     """(m, p, f) of the pairs whose factor is dw_p / du_f at u, for parameters that follow an expression."""
-    _all_pairs: bool = field(init=False)
-    """Whether every pair is searched unchanged."""
     _spread: Array | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -52,7 +54,7 @@ class FitBasis:
         if self.names.plain and not self.complex_w:
             self.columns, self.parameters = np.array(self.model.pairs.T, dtype=np.int32, order="C")
             count = len(self.model.pairs)
-            self._take, self._scale, self._all_pairs = np.arange(count), np.ones(count), True
+            self.taken, self._scale, self.all_pairs = np.arange(count), np.ones(count), True
         else:
             self._follow_parameters()
         if self.complex_data:
@@ -78,15 +80,15 @@ class FitBasis:
                     column.append(int(j))
                     parameter.append(int(f))
                     scale.append(turn * (self.names.factor[part + p] or 1.0))
-        self._take = np.array(take, dtype=int)
+        self.taken = np.array(take, dtype=int)
         self._scale = np.array(scale, dtype=complex if self.complex_w else float)
         self.columns, self.parameters = np.array(column, dtype=np.int32), np.array(parameter, dtype=np.int32)
-        self._all_pairs = len(take) == len(pairs) and bool((self._scale == 1).all()) and not self._steep
+        self.all_pairs = len(take) == len(pairs) and bool((self._scale == 1).all()) and not self._steep
 
     @property
     def plain(self) -> bool:
         """Whether the model's columns and derivatives at the searched parameters are used unchanged."""
-        as_they_are = self._all_pairs and self.names.plain and not self.complex_data
+        as_they_are = self.all_pairs and self.names.plain and not self.complex_data
         return as_they_are and self.mixing is None and self.extra_rows is None
 
     @property
@@ -101,13 +103,23 @@ class FitBasis:
 
     @property
     def program(self) -> Array | None:
-        """The columns encoded for the compiled kernel; None if it cannot make them or they are not used unchanged."""
-        program = self.model.program if self.plain else None
+        """The columns encoded for the compiled kernel; None if it cannot make them, or they are not used as it does."""
+        altered = self.mixing is not None or self.extra_rows is not None
+        altered |= self.complex_data and self.spans is not None
+        program = None if altered or self.names.expressions else self.model.program
         return None if program is None else small_fits.encode(program)
+
+    @property
+    def links(self) -> small_fits.Links | None:
+        """How the program's parameters follow the free ones; None if they are those."""
+        names = self.names
+        if names.plain:
+            return None
+        return small_fits.Links(names.source.astype(np.int32), names.factor, names.offset)
 
     def direct(self, problem: int) -> DirectBasis | None:
         """The caller's functions, called directly for one problem; None where their results need further work."""
-        as_they_are = self._all_pairs and self.names.plain and not self.complex_data and self.mixing is None
+        as_they_are = self.all_pairs and self.names.plain and not self.complex_data and self.mixing is None
         if not as_they_are or self.weights is not None or self.complex_w:
             return None
         if self.model.columns_function is None:
@@ -122,13 +134,14 @@ class FitBasis:
 
     def w(self, u: Array, problems: Array | None = None) -> Array:
         """The model's own parameters (b, P), complex where the user's are.  problems : (b,), None for all."""
-        full = self.names.expand(self._inside(u), problems)
+        full = self.names.expand(self.inside(u), problems)
         if not self.complex_w:
             return full
         count = self.model.n_parameters
         return full[:, :count] + 1j * full[:, count:]
 
-    def _inside(self, u: Array) -> Array:
+    def inside(self, u: Array) -> Array:
+        """u (b, F) moved into the bounds."""
         return np.clip(u, self.names.lower, self.names.upper) if self.names.bounded else u
 
     def basis(self, u: Array, problems: Array) -> Array:
@@ -136,8 +149,7 @@ class FitBasis:
         with np.errstate(all="ignore"):  # the status says which problems are not finite
             phi = self.model.values(self.w(u, problems), problems)
         if self.complex_data:
-            top = np.concatenate([phi.real, -phi.imag], axis=2)
-            phi = np.concatenate([top, np.concatenate([phi.imag, phi.real], axis=2)], axis=1)
+            phi = as_real_rows(phi)
         if self.mixing is not None:
             phi = phi @ self.mixing
         return self._rows(phi, problems, self.extra_rows)
@@ -172,23 +184,22 @@ class FitBasis:
 
     def _pairs(self, d: Array, u: Array, problems: Array) -> Array:
         """The model's D for the pairs that are searched, as real numbers with weighted rows."""
-        if not self._all_pairs:
-            d = d[:, :, self._take] * self._factors(u, problems)
+        if not self.all_pairs:
+            d = d[:, :, self.taken] * self.factors(u, problems)
         if self.complex_data:
-            upper, lower = np.concatenate([d.real, -d.imag], axis=2), np.concatenate([d.imag, d.real], axis=2)
-            d = np.concatenate([upper, lower], axis=1)
+            d = as_real_rows(d)
         if self._spread is not None:
             d = d @ self._spread
         extra = None if self.extra_rows is None else np.zeros((len(self.extra_rows), d.shape[2]))
         return self._rows(d, problems, extra)
 
-    def _factors(self, u: Array, problems: Array) -> Array:
-        """(M,) or (b, 1, M) what the model's derivatives are multiplied by."""
+    def factors(self, u: Array, problems: Array) -> Array:
+        """(M,) or (b, 1, M) what the model's derivatives, `taken`, are multiplied by."""
         if not self._steep:
             return self._scale
         m, p, f = np.array(self._steep).T
         scale = np.repeat(self._scale[None], len(u), axis=0)
-        scale[:, m] *= self.names.slopes(self._inside(u), problems)[:, p, f]
+        scale[:, m] *= self.names.slopes(self.inside(u), problems)[:, p, f]
         return scale[:, None, :]
 
     def _rows(self, a: Array, problems: Array, extra: Array | None) -> Array:
@@ -233,8 +244,9 @@ class FitBasis:
         t = self.points
         if self._left_out is None:
             return t
-        lower = np.where(self._left_out, np.inf, t).min(axis=1, keepdims=True)
-        upper = np.where(self._left_out, -np.inf, t).max(axis=1, keepdims=True)
+        out = self._left_out[:, : t.shape[1]]  # the imaginary parts of complex data are left out with the real ones
+        lower = np.where(out, np.inf, t).min(axis=1, keepdims=True)
+        upper = np.where(out, -np.inf, t).max(axis=1, keepdims=True)
         if (lower <= t).all() and (t <= upper).all():
             return t
         empty = ~(lower <= upper)

@@ -73,12 +73,11 @@ def device_form(spec: "Spec") -> CompiledForm:
     """The form that a device searches.  Raises BackendError that names what stands in the way."""
     model, compiled = spec.model, spec.problem.compiled
     reasons = {
-        "bounds on parameters": spec.names.bounded,
         "a bounded, constrained or fixed linear part, a robust loss, weights of single right-hand sides, a rank "
         "tolerance, or so many columns, right-hand sides or parameters": compiled is None
         or compiled.limits is not None,
-        "complex, fixed or tied parameters, or a ridge matrix": not spec.basis.plain,
         "several data sets in one problem": compiled is not None and compiled.spans is not None,
+        "a ridge matrix": spec.basis.extra_rows is not None,
         "a model without derivative=(pairs, columns)": model.derivative != "analytic",
         "a function that does not take all problems at once, t (b, N) and w (P, b, 1)": not model.together
         and len(spec.data.y) > 1,

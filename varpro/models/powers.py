@@ -4,7 +4,7 @@ from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, as_array
 from varpro.models.guesses import Signal, best_start, selected
 from varpro.models.quantities import EXPONENT, Frame
 from varpro.models.ready import MODELS
@@ -79,11 +79,11 @@ class Polynomial(Framed):
         return np.zeros((0, 2), dtype=np.intp)
 
     def __call__(self, t: Array, w: Array) -> Array:
-        t, w = np.asarray(t), np.asarray(w)
+        t, w = as_array(t), as_array(w)
         return stacked(t, w, [t**i for i in range(self.degree + 1)])
 
     def columns(self, t: Array, w: Array) -> Array:
-        return stacked(np.asarray(t), np.asarray(w), [])
+        return stacked(as_array(t), as_array(w), [])
 
     def program(self) -> tuple[Column, ...] | None:
         return tuple(Column("power", (), float(i)) for i in range(self.degree + 1))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, as_array
 from varpro.models.guesses import Signal, best_start, remainder_at
 from varpro.models.quantities import Frame
 from varpro.models.ready import MODELS
@@ -63,13 +63,13 @@ class Rational(Framed):
         return 1.0 + t * out
 
     def __call__(self, t: Array, w: Array) -> Array:
-        t, w = np.asarray(t), np.asarray(w)
+        t, w = as_array(t), as_array(w)
         with np.errstate(all="ignore"):
             inverse = 1.0 / self._denominator(t, w)
             return stacked(t, w, [t**i * inverse for i in range(self.p + 1)])
 
     def columns(self, t: Array, w: Array) -> Array:
-        t, w = np.asarray(t), np.asarray(w)
+        t, w = as_array(t), as_array(w)
         with np.errstate(all="ignore"):
             slope = -(self._denominator(t, w) ** -2)
             by_degree = [t**degree * slope for degree in range(self.p + self.q + 1)]

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, as_array
 from varpro.models.quantities import Frame, Quantity, frame_of
 from varpro.models.separable import Column, Framed, at_least, stacked
 
@@ -61,13 +61,13 @@ class Repeated(Framed):
         return np.array(listed, dtype=np.intp)
 
     def __call__(self, t: Array, w: Array) -> Array:
-        t, w = np.asarray(t), np.asarray(w)
+        t, w = as_array(t), as_array(w)
         with np.errstate(all="ignore"):  # a trial step may overflow; the solvers check the result
             out = [column for own in self.indices for column in self.shape(t, *(w[p] for p in own))]
-        return stacked(t, w, [*out, np.ones(1)] if self.offset else out)
+        return stacked(t, w, [*out, 1.0] if self.offset else out)
 
     def columns(self, t: Array, w: Array) -> Array:
-        t, w = np.asarray(t), np.asarray(w)
+        t, w = as_array(t), as_array(w)
         with np.errstate(all="ignore"):
             out = [slope for own in self.indices for slope in self.slopes(t, *(w[p] for p in own))]
         return stacked(t, w, out)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, namespace
 from varpro.errors import ConfigError
 from varpro.models.guesses import checked_points
 from varpro.models.quantities import Frame, frame_of
@@ -115,10 +115,10 @@ class Framed(Model):
         """The parameters for t = origin + unit x from those for x."""
 
 
-def stacked(t: Array, w: Array, columns: Sequence[Array]) -> Array:
-    """The columns, each of which broadcasts to (N,) or (b, N), on a new last axis."""
+def stacked(t: Array, w: Array, columns: Sequence[Array | float]) -> Array:
+    """The columns, each of which broadcasts to (N,) or (b, N), on a new last axis; on a device if w is there."""
     shape = np.broadcast_shapes(t.shape, w.shape[1:])
-    out = np.empty((*shape, len(columns)), dtype=np.result_type(t, w, 1.0))
+    out: Array = namespace(w).empty((*shape, len(columns)), dtype=np.result_type(t.dtype, w.dtype, 1.0))
     for j, column in enumerate(columns):
         out[..., j] = column
     return out

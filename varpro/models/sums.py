@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, as_array
 from varpro.errors import ConfigError
 from varpro.models.guesses import amplitudes, best_start, checked_points, finite_rows
 from varpro.models.quantities import frame_of
@@ -50,11 +50,11 @@ class Sum(Model):
         return [w[a:b] for a, b in zip(self._parameters[:-1], self._parameters[1:], strict=True)]
 
     def __call__(self, t: Array, w: Array) -> Array:
-        w = np.asarray(w)
+        w = as_array(w)
         return np.concatenate([part(t, v) for part, v in zip(self.parts, self.split(w), strict=True)], axis=-1)
 
     def columns(self, t: Array, w: Array) -> Array:
-        w = np.asarray(w)
+        w = as_array(w)
         return np.concatenate([part.columns(t, v) for part, v in zip(self.parts, self.split(w), strict=True)], axis=-1)
 
     def program(self) -> tuple[Column, ...] | None:

@@ -14,6 +14,12 @@ WeightedColumns = tuple[Array, Array, Array]
 columns that are pinned or on a bound for that right-hand side; free (b, K, I') bool, the amplitudes that are neither"""
 
 
+def as_real_rows(columns: Array) -> Array:
+    """(b, 2 N, 2 I) [Re, -Im; Im, Re] of complex columns (b, N, I): their products with [Re a; Im a] are those of a."""
+    above = np.concatenate([columns.real, -columns.imag], axis=2)
+    return np.concatenate([above, np.concatenate([columns.imag, columns.real], axis=2)], axis=1)
+
+
 def shared_columns(basis: "CurveBasis", ridge: float, u: Array, problems: Array, a: Array) -> WeightedColumns:
     """The columns of problems whose right-hand sides share them, every amplitude free."""
     phi, d = basis.basis(u, problems)[:, None], basis.jacobian(u, problems, fine=True)[:, None]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.kernels.small_fits import MOST_PARAMETERS, Bounds, Pairs
+from varpro.kernels.small_fits import MOST_PARAMETERS, Bounds, Links, Pairs
 from varpro.problems.curves import CurveBasis
 
 
@@ -56,6 +56,16 @@ class CompiledForm:
     def box(self) -> Bounds | None:
         """Bounds on the parameters, (F,) twice."""
         return self.basis.box
+
+    @property
+    def parts(self) -> int:
+        """The real numbers per value of the data."""
+        return 2 if self.basis.complex_data else 1
+
+    @property
+    def links(self) -> Links | None:
+        """How the parameters of the program follow the searched ones; None if they are those."""
+        return self.basis.links
 
     def rank(self, a: Array) -> Array:
         """(b,) of the columns whose amplitudes a (b, I', K) are inside their bounds: the least over K."""

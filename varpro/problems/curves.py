@@ -8,6 +8,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.gauss_newton import NormalEquations
+from varpro.kernels.small_fits import Links
 from varpro.linalg.projector import factor
 from varpro.linalg.truncation import Triplets, residual_slopes, with_ridge_rows
 from varpro.problems.columns import WeightedColumns, shared_columns
@@ -97,6 +98,32 @@ class CurveBasis(Basis, Protocol):
     @property
     def grid(self) -> Array:
         """The same for compiled columns of a device, where excluded rows are moved into the range of the others."""
+
+    @property
+    def links(self) -> Links | None:
+        """How the program's parameters follow the free ones; None if they are those."""
+
+    @property
+    def complex_data(self) -> bool:
+        """Whether columns are those of complex ones, real and imaginary parts apart."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether the model's columns and derivatives at the searched parameters are used unchanged."""
+
+    @property
+    def all_pairs(self) -> bool:
+        """Whether every pair of the model is searched, unchanged."""
+
+    @property
+    def taken(self) -> Array:
+        """(M,) the model's pair of each derivative."""
+
+    def factors(self, u: Array, problems: Array) -> Array:
+        """(M,) or (b, 1, M) what the model's derivatives, `taken`, are multiplied by."""
+
+    def inside(self, u: Array) -> Array:
+        """u (b, F) moved into the bounds."""
 
     def w(self, u: Array, problems: Array | None = None) -> Array:
         """The model's own parameters (b, P)."""

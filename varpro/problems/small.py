@@ -97,10 +97,11 @@ class SmallProblem(SharedColumns):
         """Linear parameters and cost at w (b, F); a compiled model also gets H and g in the same pass."""
         form, count = self.form, len(w)
         if form.program is not None:
-            points, own = self.basis.points, self.basis.w(w, problems)
+            points, own = self.basis.points, self.basis.inside(w)
             out = small_fits.from_program(
                 form.program, points, own, form.raw, problems, form.pairs,
                 weights=form.weights, ridge=self.ridge, kaufman=self.kaufman, spans=form.spans,
+                links=form.links, parts=form.parts,
             )  # fmt: skip
             phi = np.empty((count, 0, 0))
         elif self.ahead:

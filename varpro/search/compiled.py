@@ -102,6 +102,7 @@ def _run(
             small.program, small.basis.points, small.raw, problems, small.pairs, states, rules, n_logged=most,
             weights=small.weights, ridge=small.ridge, kaufman=small.kaufman, limits=small.limits, box=small.box,
             spans=small.spans,
+            links=small.links, parts=small.parts,
         )  # fmt: skip
         return _records(log, problems[:1], small.rank(states.a[:1]))
     with np.errstate(all="ignore"):  # the status says which problems are not finite

@@ -3,19 +3,19 @@
 The states are those of kernels.small_fits, row by row; they travel to the device and back only once.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from varpro.arrays import Array, Device, first_line, is_device_array, to_host
-from varpro.errors import BackendError, ShapeError
+from varpro.arrays import Array, Device, to_host
+from varpro.errors import BackendError
 from varpro.kernels.search import N_NUMBERS, Rules
-from varpro.kernels.small_fits import GRAM_LIMIT, States
+from varpro.kernels.small_fits import GRAM_LIMIT, Bounds, Links, States
 from varpro.kernels.small_fits import cuda as on_device
 from varpro.problems.compiled_form import CompiledForm
 from varpro.search.compiled import CompiledResult, found_by
 from varpro.search.damping import DampingRule
+from varpro.search.device_columns import DeviceColumns
 from varpro.search.termination import Termination, rules_of
 
 SHARE_OF_FREE = 0.7
@@ -44,7 +44,8 @@ class DeviceSearch:
         own = 3 if small.basis.model.own_t or small.weights is not None else 1
         each = n * (k + own) * item + 8 * n_states
         if small.program is None:
-            each += 3 * 8 * n * (small.basis.n_columns + len(small.basis.columns))
+            arrays = 5 if small.basis.complex_data else 3  # complex ones are there beside their parts
+            each += arrays * 8 * n * (small.basis.n_columns + len(small.basis.columns))
         most = int(SHARE_OF_FREE * self.device.free_bytes) // each
         if most < 1:
             raise BackendError(
@@ -69,68 +70,43 @@ class DeviceSearch:
 
     def _ready(self, small: CompiledForm, rows: Array, rules: Rules, problems: Array) -> None:
         dtype = np.float32 if self.single else np.float64
-        weights = small.weights
+        weights, links = small.weights, small.links
         t = small.basis.grid if len(small.basis.grid) == 1 else _taken(small.basis.grid, problems)
         if weights is not None:
             own = weights if len(weights) == 1 else _taken(weights, problems)
             weights = self.device.put(own.astype(dtype, copy=False))
+        if links is not None:
+            offset = links.offset if len(links.offset) == 1 else _taken(links.offset, problems)
+            links = Links(*map(self.device.put, (links.source, links.factor, offset)))
         assert small.program is not None
         put, y = self.device.put, _taken(small.raw, problems).astype(dtype, copy=False)
         on_device.small_searches(
             put(small.program), put(t), put(y), weights, put(small.pairs.columns),
             put(small.pairs.parameters), rows, rules.by_name(), small.basis.n_free, ridge=small.ridge,
-            kaufman=small.kaufman, arithmetic=self.arithmetic,
+            kaufman=small.kaufman, box=self._box(small), links=links, parts=small.parts,
+            arithmetic=self.arithmetic,
         )  # fmt: skip
 
     def _called(self, small: CompiledForm, rows: Array, rules: Rules, problems: Array, states: States) -> None:
-        xp, basis, model = self.device.xp, small.basis, small.basis.model
+        columns = DeviceColumns.of(self.device, small.basis, problems)
         n_parameters, end = states.p, rows.shape[1] - N_NUMBERS
-        columns, parameters = self.device.put(small.pairs.columns), self.device.put(small.pairs.parameters)
-        assert model.columns_function is not None
-        y = self.device.put(small.y[problems])
-        t = self.device.put(model.t[problems] if model.own_t else model.t[None])
-        weights = None
-        if basis.weights is not None:
-            weights = self.device.put(basis.weights if len(basis.weights) == 1 else basis.weights[problems])
+        of_column, of_parameter = self.device.put(small.pairs.columns), self.device.put(small.pairs.parameters)
+        y, box = self.device.put(small.y[problems]), self._box(small)
         running = np.arange(len(problems))
         while len(running):
             here = self.device.put(running)
-            trial = rows[here, n_parameters : 2 * n_parameters]
-            some = t[here] if model.own_t else xp.broadcast_to(t, (len(running), t.shape[1]))
-            phi, d = (
-                self._called_with(function, some, trial.T[:, :, None], (len(running), model.shape[0], width), name)
-                for function, width, name in (
-                    (model.function, model.shape[1], "the model"),
-                    (model.columns_function, len(model.pairs), "derivative's columns"),
-                )
-            )
-            if weights is not None:
-                own = (weights if len(weights) == 1 else weights[here])[:, :, None]
-                phi, d = (xp.where(own > 0, a * own, 0.0) for a in (phi, d))  # 0 for an excluded row, whatever it holds
+            phi, d = columns.both(rows[here, n_parameters : 2 * n_parameters], running)
             on_device.small_advance(
-                phi, d, y, here, columns, parameters, rows, rules.by_name(), n_parameters,
-                ridge=small.ridge, kaufman=small.kaufman,
+                phi, d, y, here, of_column, of_parameter, rows, rules.by_name(), n_parameters, ridge=small.ridge,
+                kaufman=small.kaufman, box=box,
             )  # fmt: skip
             running = running[to_host(rows[here, end]) == 0]  # status comes first
 
-    def _called_with(
-        self, function: Callable[[Array, Array], Array], t: Array, w: Array, wanted: tuple[int, ...], what: str
-    ) -> Array:
-        """function(t, w) as float64 on the device.  Raises BackendError, ShapeError if it leaves the device."""
-        try:
-            result = function(t, w)
-        except TypeError as error:  # how CuPy refuses arrays of the host, and NumPy those of a device
-            raise BackendError(
-                f"{what} fails with arrays on the device ({first_line(error)}); let it work with CuPy arrays alone, or "
-                "use backend='cpu'"
-            ) from error
-        if not is_device_array(result) or tuple(result.shape) != wanted:
-            raise ShapeError(
-                f"{what} returned {type(result).__name__} of shape {getattr(result, 'shape', None)} for arrays on the "
-                f"device; it must return a CuPy array of shape {wanted}"
-            )
-        made: Array = self.device.xp.ascontiguousarray(result, dtype=np.float64)
-        return made
+    def _box(self, small: CompiledForm) -> Bounds | None:
+        if small.box is None:
+            return None
+        lower, upper = (self.device.put(bound.astype(np.float64)) for bound in small.box)
+        return lower, upper
 
 
 def _taken(a: Array, problems: Array) -> Array:

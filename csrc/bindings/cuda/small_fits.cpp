@@ -23,6 +23,7 @@ void problems(Keywords& from, SmallLaunch& call) {
     call.y_stride = call.n * call.k;
     call.weights_stride = from.take<bool>("own_weights") ? call.n : 0;
     call.rules = varpro::search_rules(from.take<py::dict>("rules"));
+    from("lower", call.box.lower)("upper", call.box.upper);
 }
 
 }  // namespace
@@ -31,11 +32,15 @@ void bind_small_fits(py::module_& m) {
     bind_launch(m, "small_searches", small_searches, [](Keywords& from, SmallLaunch& call) {
         problems(from, call);
         from("program", call.program)("t", call.t);
-        call.t_stride = from.take<bool>("own_t") ? call.n : 0;
+        from("parts", call.parts);
+        call.t_stride = from.take<bool>("own_t") ? call.n / call.parts : 0;
+        from("source", call.links.source)("factor", call.links.factor)("offset", call.links.offset);
+        from("offset_stride", call.links.stride);
         call.arithmetic = arithmetic_of(from.take<std::string>("arithmetic"));
     });
     bind_launch(m, "small_advance", small_advance, [](Keywords& from, SmallLaunch& call) {
         problems(from, call);
+        call.parts = 1;
         from("phi", call.phi)("d", call.d)("phi_is_float", call.phi_is_float);
     });
 }

@@ -14,7 +14,7 @@ from varpro.arrays import Array
 from varpro.errors import ShapeError
 from varpro.kernels._checks import doubles, require
 from varpro.kernels.search import N_NUMBERS, Rules
-from varpro.kernels.small_fits.programs import KINDS, check_program, encode
+from varpro.kernels.small_fits.program import KINDS, Links, check_program, encode
 from varpro.kernels.small_fits.states import (
     BEYOND,
     GRAM_LIMIT,
@@ -74,6 +74,8 @@ def from_program(
     derivatives: bool = True,
     limits: Bounds | None = None,
     spans: Array | None = None,
+    links: Links | None = None,
+    parts: int = 1,
 ) -> SmallFits:
     """The problems `problems` (b,) of the data, at w (b, P).
 
@@ -81,12 +83,15 @@ def from_program(
         or None.  limits : (I,) twice, bounds on the linear parameters; each right-hand side has its own active set.
     spans : (I, 2) int64, for each column the first of its rows and the one after its last; it is 0 in the others.
         None: all rows.
+    links : how the program's parameters follow w; None if they are w.
+    parts : 2 for complex data, whose imaginary parts stand below the real ones in y (B, 2 N, K), as do those of the
+        linear parameters (b, 2 I, K); the pairs of the imaginary parts come last, with columns from I on.
     """
-    check_program(program, t, y, w.shape[1], spans)
-    out = _outputs(len(problems), len(program), y.shape[2], w.shape[1], derivatives)
+    check_program(program, links, t, y, w.shape[1], len(pairs.columns), parts, spans)
+    out = _outputs(len(problems), len(program) * parts, y.shape[2], w.shape[1], derivatives)
     _run(
-        program, spans, doubles(t), w, None, None, y, weights, problems, pairs, out, ridge, kaufman, derivatives,
-        limits,
+        program, spans, links, doubles(t), w, None, None, y, weights, problems, pairs, out, ridge, kaufman, derivatives,
+        limits, parts,
     )  # fmt: skip
     return out
 
@@ -125,6 +130,7 @@ def _outputs(b: int, i: int, k: int, p: int, derivatives: bool) -> SmallFits:
 def _run(
     program: Array,
     spans: Array | None,
+    links: Links | None,
     t: Array | None,
     w: Array,
     phi: Array | None,
@@ -138,6 +144,7 @@ def _run(
     kaufman: bool,
     derivatives: bool,
     limits: Bounds | None,
+    parts: int = 1,
 ) -> None:
     require(y.ndim == 3, f"y has shape {y.shape}; it needs (B, N, K)")
     require(
@@ -147,8 +154,8 @@ def _run(
     scale = None if weights is None else doubles(weights)
     results = (out.a, out.cost, out.terms, out.h, out.gradient, out.natural, out.condition)
     _cpu.small_fits(
-        program, spans, t, doubles(w), phi, d, doubles(y), scale, problems, pairs.columns, pairs.parameters, *results,
-        ridge, kaufman, derivatives, _limits(limits, out.a.shape[1], ridge),
+        program, spans, links and links.arrays, t, doubles(w), phi, d, doubles(y), scale, problems, pairs.columns,
+        pairs.parameters, *results, ridge, kaufman, derivatives, _limits(limits, out.a.shape[1], ridge), parts,
     )  # fmt: skip
 
 
@@ -183,6 +190,8 @@ def search_program(
     limits: Bounds | None = None,
     box: Bounds | None = None,
     spans: Array | None = None,
+    links: Links | None = None,
+    parts: int = 1,
     n_logged: int = 0,
 ) -> Array:
     """The search of search.loop for problems of a program, from their states to the end, in place.
@@ -191,14 +200,14 @@ def search_program(
     n_logged : for a single problem, how many trials to log; the log (n,) of search.NUMBERS is returned.
     Other arguments as in from_program.  The reference is the search loop itself.
     """
-    check_program(program, t, y, states.p, spans)
+    check_program(program, links, t, y, states.p, len(pairs.columns), parts, spans)
     require(len(states.rows) == len(problems), f"{len(states.rows)} states for {len(problems)} problems")
     scale = None if weights is None else doubles(weights)
     log = np.empty((n_logged, N_NUMBERS))
     logged = _cpu.small_searches(
-        program, spans, doubles(t), doubles(y), scale, problems, pairs.columns, pairs.parameters, states.rows,
-        states.p, rules.compiled, ridge, kaufman, _limits(limits, len(program), ridge), _both(box, states.p, "box"),
-        log,
+        program, spans, links and links.arrays, doubles(t), doubles(y), scale, problems, pairs.columns,
+        pairs.parameters, states.rows, states.p, rules.compiled, ridge, kaufman,
+        _limits(limits, len(program) * parts, ridge), _both(box, states.p, "box"), parts, log,
     )  # fmt: skip
     return named(log[:logged])
 
@@ -264,6 +273,6 @@ def secants(
 
 
 __all__ = [
-    "BEYOND", "GRAM_LIMIT", "KINDS", "LINEARISE", "MOST_PARAMETERS", "UNSEEN", "Bounds", "Pairs", "Past", "SmallFits",
-    "States", "advance", "encode", "from_arrays", "from_program", "named", "search_program", "secants",
+    "BEYOND", "GRAM_LIMIT", "KINDS", "LINEARISE", "MOST_PARAMETERS", "UNSEEN", "Bounds", "Links", "Pairs", "Past",
+    "SmallFits", "States", "advance", "encode", "from_arrays", "from_program", "named", "search_program", "secants",
 ]  # fmt: skip

@@ -122,6 +122,14 @@ class ndarray(NDArrayOperatorsMixin):
         return ndarray(self._a.T)
 
     @property
+    def real(self):
+        return ndarray(self._a.real)
+
+    @property
+    def imag(self):
+        return ndarray(self._a.imag)
+
+    @property
     def mT(self):
         return ndarray(np.swapaxes(self._a, -1, -2))
 
