@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "../kernels/small_fits.hpp"
 #include "../kernels/small_fits_columns.hpp"
@@ -74,6 +75,18 @@ double equidistant_step(const double* t, std::int64_t n) {
     for (std::int64_t r = 0; r < n; ++r)
         worst = std::max(worst, std::fabs(t[r] - (t[0] + step * static_cast<double>(r))));
     return worst <= tolerance ? step : 0.0;
+}
+
+/// The steps of t in the span of each column of a program.
+void measure_steps(const SmallFitsCall& c, const double* t, std::vector<double>& steps) {
+    steps.resize(c.i / c.parts);
+    Rows last{0, -1};
+    for (std::int64_t j = 0; j < c.i / c.parts; ++j) {
+        const Rows own = span_of(c, j);
+        const bool known = own.first == last.first && own.count == last.count;
+        steps[j] = known ? steps[j - 1] : equidistant_step(t + own.first, own.count);
+        last = own;
+    }
 }
 
 /// A column of Phi with the parameters p and q, and its derivatives by them, each of which may be null.

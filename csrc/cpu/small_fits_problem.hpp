@@ -79,7 +79,6 @@ struct Problem {
 
     void gather(const double* from, std::int64_t count, double* to) const;
     void weigh(double* column) const;
-    void measure_steps();
     void scale_rows(double* column, double factor) const;
     void repeat_below(double* columns, std::int64_t half) const;
     void make_basis(const double* w, std::int64_t b);
@@ -141,20 +140,9 @@ void Problem::load_data(std::int64_t b) {
     size = 0.5 * square;
     if (c.phi || (loaded && c.t_stride == 0)) return;
     std::copy_n(c.t + number * c.t_stride, c.n / c.parts, t.begin());
-    measure_steps();
+    measure_steps(c, t.data(), steps);
     loaded = true;
     powers_made = false;
-}
-
-void Problem::measure_steps() {
-    steps.resize(c.i / c.parts);
-    Rows last{0, -1};
-    for (std::int64_t j = 0; j < c.i / c.parts; ++j) {
-        const Rows own = span_of(c, j);
-        const bool known = own.first == last.first && own.count == last.count;
-        steps[j] = known ? steps[j - 1] : equidistant_step(t.data() + own.first, own.count);
-        last = own;
-    }
 }
 
 void Problem::make_basis(const double* w, std::int64_t b) {

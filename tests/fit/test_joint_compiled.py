@@ -76,6 +76,8 @@ def test_compiled_columns_give_the_answers_of_functions(data, shared):
         {"loss": "huber"},
         {"ridge": 0.01},
         {"multistart": 3, "seed": 1},
+        {"fixed": {"tau_2[2]": 2.5}, "shared": ["tau_1"]},
+        {"tied": {"tau_2[1]": ("tau_2[2]", 1.5)}, "shared": ["tau_1"]},
     ],
     ids=str,
 )
@@ -89,14 +91,13 @@ def test_options_act_alike_on_both(options):
     "options",
     [
         {"tied": {"tau_2[1]": "3 * tau_1 + 0.5"}, "shared": ["tau_1"]},
-        {"fixed": {"tau_2[2]": 2.5}, "shared": ["tau_1"]},
         {"linked": ["exp_1"]},
         {"linked": ["exp_1"], "scales": True},
     ],
     ids=str,
 )
 def test_what_compiled_columns_cannot_do_is_left_to_functions(options):
-    """Expressions and fixed parameters change the derivatives; a linked column is in the rows of several sets."""
+    """Expressions change the derivatives; a linked column is in the rows of several sets."""
     compiled, called = both(three(), **options)
     assert not is_compiled(compiled)
     assert_same(compiled, called)
