@@ -115,8 +115,8 @@ def from_arrays(
     w, program = np.empty((len(phi), n_parameters)), np.empty((0, 4), dtype=np.int32)
     wide = None if d is None else doubles(d)
     _run(
-        program, None, None, None, w, doubles(phi), wide, y, weights, problems, pairs, out, ridge, kaufman, d is not None,
-        limits,
+        program, None, None, None, w, doubles(phi), wide, y, weights, problems, pairs, out, ridge, kaufman,
+        d is not None, limits,
     )  # fmt: skip
     return out
 
