@@ -101,7 +101,7 @@ class FitBasis:
         """Bounds on the free parameters, (F,) twice, or None."""
         return (self.names.lower, self.names.upper) if self.names.bounded else None
 
-    @property
+    @cached_property
     def program(self) -> Array | None:
         """The columns encoded for the compiled kernel; None if it cannot make them, or they are not used as it does."""
         altered = self.mixing is not None or self.extra_rows is not None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.errors import ShapeError
 from varpro.kernels._checks import require
 
 KINDS = ("power", "decay", "rate", "gaussian", "lorentzian")
@@ -44,30 +45,33 @@ def check_program(
     spans: Array | None = None,
 ) -> None:  # fmt: skip
     """Raise ShapeError unless these belong together; n_parameters are searched, and parts is 2 for complex data."""
-    require(program.ndim == 2 and program.shape[1] == 4, f"program has shape {program.shape}; it needs (I, 4)")
-    require(
-        t.ndim == 2 and t.shape[0] in (1, len(y)) and t.shape[1] * parts == y.shape[1],
-        f"t has shape {t.shape}; y {y.shape} needs (1 or {len(y)}, {y.shape[1] / parts:g})",
-    )
-    read = program[:, 1:3]
-    if links is not None:
-        count = len(links.source)
-        require(
-            links.factor.shape == (count,) and links.offset.shape in ((1, count), (len(y), count)),
-            f"links have {count} sources, factors {links.factor.shape} and offsets {links.offset.shape}; they need "
-            f"({count},) and (1 or {len(y)}, {count})",
-        )
-        require(read.max(initial=-1) < count, f"the program reads parameter {read.max()}; {count} are linked")
-        require(
-            bool(np.array_equal(links.source < 0, links.factor == 0)),
-            "a factor is 0 where its source is -1, only there",
-        )
-        read = np.where(read < 0, -1, links.source[read])
-    require(read.max(initial=-1) < n_parameters, f"the program reads parameter {read.max()}; w has {n_parameters}")
-    derived = int((read >= 0).sum()) * parts
-    require(n_pairs == derived, f"there are {n_pairs} pairs; the program has {derived} derivatives")
+    if program.ndim != 2 or program.shape[1] != 4:
+        raise ShapeError(f"program has shape {program.shape}; it needs (I, 4)")
+    if t.ndim != 2 or t.shape[0] not in (1, len(y)) or t.shape[1] * parts != y.shape[1]:
+        raise ShapeError(f"t has shape {t.shape}; y {y.shape} needs (1 or {len(y)}, {y.shape[1] / parts:g})")
+    read = program[:, 1:3] if links is None else _searched(program[:, 1:3], links, len(y))
+    highest, derived = int(read.max(initial=-1)), int(np.count_nonzero(read >= 0)) * parts
+    if highest >= n_parameters:
+        raise ShapeError(f"the program reads parameter {highest}; w has {n_parameters}")
+    if n_pairs != derived:
+        raise ShapeError(f"there are {n_pairs} pairs; the program has {derived} derivatives")
     if spans is not None:
         _check_spans(spans, len(program), y.shape[1], parts)
+
+
+def _searched(read: Array, links: Links, n_problems: int) -> Array:
+    """The searched parameter that each one of a program follows; -1 for none.  Raises ShapeError."""
+    count = len(links.source)
+    require(
+        links.factor.shape == (count,) and links.offset.shape in ((1, count), (n_problems, count)),
+        f"links have {count} sources, factors {links.factor.shape} and offsets {links.offset.shape}; they need "
+        f"({count},) and (1 or {n_problems}, {count})",
+    )
+    require(read.max(initial=-1) < count, f"the program reads parameter {read.max()}; {count} are linked")
+    require(
+        bool(np.array_equal(links.source < 0, links.factor == 0)), "a factor is 0 where its source is -1, only there"
+    )
+    return np.where(read < 0, -1, links.source[read])
 
 
 def _check_spans(spans: Array, n_columns: int, n_rows: int, parts: int) -> None:
