@@ -139,10 +139,12 @@ def test_the_time_of_a_rank_that_is_no_longer_there_is_counted():
 
 
 def test_the_share_of_scheduling_is_of_all_threads_of_all_ranks():
-    found = SimpleNamespace(traffic=[Traffic(), Traffic()], seconds={"subnetworks": 10.0})
+    found = SimpleNamespace(traffic=[Traffic(), Traffic()], seconds={"subnetworks": 10.0}, bootstrap_cycle=None)
     found.traffic[0].idle_seconds, found.traffic[1].queue_seconds = 3.0, 1.0
     assert records._scheduling(found, 4) == {"seconds": 4.0, "share": 4.0 / 80.0}
-    found.seconds["subnetworks"] = 0.0
+    found.bootstrap_cycle = SimpleNamespace(seconds={"subnetworks": 15.0})  # the queue hands out its sub-networks, too
+    assert records._scheduling(found, 4)["share"] == 4.0 / 200.0
+    found.seconds["subnetworks"] = found.bootstrap_cycle.seconds["subnetworks"] = 0.0
     assert records._scheduling(found, 4)["share"] == 0.0
 
 

@@ -100,7 +100,8 @@ def _metrics(run: Run, found: "Findings", labels: Array) -> JsonObject:
 def _scheduling(found: "Findings", threads: int) -> JsonObject:
     """What handing out sub-networks has cost: the time threads waited for the next one, and the queue's own work."""
     spent = sum(traffic.idle_seconds + traffic.queue_seconds for traffic in found.traffic)
-    computed = threads * len(found.traffic) * found.seconds["subnetworks"]
+    again = 0.0 if found.bootstrap_cycle is None else found.bootstrap_cycle.seconds["subnetworks"]
+    computed = threads * len(found.traffic) * (found.seconds["subnetworks"] + again)
     return {"seconds": spent, "share": spent / computed if computed > 0 else 0.0}
 
 
