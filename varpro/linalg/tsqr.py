@@ -76,3 +76,11 @@ def _up_the_tree(r: Array, comm: PointToPoint) -> Array:
             r = triangle(np.concatenate([r, comm.recv(comm.rank + distance)]))
         distance *= 2
     return r
+
+
+def singular_values(r: Array) -> tuple[Array, Array, Array]:
+    """U, s and V^T of R (n, n), found where R is, on the host."""
+    if not is_device_array(r):
+        return scipy.linalg.svd(r, overwrite_a=False, check_finite=False)
+    u, s, vt = namespace(r).linalg.svd(r)
+    return to_host(u), to_host(s), to_host(vt)

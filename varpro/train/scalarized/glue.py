@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import scipy.linalg
 
 from varpro.arrays import Array, beside, is_device_array, namespace, to_host
 from varpro.distributed.communicator import Communicator
 from varpro.linalg.cholesky import Factored, factor
 from varpro.linalg.normal_equations import Watch, normal_equations
 from varpro.linalg.row_sums import ShardedRows
-from varpro.linalg.tsqr import tsqr
+from varpro.linalg.tsqr import singular_values, tsqr
 from varpro.models.units import Scalarization, Units
 from varpro.train.scalarized.glue_gradients import GradientLayers
 from varpro.train.scalarized.network import one_hot
@@ -275,7 +274,7 @@ class _Triangle:
         tolerance = max(len(streamed.rows), n) * np.finfo(float).eps if rank_tolerance is None else rank_tolerance
         packed = (np.zeros((n, n)), np.zeros(n), np.zeros((n, n)))
         if streamed.comm.rank == 0:  # one SVD, on one thread of one rank, so that every rank has the same bits
-            packed = _svd(beside(r[:n, :n], streamed.rows.images))
+            packed = singular_values(beside(r[:n, :n], streamed.rows.images))
         u, self.s, self.vt = (np.ascontiguousarray(part) for part in packed)
         for part in (u, self.s, self.vt):
             streamed.comm.bcast_(part)
@@ -291,11 +290,3 @@ class _Triangle:
     def refined(self, solution: Glued) -> Glued:
         """The solution itself, since orthogonal factorisations need no refinement."""
         return solution
-
-
-def _svd(r: Array) -> tuple[Array, Array, Array]:
-    """U, s and V^T of R (n, n), found where R is, on the host."""
-    if not is_device_array(r):
-        return scipy.linalg.svd(r, overwrite_a=False, check_finite=False)
-    u, s, vt = namespace(r).linalg.svd(r)
-    return to_host(u), to_host(s), to_host(vt)
