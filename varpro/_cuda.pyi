@@ -93,13 +93,14 @@ def softmax_divergence(
 ) -> None: ...  # fmt: skip
 def small_searches(
     *, program: int, t: int, y: int, weights: int, problems: int, columns: int, parameters: int, states: int, rows: int,
+    lower: int, upper: int, source: int, factor: int, offset: int, offset_stride: int, parts: int,
     count: int, n: int, n_columns: int, n_right: int, n_pairs: int, n_parameters: int, stride: int,
     rules: dict[str, float], ridge: float, kaufman: bool, own_t: bool, own_weights: bool, y_is_float: bool,
     arithmetic: Literal["double", "single", "polished"], device: int, stream: int,
 ) -> None: ...  # fmt: skip
 def small_advance(
     *, phi: int, d: int, y: int, weights: int, problems: int, columns: int, parameters: int, states: int, rows: int,
-    count: int, n: int, n_columns: int, n_right: int, n_pairs: int, n_parameters: int, stride: int,
-    rules: dict[str, float], ridge: float, kaufman: bool, own_weights: bool, y_is_float: bool, phi_is_float: bool,
-    device: int, stream: int,
+    lower: int, upper: int, count: int, n: int, n_columns: int, n_right: int, n_pairs: int, n_parameters: int,
+    stride: int, rules: dict[str, float], ridge: float, kaufman: bool, own_weights: bool, y_is_float: bool,
+    phi_is_float: bool, device: int, stream: int,
 ) -> None: ...  # fmt: skip
