@@ -109,12 +109,11 @@ def test_memory_is_that_of_the_hungriest_phase(precision, item):
     searching = 4 * (200 * (8 * pixels + item * m) + (16 + item) * m * m)
     config = config_of(**BILINEAR, search={"gn_precision": precision}, glue={"block_rows": 10})
     kept = item * 900 * columns / 2  # of Phi, on each of two ranks
-    gluing = 8 * (3 * columns**2 + 2 * 10 * columns)
+    gluing = 8 * 3 * columns**2
     expected = {"sub-networks": searching, "gluing": gluing + 8 * 900 * columns / 2, "report": REPORT}
     assert phases_of(config) == pytest.approx(expected, rel=1e-12)
     assert plan(config, SHAPE, **SIZES).rank_gigabytes == pytest.approx(1e-9 * (always + REPORT), rel=1e-12)
-    gluing = 8 * (3 * columns**2 + 2 * 900 * columns)  # there are no more rows
-    for memory, held in ((1.0, kept), (1e-5, 0.0)):
+    for memory, held in ((1.0, kept), (1e-5, 2 * 8 * 900 * columns)):  # two blocks of all the rows there are
         glue = {"block_rows": 90_000, "precision": precision, "memory": memory}
         config = config_of(**BILINEAR, search={"gn_precision": precision}, glue=glue)
         assert phases_of(config)["gluing"] == pytest.approx(gluing + held, rel=1e-12)
@@ -138,7 +137,8 @@ def test_memory_of_a_refinement_is_shared_by_the_ranks_but_for_a_block(precision
         )
 
     one = item * 3 * 80 * 23
-    always = item * 900 / 2 * 81 + 8 * 3 * 81**2 + 4 * (8 + item) * 900 * 80 * 23  # each thread makes D of its block
+    phi, d = 2 * item * 900 / 2 * 81, 4 * (8 + item) * 900 * 80 * 23  # each thread makes D of its block
+    always = phi + 8 * 3 * 81**2 + d
     assert phases_of(refined())["refinement"] == pytest.approx(always + one * 900 / 2, rel=1e-12)
     always += one * 900 * 4  # where not all of J is held, each thread makes a block
     fewer = refined(memory=1e-9 * one * 700)  # the samples have 300, 600 and 900 rows
