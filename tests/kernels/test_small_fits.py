@@ -188,6 +188,11 @@ def test_shapes_are_refused_with_their_numbers():
     every = np.arange(3)
     program = small_fits.encode(Exponentials(2).program())
     two = small_fits.Pairs(np.array([0, 1], dtype=np.int32), np.array([0, 1], dtype=np.int32))
+
+    def linked(*links):
+        one, three = np.ones((1, 20)), np.ones((3, 1))
+        return small_fits.from_program(program, one, three, y, every, two, links=small_fits.Links(*links))
+
     wrong = [
         (lambda: small_fits.from_arrays(phi[:, :-1], d, y, every, pairs, count), r"\(3, 19, 3\).*\(3, 20, I\)"),
         (lambda: small_fits.from_arrays(phi, d[:, :, :-1], y, every, pairs, count), r"\(3, 20, 3\).*\(3, 20, 4\)"),
@@ -196,27 +201,11 @@ def test_shapes_are_refused_with_their_numbers():
         (lambda: small_fits.from_program(program, np.ones((1, 7)), np.ones((3, 2)), y, every, two), r"\(1, 7\)"),
         (lambda: small_fits.from_program(program, np.ones((1, 20)), np.ones((3, 1)), y, every, two), "parameter 1"),
         (
-            lambda: small_fits.from_program(
-                program,
-                np.ones((1, 20)),
-                np.ones((3, 1)),
-                y,
-                every,
-                two,
-                links=small_fits.Links(np.zeros(2, dtype=np.int32), np.ones(2), np.zeros((2, 2))),
-            ),
+            lambda: linked(np.zeros(2, dtype=np.int32), np.ones(2), np.zeros((2, 2))),
             r"offsets \(2, 2\); they need \(2,\) and \(1 or 3, 2\)",
         ),
         (
-            lambda: small_fits.from_program(
-                program,
-                np.ones((1, 20)),
-                np.ones((3, 1)),
-                y,
-                every,
-                two,
-                links=small_fits.Links(np.array([0, -1], dtype=np.int32), np.array([1.0, 0.0]), np.zeros((1, 2))),
-            ),
+            lambda: linked(np.array([0, -1], dtype=np.int32), np.array([1.0, 0.0]), np.zeros((1, 2))),
             "there are 2 pairs; the program has 1 derivatives",
         ),
         (

@@ -45,6 +45,7 @@ def check_program(
     spans: Array | None = None,
 ) -> None:  # fmt: skip
     """Raise ShapeError unless these belong together; n_parameters are searched, and parts is 2 for complex data."""
+    # not by `require`, which is given its text ready-made: every fit comes by here, and a short one feels the texts
     if program.ndim != 2 or program.shape[1] != 4:
         raise ShapeError(f"program has shape {program.shape}; it needs (I, 4)")
     if t.ndim != 2 or t.shape[0] not in (1, len(y)) or t.shape[1] * parts != y.shape[1]:
