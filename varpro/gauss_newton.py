@@ -52,6 +52,12 @@ class NormalEquations:
     single: bool = False
     """Whether H was made in single precision, so that its factor may be, too."""
 
+    def __post_init__(self) -> None:
+        """A column whose square underflows is none: its part of g does not, and would ask for a step without end."""
+        for problem, p in np.argwhere(to_host(self.curvature) < NO_COLUMN):
+            self.h[problem, p, :] = self.h[problem, :, p] = 0.0
+            self.gradient[problem, p] = 0.0
+
     @property
     def curvature(self) -> Array:
         """diag H, (b, P)."""

@@ -49,7 +49,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the counts and every failure here")
     parser.add_argument("--script", type=Path, metavar="FOLDER", help="write a program for every failure")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--show", type=int, default=SHOWN, help="failures to print (default 20)")
+    parser.add_argument("--show", type=int, default=SHOWN, help="programs of wrong or raising fits to print (default 20)")
     return parser.parse_args(argv)
 
 
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     """0 where nothing is silently wrong and honest failures are below 2 %."""
     options = arguments(argv)
     clock = time.perf_counter()
-    counts, failures = Counts(), []
+    counts, failures, shown = Counts(), [], 0
     if options.script:
         options.script.mkdir(parents=True, exist_ok=True)
     indices = range(options.first, options.first + options.count)
@@ -78,7 +78,8 @@ def main(argv: list[str] | None = None) -> int:
         name = f"seed{options.seed}_{record.index:05d}_{record.kind.replace(' ', '_')}.py"
         if options.script:
             (options.script / name).write_text(text)
-        if record.kind in ("wrong", "raised") and len(failures) <= options.show:
+        if record.kind in ("wrong", "raised") and shown < options.show:
+            shown += 1
             print(f"# {name}\n{text}\n")
     seconds = time.perf_counter() - clock
     print(counts.text())

@@ -120,6 +120,8 @@ struct Search {
         copy_numbers(point.h, p * p, s.h);
         copy_numbers(point.gradient, p, s.gradient);
         copy_numbers(point.natural, p, s.natural);
+        for (int j = 0; j < p; ++j)
+            if (s.h[j * (p + 1)] < kNoColumn) forget_column(j, s);
     }
 
     /// The next trial.
@@ -139,6 +141,12 @@ struct Search {
     }
 
   private:
+    /// A column whose square underflows is none: its part of g does not, and would ask for a step without end.
+    VARPRO_PORTABLE void forget_column(int j, const State& s) const {
+        for (int l = 0; l < p; ++l) s.h[j * p + l] = s.h[l * p + j] = 0.0;
+        s.gradient[j] = 0.0;
+    }
+
     /// Some of the parameters, of which a state has 16 at most.
     using Some = unsigned;
     VARPRO_PORTABLE static bool among(Some some, int j) { return (some >> j & 1u) != 0u; }

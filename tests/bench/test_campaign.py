@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,15 @@ def test_the_command_counts_every_problem_and_writes_json_and_scripts(tmp_path, 
     assert "silently wrong" in capsys.readouterr().out
 
 
+def test_wrong_answers_are_printed_however_many_fail_before_them(monkeypatch, capsys):
+    kinds = ["failed"] * 3 + ["right", "wrong", "local", "raised", "wrong"]
+    records = [(replace(cli.one((SEED, 0))[0], index=i, kind=kind), f"program {i}") for i, kind in enumerate(kinds)]
+    monkeypatch.setattr(cli, "campaign", lambda *_: iter(records))
+    assert cli.main(["--count", "8", "--show", "2"]) == 1
+    printed = capsys.readouterr().out
+    assert [f"program {i}" in printed for i in range(8)] == [i in (4, 6) for i in range(8)]
+
+
 def test_processes_do_not_change_the_counts():
     one, two = ([r.kind for r, _ in cli.campaign(SEED, range(6), n)] for n in (1, 2))
     assert one == two
@@ -214,6 +224,8 @@ def test_nothing_is_silently_wrong():
         pytest.param(2, 17652, "right", id="exact data, a fixed parameter to the digits of Unix nanoseconds"),
         pytest.param(7, 16296, "right", id="a fast decay left its plateau by far more than promised"),
         pytest.param(12, 6726, "failed", id="a step to a width near 0, where H takes rounding for the width's effect"),
+        pytest.param(15, 9265, "right", id="decays 0.8 % apart: the end is what costs show, not 64 times that"),
+        pytest.param(16, 6824, "failed", id="a decay so fast that the square of its slope underflows"),
     ],
 )
 def test_problems_that_were_misjudged_once(seed, index, kind):

@@ -16,6 +16,10 @@ def noisy(y, size, seed=0):
     return y + size * np.random.default_rng(seed).standard_normal(y.shape)
 
 
+def decays_with_offset(t, w):
+    return np.stack([*np.exp(-t[:, None] / w).T, np.ones_like(t)], axis=-1)
+
+
 def ringing(t, w):
     """A frequency and a lifetime: numbers that may differ by any factor."""
     return np.stack([np.exp(-t / w[1]) * np.cos(w[0] * t), np.exp(-t / w[1]) * np.sin(w[0] * t)], axis=-1)
@@ -129,6 +133,28 @@ def test_a_lifetime_without_an_amplitude_is_undetermined(model, data, unit):
     many = varpro.fit_batch(model, T, np.stack([good, y, good]), [2.0])
     assert many.status[1] == Status.UNDETERMINED
     assert many.success[[0, 2]].all()
+
+
+@pytest.mark.parametrize(
+    ("form", "fast"),
+    [(form, fast) for form in ("ready", "bounded", "many") for fast in (1e-5, 4e-4, 4.4e-4)] + [("function", 4e-4)],
+)
+def test_a_decay_that_is_over_before_the_second_point_does_not_hold_the_others_back(form, fast):
+    """Its slope underflows, or its square does: its time is undetermined, and the rest as if it were a spike."""
+    t = np.linspace(0.0, 10.0, 60)
+    y = noisy(2 * np.exp(-t / 3) + 1, 0.01)
+    y[0] += 1.0
+    if form == "many":
+        y = np.stack([y] * 12, axis=1)
+    model = decays_with_offset if form == "function" else Exponentials(2, offset=True)
+    f = varpro.fit(model, t, y, [fast, 3.5], **({"bounds": (0.0, 50.0)} if form == "bounded" else {}))
+    rest = varpro.fit(Exponentials(1, offset=True), t[1:], y[1:], [3.5])
+    assert (f.status, f.success) == (Status.UNDETERMINED, False)
+    assert np.isinf(f.stderr_nonlinear[0])
+    np.testing.assert_allclose(f.nonlinear[1], rest.nonlinear[0], rtol=1e-5)
+    np.testing.assert_allclose(f.rss, rest.rss, rtol=1e-9)
+    np.testing.assert_allclose(f.stderr_nonlinear[1], rest.stderr_nonlinear[0], rtol=1e-3)
+    np.testing.assert_allclose(f.stderr_linear[1:], rest.stderr_linear, rtol=1e-3)
 
 
 def test_an_overshooting_search_is_at_its_minimum_when_it_stalls_there():

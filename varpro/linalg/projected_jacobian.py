@@ -16,6 +16,8 @@ from varpro.linalg.projector import factor
 
 GATHERED = 64
 """Right-hand sides whose projected Jacobians are reduced to one triangle together."""
+LEAST = float(np.finfo(float).max) ** -0.5
+"""Norm of a column of J below which it counts as zero: its square underflows, and its variance is no number."""
 
 
 class ProjectedJacobian(NamedTuple):
@@ -80,6 +82,10 @@ def projected_jacobian(
     triangle = np.asarray(np.linalg.qr(np.concatenate(parts, axis=1), mode="r"))
     ridge_phi = np.einsum("bkni,bkni->bk", u[:, :, ridge], u[:, :, ridge])
     scale = np.linalg.norm(share, axis=1)
+    for problem, f in np.argwhere(scale < LEAST):
+        for of_column in (triangle[..., f], slopes[..., f], share[..., f], scale[..., f], moments[..., f]):
+            of_column[problem] = 0.0
+        moments[problem, f] = 0.0
     return ProjectedJacobian(triangle, share, scale, slopes, back, size, norms, rank, null, ridge_phi, moments)
 
 

@@ -3,7 +3,7 @@
 The preconditioner is each unit's own block of J^T J, estimated on a few rows and without the projection.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ import numpy as np
 from varpro.arrays import Array, beside, is_device_array, namespace
 from varpro.gauss_newton import Step
 from varpro.linalg.conjugate_gradients import conjugate_gradients
-from varpro.linalg.row_sums import ShardedRows
 from varpro.problems.network_jacobian import D_BYTES, LayerJacobian, damping_scale, jacobian_of_units
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def linearise_network(problem: "WholeNetwork", current: "NetworkEvaluation") -> 
     """Gradient, damping scale and each unit's own block of J^T J.  Collective."""
     made, units = LayerJacobian(problem, current), problem.units
     j = made if made.held else None
-    blocks = _unit_blocks(problem, current) if j is None else _unit_blocks_of(problem, j)
+    blocks = _unit_blocks(problem, current, j)
     if problem.kaufman:
         products, gradient = None, -problem.contract(current, current.residual, j)
     else:
@@ -114,51 +113,58 @@ def _of_parameters(a: Array, b: Array) -> Array:
     return np.einsum("pk,pk->p", a.reshape(len(a), -1), b.reshape(len(b), -1))
 
 
-def _unit_blocks(problem: "WholeNetwork", current: "NetworkEvaluation") -> Blocks:
-    """sum_cd (A A^T)[c, d] D_c^T D_d / n over the columns c, d of each unit, on the first rows of the sample.
-
-    Collective.
-    """
-    units, w, c = problem.units, current.w[0], problem.units.columns_per_unit
-    rows, images = problem.sample.first(PRECONDITIONER_ROWS), problem.sample.images
-    grouped = units.blocks()
-    pairs = [beside((where[:, None] * c + np.arange(c)[:, None]).reshape(len(where), -1), images) for where in grouped]
-
-    def moments(block: Array) -> Array:
-        d = jacobian_of_units(problem, current, problem.sample.pictures(block), w)
-        weights = problem.row_weights(current, block)
-        if weights is not None:  # one for all outputs of a row, which share D
-            d = d * np.sqrt(np.mean(weights * weights, axis=1, keepdims=True)).astype(d.dtype)
-        return _moments(d[:, which].transpose(1, 0, 2) for which in pairs)
-
-    parts = rows.map(moments, problem.sample.blocks(rows))
-    sums = _sums(rows, parts, [(len(where), c, where.shape[1], c, where.shape[1]) for where in grouped])
-    layer = current.a[:-1].reshape(units.count, c, -1)
-    weight = np.sum(layer[:, :, None] * layer[:, None], axis=3)
-    owner = units.per_parameter(np.arange(units.count))
+def _unit_blocks(problem: "WholeNetwork", current: "NetworkEvaluation", j: LayerJacobian | None) -> Blocks:
+    """Each unit's own block of J^T J / n, on some rows of the sample; from J where it is held.  Collective."""
+    grouped, rows = problem.units.blocks(), problem.sample.sharded
+    n, some = problem.sample.some(PRECONDITIONER_ROWS)
+    moments = _moments_of_units(problem, current, grouped) if j is None else _moments_of(problem, j, grouped)
+    parts = rows.map(lambda pair: moments(*pair), some)
+    ends = np.cumsum([0, *(where.size * where.shape[1] for where in grouped)])
+    flat = rows.total(list(parts), (int(ends[-1]),)) / n
     return [
-        (where, _weighed(blocks / rows.n_rows, weight[owner[where[:, 0]]]))
-        for where, blocks in zip(grouped, sums, strict=True)
+        (where, flat[first:last].reshape(*where.shape, -1))
+        for where, first, last in zip(grouped, ends[:-1], ends[1:], strict=True)
     ]
 
 
-def _unit_blocks_of(problem: "WholeNetwork", j: LayerJacobian) -> Blocks:
-    """The same from J: whichever ranks hold the first rows of the sample use what they hold.  Collective."""
-    grouped, rows = problem.units.blocks(), problem.sample.sharded
-    n = problem.sample.first(PRECONDITIONER_ROWS).n_rows
+Moments = Callable[[int, int], Array]
+"""Of the number of a block and how many of its rows: all units' blocks of J^T J, one after another, flat."""
 
-    def moments(index: int, block: slice) -> Array:
-        part = j.block(index)[: n - block.start]
-        weights = problem.row_weights(j.current, j.blocks[index][: len(part)])
+
+def _moments_of_units(problem: "WholeNetwork", current: "NetworkEvaluation", grouped: list[Array]) -> Moments:
+    """sum_cd (A A^T)[c, d] D_c^T D_d over the columns c, d of each unit."""
+    units, w, c = problem.units, current.w[0], problem.units.columns_per_unit
+    images, blocks = problem.sample.images, problem.sample.blocks()
+    pairs = [beside((where[:, None] * c + np.arange(c)[:, None]).reshape(len(where), -1), images) for where in grouped]
+    layer = current.a[:-1].reshape(units.count, c, -1)
+    owner = units.per_parameter(np.arange(units.count))
+    weight = np.sum(layer[:, :, None] * layer[:, None], axis=3)
+    weights = [beside(weight[owner[where[:, 0]]], images) for where in grouped]
+
+    def moments(index: int, count: int) -> Array:
+        rows = blocks[index][:count]
+        d = jacobian_of_units(problem, current, problem.sample.pictures(rows), w)
+        counts = problem.row_weights(current, rows)
+        if counts is not None:  # one for all outputs of a row, which share D
+            d = d * np.sqrt(np.mean(counts * counts, axis=1, keepdims=True)).astype(d.dtype)
+        squares = _squares(d[:, which].transpose(1, 0, 2) for which in pairs)
+        shapes = [(len(where), c, where.shape[1], c, where.shape[1]) for where in grouped]
+        weighed = (_weighed(x.reshape(s), v) for x, s, v in zip(squares, shapes, weights, strict=True))
+        return _one_after_another(weighed)
+
+    return moments
+
+
+def _moments_of(problem: "WholeNetwork", j: LayerJacobian, grouped: list[Array]) -> Moments:
+    def moments(index: int, count: int) -> Array:
+        part = j.block(index)[:count]
+        weights = problem.row_weights(j.current, j.blocks[index][:count])
         if weights is not None:
             part = part * weights[:, :, None].astype(part.dtype)
         flat = part.reshape(-1, part.shape[2])
-        return _moments(own for where in grouped for own in _columns(flat, where))
+        return _one_after_another(_squares(own for where in grouped for own in _columns(flat, where)))
 
-    first = [(index, block) for index, block in enumerate(rows.blocks()) if block.start < n]
-    parts = rows.map(moments, *([pair[k] for pair in first] for k in (0, 1)))
-    sums = _sums(rows, parts, [(len(where), where.shape[1], where.shape[1]) for where in grouped])
-    return [(where, blocks / n) for where, blocks in zip(grouped, sums, strict=True)]
+    return moments
 
 
 def _columns(flat: Array, where: Array) -> Iterator[Array]:
@@ -169,18 +175,16 @@ def _columns(flat: Array, where: Array) -> Iterator[Array]:
         yield flat[:, beside(where[first : first + many], flat)].transpose(1, 0, 2)
 
 
-def _moments(own: Iterable[Array]) -> Array:
-    """X^T X of stacks of matrices (units, rows, columns), one after another."""
-    stacks = (namespace(a).ascontiguousarray(a) for a in own)
-    parts = [(x.mT @ x).astype(np.float64).ravel() for x in stacks]
-    return namespace(parts[0]).concatenate(parts)
+def _squares(own: Iterable[Array]) -> Iterator[Array]:
+    """X^T X of stacks of matrices (units, rows, columns)."""
+    for stack in own:
+        x = namespace(stack).ascontiguousarray(stack)
+        yield (x.mT @ x).astype(np.float64)
 
 
-def _sums(rows: ShardedRows, parts: Iterable[Array], shapes: list[tuple[int, ...]]) -> list[Array]:
-    """The sums of `_moments` over the blocks of all ranks, each with its shape again.  Collective."""
-    ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
-    flat = rows.total(list(parts), (int(ends[-1]),))
-    return [flat[i:k].reshape(shape) for shape, i, k in zip(shapes, ends[:-1], ends[1:], strict=True)]
+def _one_after_another(blocks: Iterable[Array]) -> Array:
+    flat = [block.ravel() for block in blocks]
+    return namespace(flat[0]).concatenate(flat)
 
 
 def _weighed(blocks: Array, weight: Array) -> Array:

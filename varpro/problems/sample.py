@@ -8,6 +8,9 @@ import numpy as np
 from varpro.arrays import Array, beside
 from varpro.linalg.row_sums import Communicator, ShardedRows
 
+SPREAD = 8
+"""Blocks from which a few rows come: a part of a sum is held for each."""
+
 
 @dataclass
 class Sample:
@@ -35,14 +38,21 @@ class Sample:
         change of the last bit to 1e-7."""
         return ShardedRows(self.rows, self.comm, threads=self.threads)
 
-    def first(self, most: int) -> ShardedRows:
-        """At most this many of the current rows, from the beginning."""
-        return ShardedRows(min(most, self.rows), self.comm, threads=self.threads)
+    def some(self, about: int) -> tuple[int, list[tuple[int, int]]]:
+        """About so many of the current rows, from blocks far apart, so that every rank has its share of them: how many
+        they are, and the numbers of this rank's blocks with how many rows of each."""
+        rows = self.sharded
+        spread = min(SPREAD, rows.n_blocks)
+        most = -(-min(about, self.rows) // spread)
+        starts = [i * rows.n_blocks // spread * rows.block_rows for i in range(spread)]
+        lengths = {start: min(most, self.rows - start) for start in starts}
+        own = [(i, lengths[block.start]) for i, block in enumerate(rows.blocks()) if block.start in lengths]
+        return sum(lengths.values()), own
 
-    def blocks(self, rows: ShardedRows | None = None) -> list[Array]:
-        """Row indices of this rank's blocks of the current sample, or of its first rows."""
+    def blocks(self) -> list[Array]:
+        """Row indices of this rank's blocks of the current sample."""
         used = self._used()
-        return [used[block] for block in (rows or self.sharded).blocks()]
+        return [used[block] for block in self.sharded.blocks()]
 
     def pictures(self, block: Array) -> Array:
         """The images of some rows."""

@@ -22,7 +22,7 @@ class Termination:
     max_iterations: int = 100
     """The most linearisations of a problem."""
     cost_tolerance: float = 1e-8
-    """Stop when -g^T s / 2 <= cost_tolerance f, or when it is below the rounding of f: 64 eps ||y|| ||r||."""
+    """Stop when -g^T s / 2 <= cost_tolerance f, or when it is below the rounding of f: 16 eps ||y|| ||r||."""
     step_tolerance: float = 1e-10
     """Stop when max_p |s_p| ||J_p|| <= step_tolerance sqrt(||y|| ||r||): no parameter's step changes the model by
     more."""

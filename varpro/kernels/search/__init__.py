@@ -17,7 +17,7 @@ NUMBERS = np.dtype([(name, np.float64) for name in _cpu.search_numbers])
 """What a search remembers between two calls; search.hpp describes each number."""
 N_NUMBERS = len(_cpu.search_numbers)
 
-ROUNDING = 64 * float(np.finfo(np.float64).eps)
+ROUNDING = 16 * float(np.finfo(np.float64).eps)
 """Accuracy of a cost 1/2 ||r||^2 relative to ||y|| ||r||: generous for the rounding of r = y - Phi a."""
 UNDAMPED = 1e-12
 """Damping so small that the step is Gauss and Newton's; less would be lost in the rounding of H."""

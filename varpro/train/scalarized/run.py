@@ -21,6 +21,11 @@ from varpro.train.scalarized.restart import layer_of, state_of_layer
 Score = Callable[[Units, Array, Array], dict[str, float]]
 """Accuracies of a network (units, w, a) by name, for the curve of a refinement."""
 
+BLOCKS = 16
+"""Blocks of rows to be had, to be dealt out to the ranks, unless they would be of fewer than ..."""
+FEWEST_ROWS = 250
+"""... so many rows."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -69,7 +74,7 @@ class Run:
             rows,
             self.n_classes,
             self.comm,
-            config.glue.block_rows,
+            self._block_rows(len(rows)),
             config.reproducible,
             config.glue.precision == "fp32",
             held,
@@ -77,6 +82,12 @@ class Run:
         if self.device is None:
             self._latest.append(streamed)
         return streamed
+
+    def _block_rows(self, n_rows: int) -> int:
+        """Rows of Phi at a time: on the host fewer of few rows, so that every rank has its share of validation and test
+        images, and the same for any number of ranks."""
+        even = n_rows if self.device is not None else max(FEWEST_ROWS, -(-n_rows // BLOCKS))
+        return min(self.config.glue.block_rows, even)
 
     def on_device(self, images: Array) -> Array:
         """Images (N, C, L, R) on the device, copied there only once."""
