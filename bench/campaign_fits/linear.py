@@ -42,7 +42,7 @@ def solve(a: Array, rhs: Array, low: Array | None, high: Array | None) -> tuple[
     unit = np.linalg.norm(rhs) or 1.0
     low, high = low * size / unit, high * size / unit
     x = _bounded(a / size, rhs[:, 0] / unit, low, high)
-    near = 1e-9 * np.abs(x).max(initial=0.0)
+    near = 1e-13 * np.abs(x).max(initial=0.0)  # solvers put what is on a bound there, but for rounding
     passive = (x > low + near) & (x < high - near)
     x = np.where(passive, x, np.where(x <= low + near, low, high)) * unit / size
     factor = Factor.of(a[:, passive])
