@@ -66,7 +66,8 @@ def numeric_derivative(
         for share, period in BESIDE:
             beside = _beside(numeric, start, share, period)
             columns = careful(beside, one)
-            moves |= _moves(numeric, careful, beside, columns)
+            if not moves[:, searched].all():
+                moves |= _moves(numeric, careful, beside, columns)
             if numeric.exact and wanted is None:
                 numeric.exact = _exact_along(numeric, values, beside, columns)
             asleep = _unmoved(moves, searched)
