@@ -89,3 +89,14 @@ def test_what_is_excluded_does_not_spoil_the_guess_of_a_ready_model(spoiled):
     y[7] = spoiled
     fit = varpro.fit(varpro.models.Exponentials(1, offset=True), T, y, mask=np.arange(60) != 7, max_iterations=0)
     assert fit.nonlinear[0] == pytest.approx(2.0, rel=0.05)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_decays_and_a_constant_are_not_taken_for_one_decay_and_a_line(seed):
+    """A slow decay beside a constant is a line, which leaves less than a start near two decays: of 40 such data sets 25
+    ended at a lifetime without end."""
+    model, t = varpro.models.Exponentials(2, offset=True), np.linspace(0.0, 8.0, 200)
+    y = model(t, np.array([1.0, 3.0])) @ [4.0, 2.0, 1.0] + 0.02 * np.random.default_rng(seed).standard_normal(200)
+    found, best = varpro.fit(model, t, y), varpro.fit(model, t, y, [1.0, 3.0])
+    assert found.success
+    np.testing.assert_allclose(found.rss, best.rss, rtol=1e-9)
