@@ -3,6 +3,8 @@
 Numerical trouble is never an exception: it is a named status in the result.
 """
 
+from numbers import Integral
+
 
 class VarproError(Exception):
     """Base of every error that a caller can correct; the programs print it as one line and exit with 2."""
@@ -38,3 +40,9 @@ class NonFiniteError(VarproError, ValueError):
 
 class DegenerateBatchError(VarproError, ValueError):
     """A batch on which an objective is not defined; the message names N, D, C and what to change."""
+
+
+def at_least(name: str, value: object, least: int) -> None:
+    """Raise ConfigError unless value is an integer, Python's or NumPy's, of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ConfigError(f"{name} is {value!r}; it must be an integer of at least {least}")

@@ -107,7 +107,7 @@ def test_the_table_names_parameters_and_kind():
     [
         ({"max_iterations": 1, "w0": [0.1, 90.0]}, {}, "a bootstrap needs a fit that converged"),
         ({}, {"kind": "jackknife"}, "kind is 'jackknife'; choose 'residual', 'parametric' or 'cases'"),
-        ({}, {"n": 1}, "n is 1; a bootstrap needs 2"),
+        ({}, {"n": 1}, "the number of refits, is 1; it must be an integer of at least 2"),
     ],
 )
 def test_mistakes_are_told_in_one_line(options, arguments, said):

@@ -114,3 +114,31 @@ def test_a_profile_of_what_follows_is_refused_and_tied_ones_are_not_called_corre
     with pytest.raises(ConfigError, match="tau_2 was not fitted by itself"):
         fit.profile("tau_2")
     assert not any("tau_2" in warning for warning in fit.warnings)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("tau_1 / 0", "no finite value where tau_1 = 0.4"),
+        ("1 / (tau_1 - tau_1)", "no finite value where tau_1 = 0.4"),
+        ("(0 - 2) ** tau_1", "no finite value where tau_1 = 0.4"),
+        ("1e400", "no finite value; mend it"),
+    ],
+)
+def test_an_expression_without_a_value_at_the_start_is_named(text, why):
+    with pytest.raises(ConfigError, match=f"tau_2 follows .* {why}"):
+        varpro.fit(MODEL, T, Y, [0.4, 1.0, 5.0], tied={"tau_2": text})
+
+
+@pytest.mark.parametrize("rule", [None, (), ("tau_1", "x"), ("tau_1", np.nan), ("tau_1", 2.0, np.inf), ("tau_1", True)])
+def test_a_rule_that_is_none_is_told(rule):
+    with pytest.raises(ConfigError, match="tied: .*(is no rule|each is a finite number)"):
+        varpro.fit(MODEL, T, Y, [0.4, 1.0, 5.0], tied={"tau_2": rule})
+
+
+def test_a_rule_may_be_a_list():
+    one, two = (
+        varpro.fit(MODEL, T, Y, [0.4, 1.0, 5.0], tied={"tau_2": kind(["tau_1", 3.0])}) for kind in (list, tuple)
+    )
+    assert one.rss == two.rss
+    assert one.nonlinear[1] == 3 * one.nonlinear[0]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.errors import ConfigError
+from varpro.errors import ConfigError, at_least
 from varpro.fitting.data import Data
 from varpro.fitting.diagnostics import leverage
 from varpro.fitting.draws import Draws
@@ -66,8 +66,8 @@ def bootstrapped(fit: "FitResult", n: int, kind: Kind, *, seed: int, progress: P
     require_minimum(fit, "a bootstrap")
     if kind not in get_args(Kind):
         raise ConfigError(f"kind is {kind!r}; choose 'residual', 'parametric' or 'cases'")
-    if n < 2:
-        raise ConfigError(f"n is {n}; a bootstrap needs 2 refits or more")
+    at_least("n, the number of refits,", n, 2)
+    at_least("seed", seed, 0)
     if not fit.dof:
         raise ConfigError("a bootstrap needs degrees of freedom: there are as many parameters as values")
     solution, rng = fit._solution, np.random.default_rng(seed)

@@ -1,6 +1,6 @@
 """Several models of the same data beside one another: criteria, Akaike weights, F-tests of neighbours."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from varpro.fitting.notebook import html_table, text_table
 if TYPE_CHECKING:
     import pandas
 
+    from varpro.fitting.data import Data
     from varpro.fitting.result import FitResult
 
 SAME = 1e-9
@@ -81,14 +82,22 @@ class Comparison:
         return need("pandas").DataFrame([[getattr(row, c) for c in columns] for row in self.rows], columns=columns)
 
 
-def compare(fits: Sequence["FitResult"], names: Sequence[str] | None = None) -> Comparison:
+def compare(fits: "Iterable[FitResult] | Mapping[str, FitResult]", names: Sequence[str] | None = None) -> Comparison:
     """Compare fits of the same data: AIC, AICc, BIC, Akaike weights and F-tests, as a table.
 
-    fits : two or more, in any order.  names : what to call them; by default their parameters.
+    fits : two or more, in any order, or {name: fit}.  names : what to call them; by default their parameters.
     Raises ConfigError if the fits have different data, weights or losses, or one did not converge.
     """
+    if isinstance(fits, Mapping):
+        return compare(list(fits.values()), list(fits) if names is None else names)
+    if not isinstance(fits, Iterable):
+        raise ConfigError(f"compare takes a list of fits, not a single {type(fits).__name__}")
+    fits = list(fits)
     if len(fits) < 2:
         raise ConfigError(f"compare takes 2 fits or more, not {len(fits)}")
+    for i, fit in enumerate(fits):
+        if not hasattr(fit, "_solution"):
+            raise ConfigError(f"compare takes results of varpro.fit; number {i} is a {type(fit).__name__}")
     if names is not None and len(names) != len(fits):
         raise ConfigError(f"names has {len(names)} entries; there are {len(fits)} fits")
     require_same_data(fits)
@@ -135,7 +144,17 @@ def require_same_data(fits: Sequence["FitResult"]) -> None:
         mine, other = (d.total_weight() * d.weight_unit for d in (data, first))
         if not (_same(mine, other) and _same(mine * data.y, other * first.y)):
             raise ConfigError(f"fit {i} has other data or weights than the first; compare fits of the same data")
+        if not _same_points(data, first):
+            raise ConfigError(f"fit {i} has other t than the first; compare fits of the same data")
 
 
 def _same(one: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", two: object) -> bool:
     return bool(np.abs(one - np.asarray(two)).max(initial=0.0) <= SAME * np.abs(one).max(initial=0.0))
+
+
+def _same_points(one: "Data", two: "Data") -> bool:
+    """Whether t is the same where a value is used; points of another kind, such as images, cannot be told apart."""
+    (t, used), (other, _) = ((d.t[0] if d.own_t else d.t, d.total_weight()[0].any(axis=1)) for d in (one, two))
+    if t.shape != other.shape or t.dtype.kind not in "iuf" or other.dtype.kind not in "iuf":
+        return t.shape == other.shape
+    return bool((t[used] == other[used]).all()) and one.clock == two.clock

@@ -262,7 +262,7 @@ def _weights(weights: ArrayLike | None, shape: tuple[int, ...], batch: bool) -> 
     if given.dtype.kind not in "fiub":
         raise DataError(f"weights have dtype {given.dtype}; they need real numbers")
     array = _per_value(np.array(given, dtype=np.float64, order="C"), shape, batch, "weights")
-    use = array != 0
+    use = (array != 0) & ~np.isnan(array)
     if absent is not None:
         use &= ~_per_value(absent, shape, batch, "weights")
     total = array[:, :, 0] if array.shape[2] == 1 else array

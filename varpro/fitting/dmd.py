@@ -13,7 +13,7 @@ import numpy as np
 import scipy.linalg
 
 from varpro.arrays import Array, ArrayLike, to_host
-from varpro.errors import ConfigError, DataError, ShapeError
+from varpro.errors import ConfigError, DataError, ShapeError, at_least
 from varpro.fitting.api import fit
 from varpro.fitting.axis import Clock, make_axis
 from varpro.fitting.containers import plain_array
@@ -83,6 +83,7 @@ def dmd(
     allow.
     """
     asked = checked_constraints(constraints, options)
+    at_least("rank", rank, 1)
     snapshots, times, clock = _snapshots(X, t)
     space, is_real = len(snapshots), not np.iscomplexobj(snapshots)
     origin, span = float(times.min()), float(np.ptp(times))

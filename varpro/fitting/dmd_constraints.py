@@ -8,6 +8,7 @@ So the fit is the least-squares one among those allowed.  The pairs are those of
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import scipy
@@ -22,10 +23,12 @@ REAL = 1e-8
 
 def checked_constraints(given: str | Iterable[str] | None, options: Mapping[str, object]) -> frozenset[str]:
     """The constraints asked for.  Raises ConfigError for others, or beside options that they are made of."""
-    asked = frozenset([given] if isinstance(given, str) else given or ())
-    unknown = sorted(asked - set(CONSTRAINTS))
-    if unknown:
-        raise ConfigError(f"constraints: {unknown[0]!r} is none of {', '.join(CONSTRAINTS)}")
+    one = isinstance(given, str) or not isinstance(given, Iterable)
+    listed: list[Any] = [] if given is None else [given] if one else list(given)
+    for name in listed:
+        if name not in CONSTRAINTS:
+            raise ConfigError(f"constraints: {name!r} is none of {', '.join(CONSTRAINTS)}")
+    asked = frozenset(listed)
     if {"stable", "imaginary"} <= asked:
         raise ConfigError("constraints: imaginary eigenvalues are neither stable nor unstable; leave 'stable' out")
     taken = [name for name in ("bounds", "fixed", "tied") if options.get(name) is not None]

@@ -84,6 +84,24 @@ def require_unbounded(
             raise ConfigError(f"bounds of {labels[p]}, which follows an expression; bound the parameters in it instead")
 
 
+def require_values(expressions: Sequence[tuple[int, Expression]], w: Array, labels: Sequence[str]) -> None:
+    """Raise ConfigError unless each parameter has a value and a derivative at the starts w (B, P), which are filled
+    in."""
+    for p, expression in expressions:
+        w[:, p], slopes = expression.at(w)
+        usable = np.isfinite(w[:, p])
+        for slope in slopes.values():
+            usable = usable & np.isfinite(slope)
+        if not usable.all():
+            b = int(np.argmin(usable))
+            at = ", ".join(f"{labels[q]} = {w[b, q]:g}" for q in sorted(expression.names))
+            what = "derivative" if np.isfinite(w[b, p]) else "value"
+            raise ConfigError(
+                f"tied: {labels[p]} follows {expression.text!r}, which has no finite {what}"
+                f"{f' where {at}' if at else ''}; mend it, or start elsewhere"
+            )
+
+
 def in_order(expressions: Mapping[int, Expression], labels: Sequence[str]) -> tuple[tuple[int, Expression], ...]:
     """Each expression after those that it names.  Raises ConfigError for a circle."""
     out: dict[int, Expression] = {}

@@ -14,7 +14,7 @@ import numpy as np
 
 from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError, ShapeError
-from varpro.fitting.expressions import Expression, expressions_among, require_unbounded
+from varpro.fitting.expressions import Expression, expressions_among, require_unbounded, require_values
 
 Key = int | str
 Fixed = Mapping[Key, ArrayLike] | Iterable[Key] | Key | None
@@ -151,7 +151,9 @@ def make_parameters(
         lower, upper = _with_natural(lower, upper, natural, own)
     if (offset == offset[:1]).all():
         offset = offset[:1]
-    return Parameters(labels, source, factor, offset, lower, upper, np.array(own, dtype=int), limits, expressions)
+    out = Parameters(labels, source, factor, offset, lower, upper, np.array(own, dtype=int), limits, expressions)
+    require_values(expressions, out._affine(w0[:, own], None), labels)
+    return out
 
 
 def _all_free(labels: tuple[str, ...], natural: tuple[Array, Array] | None) -> Parameters:
@@ -208,14 +210,17 @@ def _fixed_values(fixed: Fixed, labels: tuple[str, ...], w0: Array) -> dict[int,
 
 def _tie(rule: Tie, labels: tuple[str, ...]) -> tuple[int, float, float]:
     """(source, factor, offset) from "a", ("a", factor) or ("a", factor, offset)."""
-    parts = rule if isinstance(rule, tuple) else (rule,)
-    if not 1 <= len(parts) <= 3:
-        raise ConfigError(f"tied: {rule!r} has {len(parts)} parts; give the parameter, then a factor, then an offset")
-    factor = parts[1] if len(parts) > 1 else 1.0
-    offset = parts[2] if len(parts) > 2 else 0.0
+    parts = tuple(rule) if isinstance(rule, (tuple, list)) else (rule,)
+    if not 1 <= len(parts) <= 3 or not isinstance(parts[0], (str, int, np.integer)):
+        raise ConfigError(f"tied: {rule!r} is no rule; give a parameter, then a factor and an offset if you like")
+    numbers = [np.asarray(part) for part in (*parts[1:], *(1.0, 0.0)[len(parts) - 1 :])]
+    for part, number in zip(parts[1:], numbers, strict=False):
+        if number.dtype.kind not in "iuf" or number.shape or not np.isfinite(number):
+            raise ConfigError(f"tied: {rule!r} has {part!r} for a factor or an offset; each is a finite number")
+    factor, offset = (float(number) for number in numbers)
     if factor == 0:
         raise ConfigError("tied: a factor of 0 fixes the parameter; use fixed= for that")
-    return _index(parts[0], labels, "tied"), float(factor), float(offset)
+    return _index(parts[0], labels, "tied"), factor, offset
 
 
 def _free_bounds(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.errors import ConfigError
+from varpro.errors import ConfigError, at_least
 from varpro.fitting.draws import Draws
 from varpro.fitting.export import need
 from varpro.fitting.refits import columns_and_rows, many_of, require_minimum
@@ -91,6 +91,11 @@ def sampled(
 ) -> Posterior:
     """See FitResult.sample."""
     require_minimum(fit, "sampling")
+    at_least("steps", steps, 1)
+    at_least("seed", seed, 0)
+    for name, value in (("walkers", walkers), ("discard", discard)):
+        if value is not None:
+            at_least(name, value, 0)
     solution = fit._solution
     spec, left_out = solution.spec, steps // 4 if discard is None else discard
     if spec.ridged or spec.separate or solution.loss != "linear":

@@ -9,6 +9,7 @@ both ends at the same time.  Bates and Watts, Nonlinear Regression Analysis and 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,8 +86,8 @@ def profile_of(fit: "FitResult", name: str, level: float = 0.95) -> Profile:
     """See FitResult.profile."""
     require_minimum(fit, "a profile")
     spec = fit._solution.spec
-    if not 0 < level < 1:
-        raise ConfigError(f"level is {level}; it needs a number between 0 and 1, such as 0.95")
+    if not isinstance(level, Real) or not 0 < level < 1:
+        raise ConfigError(f"level is {level!r}; it needs a number between 0 and 1, such as 0.95")
     if fit._solution.loss != "linear":
         raise ConfigError(f"a profile needs loss='linear', not {fit._solution.loss!r}; use bootstrap for a robust loss")
     if not fit.dof and not fit.absolute_sigma:

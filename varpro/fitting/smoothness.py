@@ -11,6 +11,7 @@ and both take turns until they have settled, so that each search minimises one f
 """
 
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Literal, TypeGuard, get_args
 
 import numpy as np
@@ -46,7 +47,7 @@ def with_smoothness(spec: Spec, ridge: Smooth) -> Spec:
     kind, how = ridge
     if kind != "second-difference":
         raise ConfigError(f"ridge is {ridge!r}; its first part can be 'second-difference'")
-    if isinstance(how, str) and how not in get_args(Criterion):
+    if how not in get_args(Criterion) and not isinstance(how, Real):
         raise ConfigError(f"ridge is {ridge!r}; its second part is 'gcv', 'aic', 'lcurve' or a number above 0")
     mu = 1.0 if isinstance(how, str) else float(how)
     if not mu > 0:

@@ -103,6 +103,8 @@ def checked_points(t: Array, y: Array) -> tuple[Array, Array]:
     t, y = np.asarray(t, dtype=float), np.asarray(y)
     if t.ndim != 1 or y.ndim not in (1, 2) or len(y) != len(t):
         raise ShapeError(f"t has shape {t.shape}, y has {y.shape}; a guess needs t (N,) and y (N,) or (N, K)")
+    if not y.size:
+        raise ShapeError(f"y has shape {y.shape}; a guess needs at least one value")
     return t, y
 
 

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 import scipy
@@ -20,7 +21,7 @@ from varpro.errors import ConfigError
 from varpro.models.exponentials import Exponentials
 from varpro.models.guesses import remainder_at
 from varpro.models.quantities import RATE, Frame, frame_of
-from varpro.models.separable import Framed
+from varpro.models.separable import Framed, unique_names
 
 EQUAL = 1e-6
 """Relative difference of two eigenvalues below which their divided difference is taken at their mean."""
@@ -67,11 +68,13 @@ class Kinetics(Framed):
         names = tuple(dict.fromkeys(name for step in steps for name in step if name is not None))
         object.__setattr__(self, "steps", steps)
         object.__setattr__(self, "species", names)
+        if self.initial is not None and not isinstance(self.initial, Mapping):
+            raise ConfigError(f"initial is {self.initial!r}; give {{{names[0]!r}: 1.0}}, with any of the species")
         start = {names[0]: 1.0} if self.initial is None else dict(self.initial)
         for name, value in start.items():
             if name not in names:
                 raise ConfigError(f"initial names {name!r}, which is no species; there are {', '.join(names)}")
-            if not (np.isfinite(value) and value >= 0):
+            if not isinstance(value, Real) or not (np.isfinite(value) and value >= 0):
                 raise ConfigError(f"initial of {name!r} is {value!r}; a concentration is a finite number of 0 or more")
         if not any(start.values()):
             raise ConfigError("initial is 0 for every species; nothing would happen")
@@ -93,7 +96,7 @@ class Kinetics(Framed):
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
-        return tuple(f"k_{_name(step, '_')}" for step in self._steps)
+        return unique_names([f"k_{_name(step, '_')}" for step in self._steps])
 
     @property
     def column_names(self) -> tuple[str, ...]:

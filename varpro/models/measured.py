@@ -23,10 +23,10 @@ import numpy as np
 import scipy
 
 from varpro.arrays import Array, ArrayLike
-from varpro.errors import ConfigError, ShapeError
+from varpro.errors import ConfigError, ShapeError, at_least
 from varpro.models.grids import decades
 from varpro.models.guesses import Signal, best_start, checked_points, selected
-from varpro.models.separable import Model, at_least, stacked
+from varpro.models.separable import Model, stacked
 
 TAUS = decades(0.003, 5.0, 16)
 """Lifetimes to choose a start from, in ranges of t."""

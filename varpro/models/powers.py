@@ -5,11 +5,12 @@ from dataclasses import KW_ONLY, dataclass, field
 import numpy as np
 
 from varpro.arrays import Array, as_array
+from varpro.errors import at_least
 from varpro.models.guesses import Signal, best_start, selected
 from varpro.models.quantities import EXPONENT, Frame
 from varpro.models.ready import MODELS
 from varpro.models.repeated import Repeated
-from varpro.models.separable import Column, Framed, at_least, stacked
+from varpro.models.separable import Column, Framed, stacked
 
 EXPONENTS = np.arange(-12, 21) / 4.0
 """Exponents to choose a start from: -3 to 5 in quarters."""

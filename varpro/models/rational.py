@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array, as_array
+from varpro.errors import at_least
 from varpro.models.guesses import Signal, best_start, remainder_at
 from varpro.models.quantities import Frame
 from varpro.models.ready import MODELS
-from varpro.models.separable import Framed, at_least, stacked
+from varpro.models.separable import Framed, stacked
 
 REWEIGHTINGS = 6
 """Rounds of the linearised fit; each divides its rows by the last denominator (Sanathanan and Koerner 1963)."""

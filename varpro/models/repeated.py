@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from varpro.arrays import Array, as_array
+from varpro.errors import at_least
 from varpro.models.quantities import Frame, Quantity, frame_of
-from varpro.models.separable import Column, Framed, at_least, stacked
+from varpro.models.separable import Column, Framed, stacked
 
 
 class Repeated(Framed):

@@ -16,13 +16,14 @@ import numpy as np
 import scipy
 
 from varpro.arrays import Array
+from varpro.errors import at_least
 from varpro.models.bumps import profiles
 from varpro.models.grids import decades
 from varpro.models.guesses import Signal, best_start, selected
 from varpro.models.peaks import LEAST_SIGMA
 from varpro.models.quantities import PLACE, TIME, WIDTH, Frame, Quantity, frame_of
 from varpro.models.ready import MODELS
-from varpro.models.separable import Framed, at_least, stacked
+from varpro.models.separable import Framed, stacked
 
 TAUS = decades(0.003, 5.0, 16)
 """Lifetimes to choose a start from, in ranges of t."""

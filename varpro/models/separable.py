@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from varpro.arrays import Array, namespace
-from varpro.errors import ConfigError
 from varpro.models.guesses import checked_points
 from varpro.models.quantities import Frame, frame_of
 
@@ -134,9 +133,3 @@ def unique_names(names: Sequence[str]) -> tuple[str, ...]:
             name = f"{stem}_{number}"
         taken[name] = None
     return tuple(taken)
-
-
-def at_least(name: str, value: int, least: int) -> None:
-    """Raise ConfigError unless value is an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ConfigError(f"{name} is {value!r}; it must be an integer of at least {least}")

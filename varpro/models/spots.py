@@ -5,9 +5,9 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.errors import ShapeError
+from varpro.errors import ShapeError, at_least
 from varpro.models.guesses import amplitudes
-from varpro.models.separable import Model, at_least
+from varpro.models.separable import Model
 
 WIDTH = 0.08
 """Width of a spot of which nothing is known, in ranges of the image."""
@@ -37,6 +37,8 @@ class Spots(Model):
     @staticmethod
     def pixels(shape: tuple[int, int]) -> Array:
         """(rows columns, 2): the column x and the row y of each pixel of an image, row by row."""
+        if len(shape) != 2:
+            raise ShapeError(f"an image of {len(shape)} axes, shape {tuple(shape)}; pixels takes (rows, columns)")
         rows, columns = np.indices(shape)
         return np.stack([columns.ravel(), rows.ravel()], axis=1).astype(float)
 
