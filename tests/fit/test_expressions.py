@@ -132,7 +132,7 @@ def test_an_expression_without_a_value_at_the_start_is_named(text, why):
 
 @pytest.mark.parametrize("rule", [None, (), ("tau_1", "x"), ("tau_1", np.nan), ("tau_1", 2.0, np.inf), ("tau_1", True)])
 def test_a_rule_that_is_none_is_told(rule):
-    with pytest.raises(ConfigError, match="tied: .*(is no rule|each is a finite number)"):
+    with pytest.raises(ConfigError, match=r"tied: .*(is no rule|each is a finite number)"):
         varpro.fit(MODEL, T, Y, [0.4, 1.0, 5.0], tied={"tau_2": rule})
 
 
