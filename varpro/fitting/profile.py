@@ -7,8 +7,7 @@ sigma = 1 and the quantile is the normal one.  z is nearly straight in v, so tha
 both ends at the same time.  Bates and Watts, Nonlinear Regression Analysis and Its Applications (1988), section 6.1.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +17,8 @@ import scipy
 
 from varpro.arrays import Array
 from varpro.errors import ConfigError
-from varpro.fitting.linear_part import Linear
-from varpro.fitting.multistart import reach_of, repeated
-from varpro.fitting.refits import holding, require_minimum
-from varpro.fitting.run import run
-from varpro.fitting.spec import Spec
+from varpro.fitting.profile_lines import Line, of_amplitude, of_parameter
+from varpro.fitting.refits import require_minimum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,10 +74,6 @@ class Profile:
         return f"{ends}; {self.message}" if self.message else ends
 
 
-Squares = Callable[[Array], Array]
-"""(m,) values of a parameter -> (m,) sums of squares"""
-
-
 def profile_of(fit: "FitResult", name: str, level: float = 0.95) -> Profile:
     """See FitResult.profile."""
     require_minimum(fit, "a profile")
@@ -94,96 +86,10 @@ def profile_of(fit: "FitResult", name: str, level: float = 0.95) -> Profile:
         raise ConfigError("a profile needs degrees of freedom: there are as many parameters as values")
     dof = fit.dof
     quantile = scipy.stats.norm.ppf(0.5 + level / 2) if fit.absolute_sigma else scipy.stats.t.ppf(0.5 + level / 2, dof)
-    line = _of_amplitude(fit, name) if name in fit.linear_names else _of_parameter(fit, name)
+    line = of_amplitude(fit, name) if name in fit.linear_names else of_parameter(fit, name)
     least = 2.0 * float(fit._solution.objective[0])
     unit = 1.0 / spec.data.weight_unit**2 if fit.absolute_sigma else least / dof
     return _Search(name, line, least, unit, float(quantile)).profile(level)
-
-
-@dataclass
-class _Line:
-    """One parameter v: its estimate, a first step, its limits, and the sums of squares at other values."""
-
-    estimate: float
-    step: float
-    lower: float
-    upper: float
-    squares: Squares
-    undetermined: bool = False
-
-
-def _of_parameter(fit: "FitResult", name: str) -> _Line:
-    """The line of a nonlinear parameter, which a free one u moves: v = factor u + offset."""
-    if name not in fit.names:
-        raise ConfigError(f"no parameter is called {name!r}; there are {', '.join((*fit.names, *fit.linear_names))}")
-    spec, p = fit._solution.spec, fit.names.index(name)
-    names, u0 = spec.names, fit._solution.u[0]
-    f = int(names.source[p])
-    if f < 0:
-        raise ConfigError(f"{name} was not fitted by itself: it is fixed, or follows an expression; it has no profile")
-    factor, offset = float(names.factor[p]), float(names.offset[0, p])
-    error = float(np.sqrt(fit._statistics.variance[0] * fit._statistics.uncertainty.nonlinear[0, f, f]))
-    lost = bool(fit._statistics.uncertainty.infinite[0, f])
-    if not (np.isfinite(error) and error > 0):
-        error = 0.1 * float(reach_of(spec, u0)[f]) or 0.1 * abs(u0[f]) or 1.0
-    refit = _Refits(spec, f, u0)
-    ends = sorted(factor * np.array([names.lower[f], names.upper[f]]) + offset)
-    return _Line(
-        factor * u0[f] + offset, abs(factor) * error, ends[0], ends[1],
-        lambda v: refit((v - offset) / factor), lost,
-    )  # fmt: skip
-
-
-@dataclass
-class _Refits:
-    """Fits with the free parameter f held; each starts from the nearest of those before."""
-
-    spec: Spec
-    f: int
-    u0: Array
-    known: list[tuple[float, Array]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.known = [(float(self.u0[self.f]), self.u0)]
-
-    def __call__(self, values: Array) -> Array:
-        spec, f = self.spec, self.f
-        start = np.stack([min(self.known, key=lambda k: abs(k[0] - v))[1] for v in values])
-        start[:, f] = values
-        if spec.names.n_free == 1:
-            zeros = np.zeros(len(values), dtype=int)
-            with np.errstate(all="ignore"):
-                return 2.0 * np.asarray(spec.problem.evaluate(start, zeros).cost)
-        many = replace(repeated(spec, len(values)), names=holding(spec.names, f, values))
-        found = run(many, np.delete(start, f, axis=1))
-        for v, u, good in zip(values, found.u, np.isfinite(found.objective), strict=True):
-            if good:
-                self.known.append((float(v), np.insert(u, f, v)))
-        return 2.0 * found.objective
-
-
-def _of_amplitude(fit: "FitResult", name: str) -> _Line:
-    """The line of an amplitude, held by one more equation C a = d."""
-    spec, i = fit._solution.spec, fit.linear_names.index(name)
-    if spec.data.y.shape[2] != 1 or spec.complex_data or spec.linear.lower is not None:
-        raise ConfigError(
-            f"{name} has no profile: amplitudes have one for a single real right-hand side, without bounds on them"
-        )
-    if spec.n_amplitudes == 1:
-        raise ConfigError(f"{name} is the only amplitude; profile a nonlinear parameter, or bootstrap")
-    u0, value, error = fit._solution.u, float(np.ravel(fit.linear)[i]), float(np.ravel(fit.stderr_linear)[i])
-    row: Array = np.eye(spec.n_amplitudes)[i : i + 1]
-    c, d = spec.linear.equality or (row[:0], np.zeros(0))
-
-    def squares(values: Array) -> Array:
-        out = []
-        for v in values:
-            held: Linear = replace(spec.linear, equality=(np.vstack([c, row]), np.append(d, v)))
-            out.append(2.0 * float(run(replace(spec, linear=held), u0).objective[0]))
-        return np.array(out)
-
-    finite = np.isfinite(error) and error > 0
-    return _Line(value, error if finite else abs(value), -np.inf, np.inf, squares, bool(np.isinf(error)))
 
 
 @dataclass
@@ -191,7 +97,7 @@ class _Search:
     """The search for both ends of a profile."""
 
     name: str
-    line: _Line
+    line: Line
     least: float
     unit: float
     quantile: float
