@@ -130,3 +130,10 @@ def test_a_notebook_shows_the_table_with_what_to_beware_of():
     many = varpro.fit_batch(DECAY, T, np.stack([noisy(0), noisy(1)]))._repr_html_()
     assert "<td>offset</td>" in many
     assert "2 problems" in many
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e9])
+def test_rounding_is_no_noise_that_could_be_white(unit):
+    model, t = varpro.models.Exponentials(2, offset=True), np.linspace(0.0, 12.0, 300)
+    y = unit * (model(t, np.array([1.0, 4.0])) @ [3.0, 2.0, 0.5])
+    assert not [word for word in varpro.fit(model, t, y, [0.8, 5.0]).warnings if "white" in word]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CORRELATED = 0.99
 MOST_CORRELATED = 500
 """Most parameters whose whole correlation is looked at."""
+EPS = float(np.finfo(float).eps)
 NOT_WHITE = 0.005
 """Probability below which one of the two tests of whiteness speaks; the two together do so for 1 % of white ones."""
 LEAST_RUNS = 10
@@ -144,6 +145,9 @@ def _correlated(fit: "FitResult") -> str:
 def _not_white(fit: "FitResult") -> str:
     if fit.ridge or fit._solution.spec.ridged or fit._solution.loss != "linear":
         return ""  # a ridge leaves a bias in the residuals, and a robust loss outliers
+    data = fit._solution.spec.data
+    if fit._solution.objective[0] <= 0.5 * np.sum((data.y.size * EPS * data.total_weight() * np.abs(data.y)) ** 2):
+        return ""  # nothing but rounding is left, which is no noise
     d, z, runs = whiteness(fit)
     by_d, by_runs = scipy.stats.norm.cdf(z) < NOT_WHITE, scipy.stats.norm.cdf(runs) < NOT_WHITE
     if not (by_d or by_runs):
