@@ -10,7 +10,6 @@ import varpro
 from varpro.errors import ConfigError
 from varpro.fitting import bootstrap
 from varpro.fitting.bootstrap import _Draw
-from varpro.fitting.multistart import repeated
 from varpro.result import Status
 
 MODEL = varpro.models.Exponentials(1, offset=True)
@@ -26,7 +25,7 @@ def noisy(right=None, seed=0, sigma=0.05):
 def drawn(fit, kind, count, seed=0):
     """The data of `count` problems, as fitted."""
     spec = fit._solution.own_spec
-    many = repeated(spec, count).data
+    many = spec.repeated(count).data
     return _Draw(fit, spec.data, kind, np.random.default_rng(seed)).data(many, count)
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 CORRELATED = 0.99
 MOST_CORRELATED = 500
 """Most parameters whose whole correlation is looked at."""
-EPS = float(np.finfo(float).eps)
 NOT_WHITE = 0.005
 """Probability below which one of the two tests of whiteness speaks; the two together do so for 1 % of white ones."""
 LEAST_RUNS = 10

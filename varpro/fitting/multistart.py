@@ -84,24 +84,12 @@ def reach_of(spec: Spec, u0: Array) -> Array:
     return np.where(np.isfinite(reach), reach, 0.0)
 
 
-def repeated(spec: Spec, count: int) -> Spec:
-    """The specification with its one problem repeated `count` times."""
-    data = spec.data
-    own = replace(
-        data,
-        y=np.repeat(data.y, count, axis=0),
-        status=np.repeat(data.status, count),
-        valid=np.repeat(data.valid, count),
-    )
-    return replace(spec, data=own)
-
-
 def best_start(spec: Spec, starts: Array, advance: Callable[[int], None] | None = None) -> Array:
     """(F,) the solution of least cost among searches from all starts; the first start if none is finite.
 
     These searches only tell minima apart, so they end as soon as those of a batch do.  The fit goes on from the best.
     """
-    many, own, batch = repeated(spec, len(starts)), spec.termination, Termination()
+    many, own, batch = spec.repeated(len(starts)), spec.termination, Termination()
     ending = replace(
         own,
         cost_tolerance=max(own.cost_tolerance, batch.cost_tolerance),

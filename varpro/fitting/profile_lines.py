@@ -9,7 +9,7 @@ import numpy as np
 from varpro.arrays import Array
 from varpro.errors import ConfigError
 from varpro.fitting.linear_part import Linear
-from varpro.fitting.multistart import reach_of, repeated
+from varpro.fitting.multistart import reach_of
 from varpro.fitting.refits import holding
 from varpro.fitting.run import run
 from varpro.fitting.spec import Spec
@@ -75,7 +75,7 @@ class _Refits:
             zeros = np.zeros(len(values), dtype=int)
             with np.errstate(all="ignore"):
                 return 2.0 * np.asarray(spec.problem.evaluate(start, zeros).cost)
-        many = replace(repeated(spec, len(values)), names=holding(spec.names, f, values))
+        many = replace(spec.repeated(len(values)), names=holding(spec.names, f, values))
         found = run(many, np.delete(start, f, axis=1))
         for v, u, good in zip(values, found.u, np.isfinite(found.objective), strict=True):
             if good:

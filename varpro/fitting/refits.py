@@ -9,7 +9,6 @@ from varpro.arrays import Array
 from varpro.errors import ConfigError
 from varpro.fitting.arguments import with_threads
 from varpro.fitting.model import wide
-from varpro.fitting.multistart import repeated
 from varpro.fitting.parameters import Parameters
 from varpro.fitting.spec import Spec
 from varpro.fitting.together import takes_many
@@ -33,7 +32,7 @@ def many_of(spec: Spec, u: Array, count: int) -> Spec:
         trial = replace(model, tried=None)
         together = takes_many(trial, w, len(model.pairs))
         spec = replace(spec, model=replace(model, together=together, copies=trial.copies, tried=None))
-    return with_threads(repeated(spec, count), None)
+    return with_threads(spec.repeated(count), None)
 
 
 def holding(names: Parameters, f: int, values: Array) -> Parameters:

@@ -150,6 +150,17 @@ class Spec:
         model = replace(self.model, t=data.t, tried=None)
         return replace(self, data=data, model=model, names=self.names.of(problems))
 
+    def repeated(self, count: int) -> "Spec":
+        """The specification with its one problem repeated `count` times."""
+        data = self.data
+        own = replace(
+            data,
+            y=np.repeat(data.y, count, axis=0),
+            status=np.repeat(data.status, count),
+            valid=np.repeat(data.valid, count),
+        )
+        return replace(self, data=own)
+
     def one(self, problem: int) -> "Spec":
         """The specification of one problem by itself, with t as in a single fit."""
         data = self.data.of(np.array([problem]))
