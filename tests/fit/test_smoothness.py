@@ -42,7 +42,7 @@ def scores(phi, y, mu, inside=None):
 @pytest.mark.parametrize("log_mu", [-12.0, -3.0, 2.0])
 def test_the_criteria_are_the_formulas(right, log_mu):
     phi, y = humps(T, [0.9]), curve(right)
-    choice = _Choice.of(phi, y, None, None)
+    choice = _Choice.of(phi, y, None, None, second_differences(14))
     assert choice.scale == pytest.approx(np.linalg.norm(phi @ np.linalg.inv(second_differences(14)), 2) ** 2)
     expected = scores(phi, y, choice.scale * np.exp(log_mu))
     np.testing.assert_allclose([choice.gcv(log_mu), choice.aic(log_mu)], expected, rtol=1e-7)
@@ -51,7 +51,7 @@ def test_the_criteria_are_the_formulas(right, log_mu):
 @pytest.mark.parametrize("log_mu", [-12.0, -9.0])
 def test_within_bounds_the_criteria_count_the_columns_inside(log_mu):
     phi, y = humps(T, [0.9]), curve(2)
-    choice = _Choice.of(phi, y, np.zeros(14), np.full(14, np.inf))
+    choice = _Choice.of(phi, y, np.zeros(14), np.full(14, np.inf), second_differences(14))
     mu = choice.scale * np.exp(log_mu)
     rows = np.vstack([phi, np.sqrt(mu) * second_differences(14)])
     inside = [scipy.optimize.nnls(rows, np.append(y[:, k], np.zeros(14)))[0] > 0 for k in range(2)]
@@ -83,7 +83,7 @@ def test_the_chosen_ridge_belongs_to_the_fitted_parameters():
 def test_the_corner_of_the_l_curve_is_where_both_ways_are_steep():
     """Around the corner, from a tenth to ten times mu: less ridge costs roughness, more ridge costs residual."""
     y, phi = curve(), humps(T, [0.9])
-    choice = _Choice.of(phi, y, None, None)
+    choice = _Choice.of(phi, y, None, None, second_differences(14))
     corner = choice.corner()
     mus = choice.scale * np.exp(corner + np.log([1e-4, 1.0, 1e4]))
     rough, rest = [], []

@@ -56,6 +56,7 @@ def make_axis(t: ArrayLike) -> tuple[Array, Array | None, Clock | None]:
 def on_axis(t: ArrayLike, clock: Clock | None) -> Array:
     """Other points, as numbers on the axis of a fit: times by its clock, numbers unchanged."""
     array, _ = plain_array(t, "t")
+    array = np.atleast_1d(array)  # a single point
     times = _as_times(array)
     if times is None:
         return _as_numbers(array)

@@ -1,5 +1,6 @@
 """`varpro.fit_global`: several data sets fitted together, with parameters and amplitudes shared or of their own."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal
@@ -60,8 +61,12 @@ def fit_global(
     layout = lay_out(parts, together, same, scales=scales)
     joint = joint_model(parts, layout)
     asked = options.get("bounds")
+    given_starts = w0.values() if isinstance(w0, Mapping) else [w0]
+    if any(np.iscomplexobj(np.asarray(value)) for value in given_starts):
+        raise ConfigError("w0 is complex; a joint fit searches real parameters, such as a rate and a frequency")
     for option in ("bounds", "fixed", "tied"):
         options[option] = _spread(options.get(option), layout)
+    _require_single(options["fixed"])
     if isinstance(asked, Mapping):  # bounds by a bare name are not those of a set's parameter that follows others
         follow = set(options["tied"] or ()) - set(asked)
         options["bounds"] = {name: pair for name, pair in options["bounds"].items() if name not in follow}
@@ -93,6 +98,9 @@ def _parts(
     labels, given = _listed(sets)
     if len(given) < 2:
         raise ConfigError(f"a joint fit takes 2 sets or more, not {len(given)}; use varpro.fit for one")
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ConfigError(f"two sets are called {label!r}; their labels need to differ as text")
     each = list(model) if isinstance(model, Sequence) else [model] * len(given)
     if len(each) != len(given):
         raise ConfigError(f"there are {len(given)} sets and {len(each)} models; give one model, or one for each set")
@@ -108,13 +116,16 @@ def _parts(
 
 
 def _part(label: str, given: Sequence[ArrayLike], model: Function, w0: Start, names: Sequence[str] | None) -> Part:
-    if isinstance(given, str) or not 2 <= len(given) <= 3:
+    if not isinstance(given, tuple | list) or not 2 <= len(given) <= 3:
         raise ConfigError(f"set {label} needs (t, y) or (t, y, weights)")
     try:
         data = make_data(given[0], given[1], batch=False, weights=given[2] if len(given) == 3 else None)
     except (ShapeError, DataError) as error:
         raise type(error)(f"set {label}: {error}") from error
-    listed = getattr(model, "parameter_names", names)
+    own: Sequence[str] | None = getattr(model, "parameter_names", None)
+    if own is not None and names is not None and len(own) != len(names):
+        raise ConfigError(f"names has {len(names)} entries; the model of set {label} has {', '.join(own)}")
+    listed = own if names is None else names
     if listed is None:
         if w0 is None or isinstance(w0, Mapping):
             raise ConfigError("a function needs names= for its parameters, or w0 as numbers")
@@ -130,7 +141,7 @@ def _part(label: str, given: Sequence[ArrayLike], model: Function, w0: Start, na
     )
     return Part(
         label, model, data.t, data.y[0], data.total_weight()[0] * data.weight_unit, tuple(listed), tuple(columns),
-        derivative,
+        derivative, data.clock,
     )  # fmt: skip
 
 
@@ -171,7 +182,33 @@ def _spread(option: Any, layout: Layout) -> Any:
         return own or [name]
 
     if isinstance(option, Mapping):
-        return {label: value for name, value in option.items() for label in meant(name)}
+        return {label: _within(value, label, layout) for name, value in option.items() for label in meant(name)}
     if isinstance(option, list | tuple) and option and all(isinstance(name, str) for name in option):
         return [label for name in option for label in meant(name)]
     return meant(option) if isinstance(option, str) else option
+
+
+def _within(rule: Any, label: object, layout: Layout) -> Any:
+    """A rule of `tied` for a set's own parameter: bare names in it mean those of the same set.  Anything else stays."""
+    if not isinstance(label, str) or not label.endswith("]") or "[" not in label:
+        return rule
+    own = label[label.index("[") :]
+
+    def named(text: str) -> str:
+        whole = re.sub(r"[^\W\d]\w*(?![\w\[])", lambda m: m[0] + own if m[0] + own in layout.parameters else m[0], text)
+        return text if text in layout.parameters else whole
+
+    if isinstance(rule, str):
+        return named(rule)
+    if isinstance(rule, tuple | list) and rule and isinstance(rule[0], str):
+        return (named(rule[0]), *rule[1:])
+    return rule
+
+
+def _require_single(fixed: Any) -> None:
+    """Raise ConfigError for several values of one parameter, which a joint fit has no problems for."""
+    for name, value in fixed.items() if isinstance(fixed, Mapping) else ():
+        if np.ndim(value):
+            raise ConfigError(
+                f"fixed: the value of {name!r} is {value!r}; it needs a number, or one for each name[label]"
+            )

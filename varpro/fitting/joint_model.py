@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.errors import ConfigError
+from varpro.fitting.axis import Clock
 from varpro.fitting.model import Function
 from varpro.fitting.stencil import Index, as_slice
 from varpro.models.separable import Column
@@ -36,6 +38,8 @@ class Part:
     """The names of its columns."""
     derivative: tuple[Array, Function] | None
     """The pairs and columns of its derivative."""
+    clock: Clock | None = None
+    """How its times were turned into numbers; None for numbers."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,15 @@ class JointModel:
     def linked(self) -> bool:
         """Whether several sets have an amplitude in common."""
         return len(self.column_names) < sum(len(part.columns) for part in self.parts)
+
+    @property
+    def amplitude_groups(self) -> list[Array]:
+        """The amplitudes (I_s,) of each set, along which a smooth ridge runs; one group where they are the same in all
+        sets.  Raises ConfigError where sets have some in common."""
+        groups = list(dict.fromkeys(tuple(own.tolist()) for own in self.layout.of_columns))
+        if sum(map(len, groups)) > len(self.column_names):
+            raise ConfigError("ridge: sets link some amplitudes; a smooth ridge needs all or none of them linked")
+        return [np.array(own, dtype=int) for own in groups]
 
     def _divided(self, t: Array) -> Iterator[tuple[int, Index, Array]]:
         """The sets that have rows in t, with these rows and a copy of their points."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError
+from varpro.fitting.axis import on_axis
 from varpro.fitting.joint_model import JointModel
 from varpro.fitting.result import FitResult
 
@@ -84,7 +85,7 @@ class GlobalFitResult(FitResult):
         return tuple(out)
 
     def _rows(self, t: ArrayLike, s: int) -> Array:
-        points = np.asarray(t, dtype=float)
+        points = on_axis(t, self._joint.parts[s].clock)
         return np.insert(points[:, None] if points.ndim == 1 else points, 0, s, axis=1)
 
     def predict(self, t: ArrayLike, of: int | str = 0) -> Array:

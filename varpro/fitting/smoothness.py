@@ -10,6 +10,7 @@ Beyond both ends the amplitudes count as 0, so that L is square and regular.  Th
 and both take turns until they have settled, so that each search minimises one function.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Literal, TypeGuard, get_args
@@ -42,8 +43,12 @@ def is_smooth(ridge: object) -> TypeGuard[Smooth]:
     return isinstance(ridge, tuple) and len(ridge) == 2 and isinstance(ridge[0], str)
 
 
-def with_smoothness(spec: Spec, ridge: Smooth) -> Spec:
-    """The specification with rows L below Phi, at mu = 1 or the number given.  Raises ConfigError."""
+def with_smoothness(spec: Spec, ridge: Smooth, groups: Sequence[Array] | None = None) -> Spec:
+    """The specification with rows L below Phi, at mu = 1 or the number given.  Raises ConfigError.
+
+    groups : the amplitudes along each of which L takes second differences, (I_g,), such as those of the sets of a joint
+        fit; None: all are one.
+    """
     kind, how = ridge
     if kind != "second-difference":
         raise ConfigError(f"ridge is {ridge!r}; its first part can be 'second-difference'")
@@ -52,11 +57,16 @@ def with_smoothness(spec: Spec, ridge: Smooth) -> Spec:
     mu = 1.0 if isinstance(how, str) else float(how)
     if not mu > 0:
         raise ConfigError(f"ridge is {ridge!r}; its number needs to be above 0")
-    if spec.n_amplitudes < 3:
-        raise ConfigError(f"second differences need 3 amplitudes or more; the model has {spec.n_amplitudes}")
+    own = [np.arange(spec.n_amplitudes)] if groups is None else groups
+    fewest = min(map(len, own))
+    if fewest < 3:
+        raise ConfigError(f"second differences need 3 amplitudes or more; the model has {fewest}")
     if spec.complex_data or spec.data.separate or spec.linear.pinned or spec.linear.equality is not None:
         raise ConfigError("a smooth ridge needs real data with common weights, without a fixed term or equations")
-    return _at(spec, mu / spec.data.weight_unit**2)
+    operator = np.zeros((spec.n_amplitudes, spec.n_amplitudes))
+    for group in own:
+        operator[np.ix_(group, group)] = second_differences(len(group))
+    return _at(spec, mu / spec.data.weight_unit**2, operator)
 
 
 def second_differences(count: int) -> Array:
@@ -64,9 +74,14 @@ def second_differences(count: int) -> Array:
     return np.diag(np.full(count, -2.0)) + np.diag(np.ones(count - 1), 1) + np.diag(np.ones(count - 1), -1)
 
 
-def _at(spec: Spec, mu: float) -> Spec:
-    rows = np.sqrt(mu) * second_differences(spec.n_amplitudes)
-    return replace(spec, linear=replace(spec.linear, ridge_matrix=rows, smoothness=mu))
+def _at(spec: Spec, mu: float, operator: Array) -> Spec:
+    return replace(spec, linear=replace(spec.linear, ridge_matrix=np.sqrt(mu) * operator, smoothness=mu))
+
+
+def _operator_of(spec: Spec) -> Array:
+    """L (I, I) of a specification that has one."""
+    assert spec.linear.ridge_matrix is not None
+    return spec.linear.ridge_matrix / np.sqrt(spec.linear.smoothness)
 
 
 def smoothed(spec: Spec, u0: Array, criterion: Criterion, observe: Observer | None) -> tuple[Spec, Array]:
@@ -74,7 +89,7 @@ def smoothed(spec: Spec, u0: Array, criterion: Criterion, observe: Observer | No
 
     def smoother(spec: Spec, u: Array) -> tuple[Spec, float]:
         mu = chosen(spec, u, criterion)
-        return _at(spec, mu), mu
+        return _at(spec, mu, _operator_of(spec)), mu
 
     return in_turns(spec, u0, observe, smoother, turns=TURNS, settled=SETTLED)
 
@@ -86,7 +101,7 @@ def chosen(spec: Spec, u: Array, criterion: Criterion) -> float:
     used = np.ones(len(phi), dtype=bool) if spec.data.weights is None else spec.data.total_weight()[0].any(axis=1)
     if not np.isfinite(phi).all() or not phi.any():
         return spec.linear.smoothness
-    choice = _Choice.of(phi[used], y[used], spec.linear.lower, spec.linear.upper)
+    choice = _Choice.of(phi[used], y[used], spec.linear.lower, spec.linear.upper, _operator_of(spec))
     if criterion == "lcurve":
         return choice.scale * float(np.exp(choice.corner()))
     score = choice.gcv if criterion == "gcv" else choice.aic
@@ -111,20 +126,22 @@ class _Choice:
     """The number n of values."""
     lower: Array | None
     upper: Array | None
+    operator: Array
+    """L, (I, I)."""
     scale: float
     """s^2 of the largest singular value of Phi L^-1."""
 
     @classmethod
-    def of(cls, phi: Array, y: Array, lower: Array | None, upper: Array | None) -> "_Choice":
+    def of(cls, phi: Array, y: Array, lower: Array | None, upper: Array | None, operator: Array) -> "_Choice":
         q, r = np.linalg.qr(phi)
         right = q.T @ y
-        largest = float(np.linalg.norm(np.linalg.solve(second_differences(phi.shape[1]).T, r.T), 2))
-        return cls(r, right, float(np.sum((y - q @ right) ** 2)), y.size, lower, upper, largest**2)
+        largest = float(np.linalg.norm(np.linalg.solve(operator.T, r.T), 2))
+        return cls(r, right, float(np.sum((y - q @ right) ** 2)), y.size, lower, upper, operator, largest**2)
 
     def _amplitudes(self, log_mu: float) -> tuple[Array, Array, Array]:
         """A (K, I), which of them are inside their bounds, and the rows (m + I, I) that they are solved from."""
         count = self.triangle.shape[1]
-        rows = np.sqrt(self.scale * np.exp(log_mu)) * second_differences(count)
+        rows = np.sqrt(self.scale * np.exp(log_mu)) * self.operator
         whole = np.vstack([self.triangle, rows])
         right = np.vstack([self.right, np.zeros((count, self.right.shape[1]))])
         if self.lower is None or self.upper is None:
@@ -161,7 +178,7 @@ class _Choice:
         for log_mu in GRID:
             a, _, _ = self._amplitudes(log_mu)
             squares = float(np.sum((self.right - self.triangle @ a.T) ** 2)) + self.outside
-            rough = float(np.sum((second_differences(a.shape[1]) @ a.T) ** 2))
+            rough = float(np.sum((self.operator @ a.T) ** 2))
             points.append((squares + self._least, rough + EPS**2 * float(np.sum(a**2)) + np.finfo(float).tiny))
         curve = scipy.interpolate.CubicSpline(GRID, np.log(points))
         fine = np.linspace(GRID[0], GRID[-1], FINE * (len(GRID) - 1) + 1)

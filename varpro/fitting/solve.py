@@ -66,7 +66,7 @@ def fit_as(
     start = np.array([w for group in guesses for w in group]) if guesses else starting_values(model, data, w0)
     spec, u0 = specify(options, model, data, start, batch=False, guessed=w0 is None)
     if is_smooth(options.ridge):
-        spec = with_smoothness(spec, options.ridge)
+        spec = with_smoothness(spec, options.ridge, getattr(model, "amplitude_groups", None))
     require_fittable(spec)
     found = [
         _searched(*_from_start(spec, u0, s), options) for s in (most_promising(spec, u0, guesses) if guesses else [0])
