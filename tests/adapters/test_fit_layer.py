@@ -155,3 +155,50 @@ def test_mistakes_are_told_in_one_line(change, kind, said):
     with pytest.raises(kind, match=said) as error:
         fit_layer(decays, **given)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("how", ["nan", "weight 0", "nan of weight 0", "nan weight"])
+def test_a_value_that_is_left_out_has_no_effect_and_no_gradient(how):
+    y, v, kept = data(), torch.ones(25, dtype=torch.float64), torch.arange(25) != 3
+    y[3] = 50.0 if how in ("weight 0", "nan weight") else torch.nan
+    v[3] = {"nan": 1.0, "nan weight": torch.nan}.get(how, 0.0)
+    y, v = y.requires_grad_(True), v.requires_grad_(True)
+    w, a = fit_layer(decays, T, y, W0, weights=v)
+    (w.sum() + a.sum()).backward()
+    short = data()[kept].requires_grad_(True)
+    w2, a2 = fit_layer(decays, T[kept], short, W0)
+    (w2.sum() + a2.sum()).backward()
+    torch.testing.assert_close(w, w2, rtol=1e-10, atol=0.0)
+    torch.testing.assert_close(y.grad[kept], short.grad, rtol=1e-8, atol=1e-10)
+    assert y.grad[3] == v.grad[3] == 0
+
+
+def test_a_problem_without_values_is_nan_and_ends_no_batch():
+    y = torch.stack([data(), torch.full((25,), torch.nan, dtype=torch.float64)])
+    w, a = fit_layer(decays, T, y, W0.expand(2, -1), strict=False)
+    torch.testing.assert_close(w[0], fit_layer(decays, T, y[0], W0)[0])
+    assert w[1].isnan().all()
+    assert a[1].isnan().all()
+
+
+def test_whole_numbers_are_fitted_as_numbers():
+    y = (1000 * data()).round().long()
+    w, a = fit_layer(decays, T, y, W0)
+    expected = fit_layer(decays, T, y.double(), W0)
+    assert w.dtype == a.dtype == torch.float64
+    torch.testing.assert_close((w, a), expected)
+
+
+def test_complex_data_are_refused():
+    with pytest.raises(ShapeError, match="y is complex; a layer fits real data"):
+        fit_layer(decays, T, torch.complex(data(), data()), W0)
+
+
+def test_arrays_lists_and_numbers_are_taken():
+    expected = fit_layer(decays, T, data(), W0)
+    torch.testing.assert_close(fit_layer(decays, T.numpy(), data().numpy(), W0.tolist()), expected)
+
+    def one(t, w):
+        return torch.exp(-t / w[0])[:, None]
+
+    assert fit_layer(one, T, data(), torch.tensor(1.0))[0].shape == (1,)

@@ -151,3 +151,26 @@ def test_mistakes_are_told_in_one_line(change, kind, said):
     with pytest.raises(kind, match=said) as error:
         fit_layer(decays, **given)
     assert "\n" not in str(error.value)
+
+
+def test_a_value_that_is_left_out_has_no_effect_and_no_gradient():
+    y, kept = data(0.1), np.arange(25) != 3
+    lacking = np.where(kept, y, np.nan)
+
+    def total(y):
+        return sum(part.sum() for part in fit_layer(decays, T, y, W0))
+
+    def total_of_kept(y):
+        return sum(part.sum() for part in fit_layer(decays, T[kept], y, W0))
+
+    found = jax.grad(total)(jnp.asarray(lacking))
+    np.testing.assert_allclose(found[kept], jax.grad(total_of_kept)(jnp.asarray(y[kept])), rtol=1e-7, atol=1e-9)
+    assert found[3] == 0
+
+
+def test_whole_numbers_are_fitted_as_numbers_and_complex_ones_refused():
+    y = np.round(1000 * data(0.1)).astype(int)
+    for one, other in zip(fit_layer(decays, T, y, W0), fit_layer(decays, T, y.astype(float), W0), strict=True):
+        np.testing.assert_allclose(one, other)
+    with pytest.raises(ShapeError, match="y is complex"):
+        fit_layer(decays, T, y + 1j, W0)

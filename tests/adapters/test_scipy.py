@@ -92,3 +92,20 @@ def test_least_squares_tells_the_active_bound(bounds):
 def test_least_squares_reports_the_limit_on_iterations_as_scipy_does():
     found = least_squares(basis, T, Y, [20.0], max_iterations=1)
     assert (found.status, found.success) == (0, False)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e9])
+def test_a_parameter_inside_its_bounds_is_not_active_in_any_unit(unit):
+    free = least_squares(basis, T * unit, Y, [1.5 * unit], bounds=([0.1 * unit], [9.0 * unit]))
+    held = least_squares(basis, T * unit, Y, [1.5 * unit], bounds=([0.1 * unit], [1.6 * unit]))
+    assert free.active_mask.tolist() == [0]
+    assert held.active_mask.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [({"p0": [1.0]}, "is w0, the start"), ({"maxfev": 9}, "is max_iterations"), ({"full_output": True}, "takes no")],
+)
+def test_scipys_own_options_are_told_their_names_here(option, words):
+    with pytest.raises(TypeError, match=words):
+        curve_fit(basis, T, Y, **option)

@@ -124,7 +124,10 @@ def minimum_of(
 
     strict : raise ConfigError where the search does not converge; otherwise everything is NaN.
     """
-    pairs = np.array([(j, p) for j in range(problem.columns(w0).shape[-1]) for p in range(len(w0))])
+    count = problem.columns(w0).shape[-1]
+    if not strict and not weights.any():  # nothing to fit, which ends no batch
+        return Minimum(np.full(len(w0), np.nan), np.full((count, y.shape[1]), np.nan), np.zeros(len(w0), dtype=bool))
+    pairs = np.array([(j, p) for j in range(count) for p in range(len(w0))])
     fit = varpro.fit(
         lambda t, w: problem.columns(w), t, y, w0,
         derivative=(pairs, lambda t, w: problem.slopes(w).reshape(len(t), -1)), ridge=ridge,

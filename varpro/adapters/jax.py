@@ -13,7 +13,7 @@ import numpy as np
 
 from varpro.adapters._implicit import Layout, Minimum, check_options, minimum_of
 from varpro.arrays import Array as HostArray
-from varpro.errors import BackendError, ConfigError
+from varpro.errors import BackendError, ConfigError, ShapeError
 
 try:
     import jax
@@ -51,7 +51,8 @@ def fit_layer(
     model : (t, w) -> (N, I) in JAX, twice differentiable; with constants, (t, w, c) -> (N, I).
     t : (N, ...), shared.  y : (N,), (N, K), or (B, N), (B, N, K) with `w0` (B, P); a y with two axes is a batch if w0
         has two, or if constants have.  w0 : (P,) for all or (B, P), where each search starts; it has no gradient.
-    weights : (N,) or the shape of y, factors on the residual.  constants : (C,) or (B, C), what the model knows and the
+    weights : (N,) or the shape of y, factors on the residual; NaN in y or weights leaves a value out, as a weight of 0
+        does.  constants : (C,) or (B, C), what the model knows and the
         fit leaves as it is.  ridge : mu of mu ||A||^2.  strict : raise ConfigError where a search did not converge;
         otherwise its results and gradients are NaN.  options : max_iterations, tolerances and bounds of `varpro.fit`;
         a parameter that ends on a bound has the gradient 0.
@@ -62,7 +63,9 @@ def fit_layer(
     jax.vmap.
     """
     check_options(options)
-    y, t, w0 = (jnp.asarray(x) for x in (y, t, w0))
+    y, t, w0 = (_floating(x, name) for x, name in ((y, "y"), (t, "t"), (w0, "w0")))
+    w0 = jnp.atleast_1d(w0)
+    constants = None if constants is None else jnp.atleast_1d(_floating(constants, "constants"))
     layout = Layout.of(
         t.shape, y.shape, w0.shape,
         None if constants is None else jnp.shape(constants), None if weights is None else jnp.shape(weights),
@@ -73,7 +76,9 @@ def fit_layer(
     else:
         v = jnp.asarray(weights, dtype=y.dtype)
         factor = jnp.broadcast_to(v[None, :, None], values.shape) if layout.weight_of_rows else v.reshape(values.shape)
-    given: tuple[Array, ...] = () if constants is None else (jnp.asarray(constants),)
+    left_out = jnp.isnan(values) | jnp.isnan(factor) | (factor == 0)  # whatever stands there; nothing depends on it
+    values, factor = (jnp.where(left_out, 0.0, x) for x in (values, factor))
+    given: tuple[Array, ...] = () if constants is None else (constants,)
     given = tuple(jnp.broadcast_to(c, (len(values), c.shape[-1])) for c in given)
     starts = np.broadcast_to(_seen(w0), (len(values), w0.shape[-1]))
     solved = _differentiable(model, _seen(t), starts, ridge, strict, options)
@@ -126,6 +131,14 @@ def _differentiable(
 
     solved.defvjp(forward, backward)
     return solved
+
+
+def _floating(x: Array, name: str) -> Array:
+    """An array of real floating-point numbers.  Raises ShapeError for complex ones."""
+    array = jnp.asarray(x)
+    if jnp.iscomplexobj(array):
+        raise ShapeError(f"{name} is complex; a layer fits real data: real and imaginary parts may be two columns")
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
 
 
 def _seen(x: Array) -> HostArray:

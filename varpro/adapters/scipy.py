@@ -22,6 +22,11 @@ STATUS = {
     varpro.Status.ITERATIONS: 0,
 }
 """SciPy's status numbers; any other status is -1."""
+DIGITS = 4.0
+"""Last digits of a bound within which a parameter is on it: the search puts it there, but for rounding."""
+HERE = {"p0": "w0, the start of the nonlinear parameters only", "maxfev": "max_iterations", "jac": "derivative"}
+"""What SciPy's options are called here."""
+NONE_HERE = ("full_output", "check_finite", "method", "nan_policy")
 
 
 def curve_fit(
@@ -41,6 +46,11 @@ def curve_fit(
     Complex parameters appear in pcov as real, then imaginary parts.
     Raises RuntimeError if the search did not converge, VarproError (a ValueError) for input that cannot be fitted.
     """
+    for name in options:
+        if name in HERE:
+            raise TypeError(f"{name} of SciPy's curve_fit is {HERE[name]}, here; the model returns columns (N, I)")
+        if name in NONE_HERE:
+            raise TypeError(f"curve_fit takes no {name} here; least_squares returns the whole fit")
     fit = varpro.fit(
         model, xdata, ydata, w0, weights=_weights(sigma, ydata, options), absolute_sigma=absolute_sigma, **options
     )
@@ -120,6 +130,6 @@ def _active(fit: FitResult, bounds: Bounds) -> Array:
         ends = np.stack(wide, axis=1).tolist()
     for p, value in enumerate(np.concatenate([fit.nonlinear.real, fit.nonlinear.imag])[: len(mask)]):
         for sign, end in ((-1, ends[p][0]), (1, ends[p][1])):
-            if end is not None and np.isfinite(end) and abs(value - end) <= 1e-9 * (1 + abs(end)):
+            if end is not None and np.isfinite(end) and abs(value - end) <= DIGITS * np.spacing(abs(end)):
                 mask[p] = sign
     return mask

@@ -224,7 +224,7 @@ class VarproClassifier(ClassifierMixin, _NetworkEstimator):
         self.classes_, labels = np.unique(y, return_inverse=True)
         k = len(self.classes_)
         if k < 2:
-            raise DataError(f"y has one class, {self.classes_[0]!r}; a classifier needs rows of two classes or more")
+            raise DataError(f"y has one class, {self.classes_[0]}; a classifier needs rows of two classes or more")
         rng = check_random_state(self.random_state)
         held = self._held(len(x), labels, rng)
         self._train(x, labels.astype(np.int64), None, k, held, int(rng.randint(2**31 - 1)))

@@ -8,6 +8,7 @@ import torch
 from varpro.adapters._implicit import Layout, check_options, minimum_of
 from varpro.adapters.torch.bridge import Context
 from varpro.arrays import Array
+from varpro.errors import ShapeError
 
 Tensor = torch.Tensor
 Model = Callable[..., Tensor]
@@ -31,7 +32,8 @@ def fit_layer(
     model : (t, w) -> (N, I) in PyTorch, twice differentiable; with constants, (t, w, c) -> (N, I).
     t : (N, ...), shared.  y : (N,), (N, K), or (B, N), (B, N, K) with `w0` (B, P); a y with two axes is a batch if w0
         has two, or if constants have.  w0 : (P,) for all or (B, P), where each search starts; it has no gradient.
-    weights : (N,) or the shape of y, factors on the residual.  constants : (C,) or (B, C), what the model knows and the
+    weights : (N,) or the shape of y, factors on the residual; NaN in y or weights leaves a value out, as a weight of 0
+        does.  constants : (C,) or (B, C), what the model knows and the
         fit leaves as it is.  ridge : mu of mu ||A||^2.  strict : raise ConfigError where a search did not converge;
         otherwise its results and gradients are NaN.  options : max_iterations, tolerances and bounds of `varpro.fit`;
         a parameter that ends on a bound has the gradient 0.
@@ -41,6 +43,9 @@ def fit_layer(
     Raises ShapeError, ConfigError or DataError for input that cannot be fitted.
     """
     check_options(options)
+    t, y, w0 = _floating(t, "t"), _floating(y, "y"), torch.atleast_1d(_floating(w0, "w0"))
+    weights = None if weights is None else _floating(weights, "weights").to(y)
+    constants = None if constants is None else torch.atleast_1d(_floating(constants, "constants"))
     layout = Layout.of(
         tuple(t.shape), tuple(y.shape), tuple(w0.shape),
         None if constants is None else tuple(constants.shape), None if weights is None else tuple(weights.shape),
@@ -52,6 +57,8 @@ def fit_layer(
         factor = torch.ones_like(values)
     else:
         factor = weights[None, :, None].expand(values.shape) if layout.weight_of_rows else weights.reshape(values.shape)
+    left_out = values.isnan() | factor.isnan() | (factor == 0)  # whatever stands there; nothing depends on it
+    values, factor = (torch.where(left_out, torch.zeros_like(x), x) for x in (values, factor))
     w, a = _Fit.apply(model, t, values, start, factor, given, ridge, strict, options)
     a = a[..., 0] if layout.flat else a
     return (w, a) if layout.several else (w[0], a[0])
@@ -93,6 +100,14 @@ class _Fit(torch.autograd.Function):
             if ctx.constant:
                 out_c[b] = grads[2].to(out_c)
         return None, None, out_y, None, out_v, out_c if ctx.constant else None, None, None, None
+
+
+def _floating(x: Any, name: str) -> Tensor:
+    """A tensor of real floating-point numbers: whole ones in double precision.  Raises ShapeError for complex ones."""
+    tensor = torch.as_tensor(x)
+    if tensor.is_complex():
+        raise ShapeError(f"{name} is complex; a layer fits real data: real and imaginary parts may be two columns")
+    return tensor if tensor.is_floating_point() else tensor.to(torch.float64)
 
 
 def _double(x: Tensor) -> Tensor:
