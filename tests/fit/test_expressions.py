@@ -142,3 +142,10 @@ def test_a_rule_may_be_a_list():
     )
     assert one.rss == two.rss
     assert one.nonlinear[1] == 3 * one.nonlinear[0]
+
+
+@pytest.mark.parametrize("name", ["tau_2[warm one]", "a b", "lambda", "k(1)", "a-b"])
+def test_a_name_that_is_no_word_is_told(name):
+    with pytest.raises(ConfigError, match="cannot stand in an expression; give it a name") as caught:
+        read(f"2 * tau_1 + {name} / 3", ("tau_1", name), "tied: tau_3")
+    assert repr(name) in str(caught.value)

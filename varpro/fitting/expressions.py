@@ -54,9 +54,28 @@ def read(text: str, labels: Sequence[str], owner: str) -> Expression:
     known = {_written(label): p for p, label in enumerate(labels)}
     try:
         tree = ast.parse(text.strip(), mode="eval").body
+        return Expression(text, _node(tree, known, text, owner, labels))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        _require_words(labels, text, owner)
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(f"{owner}: {text!r} is no expression; {EXAMPLE}") from error
-    return Expression(text, _node(tree, known, text, owner, labels))
+
+
+def _require_words(labels: Sequence[str], text: str, owner: str) -> None:
+    """Raise ConfigError for a parameter in the text whose name is no word, and so reads as arithmetic."""
+    for label in labels:
+        if label not in text:
+            continue
+        try:
+            word = isinstance(ast.parse(label, mode="eval").body, ast.Name | ast.Attribute | ast.Subscript)
+        except SyntaxError:
+            word = False
+        if not word:
+            raise ConfigError(
+                f"{owner}: {label!r} cannot stand in an expression; give it a name, or its set a label, of letters, "
+                "digits and _ that Python has no use for"
+            )
 
 
 def expressions_among(
