@@ -30,14 +30,14 @@ def test_cross_entropy_holds_phi_in_single_precision_beside_its_matrices():
 
 @pytest.mark.parametrize(("ridge", "candidates"), [(1.0, 1), ("auto", 5)])
 def test_conjugate_gradients_hold_sketches_or_the_vectors_of_every_candidate(ridge, candidates):
-    expected = 8 * 25 * max(4 * 25, 25 + 7 * candidates * 3)  # no more columns than there are
+    expected = 8 * 25 * max(5 * 25, 25 + 7 * candidates * 3)  # no more columns than there are
     assert held_apart(method="cg", ridge=ridge) == pytest.approx(expected)
 
 
 def test_with_many_columns_the_rank_of_the_sketches_is_bounded():
     units, columns = 400, 6 * 400 + 1
     found = phases(ONE, units=units, glue={"block_rows": 10, "memory": 0.0, "method": "cg", "ridge": 1.0})["gluing"]
-    assert found == pytest.approx(8 * columns * 4 * 300 + 2 * 8 * 10 * columns)
+    assert found == pytest.approx(8 * columns * 5 * 300 + 2 * 8 * 10 * columns)
 
 
 def test_a_search_without_the_gauss_newton_matrix_holds_images_and_d_of_every_column():

@@ -16,8 +16,8 @@ LIBRARIES = 0.14e9
 """Python with the modules of a training."""
 REPORT = 0.06e9
 """matplotlib and the plots, on the first rank, when all else is done."""
-SKETCHES = 4
-"""Matrices of columns x RANK at a time while `glue: cg` makes its preconditioner."""
+SKETCHES = 5
+"""Matrices of columns x RANK at a time while `glue: cg` makes its preconditioner, one of them the part of a block."""
 VECTORS = 7
 """Matrices of columns x right-hand sides in its iterations."""
 
