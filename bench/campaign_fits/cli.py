@@ -49,7 +49,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the counts and every failure here")
     parser.add_argument("--script", type=Path, metavar="FOLDER", help="write a program for every failure")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--show", type=int, default=SHOWN, help="programs of wrong or raising fits to print (default 20)")
+    parser.add_argument("--show", type=int, default=SHOWN, help="wrong or raising fits to print (default 20)")
     return parser.parse_args(argv)
 
 
