@@ -11,7 +11,6 @@ from varpro.fitting.form import device_form
 from varpro.fitting.second_look import second_look
 from varpro.fitting.solution import Solution
 from varpro.fitting.spec import Spec
-from varpro.fitting.stalled import confirm_stalled
 from varpro.linalg.one_pool import one_blas_pool
 from varpro.result import IterationRecord, SearchResult, Status
 from varpro.search.bounded_steps import InBox
@@ -77,7 +76,6 @@ def run(
     else:
         parts = [part for chunk in chunks for part in search_chunk(chunk)]
     searched = _looked_at_again(spec, u0, parts, observe, keep_history)
-    confirm_stalled(spec, searched)
     return Solution.of(spec, searched, _histories(parts, spec.data.weight_unit))
 
 
