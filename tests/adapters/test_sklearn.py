@@ -9,12 +9,13 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
-from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.utils.estimator_checks import check_fit2d_1sample, estimator_checks_generator
 
 import varpro
 from tests.adapters import sklearn_checks
 from varpro import models
 from varpro.adapters.sklearn import VarproRegressor
+from varpro.errors import ShapeError
 
 RNG = np.random.default_rng(11)
 X = RNG.uniform(0.0, 10.0, (120, 1))
@@ -49,6 +50,14 @@ def checks():
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))
 def test_scikit_learns_own_checks(estimator, check):
     sklearn_checks.run(check, estimator)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_one_sample_is_told_in_scikit_learns_words():
+    """A ridge makes one row enough, so that only a model without one can be told."""
+    check_fit2d_1sample("VarproRegressor", VarproRegressor(wide, [0.3]))
+    with pytest.raises(ShapeError, match=r"n_samples = 1: 1 valid values for 4 parameters"):
+        VarproRegressor(narrow, [0.3]).fit(X[:1], Y[:1])
 
 
 def test_it_is_varpro_fit():

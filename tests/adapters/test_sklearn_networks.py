@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from tests.adapters import sklearn_checks
 from varpro.adapters.sklearn import VarproClassifier, VarproNetworkRegressor
+from varpro.errors import DataError
 
 DIGITS, LABELS = load_digits(return_X_y=True)
 UNITS = {
@@ -119,6 +120,14 @@ def test_a_mistake_is_told_with_its_value(parameters, message):
     with pytest.raises(ValueError, match=message) as caught:
         VarproClassifier(**{"iterations": 1, **parameters}).fit(DIGITS[:100], LABELS[:100])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("label", "plain"), [(0.0, "0.0"), (3, "3"), ("a", "a"), (True, "True")], ids=["float", "int", "text", "bool"]
+)
+def test_a_single_class_is_told_as_it_was_given(label, plain):
+    with pytest.raises(DataError, match=f"y has one class, {plain}; a classifier needs"):
+        VarproClassifier(iterations=1).fit(DIGITS[:9], np.full(9, label))
 
 
 def test_the_regressor_of_curves_needs_nothing_that_a_training_needs():

@@ -13,7 +13,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from varpro.arrays import Array, ArrayLike, on_host
-from varpro.errors import DataError
+from varpro.errors import DataError, ShapeError
 from varpro.fitting.model import Function
 from varpro.fitting.options import FitOptions
 from varpro.fitting.solve import fit_one
@@ -62,7 +62,10 @@ class VarproRegressor(RegressorMixin, BaseEstimator):
             if not weights.any():
                 raise DataError("sample_weight is zero everywhere; leave some observations in")
         options = FitOptions(weights=weights, **{name: getattr(self, name) for name in OPTIONS})
-        self.result_ = fit_one(self.model, _predictors(np.asarray(X)), y, self.w0, options)
+        try:
+            self.result_ = fit_one(self.model, _predictors(np.asarray(X)), y, self.w0, options)
+        except ShapeError as error:  # in scikit-learn's words: its users count samples
+            raise ShapeError(f"n_samples = {len(X)}: {error}") from error
         self.nonlinear_, self.linear_ = self.result_.nonlinear, self.result_.linear
         self.n_iter_ = self.result_.njev
         return self
