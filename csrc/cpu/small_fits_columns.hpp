@@ -46,7 +46,8 @@ constexpr double kTinyExponential = 1e-290;         // below this, products woul
 void exponentials(const Grid& grid, double rate, double* out) {
     const std::int64_t n = grid.n;
     const auto direct = [rate](V t) { return exp_lane(t * -rate); };
-    if (grid.step == 0.0) return in_vectors(grid.t, n, out, direct);
+    // one that grows cannot be had from a value before it that has underflowed
+    if (grid.step == 0.0 || grid.step * rate < 0.0) return in_vectors(grid.t, n, out, direct);
     const V factor = V{} + exp_lane(-static_cast<double>(kUnroll) * grid.step * rate), tiny = V{} + kTinyExponential;
     for (std::int64_t first = 0; first < n; first += kRecurrence) {
         const std::int64_t end = std::min(first + kRecurrence, n);

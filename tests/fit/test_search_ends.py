@@ -245,3 +245,24 @@ def test_equations_of_amplitudes_hold_in_any_unit(scales, unit):
     assert fit.dof == plain.dof
     with pytest.raises(varpro.errors.ConfigError, match="no amplitudes meet"):
         varpro.fit(model, T, y, [0.6, 6.0], linear_equality=(c[[0, 0]], [5.0 * unit, 6.0 * unit]))
+
+
+@pytest.mark.parametrize("form", ["descending", "growing"])
+@pytest.mark.parametrize("count", [250, 256, 768])
+def test_a_decay_may_be_followed_backwards(form, count):
+    """Its values grow along t from below the smallest number: none may be made from one that has underflowed."""
+    t = np.arange(float(count))
+    y = noisy(Exponentials(1, offset=True)(t, [0.3]) @ [3.0, 1.0], 0.01)
+    expected = varpro.fit(Exponentials(1, offset=True), t, y, [0.32])
+    model, points, start = Exponentials(1, offset=True), t[::-1].copy(), [0.32]
+    if form == "growing":
+        model, points, start = Exponentials(1, offset=True, rates=True), t - t[-1], [-1 / 0.32]
+    value = varpro.functional(model, points, y[::-1].copy(), w0=start).value_and_gradient(start)[0]
+    phi = model(points, np.asarray(start))
+    rest = y[::-1] - phi @ np.linalg.lstsq(phi, y[::-1], rcond=None)[0]
+    assert 2 * value == pytest.approx(rest @ rest, rel=1e-9)
+    if form == "descending":
+        f = varpro.fit(model, points, y[::-1].copy(), start)
+        assert f.success
+        np.testing.assert_allclose(f.rss, expected.rss, rtol=1e-9)
+        np.testing.assert_allclose(f.nonlinear, expected.nonlinear, rtol=1e-5)
