@@ -102,10 +102,86 @@ def test_a_parameter_inside_its_bounds_is_not_active_in_any_unit(unit):
     assert held.active_mask.tolist() == [1]
 
 
+def test_the_mask_is_that_of_the_search_for_bounds_by_array_by_the_model_and_for_tied_parameters():
+    model = models.Exponentials(1, offset=True)
+    assert least_squares(model, T, Y, bounds={"tau_1": np.array([0.1, 1.5])}).active_mask.tolist() == [1]
+    two = least_squares(models.Exponentials(2), T, Y, [1.0, 3.0], tied={"tau_2": ("tau_1", 3.0)},
+                        bounds={"tau_2": (0.1, 4.0)})  # fmt: skip
+    assert two.active_mask.tolist() == [1, 1]
+    opposite = least_squares(lambda t, w: np.exp(t[:, None] * (w[1] - w[0]) / 2), T, Y - 0.7, [1.0, -1.0],
+                             tied={1: (0, -1.0)}, bounds=([0.8, -np.inf], np.inf))  # fmt: skip
+    assert opposite.active_mask.tolist() == [-1, 1]
+
+
+@pytest.mark.parametrize("fit", [curve_fit, least_squares])
 @pytest.mark.parametrize(
     ("option", "words"),
-    [({"p0": [1.0]}, "is w0, the start"), ({"maxfev": 9}, "is max_iterations"), ({"full_output": True}, "takes no")],
+    [
+        ({"x0": [1.0]}, "here it is w0, the start"),
+        ({"maxfev": 9}, "here it is max_iterations"),
+        ({"jac": "cs"}, "here it is derivative"),
+        ({"xtol": 1e-9}, "here it is step_tolerance"),
+        ({"method": "trf"}, "the search is Levenberg-Marquardt"),
+        ({"nan_policy": "omit"}, "NaN in y is a missing value"),
+        ({"col_deriv": 1}, r"takes no col_deriv; its options are those of varpro\.fit"),
+    ],
 )
-def test_scipys_own_options_are_told_their_names_here(option, words):
-    with pytest.raises(TypeError, match=words):
-        curve_fit(basis, T, Y, **option)
+def test_scipys_own_options_are_told_their_names_here(fit, option, words):
+    with pytest.raises(TypeError, match=words) as error:
+        fit(basis, T, Y, [1.0], **option)
+    assert "\n" not in str(error.value)
+
+
+def test_p0_is_another_name_of_the_start():
+    for found, expected in zip(curve_fit(basis, T, Y, p0=[1.0]), curve_fit(basis, T, Y, [1.0]), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(TypeError, match="give w0 or p0, not both"):
+        curve_fit(basis, T, Y, [1.0], p0=[1.0])
+
+
+def test_full_output_is_scipys():
+    expected = scipy.optimize.curve_fit(whole, T, Y, [2, 3, 1], ERRORS, full_output=True, xtol=1e-12)
+    popt, pcov, about, message, ier = curve_fit(basis, T, Y, [1.0], ERRORS, full_output=True)
+    np.testing.assert_allclose(popt, expected[0], rtol=1e-6)
+    scale = np.abs(expected[2]["fvec"]).max()
+    np.testing.assert_allclose(about["fvec"], expected[2]["fvec"], rtol=0, atol=1e-5 * scale)
+    assert pcov.shape == (3, 3)
+    assert about["nfev"] > 0
+    assert isinstance(message, str)
+    assert ier in (1, 2, 3)
+
+
+def test_missing_values_are_left_out_unless_they_are_to_be_refused():
+    lacking = np.where(np.arange(T.size) == 4, np.nan, Y)
+    np.testing.assert_allclose(
+        curve_fit(basis, T, lacking, [1.0])[0], curve_fit(basis, np.delete(T, 4), np.delete(Y, 4), [1.0])[0], rtol=1e-8
+    )
+    with pytest.raises(DataError, match="check_finite=False takes NaN as missing"):
+        curve_fit(basis, T, lacking, [1.0], check_finite=True)
+
+
+def test_scipys_bounds_are_taken():
+    bounds = scipy.optimize.Bounds([0.1], [1.5])
+    assert curve_fit(basis, T, Y, [1.0], bounds=bounds)[0][0] == 1.5
+    assert least_squares(basis, T, Y, [1.0], bounds=bounds).active_mask.tolist() == [1]
+
+
+@pytest.mark.parametrize("model", [whole, lambda x, *p: p[0] * np.exp(-x / p[1])], ids=["f(x, a, b)", "f(x, *p)"])
+def test_a_model_in_scipys_form_is_told_what_a_model_is_here(model):
+    for call in (lambda: curve_fit(model, T, Y), lambda: least_squares(model, T, Y, [2.0, 3.0, 1.0])):
+        with pytest.raises(TypeError, match=r"here it takes \(t, w\) and returns columns \(N, I\)") as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sigma": [1.0, 2.0]}, r"sigma has shape \(2,\), ydata \(83,\); it needs one number or \(83,\)"),
+        ({"sigma": 1j * ERRORS}, "sigma has dtype complex128"),
+        ({"xdata": np.stack([T, T])}, "give the transpose of xdata"),
+    ],
+)
+def test_shapes_are_told_in_scipys_names(change, words):
+    with pytest.raises(ShapeError, match=words):
+        curve_fit(**{"model": basis, "xdata": T, "ydata": Y, "w0": [1.0], **change})
