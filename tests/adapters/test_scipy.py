@@ -102,7 +102,7 @@ def test_a_parameter_inside_its_bounds_is_not_active_in_any_unit(unit):
     assert held.active_mask.tolist() == [1]
 
 
-def test_the_mask_is_that_of_the_search_for_bounds_by_array_by_the_model_and_for_tied_parameters():
+def test_the_mask_is_that_of_the_search_for_bounds_in_any_form_and_for_tied_parameters():
     model = models.Exponentials(1, offset=True)
     assert least_squares(model, T, Y, bounds={"tau_1": np.array([0.1, 1.5])}).active_mask.tolist() == [1]
     two = least_squares(models.Exponentials(2), T, Y, [1.0, 3.0], tied={"tau_2": ("tau_1", 3.0)},

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning
 
 import varpro
+from varpro.adapters._bounds import sides
 from varpro.arrays import Array, ArrayLike, on_host, to_host
 from varpro.errors import DataError, ShapeError
 from varpro.fitting.model import Function
@@ -122,7 +123,7 @@ def least_squares(
         status=STATUS.get(fit.status, -1),
         message=fit.message,
         success=fit.success,
-        active_mask=_active(fit),
+        active_mask=sides(fit),
         fit=fit,
     )
     return result
@@ -189,11 +190,3 @@ def _weighted(fit: FitResult, weights: ArrayLike | None) -> Array:
         return residual
     w = to_host(weights).astype(float)
     return residual * (w[:, None] if w.ndim < residual.ndim else w)
-
-
-def _active(fit: FitResult) -> Array:
-    """(P,) from what the search itself knows: it puts a parameter on its bound exactly, whatever the units are."""
-    names, u = fit._solution.spec.names, fit._solution.u[0]
-    side = (u >= names.upper).astype(int) - (u <= names.lower)
-    follows: Array = np.where(names.source >= 0, np.sign(names.factor) * side[names.source], 0)
-    return follows.astype(int)
