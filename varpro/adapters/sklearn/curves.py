@@ -62,10 +62,11 @@ class VarproRegressor(RegressorMixin, BaseEstimator):
             if not weights.any():
                 raise DataError("sample_weight is zero everywhere; leave some observations in")
         options = FitOptions(weights=weights, **{name: getattr(self, name) for name in OPTIONS})
+        x = np.asarray(X)
         try:
-            self.result_ = fit_one(self.model, _predictors(np.asarray(X)), y, self.w0, options)
+            self.result_ = fit_one(self.model, _predictors(x), y, self.w0, options)
         except ShapeError as error:  # in scikit-learn's words: its users count samples
-            raise ShapeError(f"n_samples = {len(X)}: {error}") from error
+            raise ShapeError(f"n_samples = {len(x)}: {error}") from error
         self.nonlinear_, self.linear_ = self.result_.nonlinear, self.result_.linear
         self.n_iter_ = self.result_.njev
         return self
