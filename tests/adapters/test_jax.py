@@ -174,3 +174,105 @@ def test_whole_numbers_are_fitted_as_numbers_and_complex_ones_refused():
         np.testing.assert_allclose(one, other)
     with pytest.raises(ShapeError, match="y is complex"):
         fit_layer(decays, T, y + 1j, W0)
+
+
+def parts(results):
+    return np.concatenate([np.ravel(part) for part in results])
+
+
+def close(found, expected, rtol=1e-7):
+    """Beside the largest of their numbers, which are of one kind."""
+    np.testing.assert_allclose(found, expected, rtol=0.0, atol=rtol * np.abs(expected).max())
+
+
+def test_each_problem_of_a_batch_misses_its_own_values():
+    """The same as one after another, in value and gradient, also by the weights."""
+    rng, starts = np.random.default_rng(8), np.tile(W0, (3, 1))
+    y = np.stack([data(0.05, None, seed) for seed in range(3)])
+    y[rng.random(y.shape) < 0.2] = np.nan
+    v = rng.uniform(0.5, 2.0, y.shape)
+
+    def total(y, v, starts=W0):
+        return sum(part.sum() for part in fit_layer(decays, T, y, starts, weights=v))
+
+    together = jax.grad(total, argnums=(0, 1))(y, v, starts)
+    for b in range(3):
+        for whole, alone in zip(together, jax.grad(total, argnums=(0, 1))(y[b], v[b]), strict=True):
+            close(whole[b], alone)
+            assert (np.asarray(whole)[np.isnan(y)] == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["empty", "short", "infinite"])
+def test_a_problem_that_cannot_be_fitted_ends_no_batch_and_spoils_no_gradient(kind):
+    """The constants are shared, so that a NaN of the lost problem would be one of their whole gradient."""
+    bad, c = data(0.1), np.array([0.4, 0.7])
+    bad[{"empty": slice(None), "short": slice(2, None), "infinite": 4}[kind]] = np.inf if kind == "infinite" else np.nan
+    y, starts = np.stack([data(0.1), bad]), np.tile(W0[1:], (2, 1))
+
+    def batch(c):
+        return fit_layer(response, T, y, starts, constants=c, strict=False)[0]
+
+    def alone(c):
+        return fit_layer(response, T, y[0], W0[1:], constants=c)[0].sum()
+
+    assert np.isnan(batch(c)).ravel().tolist() == [False, True]
+    close(jax.grad(lambda c: batch(c)[0].sum())(c), jax.grad(alone)(c))
+    assert np.isnan(jax.grad(lambda c: batch(c).sum())(c)).all()
+    with pytest.raises(ValueError, match=r"no value to fit|valid values for|infinite value"):
+        fit_layer(response, T, y, starts, constants=c)
+
+
+def test_a_row_that_is_left_out_may_be_one_where_the_model_is_not_finite():
+    def powers(t, w):
+        return jnp.stack([jnp.exp(-t / w[0]), t ** w[1]], axis=-1)
+
+    kept, start, y = np.arange(25) != 3, [1.0, 0.3], data(0.1)
+    t, v = np.where(kept, T + 0.1, np.nan), kept.astype(float)
+    left_out, short = fit_layer(powers, t, y, start, weights=v), fit_layer(powers, t[kept], y[kept], start)
+    close(parts(left_out), parts(short))
+    found = jax.grad(lambda y: fit_layer(powers, t, y, start, weights=v)[0].sum())(y)
+    close(found[kept], jax.grad(lambda y: fit_layer(powers, t[kept], y, start)[0].sum())(y[kept]))
+    assert found[3] == 0
+
+
+def test_derivatives_that_are_nan_are_told():
+    def stretched(t, w):
+        return jnp.exp(-((t / w[0]) ** w[1]))[:, None]
+
+    def bent(t, w):  # at t = 0 the first derivative is 0, the second infinity times 0
+        return jnp.exp(-((t * w[0]) ** 1.5))[:, None]
+
+    with pytest.raises(ConfigError, match=r"by w\[0\] is nan at t = 0\.0"):
+        fit_layer(stretched, T, data(0.1), [1.0, 0.7])
+    assert np.isfinite(fit_layer(bent, T, data(0.1), W0[:1])[0]).all()
+    with pytest.raises(ConfigError, match="derivatives of the model are not finite at w = "):
+        jax.grad(lambda y: fit_layer(bent, T, y, W0[:1])[0].sum())(data(0.1))
+
+
+def test_times_keep_their_digits_in_single_precision():
+    """They have no gradient, so that they need not pass through JAX, which would round them to 32 bits."""
+
+    def late(t, w):
+        return decays(t - 1e9, w)
+
+    with jax.enable_x64(False):
+        y = jnp.asarray(data(0.1), dtype=jnp.float32)
+        close(parts(fit_layer(late, T + 1e9, y, W0)), parts(fit_layer(decays, T, y, W0)), 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"w0": W0[None, None]}, r"w0 \(1, 1, 2\), which needs \(P,\) or \(B, P\)"),
+        ({"y": "text"}, "y is str, not an array"),
+        ({"w0": ["a", "b"]}, "w0 is list, not an array"),
+        ({"weights": np.ones(25) + 1j}, "weights is complex"),
+        ({"w0": W0 + 1j}, "w0 is complex"),
+        ({"model": lambda t, w: decays(t, w)[:, 0]}, r"the model returned float64 \(25,\)"),
+        ({"model": lambda t, w: decays(t, w) + 0j}, "the model returned complex128"),
+    ],
+)
+def test_what_is_no_real_array_is_told_in_one_line(change, said):
+    with pytest.raises(ShapeError, match=said) as error:
+        fit_layer(**{"model": decays, "t": T, "y": data(0.1), "w0": W0, **change})
+    assert "\n" not in str(error.value)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from varpro.adapters._implicit import Layout, check_options, minimum_of
+from varpro.adapters._implicit import Layout, check_options, minimum_of, where_finite
 from varpro.adapters.torch.bridge import Context
 from varpro.arrays import Array
 from varpro.errors import ShapeError
@@ -33,10 +33,12 @@ def fit_layer(
     t : (N, ...), shared.  y : (N,), (N, K), or (B, N), (B, N, K) with `w0` (B, P); a y with two axes is a batch if w0
         has two, or if constants have.  w0 : (P,) for all or (B, P), where each search starts; it has no gradient.
     weights : (N,) or the shape of y, factors on the residual; NaN in y or weights leaves a value out, as a weight of 0
-        does.  constants : (C,) or (B, C), what the model knows and the
-        fit leaves as it is.  ridge : mu of mu ||A||^2.  strict : raise ConfigError where a search did not converge;
-        otherwise its results and gradients are NaN.  options : max_iterations, tolerances and bounds of `varpro.fit`;
-        a parameter that ends on a bound has the gradient 0.
+        does, whatever y and the model are there.  constants : (C,) or (B, C), what the model knows and the fit leaves
+        as it is.  ridge : mu of mu ||A||^2.
+    strict : raise ConfigError where a search did not converge, and ShapeError or DataError where a problem has too few
+        values or infinite ones; otherwise the results of that problem are NaN, and so are its gradients where the loss
+        depends on it.
+    options : max_iterations, tolerances and bounds of `varpro.fit`; a parameter on a bound has the gradient 0.
     Returns w (P,) and A (I,) or (I, K), with the axis B in front for a batch; dtype and device of y, the search itself
         in float64 on the CPU.  First derivatives only.
 
@@ -72,29 +74,34 @@ class _Fit(torch.autograd.Function):
         ctx: Context, model: Model, t: Tensor, y: Tensor, w0: Tensor, v: Tensor, c: Tensor | None, ridge: float,
         strict: bool, options: dict[str, Any],
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        found = []
+        found, places, shared = [], [], _double(t)
         for b in range(len(y)):
-            own = [_double(x) for x in (y[b], v[b], *(() if c is None else (c[b],)))]
-            problem = _Problem(model, _double(t), own, w0.shape[1], ridge)
+            own, start = [_double(x) for x in (y[b], v[b], *(() if c is None else (c[b],)))], _double(w0[b]).numpy()
+            problem = _Problem(model, shared, own, len(start), ridge)
+            own_t = where_finite(problem, shared.numpy(), start, own[1].numpy())
+            problem.t = torch.as_tensor(own_t)
             found.append(minimum_of(
-                problem, _double(t).numpy(), own[0].numpy(), _double(w0[b]).numpy(), own[1].numpy(),
-                ridge=ridge, strict=strict, options=options,
+                problem, own_t, own[0].numpy(), start, own[1].numpy(), ridge=ridge, strict=strict, options=options
             ))  # fmt: skip
-        ctx.save_for_backward(t, y, v, torch.empty(0) if c is None else c)
+            places.append(problem.t)
+        ctx.save_for_backward(y, v, torch.empty(0) if c is None else c)
         ctx.model, ctx.ridge, ctx.constant, ctx.found = model, ridge, c is not None, found
+        ctx.places, ctx.strict = places, strict
         w, a = (torch.stack([torch.as_tensor(getattr(one, name)) for one in found]) for name in ("w", "a"))
         return w.to(y), a.to(y)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Context, by_w: Tensor, by_a: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        t, y, v, c = (x.detach() for x in ctx.saved_tensors)
+        y, v, c = (x.detach() for x in ctx.saved_tensors)
         out_y, out_v, out_c = torch.zeros_like(y), torch.zeros_like(v), torch.zeros_like(c)
         for b, one in enumerate(ctx.found):
-            own = [_double(x) for x in (y[b], v[b], *((c[b],) if ctx.constant else ()))]
-            problem = _Problem(ctx.model, _double(t), own, by_w.shape[1], ctx.ridge)
             seen = _double(torch.cat([by_w[b], by_a[b].ravel()]))
-            adjoint = torch.as_tensor(one.inverse(problem.hessian(one.theta))) @ seen
+            if not seen.any():  # nothing depends on this problem, not even on one without a solution
+                continue
+            own = [_double(x) for x in (y[b], v[b], *((c[b],) if ctx.constant else ()))]
+            problem = _Problem(ctx.model, ctx.places[b], own, by_w.shape[1], ctx.ridge)
+            adjoint = torch.as_tensor(one.inverse(problem.hessian(one.theta), strict=ctx.strict)) @ seen
             grads = problem.adjoint(torch.as_tensor(one.theta), adjoint)
             out_y[b], out_v[b] = grads[0].to(out_y), grads[1].to(out_v)
             if ctx.constant:
@@ -103,8 +110,13 @@ class _Fit(torch.autograd.Function):
 
 
 def _floating(x: Any, name: str) -> Tensor:
-    """A tensor of real floating-point numbers: whole ones in double precision.  Raises ShapeError for complex ones."""
-    tensor = torch.as_tensor(x)
+    """A tensor of real floating-point numbers: whole ones in double precision.  Raises ShapeError for all else."""
+    try:
+        tensor = torch.as_tensor(x)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ShapeError(
+            f"{name} is {type(x).__name__}, not a tensor, an array or a list of numbers: {error}"
+        ) from error
     if tensor.is_complex():
         raise ShapeError(f"{name} is complex; a layer fits real data: real and imaginary parts may be two columns")
     return tensor if tensor.is_floating_point() else tensor.to(torch.float64)
@@ -125,7 +137,10 @@ class _Problem:
     def columns(self, w: Array) -> Array:
         """Phi (N, I)."""
         with torch.no_grad():
-            return self.model(self.t, torch.as_tensor(w), *self.constants).numpy()
+            phi = self.model(self.t, torch.as_tensor(w), *self.constants)
+        if not isinstance(phi, Tensor):
+            raise ShapeError(f"the model returned {type(phi).__name__}; it needs a tensor (N, I)")
+        return phi.numpy(force=True)
 
     def slopes(self, w: Array) -> Array:
         """dPhi / dw, (N, I, P)."""
