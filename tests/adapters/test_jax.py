@@ -249,6 +249,10 @@ def test_derivatives_that_are_nan_are_told():
         jax.grad(lambda y: fit_layer(bent, T, y, W0[:1])[0].sum())(data(0.1))
 
 
+def test_a_start_that_is_differentiated_has_the_gradient_0():
+    assert (jax.grad(lambda w0: fit_layer(decays, T, data(0.1), w0)[0].sum())(W0) == 0).all()
+
+
 def test_times_keep_their_digits_in_single_precision():
     """They have no gradient, so that they need not pass through JAX, which would round them to 32 bits."""
 

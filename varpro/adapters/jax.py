@@ -156,7 +156,8 @@ def _plain(x: Array, name: str) -> HostArray:
 
     Raises ConfigError for a tracer, ShapeError for all but real numbers.
     """
-    return _seen(x if isinstance(x, np.ndarray) and x.dtype.kind in "fiub" else _floating(x, name))
+    exact = isinstance(x, np.ndarray) and x.dtype.kind in "fiub"
+    return _seen(x if exact else jax.lax.stop_gradient(_floating(x, name)))
 
 
 def _seen(x: Array) -> HostArray:
