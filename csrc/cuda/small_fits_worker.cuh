@@ -100,8 +100,14 @@ struct Worker {
         }
     }
 
-    /// Column j at a point of the stage, and its derivatives.  An exponential on equidistant points is that of the
-    /// lane's previous point times a factor; the first of a chunk is computed directly, so few roundings add up.
+    /// An exponential on equidistant points is that of the lane's previous point times a factor; the first of a chunk
+    /// is computed directly, so few roundings add up, and so is one that grows: that before it may have underflowed.
+    static __device__ __forceinline__ Real exponential(const double* constant, double t, bool direct, Real before) {
+        return direct || constant[2] > 1.0 ? exp(static_cast<Real>(-t * constant[0]))
+                                           : before * static_cast<Real>(constant[2]);
+    }
+
+    /// Column j at a point of the stage, and its derivatives.
     __device__ __forceinline__ void make_value(const ProgramColumn& column, const double* constant, double t,
                                                bool direct, Real& phi, Real& first, Real& second) const {
         switch (column.kind) {
@@ -109,11 +115,11 @@ struct Worker {
                 phi = power(static_cast<Real>(t), column.exponent);
                 return;
             case ColumnKind::decay:
-                phi = direct ? exp(static_cast<Real>(-t * constant[0])) : phi * static_cast<Real>(constant[2]);
+                phi = exponential(constant, t, direct, phi);
                 first = decay_slope(phi, static_cast<Real>(t), static_cast<Real>(constant[1]));
                 return;
             case ColumnKind::rate:
-                phi = direct ? exp(static_cast<Real>(-t * constant[0])) : phi * static_cast<Real>(constant[2]);
+                phi = exponential(constant, t, direct, phi);
                 first = rate_slope(phi, static_cast<Real>(t));
                 return;
             case ColumnKind::gaussian: {
