@@ -89,7 +89,7 @@ def dmd(
     origin, span = float(times.min()), float(np.ptp(times))
     snapshots, since = _delayed(snapshots, times - origin, delays)
     most = min(snapshots.shape[0], snapshots.shape[1] - 1)
-    if not 1 <= rank <= most:
+    if rank > most:
         raise ConfigError(f"rank is {rank}; {snapshots.shape[0]} x {snapshots.shape[1]} snapshots allow 1 to {most}")
     size = check_trials(trials, trial_size, len(since), rank)
 

@@ -1,7 +1,7 @@
 """The line that a profile follows: the least sum of squares with one parameter held at given values."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +47,7 @@ def of_parameter(fit: "FitResult", name: str) -> Line:
     lost = bool(fit._statistics.uncertainty.infinite[0, f])
     if not (np.isfinite(error) and error > 0):
         error = 0.1 * float(reach_of(spec, u0)[f]) or 0.1 * abs(u0[f]) or 1.0
-    refit = _Refits(spec, f, u0)
+    refit = _Refits(spec, f, _Known(float(u0[f]), u0))
     ends = sorted(factor * np.array([names.lower[f], names.upper[f]]) + offset)
     return Line(
         factor * u0[f] + offset, abs(factor) * error, ends[0], ends[1],
@@ -55,21 +55,32 @@ def of_parameter(fit: "FitResult", name: str) -> Line:
     )  # fmt: skip
 
 
+class _Known:
+    """Solutions u by the value that was held; each refit starts from the nearest of them."""
+
+    def __init__(self, value: float, u: Array) -> None:
+        self.found = [(value, u)]
+
+    def nearest(self, value: float) -> Array:
+        """u of the nearest value."""
+        return min(self.found, key=lambda one: abs(one[0] - value))[1]
+
+    def add(self, value: float, u: Array) -> None:
+        """Another solution."""
+        self.found.append((value, u))
+
+
 @dataclass
 class _Refits:
-    """Fits with the free parameter f held; each starts from the nearest of those before."""
+    """Fits with the free parameter f held."""
 
     spec: Spec
     f: int
-    u0: Array
-    known: list[tuple[float, Array]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.known = [(float(self.u0[self.f]), self.u0)]
+    known: _Known
 
     def __call__(self, values: Array) -> Array:
         spec, f = self.spec, self.f
-        start = np.stack([min(self.known, key=lambda k: abs(k[0] - v))[1] for v in values])
+        start = np.stack([self.known.nearest(v) for v in values])
         start[:, f] = values
         if spec.names.n_free == 1:
             zeros = np.zeros(len(values), dtype=int)
@@ -79,7 +90,7 @@ class _Refits:
         found = run(many, np.delete(start, f, axis=1))
         for v, u, good in zip(values, found.u, np.isfinite(found.objective), strict=True):
             if good:
-                self.known.append((float(v), np.insert(u, f, v)))
+                self.known.add(float(v), np.insert(u, f, v))
         return 2.0 * found.objective
 
 
@@ -95,20 +106,19 @@ def of_amplitude(fit: "FitResult", name: str) -> Line:
     u0, value, error = fit._solution.u, float(np.ravel(fit.linear)[i]), float(np.ravel(fit.stderr_linear)[i])
     row: Array = np.eye(spec.n_amplitudes)[i : i + 1]
     c, d = spec.linear.equality or (row[:0], np.zeros(0))
-
-    known = [(value, u0)]
+    known = _Known(value, u0)
 
     def squares(values: Array) -> Array:
         out = []
         for v in values:
             linear: Linear = replace(spec.linear, equality=(np.vstack([c, row]), np.append(d, v)))
-            held, near = replace(spec, linear=linear), min(known, key=lambda k: abs(k[0] - v))[1]
+            held, near = replace(spec, linear=linear), known.nearest(v)
             found = run(held, near)
             if not np.isfinite(found.objective[0]) and near is not u0:
                 found = run(held, u0)
             out.append(2.0 * float(found.objective[0]))
             if np.isfinite(out[-1]):
-                known.append((float(v), found.u))
+                known.add(float(v), found.u)
         return np.array(out)
 
     finite = np.isfinite(error) and error > 0

@@ -64,11 +64,14 @@ def numeric_derivative(
         if not numeric.exact and numeric.noise == EPS:
             numeric.noise = _noise(numeric, careful, start)
         for share, period in BESIDE:
+            known, doubtful = moves[:, searched].all(), numeric.exact and wanted is None
+            if known and not doubtful:
+                break  # nothing is left to be found out
             beside = _beside(numeric, start, share, period)
             columns = careful(beside, one)
-            if not moves[:, searched].all():
+            if not known:
                 moves |= _moves(numeric, careful, beside, columns)
-            if numeric.exact and wanted is None:
+            if doubtful:
                 numeric.exact = _exact_along(numeric, values, beside, columns)
             asleep = _unmoved(moves, searched)
             if len(asleep):  # no step showed an effect at the start, so the scale is still a guess

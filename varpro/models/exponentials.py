@@ -92,7 +92,7 @@ class Exponentials(Repeated):
         signal = Signal.of(x, y)
         tails = self._tails(signal, x)
         found = [distinct(pencil_rates(part, self.n, self.offset), self.n, signal) for part in tails]
-        found.append(distinct(selected_rates(self._dictionary, x, y, self.n, signal), self.n, signal))
+        found.append(distinct(selected_rates(self._dictionary, x, y, self.n, self.offset, signal), self.n, signal))
         return best_start(self, x, y, [np.sort(k if self.rates else 1.0 / k) for k in found])
 
     def _dictionary(self, t: Array, k: Array) -> tuple[Array, Array]:

@@ -82,14 +82,13 @@ def pencil_rates(signal: Signal, n: int, offset: bool) -> Array:
 
 
 def selected_rates(
-    dictionary: Callable[[Array, Array], tuple[Array, Array]], t: Array, y: Array, n: int, signal: Signal
+    dictionary: Callable[[Array, Array], tuple[Array, Array]], t: Array, y: Array, n: int, offset: bool, signal: Signal
 ) -> Array:
     """Rates from a grid, up to 1 / step; dictionary(t, k) gives their columns (N, G) and fixed ones (N, F).
 
     The slowest decay takes five ranges of t, beside a constant two: beyond, the difference of both is a line, which
     leaves less of two decays than a start near them, and from which a search goes on to infinity.
     """
-    offset = dictionary(np.asarray(t), np.ones(1))[1].shape[1] > 0
     lowest, highest = (0.5 if offset else 0.2) / signal.span, 1.0 / signal.step
     count = max(n, 2 + int(RATES_PER_DECADE * np.log10(max(highest / lowest, 1.0))))
     grid = lowest * (max(highest, 2 * lowest) / lowest) ** np.linspace(0.0, 1.0, count)
