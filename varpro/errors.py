@@ -3,6 +3,7 @@
 Numerical trouble is never an exception: it is a named status in the result.
 """
 
+import errno
 from numbers import Integral
 
 
@@ -46,3 +47,25 @@ def at_least(name: str, value: object, least: int) -> None:
     """Raise ConfigError unless value is an integer, Python's or NumPy's, of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ConfigError(f"{name} is {value!r}; it must be an integer of at least {least}")
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
+
+
+def unwritable(what: str, error: OSError, elsewhere: str = "", *, resume: str = "") -> OutputError:
+    """The error to raise for an error of the system: what cannot be written, why, and what helps.
+
+    elsewhere : how to choose another place, such as "choose another with --output".
+    resume : how to go on from what was kept once the cause is mended, such as "continue with --resume".
+    """
+    if isinstance(error, OutputError):
+        return error
+    full, gone = error.errno in FULL, error.errno in GONE
+    if resume and gone:
+        remedy = f"it has been moved or removed: put it back and {resume}, or begin again"
+    elif resume:
+        remedy = f"what was kept is intact: {'make room' if full else 'see to it'}, and {resume}"
+    else:
+        remedy = f"make room, or {elsewhere}" if full else elsewhere
+    return OutputError(f"{what} cannot be written ({error.strerror or ' '.join(str(error).split())}); {remedy}")

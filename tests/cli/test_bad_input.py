@@ -1,6 +1,7 @@
 """Every mistake: one line on stderr, exit code 2, nothing written, on one rank and on several."""
 
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from tests.idx import idx_bytes
 from tests.mpi import run_mpi
 from varpro.cli import predict, train
-from varpro.train.checkpoint.seal import SEAL_BYTES
-from varpro.train.model_file import sealed
+from varpro.train.checkpoint.hdf5 import written_hdf5
+from varpro.train.model_file import MAGIC
 
 SMALL = ["--set", "subnetworks=2", "--set", "units=3", "--set", "samples=100", "--set", "search.iterations=2"]
 
@@ -75,6 +76,7 @@ def test_an_output_folder_that_fills_up_or_goes_away_during_the_run(capsys, tmp_
         capsys, train, "digits_quadratic", "--output", tmp_path, "--quiet", "--set", "bootstrap=false", *SMALL
     )
     assert f"output folder {tmp_path} cannot be written (No space left on device)" in line
+    assert "make room, and continue with --resume" in line
 
 
 @pytest.mark.parametrize(("program", "arguments"), [(train, ["digits_quadratic"]), (predict, ["model.h5", "digits"])])
@@ -140,8 +142,7 @@ def test_mistakes_of_varpro_predict(capsys, tmp_path, monkeypatch, model):
     assert "is not known" in mistake(capsys, predict, model, "digits", "--output", "labels.txt")
     with (
         h5py.File(model) as given,
-        sealed("uncalibrated.h5") as part,
-        h5py.File(part, "w", userblock_size=SEAL_BYTES) as file,
+        written_hdf5(Path("uncalibrated.h5"), MAGIC) as file,
     ):
         for name in given:
             if name != "calibration":

@@ -11,8 +11,8 @@ from sklearn.datasets import load_digits
 
 import varpro
 from varpro.cli import predict, train
-from varpro.train.checkpoint.seal import SEAL_BYTES
-from varpro.train.model_file import sealed
+from varpro.train.checkpoint.hdf5 import written_hdf5
+from varpro.train.model_file import MAGIC
 
 SMALL = ["--set", "subnetworks=2", "--set", "units=6", "--set", "samples=120", "--set", "search.iterations=3"]
 NAMES = np.array(["none", "eins", "zwei"])
@@ -99,8 +99,7 @@ def test_a_model_file_without_names_still_predicts(folder, tmp_path):
     old = tmp_path / "old.h5"
     with (
         h5py.File(folder / "odd/model.h5") as given,
-        sealed(old) as part,
-        h5py.File(part, "w", userblock_size=SEAL_BYTES) as file,
+        written_hdf5(old, MAGIC) as file,
     ):
         for name in given:
             given.copy(name, file)

@@ -260,7 +260,7 @@ def test_a_folder_that_vanishes_is_named(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(Kept, "save", vanish)
     line = refusal(capsys, tmp_path / "run")
     assert "checkpoint" in line
-    assert "cannot be written (No such file or directory)" in line
+    assert "cannot be written (No such file or directory); it has been moved or removed" in line
 
 
 def test_a_log_says_what_the_display_shows(tmp_path):
@@ -271,9 +271,27 @@ def test_a_log_says_what_the_display_shows(tmp_path):
     assert "finished" in text
 
 
+def test_a_log_that_cannot_be_written_is_named(capsys, tmp_path):
+    line = refusal(capsys, tmp_path / "run", "--log-file", tmp_path / "gone" / "log")
+    assert f"--log-file {tmp_path / 'gone' / 'log'} cannot be written" in line
+    assert "--output" not in line
+
+
 def test_status_of_a_folder_without_a_run(capsys, tmp_path):
     assert status.main([str(tmp_path)]) == 2
     assert "holds no status.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"state": "running"}', "DONE"])
+def test_status_of_a_damaged_file_is_a_line(capsys, tmp_path, monkeypatch, content):
+    begun(tmp_path, monkeypatch)
+    whole = json.loads((tmp_path / "status.json").read_text())
+    (tmp_path / "status.json").write_text(content if content != "DONE" else json.dumps(whole | {"done": "many"}))
+    capsys.readouterr()
+    assert status.main([str(tmp_path)]) == 2
+    line = capsys.readouterr().err
+    assert "status.json cannot be read, or is damaged" in line
+    assert line.count("\n") == 1
 
 
 def test_status_tells_a_running_from_a_dead_run(capsys, tmp_path, monkeypatch):

@@ -1,12 +1,17 @@
 """--trace: one file for all ranks, in Chrome's format, whose spans nest and agree with metrics.json."""
 
 import json
+import os
+import stat
+import subprocess
 
 import pytest
 
 from tests.mpi import run_mpi
 from tests.report.example import blank_plots
 from varpro.cli import train
+from varpro.distributed import SerialCommunicator
+from varpro.report.progress import Display
 from varpro.report.trace import Traced
 from varpro.train.checkpoint import states
 
@@ -115,3 +120,16 @@ def test_every_call_reaches_the_display_behind():
         traced.close()
     assert heard.calls == [("a", 3), (0.5, 2)]
     assert [event["name"] for event in traced.events] == ["a"]
+
+
+def test_a_link_stays_one_and_a_pipe_is_written_to(tmp_path):
+    traced = Traced(Display(), SerialCommunicator())
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    traced.write(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert read(tmp_path / "file") == []
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
+    traced.write(tmp_path / "pipe")
+    assert json.loads(reader.communicate(timeout=20)[0])["traceEvents"]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)

@@ -151,6 +151,24 @@ def test_spots_come_back_from_an_image(round_):
     np.testing.assert_allclose(varpro.fit(model, t, image).nonlinear, fit.nonlinear, rtol=1e-2)
 
 
+@pytest.mark.parametrize("units", [(1.0, 1e3), (1e-9, 1.0), (1e6, 1e-3), (1e12, 1e12)])
+def test_each_axis_of_spots_has_its_own_unit(units):
+    """An image of seconds by hertz: the guess and the fit of the same image in other units, converted."""
+    model, t = models.Spots(2, offset=True), models.Spots.pixels((40, 50))
+    truth = np.array([12.0, 10.0, 2.0, 3.0, 33.0, 25.0, 4.0, 2.5])
+    image, factor = noisy(model(t, truth) @ [3.0, 2.0, 0.5]), np.tile(units, 4)
+    guess, fit = model.guess(t, image), varpro.fit(model, t, image)
+    np.testing.assert_allclose(model.guess(t * units, image), guess * factor, rtol=1e-9)
+    other = varpro.fit(model, t * units, image)
+    assert fit.success
+    assert other.success
+    np.testing.assert_allclose(other.rss, fit.rss, rtol=1e-9)
+    np.testing.assert_allclose(other.nonlinear, fit.nonlinear * factor, rtol=1e-5)
+    lone = models.Spots(1, round=True)  # one width: both axes are in one unit
+    one = lone(t, np.array([12.0, 10.0, 2.5]))[:, 0]
+    np.testing.assert_allclose(lone.guess(t * units[1], one), lone.guess(t, one) * units[1], rtol=1e-9)
+
+
 def test_a_guess_of_spots_is_finite_whatever_the_image():
     t, model = models.Spots.pixels((9, 8)), models.Spots(3, offset=True)
     for image in (np.zeros(72), np.ones(72), np.full(72, np.nan), np.random.default_rng(0).standard_normal(72)):

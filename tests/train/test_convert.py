@@ -16,7 +16,7 @@ from varpro.train.checkpoint.seal import SEAL_BYTES, seal_of
 from varpro.train.data import convert
 from varpro.train.data.converted import MAGIC, read_converted
 from varpro.train.data.datasets import load_dataset
-from varpro.train.data.source_files import open_source
+from varpro.train.data.source_files import Columns, open_source
 from varpro.train.scalarized.partition import drawn_rows
 
 RNG = np.random.default_rng(3)
@@ -96,7 +96,38 @@ def test_other_files_do_not_continue_it(capsys, tmp_path, monkeypatch):
     capsys.readouterr()
     np.savez(tmp_path / "own.npz", images=IMAGES, labels=LABELS)
     assert converted([tmp_path / "own.npz"], tmp_path / "out.h5") == 2
-    assert "belongs to the conversion of other files" in capsys.readouterr().err
+    assert "the conversion of other files" in (line := capsys.readouterr().err)
+    assert "--overwrite" in line
+    assert converted([tmp_path / "own.npz"], tmp_path / "out.h5", "--overwrite") == 0
+    assert len(load_dataset(str(tmp_path / "out.h5")).train) == 50
+
+
+def test_a_picture_that_was_moved_to_another_class_is_another_source(tmp_path):
+    arguments, *_ = saved(tmp_path, "folder")
+    before = open_source(arguments[0], None, Columns())
+    (tmp_path / "pictures" / "dog" / "020.png").rename(tmp_path / "pictures" / "cat" / "020.png")
+    assert open_source(arguments[0], None, Columns()).signature != before.signature
+
+
+def test_a_bad_picture_is_mended_and_the_conversion_begins_anew(capsys, tmp_path):
+    arguments, *_ = saved(tmp_path, "folder")
+    bad = tmp_path / "pictures" / "dog" / "020.png"
+    good = bad.read_bytes()
+    bad.write_bytes(good[:40])
+    assert converted(arguments, tmp_path / "out.h5", "--overwrite") == 2
+    assert "020.png" in capsys.readouterr().err
+    bad.write_bytes(good)
+    assert converted(arguments, tmp_path / "out.h5", "--overwrite") == 0
+    assert [path.name for path in tmp_path.iterdir() if "out.h5" in path.name] == ["out.h5"]
+
+
+def test_a_link_stays_one(tmp_path):
+    arguments, *_ = saved(tmp_path, "idx")
+    (tmp_path / "large").mkdir()
+    (tmp_path / "out.h5").symlink_to(tmp_path / "large" / "out.h5")
+    assert converted(arguments, tmp_path / "out.h5", "--overwrite") == 0
+    assert (tmp_path / "out.h5").is_symlink()
+    assert len(load_dataset(str(tmp_path / "large" / "out.h5")).train) == 50
 
 
 def test_every_damage_is_told_in_one_line(tmp_path):

@@ -23,7 +23,7 @@ def run_job(comm: Communicator, options: Namespace) -> int:
     rows = sum(len(order) for _, order in (plan.train, plan.test))
     with make_display(quiet=options.quiet, first_rank=True) as display:
         display.phase(f"converting {options.source.name}", rows)
-        convert(plan, output, lambda n: display.advance(n=n))
+        convert(plan, output, lambda n: display.advance(n=n), overwrite=options.overwrite)
     if not options.quiet:
         print(f"{rows} images of {len(plan.class_names)} classes -> {output}")
     return 0

@@ -9,7 +9,7 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.distributed import Communicator
-from varpro.errors import ConfigError, OutputError
+from varpro.errors import ConfigError, OutputError, unwritable
 from varpro.export.c import c_source
 from varpro.export.graph import Graph
 from varpro.export.int8 import in_bytes
@@ -141,5 +141,4 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
         with replaced(path) as part:
             write(part)
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise OutputError(f"{path} cannot be written ({reason}); choose another file") from None
+        raise unwritable(str(path), error, "choose another file") from None

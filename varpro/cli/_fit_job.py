@@ -12,10 +12,10 @@ import varpro
 from varpro.arrays import Array
 from varpro.cli._fit_data import FitData, read_data
 from varpro.cli._fit_output import Rows, describe_batch, write_batch, write_single
-from varpro.cli._output import output_folder, unwritable
+from varpro.cli._output import ELSEWHERE, output_folder
 from varpro.config.fit import FitConfig, load_fit_config
 from varpro.distributed import Communicator, blas_threads, threads_per_rank
-from varpro.errors import ConfigError
+from varpro.errors import ConfigError, unwritable
 from varpro.models import Model
 from varpro.report.progress import make_display
 
@@ -89,7 +89,7 @@ def _fit_single(config: FitConfig, model: Model, data: FitData, output: Path, op
     try:
         write_single(fit, config, repr(model), options.data, output, data.notes)
     except OSError as error:
-        raise unwritable(output, error) from error
+        raise unwritable(f"output folder {output}", error, ELSEWHERE) from error
     if not options.quiet:
         outcome = "" if fit.success else f"not converged: {fit.status.message}\n\n"
         print(f"{_told(options.data, data)}{fit}\n\n{outcome}{model!r} -> {output}")
@@ -130,7 +130,7 @@ def _fit_batch(
     try:
         write_batch(everything, data.shape, config, repr(model), options.data, output, summary)
     except OSError as error:
-        raise unwritable(output, error) from error
+        raise unwritable(f"output folder {output}", error, ELSEWHERE) from error
     if not options.quiet:
         print(f"{_told(options.data, data)}{describe_batch(everything)}\n\n{model!r} -> {output}")
 

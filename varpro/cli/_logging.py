@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from varpro.cli._output import unwritable
+from varpro.errors import unwritable
 
 FORM = "%(asctime)s %(levelname)-7s %(message)s"
 
@@ -22,7 +22,7 @@ def logging_to(file: Path | None, level: str | None, *, first_rank: bool) -> Ite
     try:
         handler = logging.StreamHandler() if file is None else logging.FileHandler(file, encoding="utf-8")
     except OSError as error:
-        raise unwritable(Path(str(file)), error) from None
+        raise unwritable(f"--log-file {file}", error, "name a file in a folder that can be written") from None
     handler.setFormatter(logging.Formatter(FORM))
     logger = logging.getLogger("varpro")
     before = logger.level

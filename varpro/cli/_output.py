@@ -6,9 +6,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from varpro.distributed import Communicator
-from varpro.errors import OutputError
+from varpro.errors import OutputError, unwritable
 from varpro.train.checkpoint.lock import LEFT_OVER
 
+ELSEWHERE = "choose another with --output"
 STATUS = "status.json"
 HOUSEKEEPING = ("run.lock", STATUS, "history.jsonl", "checkpoint")
 """What a training writes before it has results; a folder with nothing else may be used again by its continuation."""
@@ -49,7 +50,7 @@ def prepare_output(output: Path, *, overwrite: bool, resume: str = "") -> None:
         probe.touch()
         probe.unlink(missing_ok=True)
     except OSError as error:
-        raise error if isinstance(error, OutputError) else unwritable(output, error) from None
+        raise unwritable(f"output folder {output}", error, ELSEWHERE) from None
 
 
 def _require_use(output: Path, held: list[str], *, overwrite: bool, resume: str) -> None:
@@ -62,9 +63,3 @@ def _require_use(output: Path, held: list[str], *, overwrite: bool, resume: str)
         return
     remedy = "continue its run with --resume, or add --overwrite" if "checkpoint" in held else "or add --overwrite"
     raise OutputError(f"output folder {output} exists and is not empty; choose another with --output, {remedy}")
-
-
-def unwritable(output: Path, error: OSError) -> OutputError:
-    """The error to raise for an error of the system."""
-    reason = error.strerror or " ".join(str(error).split())
-    return OutputError(f"output folder {output} cannot be written ({reason}); choose another with --output")

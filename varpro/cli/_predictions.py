@@ -7,9 +7,10 @@ import numpy as np
 
 from varpro.arrays import Array
 from varpro.distributed import Communicator
-from varpro.errors import ConfigError, DataError, OutputError
+from varpro.errors import ConfigError, DataError, OutputError, unwritable
 from varpro.models.units import import_units
 from varpro.train.calibration import UNCALIBRATED, calibrated
+from varpro.train.checkpoint.files import replaced
 from varpro.train.data.datasets import label_values, load_dataset
 from varpro.train.data.idx import read_cifar_batches, read_idx
 from varpro.train.data.own_data import plain_labels, read_arrays
@@ -61,11 +62,12 @@ def predict_file(
     scores = network.scores(images)
     values = label_values(network.class_names, network.dataset, scores.shape[1])
     predicted = values[np.argmax(scores, axis=1)]
+    probabilities = calibrated(network.calibration, scores) if with_probabilities else None
     try:
-        writer(path, predicted, scores, values, calibrated(network.calibration, scores) if with_probabilities else None)
+        with replaced(path) as part:
+            writer(part, predicted, scores, values, probabilities)
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise OutputError(f"{path} cannot be written ({reason}); choose another file with --output") from None
+        raise unwritable(str(path), error, "choose another file with --output") from None
     lines = [f"{len(predicted)} images -> {path}"]
     if labels is not None and len(labels):
         lines.append(_accuracy(source, predicted.astype(str), labels, values.astype(str)))

@@ -25,13 +25,29 @@ def run_job(comm: Communicator, options: Namespace) -> int:
 def status_of(folder: Path) -> JsonObject:
     """status.json, with the state dead for a run whose process is gone.  Raises OutputError."""
     found = read_status(folder)
-    if found is None:
+    if found is None and not (folder / STATUS).exists():
         raise OutputError(f"{folder} holds no {STATUS}; name the output folder of a varpro-train")
+    if found is None or not _is_whole(found):
+        raise OutputError(
+            f"{folder / STATUS} cannot be read, or is damaged; a run that goes on writes it anew within seconds, and "
+            "one that has ended is continued by varpro-train with --resume"
+        )
     if found.get("state") == RUNNING:
         owner = Owner.of(folder / NAME)
         if owner is None or owner.is_dead(folder / NAME):
             found["state"] = DEAD
     return found
+
+
+def _is_whole(found: JsonObject) -> bool:
+    """Whether all that is told of a run is there, and of its kind."""
+    kinds: tuple[tuple[type, str], ...] = (
+        (str, "state phase host"), (int, "done total ranks threads pid"), (float, "began heartbeat"),
+    )  # fmt: skip
+    optional = {"words": str, "phase_began": float, "cost": float | None}
+    return all(isinstance(found.get(name), kind) for kind, names in kinds for name in names.split()) and all(
+        isinstance(found[name], kind) for name, kind in optional.items() if name in found
+    )
 
 
 def describe(found: JsonObject, folder: Path, now: float) -> str:
@@ -52,7 +68,7 @@ def describe(found: JsonObject, folder: Path, now: float) -> str:
     if found.get("cost") is not None:
         rows.append(("cost", f"{found['cost']:.4g}"))
     if state == RUNNING and 0 < done < total:
-        spent = found["heartbeat"] - found["phase_began"]
+        spent = found["heartbeat"] - found.get("phase_began", found["began"])
         rows.append(("ETA", f"{_span(spent / done * (total - done))} to the end of this phase"))
     if state in (DEAD, "paused", "failed"):
         rows.append(("next", "the same command with --resume continues it"))

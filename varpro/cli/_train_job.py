@@ -6,13 +6,13 @@ from typing import Any
 
 from varpro.cli._dry_run import describe
 from varpro.cli._logging import logging_to
-from varpro.cli._output import output_folder, unwritable
+from varpro.cli._output import ELSEWHERE, output_folder
 from varpro.cli._session import MODEL, Session, locked, stop_of
 from varpro.config.file import list_configs
 from varpro.config.layered import LayeredConfig
 from varpro.config.training import load_config
 from varpro.distributed import Communicator, Paused
-from varpro.errors import ConfigError
+from varpro.errors import ConfigError, unwritable
 from varpro.report.progress import Display
 from varpro.report.trace import Traced, require_folder
 from varpro.train.data.prepared import prepare
@@ -86,6 +86,6 @@ def _train(job: Job[C, N], options: Namespace, session: Session) -> None:
                 write_outputs(record, output)
                 session.finish()
         except OSError as error:  # a full disk, or a folder that has disappeared
-            raise unwritable(output, error) from error
+            raise unwritable(f"output folder {output}", error, ELSEWHERE, resume="continue with --resume") from error
     if not options.quiet:
         print_summary(record, output)

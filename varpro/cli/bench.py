@@ -11,7 +11,7 @@ from pathlib import Path
 from varpro import __version__
 from varpro.cli._guard import ArgumentParser, run
 from varpro.distributed import Communicator, SerialCommunicator
-from varpro.errors import ConfigError, OutputError
+from varpro.errors import ConfigError, unwritable
 from varpro.kernels.timing import Case, Peaks, Record, WrongResult, measure, measured_peaks, select
 
 PROGRAM = "varpro-bench"
@@ -84,7 +84,7 @@ def _check_writable(path: Path | None) -> None:
     try:
         path.touch()
     except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}): give --json another path") from error
+        raise unwritable(str(path), error, "give --json another path") from error
 
 
 def _cases(quick: bool) -> list[Case]:

@@ -14,7 +14,11 @@ def _arguments(add: Add) -> None:
     add("--test-labels", type=Path, metavar="FILE", help="their IDX file of labels")
     add("--label-column", metavar="NAME", help="the column of labels in Parquet files (default: label, class, ...)")
     add("--shape", metavar="3x32x32", help="the shape of an image in Parquet files, planes first (default: a square)")
-    add("--overwrite", action="store_true", help="replace the output file")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace the output file, and parts that other files have left",
+    )
     add("--quiet", action="store_true", help="no progress")
 
 

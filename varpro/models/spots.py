@@ -93,7 +93,8 @@ class Spots(Model):
         good = np.isfinite(table).all(axis=1) & np.isfinite(t).all(axis=1)
         if not good.any():
             return np.ones(len(self.parameter_names))
-        t, image = t[good], table[good].sum(axis=1)
+        scale = _pitch(t[good], shared=self.round)
+        t, image = t[good] / scale, table[good].sum(axis=1)
         span = float(np.ptp(t, axis=0).max()) or 1.0
         size = float(np.abs(image).max()) or 1.0
         image = image / size - (np.median(image / size) if self.offset else 0.0)
@@ -103,10 +104,20 @@ class Spots(Model):
         for _ in range(ROUNDS if self.n > 1 else 0):
             for i in range(self.n):
                 found[i] = _measured(t, _rest(t, image, found, without=i), span, found[i])
-        found.sort(key=lambda v: (v[0], v[1]))
+        found = [v * np.tile(scale, 2) for v in sorted(found, key=lambda v: (v[0], v[1]))]
         if self.round:
             found = [np.array([v[0], v[1], np.sqrt(v[2] * v[3])]) for v in found]
         return np.concatenate(found)
+
+
+def _pitch(t: Array, *, shared: bool) -> Array:
+    """The distance of two pixels along each axis (2,), so that a guess knows no unit; one distance if it is shared.
+
+    Of points that are no image every value occurs once: then the spans are equally long.
+    """
+    spans = np.ptp(t, axis=0)
+    pitch = np.array([spans[i] / max(1, len(np.unique(t[:, i])) - 1) or 1.0 for i in (0, 1)])
+    return np.full(2, pitch.max()) if shared else pitch
 
 
 def _rest(t: Array, image: Array, found: list[Array], without: int | None = None) -> Array:

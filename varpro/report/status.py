@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from varpro.errors import OutputError
+from varpro.errors import OutputError, unwritable
 from varpro.report.progress import Display
 from varpro.report.record import JsonObject, plain
 
@@ -124,10 +124,7 @@ class Watched(Display):
                 raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"output folder {self.folder} cannot be written ({error.strerror}); what was kept is intact: make room, "
-            "and continue with --resume"
-        )
+        return unwritable(f"output folder {self.folder}", error, resume="continue with --resume")
 
 
 def read_status(folder: Path) -> JsonObject | None:

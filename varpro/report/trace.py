@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from varpro.errors import OutputError
+from varpro.errors import OutputError, unwritable
 from varpro.report.progress import Display
 from varpro.report.record import JsonObject, plain
 
@@ -97,12 +97,17 @@ class Traced(Display):
         everyone = self.comm.gather(self.events)
         if everyone is None:
             return
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        text = json.dumps(plain(_chrome(everyone))) + "\n"
         try:
-            part.write_text(json.dumps(plain(_chrome(everyone))) + "\n", encoding="utf-8")
-            part.replace(path)
+            target = path.resolve()  # a link stays one
+            if target.exists() and not target.is_file():  # a pipe or a device is written to, never replaced
+                target.write_text(text, encoding="utf-8")
+                return
+            part = target.with_name(f".{target.name}.{os.getpid()}.part")
+            part.write_text(text, encoding="utf-8")
+            part.replace(target)
         except OSError as error:
-            raise OutputError(f"--trace {path} cannot be written ({error.strerror})") from None
+            raise unwritable(f"--trace {path}", error, "the results are complete without it") from None
 
     def _note(self, name: str, kind: str, started: float, seconds: float, args: JsonObject) -> None:
         with self._guard:

@@ -100,6 +100,11 @@ class Table:
             elif value in marks:
                 self._count(cell)
                 value = np.nan
+            elif np.isinf(value):
+                raise DataError(
+                    f"{self.path}, line {line}: {cell!r} in {self.label(column)} is beyond the largest number, "
+                    f"{np.finfo(float).max:.2g}; correct it, or name it in missing"
+                )
             out[row] = value
         return out
 

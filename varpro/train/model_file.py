@@ -16,6 +16,7 @@ from varpro.arrays import Array
 from varpro.errors import DataError
 from varpro.train.calibration import Calibration
 from varpro.train.checkpoint.files import replaced
+from varpro.train.checkpoint.hdf5 import written_hdf5
 from varpro.train.checkpoint.seal import SEAL_BYTES, seal_of
 
 FORMAT = 2
@@ -47,18 +48,6 @@ class TrainedModel(Protocol):
         """Calibrated probabilities (N, K)."""
 
 
-@contextmanager
-def sealed(path: str | Path) -> Iterator[Path]:
-    """A path to write HDF5 to, with a user's block of SEAL_BYTES; sealed and put in place when the block ends."""
-    with replaced(Path(path)) as part:
-        try:
-            yield part
-        except RuntimeError as error:  # how h5py tells of a full disk when it closes a file
-            raise OSError(str(error)) from error
-        with part.open("r+b") as file:
-            file.write(seal_of(part, MAGIC))
-
-
 def check_seal(path: str | Path) -> bool:
     """Whether the file has a seal; False for one of version 0.1.  Raises DataError if it does not fit the content."""
     try:
@@ -81,7 +70,7 @@ def written(path: str | Path, calibration: Calibration | None) -> Iterator[h5py.
 
     A calibration is the array `calibration` (K + 1, K), its method an attribute of it.
     """
-    with sealed(path) as part, h5py.File(part, "w", track_order=True, userblock_size=SEAL_BYTES) as file:
+    with replaced(Path(path)) as part, written_hdf5(part, MAGIC) as file:
         file.attrs["format"] = FORMAT
         yield file
         if calibration is not None:

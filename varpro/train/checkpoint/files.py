@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.errors import DataError, OutputError
+from varpro.errors import DataError
 
 Values = dict[str, Any]
 """Numbers and words, and lists and objects of them, as JSON holds them."""
@@ -48,8 +48,9 @@ class State:
 def replaced(path: Path) -> Iterator[Path]:
     """A temporary file to write, which takes the place of `path` when it is complete and on the disk.  Raises OSError.
 
-    A kill at any moment leaves the old file, or the new one, and perhaps a temporary file.
+    A kill at any moment leaves the old file, or the new one, and perhaps a temporary file.  A link stays one.
     """
+    path = path.resolve()
     part = path.with_name(f".{path.name}.{os.getpid()}{PART}")
     try:
         yield part
@@ -72,34 +73,22 @@ def _synchronise(path: Path) -> None:
 
 
 def write_state(path: Path, state: State) -> int:
-    """Write a state; returns its bytes.  Raises OutputError if the disk is full or the folder has gone."""
+    """Write a state; returns its bytes.  Raises OSError."""
     header, arrays = _header(state)
     content: list[bytes | memoryview] = [len(header).to_bytes(8, "little"), header, *map(bytes_of, arrays)]
     digest = hashlib.sha256()
     for piece in content:
         digest.update(piece)
-    try:
-        with replaced(path) as part, part.open("wb") as file:
-            file.write(MAGIC + digest.hexdigest().encode() + b"\n")
-            for piece in content:
-                file.write(piece)
-    except OSError as error:
-        raise unwritable(path, error) from None
+    with replaced(path) as part, part.open("wb") as file:
+        file.write(MAGIC + digest.hexdigest().encode() + b"\n")
+        for piece in content:
+            file.write(piece)
     return sum(len(piece) for piece in content)
 
 
 def bytes_of(array: Array) -> memoryview | bytes:
     """The values of a contiguous array, without a copy."""
     return array.reshape(-1).data.cast("B") if array.size else b""
-
-
-def unwritable(path: Path, error: OSError) -> OutputError:
-    """The error to raise for an error of the system."""
-    reason = error.strerror or " ".join(str(error).split())
-    return OutputError(
-        f"checkpoint {path} cannot be written ({reason}); what was written before is intact: make room, and continue "
-        "with --resume"
-    )
 
 
 def _header(state: State) -> tuple[bytes, list[Array]]:
@@ -171,4 +160,4 @@ def remove_parts(folder: Path) -> None:
             part.unlink()
 
 
-__all__ = ["State", "bytes_of", "read_state", "remove_parts", "replaced", "unwritable", "write_state"]
+__all__ = ["State", "bytes_of", "read_state", "remove_parts", "replaced", "write_state"]

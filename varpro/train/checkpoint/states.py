@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from varpro.distributed import Communicator, Paused
-from varpro.errors import OutputError
-from varpro.train.checkpoint.files import State, read_state, remove_parts, unwritable, write_state
+from varpro.errors import OutputError, unwritable
+from varpro.train.checkpoint.files import State, read_state, remove_parts, write_state
 from varpro.train.checkpoint.identity import Identity, told
 from varpro.train.checkpoint.stop import REASONS, Stop
 
@@ -101,7 +101,7 @@ class Kept(Checkpoint):
                 try:
                     self.folder.mkdir(exist_ok=True)
                 except OSError as error:
-                    raise unwritable(self.folder, error) from None
+                    raise _unwritable(self.folder, error) from None
                 self.save(RUN, State(identity.values))
         return self.comm.any(found)
 
@@ -143,7 +143,10 @@ class Kept(Checkpoint):
             return
         self.require_lock()
         started, clock = time.time(), time.perf_counter()
-        written = write_state(self._path(name), state)
+        try:
+            written = write_state(self._path(name), state)
+        except OSError as error:
+            raise _unwritable(self._path(name), error) from None
         self._last = time.perf_counter()
         spent = self._last - clock
         self.seconds, self.bytes = self.seconds + spent, self.bytes + written
@@ -184,3 +187,7 @@ class Kept(Checkpoint):
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.ckpt"
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return unwritable(f"checkpoint {path}", error, resume="continue with --resume")

@@ -4,19 +4,17 @@ A source knows its labels and reads the images of some rows.  Each block of the 
 it is read; when all are there, the file is written in one pass and sealed.
 """
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from varpro.arrays import Array
-from varpro.errors import DataError, OutputError
-from varpro.train.checkpoint.files import State, read_state, write_state
-from varpro.train.checkpoint.seal import SEAL_BYTES, seal_of
+from varpro.errors import DataError, unwritable
+from varpro.train.checkpoint.files import State, read_state, replaced, write_state
+from varpro.train.checkpoint.hdf5 import written_hdf5
 from varpro.train.data.converted import MAGIC
 from varpro.train.data.source_files import ImageSource
 
@@ -58,12 +56,15 @@ class Plan:
         return [[source.signature, len(rows)] for source, rows in (self.train, self.test)]
 
 
-def convert(plan: Plan, output: Path, advance: Advance) -> None:
-    """Write the file; advance(rows) after each block.  Raises DataError, OutputError."""
+def convert(plan: Plan, output: Path, advance: Advance, *, overwrite: bool = False) -> None:
+    """Write the file; advance(rows) after each block.  Raises DataError, OutputError.
+
+    overwrite : give up what a conversion of other files to this output has kept.
+    """
     folder = output.with_name(f"{output.name}.part")
     try:
         folder.mkdir(exist_ok=True)
-        _require_same(folder / "plan.ckpt", plan)
+        _keep_plan(folder / "plan.ckpt", plan, overwrite=overwrite)
         step, blocks = plan.rows_per_block, {}
         for name, (source, rows) in (("train", plan.train), ("test", plan.test)):
             read = _reader(folder / ("train" if source is plan.train[0] else name), source)
@@ -73,16 +74,20 @@ def convert(plan: Plan, output: Path, advance: Advance) -> None:
             ]
         _assemble(plan, blocks, output)
         shutil.rmtree(folder)
-    except OutputError:
-        raise
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise OutputError(f"{output} cannot be written ({reason})") from None
+        raise unwritable(str(output), error, resume="give the same command again") from None
 
 
-def _require_same(path: Path, plan: Plan) -> None:
+def _keep_plan(path: Path, plan: Plan, *, overwrite: bool) -> None:
+    """Write down what is converted.  Raises DataError if the folder holds blocks of something else."""
     if path.is_file() and read_state(path).values["plan"] != plan.signature:
-        raise DataError(f"{path.parent} belongs to the conversion of other files; remove it, or name another output")
+        if not overwrite:
+            raise DataError(
+                f"{path.parent} holds a part of the conversion of other files, or of these before they were changed; "
+                "add --overwrite to begin anew, or name another output"
+            )
+        shutil.rmtree(path.parent)
+        path.parent.mkdir()
     write_state(path, State({"plan": plan.signature}))
 
 
@@ -104,9 +109,8 @@ def _block(folder: Path, name: str, read: Read, rows: Array, first: int, advance
 
 
 def _assemble(plan: Plan, blocks: dict[str, list[Path]], output: Path) -> None:
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
     places = {name: place for place, name in enumerate(plan.class_names)}
-    with h5py.File(part, "w", track_order=True, userblock_size=SEAL_BYTES) as file:
+    with replaced(output) as part, written_hdf5(part, MAGIC) as file:
         file.attrs["class_names"] = list(plan.class_names)
         for name, (source, rows) in (("train", plan.train), ("test", plan.test)):
             labels = np.array([places[source.labels[row]] for row in rows.tolist()], dtype=np.int64)
@@ -118,8 +122,3 @@ def _assemble(plan: Plan, blocks: dict[str, list[Path]], output: Path) -> None:
                 block = read_state(path).arrays["images"]
                 images[first : first + len(block)] = block
                 first += len(block)
-    with part.open("r+b") as sealed:
-        sealed.write(seal_of(part, MAGIC))
-        sealed.flush()
-        os.fsync(sealed.fileno())
-    part.replace(output)

@@ -37,13 +37,13 @@ def read_converted(path: Path, *, verify: bool = True) -> DataSet:
         with path.open("rb") as file:
             first = file.read(SEAL_BYTES)
         if verify and first != seal_of(path, MAGIC):
-            raise DataError(f"{path}: is damaged: its SHA-256 does not fit its content; convert the data again")
+            raise ValueError("its SHA-256 does not fit its content")
         with h5py.File(path, "r") as file:
             names = tuple(str(name) for name in file.attrs["class_names"])
             found = {part: [_mapped(path, file[f"{part}/{name}"]) for name in ARRAYS] for part in PARTS}
     except (OSError, KeyError, ValueError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{path}: no file of varpro-data, or damaged ({reason}); convert the data again") from error
+        raise DataError(f"{path}: not a file of varpro-data, or damaged ({reason}); convert the data again") from error
     (images, labels, numbers), (test_images, test_labels, _) = found["train"], found["test"]
     train, test = Part(images, labels), Part(test_images, test_labels)
     return DataSet(path.stem, train, test, names, len(train) // 6, numbers)

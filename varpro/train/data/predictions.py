@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.train.checkpoint.hdf5 import written_hdf5
 
 
 def _write_csv(path: Path, labels: Array, scores: Array, classes: Array, probabilities: Array | None = None) -> None:
@@ -26,11 +27,12 @@ def _write_npz(path: Path, labels: Array, scores: Array, classes: Array, probabi
     arrays: dict[str, Any] = {"labels": labels, "scores": scores, "classes": classes}
     if probabilities is not None:
         arrays["probabilities"] = probabilities
-    np.savez(path, **arrays)
+    with path.open("wb") as file:  # given a name without that ending, NumPy would add it
+        np.savez(file, **arrays)
 
 
 def _write_h5(path: Path, labels: Array, scores: Array, classes: Array, probabilities: Array | None = None) -> None:
-    with h5py.File(path, "w") as file:
+    with written_hdf5(path) as file:
         file["scores"] = scores
         if probabilities is not None:
             file["probabilities"] = probabilities

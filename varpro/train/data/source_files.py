@@ -1,5 +1,6 @@
 """Files that `varpro-data convert` reads: IDX, CIFAR-10 batches, .npz and .h5, Parquet, folders of images by class."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ class ImageSource:
     read: Callable[[Array], Array]
     """The images of some rows, (n, C, L, R) uint8."""
     signature: list[object] = field(default_factory=list)
-    """Names, sizes and times of the files."""
+    """Changes with the name, the size or the time of any of the files."""
     unpack: Callable[[Path], Callable[[Array], Array]] | None = None
     """For files that give no single rows: lays the images down in a folder, and returns what reads them there."""
 
@@ -113,5 +114,8 @@ def _image_folder(path: Path) -> ImageSource:
 
 
 def _signature(files: list[Path]) -> list[object]:
-    stats = [file.stat() for file in files]
-    return [len(files), str(files[0]), sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)]
+    digest = hashlib.sha256()
+    for file in files:  # each by itself: a picture that was moved to another class changes no sum
+        stat = file.stat()
+        digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+    return [len(files), digest.hexdigest()]
