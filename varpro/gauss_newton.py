@@ -86,20 +86,21 @@ def scaling(diagonal: Array, floor: float = DIAGONAL_FLOOR) -> Array:
     return np.maximum(wide, NO_COLUMN)
 
 
-def least_effect(curvature: Array, natural: Array | None, terms: Array, size: Array) -> Array:
+def least_effect(w: Array, curvature: Array, natural: Array | None, terms: Array, size: Array) -> Array:
     """(b,) the least effect of a parameter: how much the residual changes when the parameter changes its columns by
-    their own size, relative to the terms of the model; or how much of the terms is left in their sum, if that is less.
+    their own size, or itself, relative to the terms of the model; or how much of the terms is left in their sum, if
+    that is less.
 
-        min_p sqrt(H_pp) natural_p / sum_j ||phi_j|| ||a_j||,    ||y|| / sum_j ||phi_j|| ||a_j||
+        min_p sqrt(H_pp) min(natural_p, |w_p|) / sum_j ||phi_j|| ||a_j||,    ||y|| / sum_j ||phi_j|| ||a_j||
 
-    curvature, natural (b, P), terms (b,) 1/2 (sum_j ||phi_j|| ||a_j||)^2, size (b,) 1/2 ||y||^2.  Infinite if natural
-    is not known.
+    w, curvature, natural (b, P), terms (b,) 1/2 (sum_j ||phi_j|| ||a_j||)^2, size (b,) 1/2 ||y||^2.  Infinite if
+    natural is not known.
     """
     if natural is None:
         return np.full(len(curvature), np.inf)
     with np.errstate(all="ignore"):
         whole = np.sqrt(terms)
-        part = np.minimum.reduce(np.sqrt(curvature) * natural, axis=1, initial=np.inf)
+        part = np.minimum.reduce(np.sqrt(curvature) * np.fmin(natural, np.abs(w)), axis=1, initial=np.inf)
         return np.fmin(part / (math.sqrt(2.0) * whole), np.sqrt(size) / whole)
 
 

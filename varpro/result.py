@@ -57,8 +57,9 @@ _MESSAGES = {
     Status.STALLED: "Damping reached its maximum without a decrease; rescale w or relax cost_tolerance.",
     Status.NONFINITE: "The model is not finite at the starting point; choose another w.",
     Status.INVALID_DATA: "The data hold an infinite value; mask it or set it to NaN.",
-    Status.UNDETERMINED: "A parameter has no effect on the fit: its column has no amplitude, or is zero, or runs into "
-    "another column whose amplitude cancels its own; take a smaller model, another start, or fix it.",
+    Status.UNDETERMINED: "A parameter has no effect on the fit: its column has no amplitude, or is zero, or stays as "
+    "it is when the parameter changes, or runs into another column whose amplitude cancels its own; take a smaller "
+    "model, another start, or fix it.",
     Status.REWEIGHTING: "Reweighting for the robust loss has not settled: the fit still moves from round to round; "
     "start nearer, set loss_scale, or take 'huber' or 'soft_l1'.",
     Status.TOO_FEW_POINTS: "Fewer valid points than parameters; fix or tie parameters, or take a smaller model.",

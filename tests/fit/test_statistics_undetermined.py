@@ -7,6 +7,7 @@ import pytest
 
 import varpro
 from tests.fit.problems import TAU, decay_columns, decay_data, decays
+from varpro.models import Exponentials, Gaussians, Sigmoids
 from varpro.statistics import uncertainty, undetermined
 
 T = np.linspace(0.0, 12.0, 61)
@@ -214,3 +215,59 @@ def test_equal_columns_leave_their_amplitudes_unknown_and_the_third_known():
     np.testing.assert_array_equal(np.isinf(fit.stderr_linear), [True, True, False])
     assert np.isfinite(fit.stderr_nonlinear).all()
     assert fit.dof == 61 - 2 - 2
+
+
+SHORT = [4.0, 0.99, 1.01, 1.0, 0.98, 1.02]
+"""A decay that is over before the second point: any lifetime below two units of t fits as well."""
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e9])
+@pytest.mark.parametrize("own", [False, True])
+def test_a_lifetime_below_the_distance_of_points_is_not_determined(unit, own):
+    t, y = np.arange(0.0, 51.0, 10.0) * unit, np.array(SHORT) / unit
+    model = Exponentials(1, offset=True)
+    fit = varpro.fit(single if own else model, t, y, [0.5 * unit] if own else None)
+    many = varpro.fit_batch(single if own else model, t, np.stack([y, y]), [0.5 * unit] if own else None)
+    for found in (fit, many[0], many[1]):
+        assert found.status == varpro.Status.UNDETERMINED
+        assert np.isposinf(found.stderr_nonlinear).all()
+        np.testing.assert_allclose(found.linear, np.array([3.0, 1.0]) / unit, rtol=1e-9)
+        np.testing.assert_allclose(found.stderr_linear * unit, [0.0204124, 0.0091287], rtol=1e-4)  # the data's scatter
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_step_between_two_points_leaves_its_place_and_width_open(seed):
+    t = np.linspace(0, 10, 21)
+    y = np.where(t > 5.1, 1.0, 0.0) + 0.01 * np.random.default_rng(seed).standard_normal(21)
+    fit = varpro.fit(Sigmoids(1, offset=True), t, y)
+    assert fit.status == varpro.Status.UNDETERMINED
+    assert not np.isfinite(fit.stderr_nonlinear).any()
+
+
+@pytest.mark.parametrize("center", [0.0, 1e-13, -1e-9])
+def test_a_center_at_zero_is_determined(center):
+    """Its error is far larger than itself, and is right all the same."""
+    t = np.linspace(-5, 5, 101)
+    for noise in (0.0, 0.01):
+        y = 3 * np.exp(-0.5 * (t - center) ** 2) + noise * np.random.default_rng(0).standard_normal(101)
+        y = 0.5 * (y + y[::-1])  # the center is 0 exactly
+        fit = varpro.fit(Gaussians(1), t, y, [0.3, 1.2])
+        assert fit.success
+        assert np.isfinite(fit.stderr_nonlinear).all()
+        assert abs(fit.nonlinear[0]) < 1e-6 + fit.stderr_nonlinear[0]
+
+
+def test_a_poorly_known_lifetime_keeps_its_error():
+    """Noise as large as the signal: an error above the parameter itself is still one."""
+    t, wide = T[::4], 0
+    for seed in range(40):
+        noise = np.random.default_rng(seed).standard_normal(16)
+        fit = varpro.fit(single, t, single(t, [2.0]) @ [1.0, 0.5] + noise, [2.0])
+        if fit.success:
+            assert np.isfinite(fit.stderr_nonlinear).all()
+            wide += int(fit.stderr_nonlinear[0] > abs(fit.nonlinear[0]))
+    assert wide > 5
+
+
+def test_a_warning_names_what_is_not_determined(y):
+    assert "not determined by the data: w_0, w_1" in varpro.fit(product, T, y, [1.0, 1.5]).warnings[0]

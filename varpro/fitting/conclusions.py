@@ -117,8 +117,8 @@ class Conclusions:
     def warnings(self) -> tuple[str, ...]:
         """What a statistician would point out; empty where there is nothing.
 
-        Parameters correlated above 0.99; a residual that is not white (runs test and Durbin-Watson, in the order of t,
-        together at 1 %); points with a leverage above 0.5.
+        Parameters that the data do not determine; those correlated above 0.99; a residual that is not white (runs test
+        and Durbin-Watson, in the order of t, together at 1 %); points with a leverage above 0.5.
         """
         from varpro.fitting.diagnostics import warnings_of
 

@@ -119,7 +119,16 @@ def warnings_of(fit: "FitResult") -> tuple[str, ...]:
     """See FitResult.warnings."""
     if not fit.success or fit._solution.spec.data.y.size > LARGE:
         return ()
-    return tuple(word for word in (_correlated(fit), _not_white(fit), _carried(fit)) if word)
+    return tuple(word for word in (_unknown(fit), _correlated(fit), _not_white(fit), _carried(fit)) if word)
+
+
+def _unknown(fit: "FitResult") -> str:
+    errors = fit.stderr_nonlinear
+    parts = np.concatenate([errors.real, errors.imag]) if np.iscomplexobj(errors) else errors
+    listed = ", ".join(name for name, error in zip(fit.names, parts, strict=True) if np.isinf(error))
+    if not listed:
+        return ""
+    return f"not determined by the data: {listed}; other values fit as well, so fix one, or take a smaller model"
 
 
 def _correlated(fit: "FitResult") -> str:

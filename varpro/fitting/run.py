@@ -22,7 +22,8 @@ CACHED = 1 << 19
 """Most numbers of Phi and D in a chunk of problems, about what a second-level cache holds."""
 DOUBTFUL = 1e-5
 """Largest effect of a parameter, see gauss_newton.least_effect, at which it is checked for having any: a parameter
-without effect shows one of 1e-7 in H, the root of its rounding.  Also the share of the terms in their sum."""
+without effect shows one of 1e-7 in H, the root of its rounding.  Also the share of the terms in their sum.  A parameter
+that is nearly 0, such as a shift, is checked without need, which costs little."""
 
 
 class Ended(Protocol):

@@ -1,4 +1,4 @@
-"""A second look at searches that have converged where a parameter shows next to no effect, by orthogonal columns.
+"""A second look at searches that have ended where a parameter shows next to no effect, by orthogonal columns.
 
 H consists of scalar products, and an effect below the root of their rounding is one of 1e-7 there.  So H cannot tell a
 parameter without effect from one with little.  The first is undetermined.  The second may have been held where it is,
@@ -17,6 +17,8 @@ from varpro.statistics import Uncertainty, accuracy_of, cancelling, uncertainty
 if TYPE_CHECKING:
     from varpro.fitting.spec import Spec
 
+DISPROPORTION = 1e2
+"""Error of a parameter over itself from which on it is tried whether the error means anything."""
 LOOKED_AT = 512
 """Problems whose columns are computed together."""
 CONVERGED = [status.value for status in Status if status.converged]
@@ -34,7 +36,7 @@ def second_look(spec: "Spec", searched: dict[str, Array], problems: Array) -> tu
     searched : the arrays of all problems, see run.
     """
     status, u, names = searched["status"], searched["u"], spec.names
-    problems = problems[np.isin(status[problems], CONVERGED)]
+    problems = problems[np.isin(status[problems], [*CONVERGED, Status.STALLED.value])]
     lower: list[Array] = [np.empty((0, u.shape[1]))]
     for first in range(0, len(problems), LOOKED_AT):
         some = problems[first : first + LOOKED_AT]
@@ -49,14 +51,39 @@ def second_look(spec: "Spec", searched: dict[str, Array], problems: Array) -> tu
         cost = searched["objective"][some]
         dof = np.maximum(spec.data.valid[some] * spec.parts - found.influence, 1.0)
         lost = (found.idle & free).any(axis=1) | cancelling(found, a, 2.0 * cost / dof, y_size)
+        lost |= beyond_linear(spec, u[some], some, found, cost, 2.0 * cost / dof, y_size).any(axis=1)
         status[some[lost]] = Status.UNDETERMINED.value
         gradient = _gradient(spec, some, phi, d, a)
         below = _below(spec, u[some], some, gradient, found, cost, y_size)
-        below[lost] = np.nan
+        below[lost | (status[some] == Status.STALLED.value)] = np.nan
         lower.append(below)
     points = np.concatenate(lower)
     fall = np.isfinite(points).all(axis=1) & (points.shape[1] > 0)
     return status, problems[fall], points[fall]
+
+
+def beyond_linear(
+    spec: "Spec", u: Array, problems: Array, found: Uncertainty, cost: Array, variance: Array, y_size: Array
+) -> Array:
+    """(b, F) bool: parameters whose error bar says nothing, for it is so long that nothing is linear along it.
+
+    A lifetime far below the distance of two points, or the width of a step that falls between two of them, acts on the
+    fit by rounding only: its error, from the slope, is beyond all proportion to it.  A hundredth of that error, the
+    other parameters moving along, then raises the cost by more than the whole of it should: by half a variance.
+    u (b, F), cost, variance of a residual of weight 1, y_size (b,).
+    """
+    error = np.sqrt(variance[:, None] * np.einsum("bff->bf", found.nonlinear))
+    out = np.isfinite(error) & (error > DISPROPORTION * np.abs(u)) & ~found.at_bound
+    for row, f in np.argwhere(out):
+        with np.errstate(all="ignore"):
+            step = found.nonlinear[row, f] * variance[row] / error[row, f] / DISPROPORTION
+            rounding = ROUNDING * y_size[row] * (np.sqrt(2.0 * cost[row]) + ROUNDING * y_size[row])
+            tried = np.clip(u[row] + np.array([[1.0], [-1.0]]) * step, spec.names.lower, spec.names.upper)
+            whole = np.abs(tried[:, f] - u[row, f]) > 0.5 * np.abs(step[f])  # of the way: not held by a bound
+            here = np.full(whole.sum(), problems[row])
+            rise = spec.problem.evaluate(tried[whole], here).cost - cost[row]
+        out[row, f] = len(rise) > 0 and not (rise <= max(0.5 * variance[row], rounding)).any()
+    return out
 
 
 def _gradient(spec: "Spec", problems: Array, phi: Array, d: Array, a: Array) -> Array:

@@ -16,7 +16,9 @@ from varpro.arrays.batch import changed
 from varpro.fitting.complex_parts import joined
 from varpro.fitting.m_estimator import robust_variance
 from varpro.fitting.parameters import Parameters
+from varpro.fitting.second_look import beyond_linear
 from varpro.fitting.solution import Solution
+from varpro.result import Status
 from varpro.statistics import EPS, NULL_PART, Uncertainty, accuracy_of, uncertainty
 
 
@@ -106,6 +108,11 @@ def _fitted(solution: Solution, problems: Array, *, absolute: bool) -> Statistic
         else:
             sigma, variance, found = robust_variance(solution, spec, problems, found, columns, values, per_dof)
         sigma = np.ones(len(problems)) if absolute else unit * sigma
+    lost = np.flatnonzero(solution.status[problems] == Status.UNDETERMINED.value)
+    if len(lost):
+        some, cost, part = problems[lost], 0.5 * solution.squares[problems[lost]], found.rows(lost)
+        of_residual = 2.0 * cost / np.maximum(values[lost] - p[lost], 1.0)
+        found.infinite[lost] |= beyond_linear(spec, u[lost], some, part, cost, of_residual, y_size[lost])
     slopes = np.broadcast_to(spec.names.slopes(u, problems), (len(u), len(spec.names.source), spec.names.n_free))
     return _in_users_terms(solution, found, slopes, dof, p, sigma, variance)
 

@@ -59,7 +59,7 @@ def found_by(
 ) -> tuple[CompiledResult, Array]:
     """What states (b,) hold of problems (b,), and those left to the truncated factorisation, which leave no records."""
     numbers, w, a, here, left = states.numbers, states.w, states.a, problems, problems[:0]
-    effect = least_effect(_curvature(small, states), states.natural, numbers["terms"], numbers["size"])
+    effect = least_effect(w, _curvature(small, states), states.natural, numbers["terms"], numbers["size"])
     done = numbers["status"] != small_fits.BEYOND
     if not done.all():
         numbers, w, a, effect = numbers[done], w[done], a[done], effect[done]

@@ -138,7 +138,7 @@ def _step(decide: Decision, rules: Rules, state: _State[Found], model: Linearisa
     w, natural = to_host(state.current.w), None if model.natural is None else to_host(model.natural)
     gradient, curvature = to_host(model.gradient), to_host(model.curvature)
     decide.open(rules, numbers, gradient, curvature, natural)
-    state = replace(state, effect=least_effect(curvature, natural, numbers["terms"], numbers["size"]))
+    state = replace(state, effect=least_effect(w, curvature, natural, numbers["terms"], numbers["size"]))
     step = Step(np.empty(0), np.empty(0), np.empty(0))
     first = True
     while len(rows := asking(numbers)):
