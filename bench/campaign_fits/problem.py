@@ -1,6 +1,6 @@
 """A random problem from (seed, index) alone: a family, true values, options, noise, a start, all in natural units."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ RESOLVED = 0.15
 """Largest standard error of a parameter, in its scale: where the noise hides more, there is less noise."""
 NOISE = (1e-7, 0.2)
 """Standard deviation of the noise in the largest value of the signal, where it is not zero."""
+DESCENDING = 0.15
+"""Share of the problems whose points come in the other order, along which what decays grows."""
 FAR = 3.0
 """Factor by which starts are off at most."""
 
@@ -72,6 +74,8 @@ def make(seed: int, index: int) -> Problem:
     rng = np.random.default_rng([seed, index])
     family = FAMILIES[index % len(FAMILIES)]
     draw = family.draw(rng)
+    if np.random.default_rng([seed, index, 1]).random() < DESCENDING:
+        draw = replace(draw, t=draw.t[::-1].copy())
     options = draw_options(rng, family)
     units = random_units(rng, family, draw, plain=not options.ready)
     t = units.representable(draw.t)
