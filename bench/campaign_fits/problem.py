@@ -74,7 +74,7 @@ def make(seed: int, index: int) -> Problem:
     rng = np.random.default_rng([seed, index])
     family = FAMILIES[index % len(FAMILIES)]
     draw = family.draw(rng)
-    if np.random.default_rng([seed, index, 1]).random() < DESCENDING:
+    if np.random.default_rng([seed, index, 1]).random() < DESCENDING and not family.equidistant:
         draw = replace(draw, t=draw.t[::-1].copy())
     options = draw_options(rng, family)
     units = random_units(rng, family, draw, plain=not options.ready)

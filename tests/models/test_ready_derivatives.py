@@ -196,6 +196,20 @@ def test_the_convolution_is_the_causal_sum():
     np.testing.assert_allclose(model(T, np.array([1.7]))[:, 0], expected, atol=N * EPS * IRF.sum())
 
 
+def test_a_response_acts_forwards_in_time_in_whatever_order_the_points_come():
+    model, turned = (Exponentials(2, offset=True, convolve=irf) for irf in (IRF, IRF[::-1]))
+    w = np.array([0.7, 3.1])
+    for t in (T, np.stack([T, T + 40.0])):
+        v = w if t.ndim == 1 else np.stack([w, w], axis=1)[..., None]
+        atol = N * EPS * IRF.sum()
+        np.testing.assert_allclose(turned(t[..., ::-1], v), model(t, v)[..., ::-1, :], atol=atol)
+        np.testing.assert_allclose(turned.columns(t[..., ::-1], v), model.columns(t, v)[..., ::-1, :], atol=10 * atol)
+    y = model(T, w) @ [2.0, 1.0, 0.3] + 1e-4 * np.random.default_rng(0).standard_normal(N)
+    np.testing.assert_allclose(turned.guess(T[::-1], y[::-1]), model.guess(T, y), rtol=1e-6)
+    with pytest.raises(ShapeError, match="rises in some problems and falls in others"):
+        model(np.stack([T, T[::-1]]), np.stack([w, w], axis=1)[..., None])
+
+
 def test_voigt_tends_to_a_gaussian_and_to_a_lorentzian():
     gaussian, lorentzian = Voigt(1)(T, np.array([3.0, 0.7, 0.0])), Voigt(1)(T, np.array([3.0, 1e-3, 0.7]))
     np.testing.assert_allclose(gaussian, Gaussians(1)(T, np.array([3.0, 0.7])), atol=4 * EPS)

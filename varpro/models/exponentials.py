@@ -29,7 +29,7 @@ class Exponentials(Repeated):
     rates : phi_i = exp(-k_i t) instead; w = (k_1, ..., k_n) in 1 / unit of t.  Well defined at k = 0.
     offset : append a column of ones.
     convolve : irf (N,), an instrument response on the same equidistant t; then column i is
-        sum_{m <= n} irf_m phi_i(t_{n-m}), n = 0..N-1, and the offset stays a column of ones.
+        sum_{m <= n} irf_m phi_i(t_{n-m}), n = 0..N-1 in the order of rising t, and the offset stays a column of ones.
     Holomorphic in w (tau != 0).  `guess` by the matrix pencil and a grid search: positive, distinct, ascending.
     Raises ConfigError for n < 1 or an irf that is not a finite vector, ShapeError for t that does not fit the irf.
     """
@@ -69,9 +69,11 @@ class Exponentials(Repeated):
             return decay
         irf = self.convolve.astype(decay.real.dtype).reshape(*[1] * (decay.ndim - 1), -1)
         self._check(t, irf.shape[-1])
+        rising = _rising(t)  # what is seen comes after what happens
+        irf, decay = irf[..., rising], decay[..., rising]
         parts = [decay.real, decay.imag] if np.iscomplexobj(decay) else [decay]
         # separately, since a complex FFT would round a complex step's small imaginary part to the size of the real one
-        seen = [scipy.signal.fftconvolve(part, irf, axes=-1)[..., : t.shape[-1]] for part in parts]
+        seen = [scipy.signal.fftconvolve(part, irf, axes=-1)[..., : t.shape[-1]][..., rising] for part in parts]
         return seen[0] if len(seen) == 1 else seen[0] + 1j * seen[1]
 
     def _check(self, t: Array, length: int) -> None:
@@ -80,6 +82,8 @@ class Exponentials(Repeated):
         steps = np.diff(t)
         if steps.size and np.any(np.ptp(steps, axis=-1) > STEP_TOLERANCE * np.abs(steps).max(axis=-1)):
             raise ShapeError(f"steps of t go from {steps.min():g} to {steps.max():g}; convolve needs an equidistant t")
+        if (steps > 0).any() and (steps < 0).any():
+            raise ShapeError("t rises in some problems and falls in others; convolve needs one order for all")
 
     def program(self) -> tuple[Column, ...] | None:
         return None if self.convolve is not None else self._program("rate" if self.rates else "decay")
@@ -104,8 +108,14 @@ class Exponentials(Repeated):
         """The data after the instrument's response: all of them, their first quarter and their first sixteenth."""
         first = 0
         if self.convolve is not None:
-            mass = np.cumsum(np.abs(self.convolve))
+            mass = np.cumsum(np.abs(self.convolve[_rising(x)]))
             behind = min(int(np.searchsorted(mass, IRF_MASS * mass[-1])), len(x) - 1)
-            first = int(np.searchsorted(signal.t, x[behind]))  # rows may be missing before it
+            first = int(np.searchsorted(signal.t, x[_rising(x)][behind]))  # rows may be missing before it
         tail = signal.rows(first) if signal.size - first >= 4 * (self.n + 1) else signal
         return [tail.rows(0, tail.size // part) for part in (1, 4, 16) if tail.size // part >= 4 * (self.n + 1)]
+
+
+def _rising(t: Array) -> slice:
+    """The rows of an equidistant t (..., N) in rising order."""
+    one = t[(0,) * (t.ndim - 1)]
+    return slice(None, None, -1 if len(one) and one[-1] < one[0] else 1)
