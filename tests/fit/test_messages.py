@@ -26,3 +26,22 @@ def test_what_has_not_converged_says_so_and_nothing_of_starts():
     many = varpro.fit_batch(decays, t, np.stack([y, 0 * y]), [2.0, 6.5], derivative=DECAY_DERIVATIVE)
     assert TOLD in many.messages[0]
     assert many.messages[1] == varpro.Status.UNDETERMINED.message
+
+
+def test_a_model_that_is_not_finite_somewhere_names_the_row():
+    t = np.linspace(-1, 8, 60)
+    y = 3 * np.exp(-np.sqrt(np.abs(t) / 2))
+    for model in (varpro.models.StretchedExponentials(1), varpro.models.Hill(1)):
+        fit = varpro.fit(model, t, y)
+        assert fit.status == varpro.Status.NONFINITE
+        assert "In row 0, at t = -1.0" in fit.message
+        assert "and 6 more rows are not finite" in fit.message
+        assert fit.message in str(fit)
+    assert "In row 0, at t = 2.0, a_0 is -inf" in varpro.fit(_logarithm, t + 3, y, [2.0]).message
+    used = varpro.fit(varpro.models.StretchedExponentials(1), t, y, mask=t >= 0)
+    assert used.success
+
+
+def _logarithm(t, w):
+    with np.errstate(divide="ignore"):
+        return np.log(t - w[0])[..., None]

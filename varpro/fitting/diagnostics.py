@@ -23,6 +23,7 @@ from varpro.statistics import EPS
 
 if TYPE_CHECKING:
     from varpro.fitting.result import FitResult
+    from varpro.fitting.solution import Solution
 
 CORRELATED = 0.99
 MOST_CORRELATED = 500
@@ -113,6 +114,27 @@ def _orthonormal(jacobian: Array) -> Array:
     size = np.linalg.norm(jacobian, axis=0)
     u, s, _ = np.linalg.svd(jacobian[:, size > 0] / size[size > 0], full_matrices=False)
     return u[:, s > len(jacobian) * EPS * s.max(initial=0.0)]
+
+
+def not_finite(solution: "Solution", linear_names: tuple[str, ...]) -> str:
+    """The first row, and its column, where the model of one problem is not finite; empty if that cannot be told."""
+    spec, w = solution.spec, solution.nonlinear
+    if not np.isfinite(w).all():
+        return ""
+    with np.errstate(all="ignore"):
+        phi = spec.model.values(w, np.zeros(1, dtype=int))[0, : spec.data.y.shape[1]]
+    counts = (spec.data.total_weight()[0] > 0).any(axis=1)
+    rows, columns = np.nonzero(~np.isfinite(phi) & counts[:, None])
+    if not len(rows):
+        return ""
+    row, column = int(rows[0]), int(columns[0])
+    name = linear_names[column] if column < len(linear_names) else f"column {column}"
+    t = (spec.data.t[0] if spec.data.own_t else spec.data.t)[row]
+    count = len(np.unique(rows))
+    more = f", and {count - 1} more rows are not finite" if count > 1 else ""
+    return (
+        f" In row {row}, at t = {t}, {name} is {phi[row, column]}{more}; leave out rows that the model is not made for."
+    )
 
 
 def warnings_of(fit: "FitResult") -> tuple[str, ...]:

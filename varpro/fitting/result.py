@@ -12,6 +12,7 @@ from varpro.arrays import Array, ArrayLike
 from varpro.errors import ConfigError
 from varpro.fitting.complex_parts import both_parts
 from varpro.fitting.conclusions import Conclusions
+from varpro.fitting.diagnostics import not_finite
 from varpro.fitting.model import Function, left_behind
 from varpro.fitting.pickling import portable
 from varpro.fitting.solution import Solution
@@ -69,6 +70,8 @@ class FitResult(Conclusions):
         """The numerical rank of the basis at the solution."""
         self.status: Status = solution.status_of()
         self.message = self.status.message_after(n_starts)
+        if self.status is Status.NONFINITE:
+            self.message += not_finite(solution, linear_names)
         self.nfev, self.njev = int(solution.evaluations[0]), int(solution.iterations[0])
         """The number of evaluations of the basis, and of its derivative."""
         self.history: list[IterationRecord] = solution.history

@@ -69,8 +69,8 @@ class Hill(Repeated):
     """phi_i = t^h / (K^h + t^h) for t >= 0; w = (half_1, exponent_1, half_2, ...), the half K in the unit of t.
 
     K is the concentration of half the effect, h the Hill coefficient.  offset : append a column of ones.
-    A fit keeps K > 0 and h between 0.05 and 50.  Holomorphic in w.  Example: the oxygen that haemoglobin
-    binds, h = 2.8.
+    A fit keeps K > 0 and h between 0.05 and 50.  Holomorphic in w; negative t gives nan.  Example: the oxygen that
+    haemoglobin binds, h = 2.8.
     `guess` by a grid search.  Raises ConfigError for n < 1.
     """
 
@@ -84,7 +84,7 @@ class Hill(Repeated):
 
     def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
         half, exponent = v
-        ratio = (t / half) ** exponent
+        ratio = (np.where(t < 0, np.nan, t) / half) ** exponent  # which exists there for whole exponents only
         return (1.0 / (1.0 + 1.0 / np.where(t == 0, 1.0, ratio)) * (t != 0),)
 
     def slopes(self, t: Array, *v: Array) -> tuple[Array, ...]:

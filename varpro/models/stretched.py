@@ -36,11 +36,11 @@ class StretchedExponentials(Repeated):
 
     def shape(self, t: Array, *v: Array) -> tuple[Array, ...]:
         tau, beta = v
-        return (np.exp(-((t / tau) ** beta)),)
+        return (np.exp(-((_since(t) / tau) ** beta)),)
 
     def slopes(self, t: Array, *v: Array) -> tuple[Array, ...]:
         tau, beta = v
-        ratio = t / tau
+        ratio = _since(t) / tau
         u = ratio**beta
         slope = np.exp(-u) * u
         return slope * beta / tau, -slope * np.log(np.where(t == 0, 1.0, ratio))
@@ -50,3 +50,8 @@ class StretchedExponentials(Repeated):
 
     def propose(self, x: Array, y: Array) -> Array:
         return from_grid(self, x, y, [decades(0.005, 3.0, 18), BETAS])
+
+
+def _since(t: Array) -> Array:
+    """t, NaN below 0: there the power exists for whole beta only, from which a search could not move."""
+    return np.where(t < 0, np.nan, t)
