@@ -227,6 +227,7 @@ def test_nothing_is_silently_wrong():
         pytest.param(15, 9265, "right", id="decays 0.8 % apart: the end is what costs show, not 64 times that"),
         pytest.param(17, 7748, "right failed", id="an offset of 1e-10 of the amplitudes, and free"),
         pytest.param(16, 6824, "failed", id="a decay so fast that the square of its slope underflows"),
+        pytest.param(22, 10044, "failed", id="a rate that grew until its decay was over before the second point"),
     ],
 )
 def test_problems_that_were_misjudged_once(seed, index, kind):

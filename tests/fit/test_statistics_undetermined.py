@@ -222,6 +222,21 @@ SHORT = [4.0, 0.99, 1.01, 1.0, 0.98, 1.02]
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e9])
+@pytest.mark.parametrize("rates", [False, True])
+def test_a_rate_that_may_as_well_be_infinite_is_not_determined(unit, rates):
+    """Along rates nothing changes on the far side, along lifetimes on the near one; with another decay beside it."""
+    t = np.append(0.0, np.linspace(10.0, 50.0, 30)) * unit
+    y = np.where(t == 0, 3.0, 0.0) + np.exp(-t / (40.0 * unit)) + 1e-3 * np.random.default_rng(0).standard_normal(31)
+    w = np.array([0.4, 35.0]) * unit
+    fit = varpro.fit(Exponentials(2, rates=rates), t, y, 1 / w if rates else w)
+    assert fit.status == varpro.Status.UNDETERMINED
+    assert np.isposinf(fit.stderr_nonlinear[0])
+    found = 1 / fit.nonlinear[1] if rates else fit.nonlinear[1]
+    np.testing.assert_allclose(found, 40.0 * unit, rtol=0.01)
+    assert np.isfinite(fit.stderr_nonlinear[1])
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e9])
 @pytest.mark.parametrize("own", [False, True])
 def test_a_lifetime_below_the_distance_of_points_is_not_determined(unit, own):
     t, y = np.arange(0.0, 51.0, 10.0) * unit, np.array(SHORT) / unit

@@ -68,21 +68,27 @@ def beyond_linear(
     """(b, F) bool: parameters whose error bar says nothing, for it is so long that nothing is linear along it.
 
     A lifetime far below the distance of two points, or the width of a step that falls between two of them, acts on the
-    fit by rounding only: its error, from the slope, is beyond all proportion to it.  A hundredth of that error, the
-    other parameters moving along, then raises the cost by more than the whole of it should: by half a variance.
+    fit by rounding only: its error, from the slope, is beyond all proportion to it.  On one side a hundredth of that
+    error, the others moving along, raises the cost by more than the whole should, by half a variance; on the other the
+    whole error, by itself, raises it by less than a hundredth of that.  An error that holds on one side is one.
     u (b, F), cost, variance of a residual of weight 1, y_size (b,).
     """
     error = np.sqrt(variance[:, None] * np.einsum("bff->bf", found.nonlinear))
     out = np.isfinite(error) & (error > DISPROPORTION * np.abs(u)) & ~found.at_bound
     for row, f in np.argwhere(out):
+        promised = 0.5 * variance[row]
+        rounding = ROUNDING * y_size[row] * (np.sqrt(2.0 * cost[row]) + ROUNDING * y_size[row])
+        long = max(1.0, DISPROPORTION * np.sqrt(rounding / promised))  # a step whose rise is seen beside the rounding
+        along = found.nonlinear[row, f] * variance[row] / error[row, f] / DISPROPORTION
+        alone = np.where(np.arange(u.shape[1]) == f, long * error[row, f], 0.0)
+        steps = np.stack([along, -along, alone, -alone])
+        tried = np.clip(u[row] + steps, spec.names.lower, spec.names.upper)
+        whole = np.abs((tried - u[row])[:, f]) > 0.5 * np.abs(steps[:, f])  # of the way: not held by a bound
         with np.errstate(all="ignore"):
-            step = found.nonlinear[row, f] * variance[row] / error[row, f] / DISPROPORTION
-            rounding = ROUNDING * y_size[row] * (np.sqrt(2.0 * cost[row]) + ROUNDING * y_size[row])
-            tried = np.clip(u[row] + np.array([[1.0], [-1.0]]) * step, spec.names.lower, spec.names.upper)
-            whole = np.abs(tried[:, f] - u[row, f]) > 0.5 * np.abs(step[f])  # of the way: not held by a bound
-            here = np.full(whole.sum(), problems[row])
-            rise = spec.problem.evaluate(tried[whole], here).cost - cost[row]
-        out[row, f] = len(rise) > 0 and not (rise <= max(0.5 * variance[row], rounding)).any()
+            rise = spec.problem.evaluate(tried, np.full(4, problems[row])).cost - cost[row]
+            steep = ~(rise[:2] <= max(promised, rounding))
+            flat = (rise[2:] < long**2 * promised / DISPROPORTION) & whole[2:]
+        out[row, f] = whole[:2].any() and (steep | flat)[whole[:2]].all()
     return out
 
 
