@@ -111,9 +111,9 @@ def test_the_covariance_of_hubers_loss_is_the_mean_of_both_formulas():
     n, p = j.shape
     k = 1.0 + p / n * slope.var() / slope.mean() ** 2
     bread = np.linalg.inv(j.T @ j)
-    leverage = np.einsum("ni,ij,nj->n", j, bread, j)
+    left = 1.0 - np.einsum("ni,ij,nj->n", j, bread, j)
     huber = k**2 * (psi @ psi / (n - p)) / slope.mean() ** 2 * bread
-    sandwich = k / slope.mean() ** 2 * bread @ (j.T * (psi / (1.0 - leverage)) ** 2) @ j @ bread
+    sandwich = k / slope.mean() ** 2 * bread @ (j.T * psi**2 / (left * np.maximum(left, 0.5))) @ j @ bread
     expected = 0.5 * (huber + sandwich)
     assert 0 < (~slope).sum() < 20
     size = np.sqrt(np.outer(*[np.diagonal(expected)] * 2))

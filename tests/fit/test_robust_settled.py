@@ -109,3 +109,51 @@ def test_complex_data_several_right_hand_sides_and_their_weights_settle():
     t, y = decay_data(n=80, noise=0.05)
     y[::9] += 2.0
     assert varpro.fit(decays, t, y, [2.0, 6.5], loss="huber", linear="nonnegative", ridge=1e-3).success
+
+
+@pytest.mark.parametrize("loss", ["huber", "soft_l1", "cauchy"])
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
+def test_what_the_model_makes_of_an_excluded_row_does_not_stop_the_rounds(loss, batch, bad):
+    t = np.arange(-3.0, 41.0)
+    used, y = t >= 0, np.zeros(44)
+    y[used] = 0.1 * t[used] ** 1.5 + 1.0 + 0.02 * np.random.default_rng(0).standard_normal(41)
+    y[5:44:4] += np.linspace(1, 4, 10)
+
+    def power(t, w):
+        p = np.asarray(w[0])
+        with np.errstate(all="ignore"):
+            phi = np.where(t < 0, bad, np.where(t > 0, np.abs(t), 1.0) ** p * (t > 0))
+        return np.stack([phi, np.ones_like(phi)], axis=-1)
+
+    if batch:
+        alone = varpro.fit_batch(power, t[used], np.stack([y[used]] * 2), [1.3], loss=loss)[1]
+        masked = varpro.fit_batch(power, t, np.stack([y] * 2), [1.3], loss=loss, mask=used)[1]
+    else:
+        alone = varpro.fit(power, t[used], y[used], [1.3], loss=loss)
+        masked = varpro.fit(power, t, y, [1.3], loss=loss, mask=used)
+    assert masked.success
+    np.testing.assert_allclose(masked.nonlinear, alone.nonlinear, rtol=1e-6)
+    np.testing.assert_allclose(masked.stderr_nonlinear, alone.stderr_nonlinear, rtol=1e-4)
+    np.testing.assert_allclose(masked.sigma, alone.sigma, rtol=1e-4)
+
+
+@pytest.mark.parametrize("lifetime", [0.12, 0.2, 0.5, 2.0])
+def test_a_value_that_a_parameter_rests_on_alone_leaves_a_robust_error_sane(lifetime):
+    """With a huge scale Huber's loss is that of least squares, and its errors are nearly those."""
+
+    def decay(t, w):
+        return np.stack([np.exp(-t / w[0]), np.ones_like(t)], -1)
+
+    t = np.arange(21.0)
+    y = decay(t, [lifetime]) @ [3.0, 1.0] + 0.01 * np.random.default_rng(0).standard_normal(21)
+    plain = varpro.fit(decay, t, y, [lifetime])
+    huber = varpro.fit(decay, t, y, [lifetime], loss="huber", loss_scale=100.0)
+    np.testing.assert_allclose(huber.nonlinear, plain.nonlinear, rtol=1e-6)
+    for name in ("stderr_nonlinear", "stderr_linear"):
+        ratio = getattr(huber, name) / getattr(plain, name)
+        assert ((ratio > 0.7) & (ratio < 1.3)).all()
+    np.testing.assert_allclose(huber.leverage, plain.leverage, rtol=1e-3, atol=1e-6)
+    robust = varpro.fit(decay, t, y, [lifetime], loss="cauchy")
+    assert (robust.leverage <= 1 + 1e-9).all()
+    np.testing.assert_allclose(robust.leverage.sum(), 3.0, rtol=1e-3)

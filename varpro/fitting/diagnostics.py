@@ -10,6 +10,7 @@ For r = (I - Q Q^T) e with white e and Q (N, p) an orthonormal basis of the colu
 Durbin and Watson, Biometrika 37 (1950) 409-428; Wald and Wolfowitz, Ann. Math. Stat. 11 (1940) 147-162.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ import scipy
 from varpro.arrays import Array
 from varpro.fitting.bands import band_width
 from varpro.fitting.complex_parts import both_parts
+from varpro.fitting.statistics import statistics_of
 from varpro.linalg.incidence import jacobian_of_columns
 from varpro.statistics import EPS
 
@@ -41,9 +43,15 @@ NAMED = 3
 
 
 def leverage(fit: "FitResult") -> Array:
-    """(N, K) the leverage of every value, 0 for excluded ones; for complex data that of each part."""
-    solution = fit._solution
-    width = band_width(solution, fit._statistics.uncertainty, solution.spec.data.t)
+    """(N, K) the leverage of every value, 0 for excluded ones; for complex data that of each part.
+
+    With a robust loss that of the last round, whose weights are part of the data's: an outlier has next to none.
+    """
+    solution, u = fit._solution, fit._statistics.uncertainty
+    if solution.robust_weights is not None:
+        solution = replace(solution, robust_weights=None)
+        u = statistics_of(solution, np.zeros(1, dtype=int), absolute=False).uncertainty
+    width = band_width(solution, u, solution.spec.data.t)
     weight = solution.own_data.total_weight()[0]
     return both_parts(lambda part: np.where(weight > 0, np.square(weight * part), 0.0), width)
 

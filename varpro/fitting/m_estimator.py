@@ -1,12 +1,15 @@
 """Variance of robust fits: M-estimators with psi(z) = z rho'(z^2).
 
     H1 = K^2 [sum psi^2 / dof] / [mean psi']^2 (J^T J)^-1,    K = 1 + p / n var(psi') / [mean psi']^2
-    S  = K / [mean psi']^2 (J^T J)^-1 [sum_n j_n j_n^T psi_n^2 / (1 - h_n)^2] (J^T J)^-1,    h_n = j_n (J^T J)^-1 j_n^T
+    S  = K / [mean psi']^2 (J^T J)^-1 [sum_n j_n j_n^T psi_n^2 / q_n] (J^T J)^-1,    h_n = j_n (J^T J)^-1 j_n^T
+    q_n = (1 - h_n) max(1 - h_n, 1/2)
 
 H1 is Huber's, Robust Statistics (1981), section 7.6, for errors that share one distribution; S, in the form of the
 jackknife, reflects where the large residuals are.  A parameter that rests on a few values varies more than H1 says if
 one of them may be an outlier (intervals from 60 values cover 91 to 92 % instead of 95), and S errs on the other side
-with clean data (up to 97 %); their mean covers 94 to 97 % in both cases.  J excludes the weights of the loss.
+with clean data (up to 97 %); their mean covers 94 to 97 % in both cases.  J excludes the weights of the loss.  The
+jackknife's q_n is (1 - h_n)^2; but the mean of psi_n^2 is the variance times 1 - h_n only, so that one value with
+h_n near 1, on which a parameter rests alone, would make S as large as one likes.
 """
 
 from dataclasses import replace
@@ -21,6 +24,8 @@ from varpro.linalg.incidence import jacobian_of_columns
 from varpro.problems.columns import WeightedColumns
 from varpro.statistics import EPS, Uncertainty
 
+LEFT = 0.5
+"""Least 1 - h_n in the second factor of q_n."""
 NORMAL_MEDIAN, RAYLEIGH_MEDIAN = 0.6744897501960817, 1.1774100225154747
 """Median of |x| for a normal x of variance 1, and for a complex one whose parts have variance 1 each."""
 
@@ -42,7 +47,8 @@ def robust_variance(
     data, is_complex = own_spec.data, own_spec.complex_data
     own, weight = data.total_weight()[problems], solution.robust_weights[problems]
     used = own > 0
-    residual = np.where(used, own * (data.y[problems] - solution.fitted(problems)), 0.0)
+    fitted = np.where(used, solution.fitted(problems), 0.0)  # a model need not be finite where nothing counts
+    residual = np.where(used, own * (data.y[problems] - fitted), 0.0)
     each = residual_loss(solution.loss).slope(weight**2)
     if is_complex:  # psi' along the residual, psi / r across it
         each = 0.5 * (each + weight**2)
@@ -64,7 +70,7 @@ def robust_variance(
 def _half_and_half(
     u: Uncertainty, columns: WeightedColumns, a: Array, pairs_j: Array, pairs_p: Array, square: Array
 ) -> Uncertainty:
-    """The mean of the covariances u and S; square (b, K, N) are the factors of j j^T / (1 - h)^2.
+    """The mean of the covariances u and S; square (b, K, N) are the factors of j j^T / q.
 
     Rows of a ridge have the factor 1, as in u.
     """
@@ -79,7 +85,8 @@ def _half_and_half(
         moves = rest @ u.nonlinear  # the effect of a unit change of a value: on w this, on a `linear` less B times this
         leverage = np.einsum("bni,bni->bn", linear, own) + np.einsum("bnf,bnf->bn", moves, rest)
         factor = np.ones(leverage.shape)
-        factor[:, :n_data] = square[:, q] / np.maximum(1.0 - leverage[:, :n_data], np.sqrt(EPS)) ** 2
+        left = np.maximum(1.0 - leverage[:, :n_data], np.sqrt(EPS))
+        factor[:, :n_data] = square[:, q] / (left * np.maximum(left, LEFT))
         base[:, q] = linear.mT @ (factor[:, :, None] * linear)
         cross[:, q] = linear.mT @ (factor[:, :, None] * moves)
         nonlinear += moves.mT @ (factor[:, :, None] * moves)

@@ -32,17 +32,19 @@ def make_model(
     batch: bool,
     scale: Array | None = None,
     displaced: Callable[[], Displaced] | None = None,
+    ignored: Array | None = None,
 ) -> UserModel:
     """Call the model at w0 (B, P) to find its shape, its nonzero derivatives, and how it can be called.
 
     scale : (P,) typical changes of the parameters; NaN where not known.
     displaced : called if derivatives are numeric; says which parameters they may displace, and how far.
+    ignored : (N,) bool, rows that no problem uses; None for none.
     Raises ShapeError if it does not return (N, I), ConfigError if no derivative can be found.
     """
     ready = _ready_model(function, t, w0, n_rows, own_t) if derivative is None else None
     if ready is not None:
         return ready
-    model = UserModel(function, t, own_t, w0.shape[1])
+    model = UserModel(function, t, own_t, w0.shape[1], ignored=ignored)
     raw = np.asarray(model._call_one(function, w0[0], 0))
     if raw.ndim != 2 or raw.shape[0] != n_rows or raw.shape[1] < 1:
         raise ShapeError(

@@ -61,6 +61,8 @@ class UserModel:
     """The function that is differentiated numerically; None for `function`."""
     numeric_columns: int = 0
     """The number of columns of that function."""
+    ignored: Array | None = None
+    """Rows that no problem uses, (N,) bool: what the function gives there must not decide the steps of differences."""
     is_complex: bool = False
     copies: bool = False
     """Whether the function refills one buffer, so that its results have to be copied."""
@@ -114,7 +116,7 @@ class UserModel:
     def slopes(self, w: Array, problems: Array, phi: Array) -> Array:
         """D by differences of first order from Phi (b, N, I), for one problem of a batch as for many."""
         assert self.numeric is not None
-        return self.numeric.forward(self._differentiated, w, problems, phi)
+        return self.numeric.forward(self._differentiated, w, problems, self._heeded(phi))
 
     @property
     def _by_differences(self) -> bool:
@@ -138,8 +140,13 @@ class UserModel:
     def _differentiated(self, w: Array, problems: Array) -> Array:
         """The columns that `numeric` differentiates, (b, N, J)."""
         if self.numeric_function is None:
-            return self.values(w, problems)
-        return self._call(self.numeric_function, w, problems, (self.shape[0], self.numeric_columns), "fixed_term")
+            return self._heeded(self.values(w, problems))
+        wanted = self.shape[0], self.numeric_columns
+        return self._heeded(self._call(self.numeric_function, w, problems, wanted, "fixed_term"))
+
+    def _heeded(self, columns: Array) -> Array:
+        """Columns (b, N, J) with 0 in rows that are ignored."""
+        return columns if self.ignored is None else np.where(self.ignored[:, None], 0.0, columns)
 
     def _call(self, function: Function, w: Array, problems: Array, wanted: tuple[int, int], what: str) -> Array:
         if self.together and len(w) > 1:
@@ -203,7 +210,7 @@ class UserModel:
         numeric = None if numeric is None else numeric.elsewhere()
         return replace(
             self, t=t, own_t=False, together=False, shape=shape, numeric=numeric, tried=None, program=None, spans=None,
-            _last=None,
+            ignored=None, _last=None,
         )  # fmt: skip
 
     def of(self, problem: int) -> "UserModel":

@@ -55,7 +55,12 @@ class _Point:
     @classmethod
     def at(cls, spec: Spec, u: Array, a: Array) -> Self:
         """The point of these parameters and real, mixed amplitudes, with the values they give."""
-        return cls(u, a, spec.values(spec.basis.w(u), spec.coefficients(a), np.arange(len(u))))
+        return cls.of(spec, u, a, spec.values(spec.basis.w(u), spec.coefficients(a), np.arange(len(u))))
+
+    @classmethod
+    def of(cls, spec: Spec, u: Array, a: Array, fitted: Array) -> Self:
+        """The point with these values (b, N, K), of which those that do not count may be anything."""
+        return cls(u, a, np.where(spec.data.total_weight() > 0, fitted, 0.0))
 
     @property
     def flat(self) -> Array:
@@ -136,7 +141,7 @@ class Rounds:
             most = min(limit, spec.termination.max_iterations)
             spec = replace(spec, termination=replace(spec.termination, max_iterations=most))
         found = run(spec, self.point.u, observe=self._told(), keep_history=self.keep_history)
-        end = _Point(found.u, found.amplitudes, found.fitted(np.arange(len(found.u))))
+        end = _Point.of(self.part, found.u, found.amplitudes, found.fitted(np.arange(len(found.u))))
         self._store(found, end, robust)
         own = self.part.data.total_weight()
         step = _real(own * (end.fitted - self.point.fitted))

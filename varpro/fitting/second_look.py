@@ -10,23 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.fitting.undetermined import ROUNDING, empty_errors, uncertainty_at
 from varpro.linalg.incidence import sum_pairs
 from varpro.result import Status
-from varpro.statistics import Uncertainty, accuracy_of, cancelling, uncertainty
+from varpro.statistics import Uncertainty, cancelling
 
 if TYPE_CHECKING:
     from varpro.fitting.spec import Spec
 
-DISPROPORTION = 1e2
-"""Error of a parameter over itself from which on it is tried whether the error means anything."""
 LOOKED_AT = 512
 """Problems whose columns are computed together."""
 CONVERGED = [status.value for status in Status if status.converged]
 TRIALS = 4.0 ** -np.arange(16)
 """Parts of the step that are tried: where a column vanishes with its parameter, as that of a width at zero, the step is
 as much too long as the column is too short."""
-ROUNDING = 64 * float(np.finfo(np.float64).eps)
-"""Change of a cost, relative to ||y|| ||r||, that is rounding."""
 
 
 def second_look(spec: "Spec", searched: dict[str, Array], problems: Array) -> tuple[Array, Array, Array]:
@@ -40,56 +37,23 @@ def second_look(spec: "Spec", searched: dict[str, Array], problems: Array) -> tu
     lower: list[Array] = [np.empty((0, u.shape[1]))]
     for first in range(0, len(problems), LOOKED_AT):
         some = problems[first : first + LOOKED_AT]
-        a, basis = searched["amplitudes"][some], spec.basis
-        phi, d, free_a = spec.problem.weighted_columns(u[some], some, a)
+        a = searched["amplitudes"][some]
+        columns = spec.problem.weighted_columns(u[some], some, a)
         free = (u[some] > names.lower) & (u[some] < names.upper)
         y_size = np.linalg.norm(np.linalg.norm(spec.y[some], axis=1), axis=1)
-        found = uncertainty(
-            phi, d, a, basis.columns, basis.parameters, free=free, free_amplitudes=free_a, y_size=y_size,
-            accuracy=accuracy_of(spec.model.derivative, phi.shape[2]), rank_tolerance=spec.rank_tolerance,
-        )  # fmt: skip
+        found = uncertainty_at(spec, columns, u[some], a, y_size)
         cost = searched["objective"][some]
         dof = np.maximum(spec.data.valid[some] * spec.parts - found.influence, 1.0)
         lost = (found.idle & free).any(axis=1) | cancelling(found, a, 2.0 * cost / dof, y_size)
-        lost |= beyond_linear(spec, u[some], some, found, cost, 2.0 * cost / dof, y_size).any(axis=1)
+        lost |= empty_errors(spec, u[some], some, found, 2.0 * cost / dof, y_size).any(axis=1)
         status[some[lost]] = Status.UNDETERMINED.value
-        gradient = _gradient(spec, some, phi, d, a)
+        gradient = _gradient(spec, some, *columns[:2], a)
         below = _below(spec, u[some], some, gradient, found, cost, y_size)
         below[lost | (status[some] == Status.STALLED.value)] = np.nan
         lower.append(below)
     points = np.concatenate(lower)
     fall = np.isfinite(points).all(axis=1) & (points.shape[1] > 0)
     return status, problems[fall], points[fall]
-
-
-def beyond_linear(
-    spec: "Spec", u: Array, problems: Array, found: Uncertainty, cost: Array, variance: Array, y_size: Array
-) -> Array:
-    """(b, F) bool: parameters whose error bar says nothing, for it is so long that nothing is linear along it.
-
-    A lifetime far below the distance of two points, or the width of a step that falls between two of them, acts on the
-    fit by rounding only: its error, from the slope, is beyond all proportion to it.  On one side a hundredth of that
-    error, the others moving along, raises the cost by more than the whole should, by half a variance; on the other the
-    whole error, by itself, raises it by less than a hundredth of that.  An error that holds on one side is one.
-    u (b, F), cost, variance of a residual of weight 1, y_size (b,).
-    """
-    error = np.sqrt(variance[:, None] * np.einsum("bff->bf", found.nonlinear))
-    out = np.isfinite(error) & (error > DISPROPORTION * np.abs(u)) & ~found.at_bound
-    for row, f in np.argwhere(out):
-        promised = 0.5 * variance[row]
-        rounding = ROUNDING * y_size[row] * (np.sqrt(2.0 * cost[row]) + ROUNDING * y_size[row])
-        long = max(1.0, DISPROPORTION * np.sqrt(rounding / promised))  # a step whose rise is seen beside the rounding
-        along = found.nonlinear[row, f] * variance[row] / error[row, f] / DISPROPORTION
-        alone = np.where(np.arange(u.shape[1]) == f, long * error[row, f], 0.0)
-        steps = np.stack([along, -along, alone, -alone])
-        tried = np.clip(u[row] + steps, spec.names.lower, spec.names.upper)
-        whole = np.abs((tried - u[row])[:, f]) > 0.5 * np.abs(steps[:, f])  # of the way: not held by a bound
-        with np.errstate(all="ignore"):
-            rise = spec.problem.evaluate(tried, np.full(4, problems[row])).cost - cost[row]
-            steep = ~(rise[:2] <= max(promised, rounding))
-            flat = (rise[2:] < long**2 * promised / DISPROPORTION) & whole[2:]
-        out[row, f] = whole[:2].any() and (steep | flat)[whole[:2]].all()
-    return out
 
 
 def _gradient(spec: "Spec", problems: Array, phi: Array, d: Array, a: Array) -> Array:

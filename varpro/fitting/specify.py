@@ -55,6 +55,7 @@ def specify(
         batch=batch,
         scale=scale_of(options.scale, names.names[: w0.shape[1]]),
         displaced=lambda: _displaced(names, w0),
+        ignored=None if data.excluded is None else np.asarray(data.excluded.all(axis=0)),
     )
     u0 = into_natural(model, real, names)
     if guessed:

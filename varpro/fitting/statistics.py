@@ -16,10 +16,14 @@ from varpro.arrays.batch import changed
 from varpro.fitting.complex_parts import joined
 from varpro.fitting.m_estimator import robust_variance
 from varpro.fitting.parameters import Parameters
-from varpro.fitting.second_look import beyond_linear
 from varpro.fitting.solution import Solution
+from varpro.fitting.spec import Spec
+from varpro.fitting.undetermined import empty_errors, uncertainty_at
 from varpro.result import Status
-from varpro.statistics import EPS, NULL_PART, Uncertainty, accuracy_of, uncertainty
+from varpro.statistics import EPS, NULL_PART, Uncertainty
+
+LOST = [Status.UNDETERMINED.value, Status.STALLED.value]
+"""Ends after which error bars are tried."""
 
 
 @dataclass(frozen=True)
@@ -82,20 +86,16 @@ def statistics_of(solution: Solution, problems: Array, *, absolute: bool) -> Sta
 
 def _fitted(solution: Solution, problems: Array, *, absolute: bool) -> Statistics:
     spec, unit = solution.own_spec, solution.spec.data.weight_unit
-    u, a, basis = solution.u[problems], solution.amplitudes[problems], spec.basis
+    u, a = solution.u[problems], solution.amplitudes[problems]
     columns = spec.problem.weighted_columns(u, problems, a)
-    phi, d, free_a = columns
-    y_size = np.linalg.norm(np.linalg.norm(spec.y[problems], axis=1), axis=1)
-    found = uncertainty(
-        phi, d, a, basis.columns, basis.parameters,
-        free=(u > spec.names.lower) & (u < spec.names.upper),
-        free_amplitudes=free_a,
-        y_size=y_size,
-        n_data=spec.data.y.shape[1] * spec.parts,
-        accuracy=accuracy_of(spec.model.derivative, phi.shape[2]),
-        rank_tolerance=spec.rank_tolerance,
-    )  # fmt: skip
+    y_size = _size_of(spec, problems)
+    found = uncertainty_at(spec, columns, u, a, y_size)
     values = spec.data.valid[problems] * spec.parts
+    lost = np.flatnonzero(np.isin(solution.status[problems], LOST))
+    if len(lost):
+        empty = _empty(solution, problems[lost], values[lost])
+        own = (columns[0][lost], columns[1][lost], columns[2][lost])
+        found = _put(found, lost, uncertainty_at(spec, own, u[lost], a[lost], y_size[lost], empty))
     p = found.influence if spec.ridged else np.rint(found.influence).astype(int)
     dof = np.where(values - p > EPS * values, values - p, 0)
     with np.errstate(all="ignore"):
@@ -108,13 +108,33 @@ def _fitted(solution: Solution, problems: Array, *, absolute: bool) -> Statistic
         else:
             sigma, variance, found = robust_variance(solution, spec, problems, found, columns, values, per_dof)
         sigma = np.ones(len(problems)) if absolute else unit * sigma
-    lost = np.flatnonzero(solution.status[problems] == Status.UNDETERMINED.value)
-    if len(lost):
-        some, cost, part = problems[lost], 0.5 * solution.squares[problems[lost]], found.rows(lost)
-        of_residual = 2.0 * cost / np.maximum(values[lost] - p[lost], 1.0)
-        found.infinite[lost] |= beyond_linear(spec, u[lost], some, part, cost, of_residual, y_size[lost])
     slopes = np.broadcast_to(spec.names.slopes(u, problems), (len(u), len(spec.names.source), spec.names.n_free))
     return _in_users_terms(solution, found, slopes, dof, p, sigma, variance)
+
+
+def _empty(solution: Solution, problems: Array, values: Array) -> Array:
+    """(b, F) bool: parameters that are not determined, found where the search ended: with the weights of a robust loss.
+    values : (b,) how many there are."""
+    spec, u, a = solution.spec, solution.u[problems], solution.amplitudes[problems]
+    y_size = _size_of(spec, problems)
+    found = uncertainty_at(spec, spec.problem.weighted_columns(u, problems, a), u, a, y_size)
+    variance = 2.0 * solution.objective[problems] / np.maximum(values - found.influence, 1.0)
+    every: Array = solution.status[problems] == Status.UNDETERMINED.value
+    return empty_errors(spec, u, problems, found, variance, y_size, every) & ~found.infinite
+
+
+def _size_of(spec: Spec, problems: Array) -> Array:
+    """(b,) norms of the weighted data."""
+    return np.asarray(np.linalg.norm(np.linalg.norm(spec.y[problems], axis=1), axis=1))
+
+
+def _put(whole: Uncertainty, rows: Array, part: Uncertainty) -> Uncertainty:
+    """The same uncertainties with those of some problems replaced."""
+    out = {}
+    for f in fields(whole):
+        out[f.name] = getattr(whole, f.name).copy()
+        out[f.name][rows] = getattr(part, f.name)
+    return Uncertainty(**out)
 
 
 def _in_users_terms(
