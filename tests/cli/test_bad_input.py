@@ -1,5 +1,6 @@
 """Every mistake: one line on stderr, exit code 2, nothing written, on one rank and on several."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.idx import idx_bytes
 from tests.mpi import run_mpi
-from varpro.cli import predict, train
+from varpro.cli import export, predict, train
 from varpro.train.checkpoint.hdf5 import written_hdf5
 from varpro.train.model_file import MAGIC
 
@@ -172,3 +173,31 @@ def test_mistakes_of_varpro_predict(capsys, tmp_path, monkeypatch, model):
     (tmp_path / "digits.predictions.csv").write_text("mine")
     assert "--overwrite" in mistake(capsys, predict, model, "digits")
     assert (tmp_path / "digits.predictions.csv").read_text() == "mine"
+
+
+def test_what_is_read_is_not_written_over(capsys, tmp_path, monkeypatch, model):
+    monkeypatch.chdir(tmp_path)
+    np.savez("own.npz", images=np.zeros((2, 8, 8)))
+    (tmp_path / "link.npz").symlink_to(tmp_path / "own.npz")
+    before = Path("own.npz").read_bytes(), model.read_bytes()
+    for name in ("own.npz", "link.npz", str(model)):
+        line = mistake(capsys, predict, model, "own.npz", "--output", name, "--overwrite")
+        assert "is a file that is read" in line
+    assert "is a file that is read" in mistake(capsys, export, model, "--c", model, "--overwrite")
+    assert (Path("own.npz").read_bytes(), model.read_bytes()) == before
+    assert "File name too long" in mistake(capsys, predict, model, "own.npz", "--output", "n" * 300 + ".csv")
+    assert "File name too long" in mistake(capsys, train, "digits_quadratic", "--output", "n" * 300)
+    (tmp_path / "loop.csv").symlink_to(tmp_path / "loop.csv")
+    assert "is a link to itself" in mistake(
+        capsys, predict, model, "own.npz", "--output", "loop.csv", "--overwrite"
+    )
+
+
+def test_a_lock_that_cannot_be_written_leaves_nothing_behind(tmp_path):
+    script = "import resource, sys; from varpro.cli import train; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
+    script += "sys.exit(train.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", script, "digits_quadratic", "--output", str(tmp_path), "--quiet", *SMALL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 2
+    assert "run.lock cannot be written (File too large); make room, or choose another" in done.stderr
+    assert list(tmp_path.iterdir()) == []

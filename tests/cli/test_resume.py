@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -314,3 +316,13 @@ def test_a_mistake_before_anything_is_done_leaves_nothing_behind(capsys, tmp_pat
     line = refusal(capsys, tmp_path / "run", "--set", f"data.source={tmp_path / 'rare.npz'}")
     assert "is of class 1" in line
     assert not (tmp_path / "run").exists()
+
+
+def test_status_says_it_by_its_exit_code_where_nobody_reads(tmp_path, monkeypatch):
+    begun(tmp_path, monkeypatch)
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "varpro.cli.status", str(tmp_path)]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (status.main([str(tmp_path)]), "")

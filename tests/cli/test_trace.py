@@ -11,6 +11,7 @@ from tests.mpi import run_mpi
 from tests.report.example import blank_plots
 from varpro.cli import train
 from varpro.distributed import SerialCommunicator
+from varpro.errors import OutputError
 from varpro.report.progress import Display
 from varpro.report.trace import Traced
 from varpro.train.checkpoint import states
@@ -101,16 +102,8 @@ def test_a_run_that_is_stopped_leaves_its_trace(tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".*.part"))
 
 
-def test_a_trace_that_cannot_be_written_is_told_before_the_run(tmp_path, capsys):
-    arguments = [*RUN, "--output", str(tmp_path / "run"), "--trace", str(tmp_path / "nowhere" / "trace.json")]
-    assert train.main(arguments) == 2
-    assert "names no file in an existing folder" in capsys.readouterr().err
-    assert not (tmp_path / "run" / "model.h5").exists()
-
-
 def test_every_call_reaches_the_display_behind():
     from tests.report.test_status import Heard
-    from varpro.distributed import SerialCommunicator
 
     heard = Heard()
     with Traced(heard, SerialCommunicator()) as traced:
@@ -133,3 +126,17 @@ def test_a_link_stays_one_and_a_pipe_is_written_to(tmp_path):
     traced.write(tmp_path / "pipe")
     assert json.loads(reader.communicate(timeout=20)[0])["traceEvents"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_pipe_that_nobody_reads_and_impossible_targets_are_told(capsys, tmp_path):
+    traced = Traced(Display(), SerialCommunicator())
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="pipe cannot be written"):
+        traced.write(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone" / "t.json")
+    wrong = [("loop", "link to itself"), ("dangling", "is no folder; make it"), (".", "is a folder; name a file")]
+    for name, words in (*wrong, ("gone/t.json", "is no folder; make it")):
+        assert train.main([*RUN, "--output", str(tmp_path / "run"), "--trace", str(tmp_path / name)]) == 2
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -121,6 +121,21 @@ def test_a_bad_picture_is_mended_and_the_conversion_begins_anew(capsys, tmp_path
     assert [path.name for path in tmp_path.iterdir() if "out.h5" in path.name] == ["out.h5"]
 
 
+def test_outputs_that_cannot_be_are_told_before_any_work(capsys, tmp_path):
+    arguments, *_ = saved(tmp_path, "npz")
+    (tmp_path / "loop.h5").symlink_to(tmp_path / "loop.h5")
+    (tmp_path / "same.h5").symlink_to(arguments[0])
+    for name, words in (
+        ("same.h5", "is a file that is read"), ("gone/out.h5", "is no folder; make it"),
+        ("n" * 300 + ".h5", "File name too long"), ("loop.h5", "is a link to itself"),
+    ):  # fmt: skip
+        assert converted(arguments, tmp_path / name, "--overwrite") == 2
+        line = capsys.readouterr().err
+        assert words in line
+        assert line.count("\n") == 1
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_a_link_stays_one(tmp_path):
     arguments, *_ = saved(tmp_path, "idx")
     (tmp_path / "large").mkdir()

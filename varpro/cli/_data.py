@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 
+from varpro.cli._output import require_file
 from varpro.distributed import Communicator
 from varpro.errors import ConfigError, OutputError
 from varpro.report.progress import make_display
@@ -14,8 +15,8 @@ def run_job(comm: Communicator, options: Namespace) -> int:
     output = options.output
     if output.suffix not in (".h5", ".hdf5"):
         raise OutputError(f"{output}: the file is HDF5; give it the ending .h5")
-    if output.exists() and not options.overwrite:
-        raise OutputError(f"{output} exists; choose another file, or add --overwrite")
+    read = (options.source, options.labels, options.test, options.test_labels)
+    require_file(str(output), output, *read, overwrite=options.overwrite)
     columns = Columns(options.label_column, _shape(options.shape))
     train = open_source(options.source, options.labels, columns)
     test = open_source(options.test, options.test_labels, columns) if options.test else None

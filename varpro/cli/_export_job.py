@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.cli._output import require_file
 from varpro.distributed import Communicator
 from varpro.errors import ConfigError, OutputError, unwritable
 from varpro.export.c import c_source
@@ -119,20 +120,11 @@ def _check(options: Namespace) -> None:
     if len({path.resolve() for path in targets.values()}) < len(targets):
         raise OutputError("two formats cannot share a file; give each its own")
     for name, path in targets.items():
-        _require_writable(name, path, overwrite=options.overwrite)
+        require_file(f"--{name} {path}", path, options.model, overwrite=options.overwrite)
     if options.onnx is not None:
         require_onnx()
     if options.torch is not None:
         from varpro.adapters import torch  # noqa: F401  (raises BackendError if PyTorch is not installed)
-
-
-def _require_writable(name: str, path: Path, *, overwrite: bool) -> None:
-    if path.is_dir():
-        raise OutputError(f"--{name} {path}: is a folder; name a file")
-    if path.exists() and not overwrite:
-        raise OutputError(f"--{name} {path}: exists; choose another file, or add --overwrite")
-    if not path.parent.is_dir():
-        raise OutputError(f"--{name} {path}: {path.parent} is no folder; make it, or choose another file")
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:

@@ -1,6 +1,9 @@
 """The frame of every program: one line for a user's mistake, a traceback for ours, and no rank left behind."""
 
 import argparse
+import errno
+import os
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -9,9 +12,13 @@ from typing import Any, NoReturn
 from varpro.distributed import PAUSED, Communicator, Paused, RankLost, RunStopped, SerialCommunicator, world
 from varpro.distributed.communicator import print_error
 from varpro.distributed.launch import launched_rank
-from varpro.errors import BackendError, ConfigError, VarproError
+from varpro.errors import FULL, GONE, BackendError, ConfigError, VarproError
 
-USER_ERROR, PROGRAM_ERROR, INTERRUPTED = 2, 1, 130
+USER_ERROR, PROGRAM_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
+OF_THE_SYSTEM = (
+    *FULL, *GONE, errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EISDIR,
+)  # fmt: skip
+"""Errors of a file system that no program can help: one line is enough."""
 
 
 def run(
@@ -56,6 +63,13 @@ def _guarded(program: str, main: Callable[[Communicator], int], comm: Communicat
         return comm.stop(USER_ERROR, _one_line(program, error))
     except RunStopped as stopped:
         return comm.leave(_exit_code(stopped))
+    except BrokenPipeError:  # who reads the output has ended, as head does
+        mute()
+        return comm.stop(BROKEN_PIPE, None)
+    except OSError as error:
+        if error.errno not in OF_THE_SYSTEM:
+            comm.abort(PROGRAM_ERROR, traceback.format_exc())
+        return comm.stop(USER_ERROR, f"{program}: error: {' '.join(str(error).split())}")
     except RankLost:
         raise
     except KeyboardInterrupt:
@@ -76,6 +90,11 @@ def _outcome(program: str, main: Callable[[Communicator], int], comm: Communicat
         return PAUSED, f"{program}: {paused.words}"
     except SystemExit as leaving:
         return _exit_code(leaving), leaving.code if isinstance(leaving.code, str) else None
+
+
+def mute() -> None:
+    """Send what is still to be printed nowhere, since nobody reads it; Python would complain when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(program: str, error: VarproError) -> str:

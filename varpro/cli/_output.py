@@ -53,6 +53,27 @@ def prepare_output(output: Path, *, overwrite: bool, resume: str = "") -> None:
         raise unwritable(f"output folder {output}", error, ELSEWHERE) from None
 
 
+def require_file(label: str, path: Path, *read: Path | None, overwrite: bool) -> None:
+    """Raise OutputError if a file must not or cannot be written, before any work.
+
+    label : how the message names it, such as "--c net.c".  read : files that are read, which stay as they are.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise OutputError(f"{label}: is a folder; name a file")
+    if target.is_symlink():
+        raise OutputError(f"{label}: is a link to itself; choose another file")
+    if not target.parent.is_dir():
+        raise OutputError(f"{label}: {target.parent} is no folder; make it, or choose another file")
+    if not target.exists():
+        return
+    same = next((one for one in read if one is not None and one.exists() and target.samefile(one)), None)
+    if same is not None:
+        raise OutputError(f"{label}: is a file that is read ({same}); choose another file")
+    if not overwrite:
+        raise OutputError(f"{label}: exists; choose another file, or add --overwrite")
+
+
 def _require_use(output: Path, held: list[str], *, overwrite: bool, resume: str) -> None:
     """Raise OutputError if a folder with these names in it must not be written, or does not hold a run to continue."""
     held = [name for name in held if not name.startswith(LEFT_OVER)]

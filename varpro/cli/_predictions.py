@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.cli._output import require_file
 from varpro.distributed import Communicator
 from varpro.errors import ConfigError, DataError, OutputError, unwritable
 from varpro.models.units import import_units
@@ -54,7 +55,7 @@ def predict_file(
     with_probabilities : write calibrated probabilities too.
     """
     path = Path(output or f"{Path(source).name.partition('.')[0]}.predictions.csv")
-    writer = _writer(path, overwrite=overwrite)
+    writer = _writer(path, source, model, overwrite=overwrite)
     network = load_model(model)
     if with_probabilities and network.calibration is None:
         raise DataError(f"--probabilities: {model} gives {UNCALIBRATED} and train again")
@@ -128,13 +129,11 @@ def _read_file(path: Path) -> tuple[Array, Array | None]:
     return read_idx(path), None
 
 
-def _writer(path: Path, *, overwrite: bool) -> Writer:
-    """The function that writes the output.  Raises OutputError for an unknown ending or an existing file."""
+def _writer(path: Path, source: str, model: Path, *, overwrite: bool) -> Writer:
+    """The function that writes the output.  Raises OutputError for an unknown ending, an existing file, or one that is
+    read."""
     if path.suffix not in WRITERS:
         ending = path.suffix or "(none)"
         raise OutputError(f"--output {path}: the ending {ending} is not known; use {', '.join(WRITERS)}")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists; choose another file with --output, or add --overwrite")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path} cannot be written: {path.parent} is no folder; make it, or choose another --output")
+    require_file(f"--output {path}", path, Path(source), model, overwrite=overwrite)
     return WRITERS[path.suffix]

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from varpro import __version__
+from varpro.cli._output import ELSEWHERE
 from varpro.distributed import Communicator, Paused
-from varpro.errors import OutputError, VarproError
+from varpro.errors import OutputError, VarproError, unwritable
 from varpro.report.progress import Display, make_display
 from varpro.report.status import FINISHED, HISTORY, STATUS, Watched, read_status
 from varpro.report.trace import Traced
@@ -32,7 +33,7 @@ def locked(comm: Communicator, output: Path) -> Iterator[FolderLock]:
         try:
             lock.take(patience=DEAD_SECONDS if comm.lost else 0.0)
         except OSError as caught:
-            error = caught if isinstance(caught, OutputError) else OutputError(f"{lock.path}: {caught.strerror}")
+            error = unwritable(str(lock.path), caught, ELSEWHERE)
     error = comm.bcast(error)
     if error is not None:
         raise error

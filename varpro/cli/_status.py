@@ -5,6 +5,7 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
+from varpro.cli._guard import mute
 from varpro.distributed import PAUSED, Communicator
 from varpro.errors import OutputError
 from varpro.report.record import JsonObject
@@ -18,7 +19,10 @@ CODES = {FINISHED: 0, RUNNING: 3, "paused": PAUSED, DEAD: PAUSED, "failed": 1}
 def run_job(comm: Communicator, options: Namespace) -> int:
     """Exit code that tells the state.  Raises OutputError if there is no run in the folder."""
     found = status_of(options.output)
-    print(json.dumps(found, indent=1) if options.json else describe(found, options.output, time.time()))
+    try:
+        print(json.dumps(found, indent=1) if options.json else describe(found, options.output, time.time()), flush=True)
+    except BrokenPipeError:  # the exit code tells the state all the same
+        mute()
     return CODES.get(found["state"], 1)
 
 

@@ -14,7 +14,7 @@ from varpro.config.training import load_config
 from varpro.distributed import Communicator, Paused
 from varpro.errors import ConfigError, unwritable
 from varpro.report.progress import Display
-from varpro.report.trace import Traced, require_folder
+from varpro.report.trace import Traced, require_target
 from varpro.train.data.prepared import prepare
 from varpro.train.job import C, Job, N
 from varpro.train.layered.job import LayeredJob
@@ -41,25 +41,25 @@ def run_job(comm: Communicator, options: Namespace) -> int:
         return 0
     job.require_backend()
     if options.trace is not None and comm.rank == 0:
-        require_folder(options.trace)
+        require_target(options.trace)
     trace = None if options.trace is None else Traced(Display(), comm)
-    with (
-        stop.listening(),
-        output_folder(comm, Path(config.output or "runs"), overwrite=options.overwrite, resume=resume) as output,
-        locked(comm, output) as lock,
-        logging_to(options.log_file, options.log_level, first_rank=comm.rank == 0),
-    ):
-        session = Session(output, stop, lock, resume, options.quiet, trace=trace)
-        try:
-            _train(job, options, session)
-        except Paused:  # on every rank
-            _write_trace(trace, options)
-            raise
+    try:
+        with (
+            stop.listening(),
+            output_folder(comm, Path(config.output or "runs"), overwrite=options.overwrite, resume=resume) as output,
+            locked(comm, output) as lock,
+            logging_to(options.log_file, options.log_level, first_rank=comm.rank == 0),
+        ):
+            _train(job, options, Session(output, stop, lock, resume, options.quiet, trace=trace))
+    except Paused:  # on every rank
         _write_trace(trace, options)
+        raise
+    _write_trace(trace, options)
     return 0
 
 
 def _write_trace(trace: Traced | None, options: Namespace) -> None:
+    """After the run has given back its lock and its signals, since a pipe may not be read."""
     if trace is not None:
         trace.write(options.trace)
 

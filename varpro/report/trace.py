@@ -4,6 +4,7 @@ Complete events ("ph": "X") with pid = rank and tid = 0 for the thread that comm
 times in microseconds since the first event.  Each rank notes its own; rank 0 writes them all when the run ends.
 """
 
+import errno
 import json
 import os
 import threading
@@ -17,6 +18,9 @@ from typing import Protocol, Self
 from varpro.errors import OutputError, unwritable
 from varpro.report.progress import Display
 from varpro.report.record import JsonObject, plain
+
+PATIENCE = 5.0
+"""Seconds in which somebody has to open a pipe that is to be written to."""
 
 
 class Ranks(Protocol):
@@ -99,9 +103,9 @@ class Traced(Display):
             return
         text = json.dumps(plain(_chrome(everyone))) + "\n"
         try:
-            target = path.resolve()  # a link stays one
+            target = Path(os.path.realpath(path))  # a link stays one
             if target.exists() and not target.is_file():  # a pipe or a device is written to, never replaced
-                target.write_text(text, encoding="utf-8")
+                _write_through(target, text)
                 return
             part = target.with_name(f".{target.name}.{os.getpid()}.part")
             part.write_text(text, encoding="utf-8")
@@ -115,10 +119,31 @@ class Traced(Display):
             self.events.append({"name": name, "cat": kind, "ts": started, "dur": seconds, "tid": thread, "args": args})
 
 
-def require_folder(path: Path) -> None:
+def require_target(path: Path) -> None:
     """Raise OutputError if a trace could not be written there, before anything long begins."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise OutputError(f"--trace {path}: names no file in an existing folder")
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise OutputError(f"--trace {path}: is a folder; name a file")
+    if not target.parent.is_dir():
+        raise OutputError(f"--trace {path}: {target.parent} is no folder; make it, or name another file")
+    if target.is_symlink():
+        raise OutputError(f"--trace {path}: is a link to itself; name another file")
+
+
+def _write_through(target: Path, text: str) -> None:
+    """Write to a pipe or a device.  Raises OSError, within seconds if nobody reads the pipe."""
+    last = time.monotonic() + PATIENCE
+    while True:
+        try:
+            handle = os.open(target, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > last:
+                raise
+            time.sleep(0.1)
+    os.set_blocking(handle, True)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _chrome(everyone: list[list[JsonObject]]) -> JsonObject:

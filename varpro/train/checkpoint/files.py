@@ -50,7 +50,7 @@ def replaced(path: Path) -> Iterator[Path]:
 
     A kill at any moment leaves the old file, or the new one, and perhaps a temporary file.  A link stays one.
     """
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     part = path.with_name(f".{path.name}.{os.getpid()}{PART}")
     try:
         yield part

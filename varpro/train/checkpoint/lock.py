@@ -143,8 +143,8 @@ class FolderLock:
     def _made(self) -> bool:
         """Whether the lock file is now this process's: complete when its name appears."""
         own = self.path.with_name(f".{NAME}.{secrets.token_hex(6)}")
-        own.write_text(json.dumps(asdict(self.owner)) + "\n", encoding="utf-8")
         try:
+            own.write_text(json.dumps(asdict(self.owner)) + "\n", encoding="utf-8")
             os.link(own, self.path)
         except (FileExistsError, FileNotFoundError):  # the latter if a new owner has tidied up
             return False
