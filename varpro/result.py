@@ -1,8 +1,10 @@
 """What a search leaves behind: a named status for each problem, a record for each iteration, the best iterate."""
 
 import enum
-from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, NamedTuple, TypeVar, overload
 
 from varpro.arrays import Array
 
@@ -85,6 +87,30 @@ class IterationRecord(NamedTuple):
         return {name: value for name, value in self._asdict().items() if name != "problem"}
 
 
+class Trials(Sequence[IterationRecord]):
+    """Records that are made when they are first read: of a single curve that costs as much as two trials."""
+
+    def __init__(self, make: Callable[[], list[IterationRecord]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _records(self) -> list[IterationRecord]:
+        return self._make()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> IterationRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[IterationRecord]: ...
+    def __getitem__(self, index: int | slice) -> IterationRecord | list[IterationRecord]:
+        return self._records[index]
+
+    def __reduce__(self) -> tuple[type[list[IterationRecord]], tuple[list[IterationRecord]]]:
+        return list, (self._records,)
+
+
 Evaluation = TypeVar("Evaluation", covariant=True)
 
 
@@ -106,4 +132,4 @@ class SearchResult(Generic[Evaluation]):
     """The least effect of a parameter on the fit, (B,), relative to the terms of the model; see least_effect."""
     evaluation: Evaluation
     """The problem's own evaluation at w."""
-    history: list[IterationRecord] = field(default_factory=list)
+    history: Sequence[IterationRecord] = ()

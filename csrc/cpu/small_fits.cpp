@@ -44,7 +44,7 @@ struct Searching {
     Point point() { return Point{a.data(), h.data(), gradient.data(), natural.data(), 0.0, 0.0, 0.0, true}; }
 
     void advance_by_secants(Problem& problem, std::int64_t b, const State& s, const Past& past);
-    void linearise(Problem& problem, std::int64_t b, const State& s, const Past& past);
+    void linearise(Problem& problem, const double* d, const State& s, const Past& past);
     void next_by_secants(const State& s) const;
 };
 
@@ -79,7 +79,7 @@ void Searching::advance_by_secants(Problem& problem, std::int64_t b, const State
     const bool started = before.growth == 0.0, kept = std::fabs(s.numbers->gain - 1.0) <= kKeptPromise;
     const bool secants = !started && kept && past.tells(rhs.data(), s.w, s.natural);
     if (secants) past.differentiate(rhs.data(), s.w, problem);
-    std::copy_n(problem.c.phi + b * problem.c.n * problem.c.i, problem.c.n * problem.c.i, past.phi);
+    past.keep(problem);
     if (!secants) return ask_to_linearise(s, search.p);
     problem.linearise(here);
     search.keep_model(here, s);
@@ -96,11 +96,12 @@ void Searching::next_by_secants(const State& s) const {
     ask_to_linearise(s, search.p);
 }
 
-/// Goes on from the iterate, whose Phi and D are given.
-void Searching::linearise(Problem& problem, std::int64_t b, const State& s, const Past& past) {
+/// Goes on from the iterate, whose Phi is kept and whose D (m, n) is given.
+void Searching::linearise(Problem& problem, const double* d, const State& s, const Past& past) {
     Point here = point();
-    problem.evaluate_values(s.w, b, here);
-    past.begin(s.w, problem);  // before D may be projected in place
+    problem.take_columns(past.phi, d);
+    problem.evaluate_columns(here);
+    past.begin(s.w, d);
     problem.linearise(here);
     search.keep_model(here, s);
     search.next(s);
@@ -132,7 +133,7 @@ void small_secants(const SmallSecantCall& call) {
         const State state = search.state(call.step.states + row * call.step.stride);
         const Past past(call, row);
         if (fits.d)
-            search.linearise(problem, b, state, past);
+            search.linearise(problem, fits.d + b * fits.m * fits.n, state, past);
         else
             search.advance_by_secants(problem, b, state, past);
     }

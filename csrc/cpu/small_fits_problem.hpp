@@ -69,6 +69,8 @@ struct Problem {
     void load_data(std::int64_t b);
     bool evaluate(const double* w, std::int64_t b, Point& out, const double* start = nullptr);
     bool evaluate_values(const double* w, std::int64_t b, Point& out);
+    void take_columns(const double* values, const double* slopes);
+    bool evaluate_columns(Point& out);
     void linearise(const Point& out);
 
   private:
@@ -78,6 +80,7 @@ struct Problem {
     bool by_products = true;  // whether scalar products of columns are accurate enough at this w
 
     void gather(const double* from, std::int64_t count, double* to) const;
+    void gather_many(const double* from, std::int64_t count, double* to) const;
     void weigh(double* column) const;
     void scale_rows(double* column, double factor) const;
     void repeat_below(double* columns, std::int64_t half) const;
@@ -97,8 +100,29 @@ struct Problem {
     void end_normal(const Point& out);
 };
 
+/// (n, count) row-major into columns `rows` apart, of a count that the compiler knows: it then moves whole vectors.
+template <int count>
+void spread(const double* __restrict from, std::int64_t n, std::int64_t rows, double* __restrict to) {
+    for (std::int64_t r = 0; r < n; ++r)
+        for (int column = 0; column < count; ++column) to[column * rows + r] = from[r * count + column];
+}
+
 /// (n, count) row-major into columns, times the weights.
 void Problem::gather(const double* from, std::int64_t count, double* to) const {
+    if (count == 1)
+        std::copy_n(from, c.n, to);
+    else if (count == 2)
+        spread<2>(from, c.n, rows, to);
+    else if (count == 3)
+        spread<3>(from, c.n, rows, to);
+    else if (count == 4)
+        spread<4>(from, c.n, rows, to);
+    else
+        gather_many(from, count, to);
+    for (std::int64_t column = 0; weights && column < count; ++column) weigh(to + column * rows);
+}
+
+void Problem::gather_many(const double* from, std::int64_t count, double* to) const {
     constexpr std::int64_t together = 8;  // the doubles of a cache line: each is read once
     std::int64_t column = 0;
     for (; column + together <= count; column += together)
@@ -107,7 +131,12 @@ void Problem::gather(const double* from, std::int64_t count, double* to) const {
                 to[next * rows + r] = from[r * count + next];
     for (; column < count; ++column)
         for (std::int64_t r = 0; r < c.n; ++r) to[column * rows + r] = from[r * count + column];
-    for (column = 0; weights && column < count; ++column) weigh(to + column * rows);
+}
+
+/// Columns (i, n) and (m, n) of Phi and D, already weighted.
+void Problem::take_columns(const double* values, const double* slopes) {
+    for (std::int64_t j = 0; j < c.i; ++j) std::copy_n(values + j * c.n, c.n, phi.data() + j * rows);
+    for (std::int64_t s = 0; s < c.m; ++s) std::copy_n(slopes + s * c.n, c.n, d.data() + s * rows);
 }
 
 /// Times the weights; 0 where a row is left out, whatever the column is there.
@@ -138,7 +167,7 @@ void Problem::load_data(std::int64_t b) {
         square += next;
     }
     size = 0.5 * square;
-    if (c.phi || (loaded && c.t_stride == 0)) return;
+    if (!c.t || (loaded && c.t_stride == 0)) return;
     std::copy_n(c.t + number * c.t_stride, c.n / c.parts, t.begin());
     measure_steps(c, t.data(), steps);
     loaded = true;
@@ -251,6 +280,11 @@ bool Problem::evaluate(const double* w, std::int64_t b, Point& out, const double
 /// The same without H and g, for coefficients without bounds.
 bool Problem::evaluate_values(const double* w, std::int64_t b, Point& out) {
     make_basis(w, b);
+    return evaluate_columns(out);
+}
+
+/// The same from the columns in `phi`.
+bool Problem::evaluate_columns(Point& out) {
     make_products();
     out.finite = finite_basis();
     out.condition = invert_gram(Alone{}, tiny);

@@ -30,7 +30,8 @@ struct Past {
 
     bool tells(const double* from, const double* to, const double* natural) const;
     void differentiate(const double* from, const double* to, Problem& problem) const;
-    void begin(const double* w, const Problem& problem) const;
+    void keep(const Problem& problem) const;
+    void begin(const double* w, const double* d) const;
 };
 
 /// Whether each parameter that has a column has moved far enough.
@@ -42,6 +43,16 @@ bool Past::tells(const double* from, const double* to, const double* natural) co
     return true;
 }
 
+/// d, the slope of the parabola, and the secant in place of the one before.
+void next_slope(const double* __restrict now, const double* __restrict last, double inverse, double bend,
+                std::int64_t n, double* __restrict slope, double* __restrict d) {
+    for (std::int64_t r = 0; r < n; ++r) {
+        const double secant = (now[r] - last[r]) * inverse;
+        d[r] = secant + (secant - slope[r]) * bend;
+        slope[r] = secant;
+    }
+}
+
 /// D at `to` into problem.d, where problem.phi is Phi; phi is still that at `from`.
 void Past::differentiate(const double* from, const double* to, Problem& problem) const {
     for (std::int64_t s = 0; s < c.m; ++s) {
@@ -50,19 +61,19 @@ void Past::differentiate(const double* from, const double* to, Problem& problem)
         const bool apart = std::fabs(both) > kApart * std::max(std::fabs(step), std::fabs(last));
         const double inverse = 1.0 / step, bend = apart ? step / both : 0.0;
         const double* const now = problem.phi.data() + j * problem.rows;
-        double *const slope = slopes + s * c.n, *const d = problem.d.data() + s * problem.rows;
-        for (std::int64_t r = 0; r < c.n; ++r) {
-            const double secant = (now[r] - phi[r * c.i + j]) * inverse;
-            d[r] = secant + (secant - slope[r]) * bend;
-            slope[r] = secant;
-        }
+        next_slope(now, phi + j * c.n, inverse, bend, c.n, slopes + s * c.n, problem.d.data() + s * problem.rows);
     }
     std::copy_n(from, c.p, before);
 }
 
-/// D in problem.d has been given at w.
-void Past::begin(const double* w, const Problem& problem) const {
-    for (std::int64_t s = 0; s < c.m; ++s) std::copy_n(problem.d.data() + s * problem.rows, c.n, slopes + s * c.n);
+/// Phi of the iterate that the search has moved to.
+void Past::keep(const Problem& problem) const {
+    for (std::int64_t j = 0; j < c.i; ++j) std::copy_n(problem.phi.data() + j * problem.rows, c.n, phi + j * c.n);
+}
+
+/// D (m, n) has been given at w.
+void Past::begin(const double* w, const double* d) const {
+    std::copy_n(d, c.m * c.n, slopes);
     std::copy_n(w, c.p, before);
     *rough = 0.0;
 }

@@ -99,10 +99,10 @@ struct SmallAdvanceCall {
 /// from Phi there and at the last two iterates.  The first linearisation, the one that ends a search, and any after a
 /// step that did not do what it had promised are not left to that: then `asks` is SearchAsks::linearise, and the next
 /// call for the state brings D.
-///   step.fits.d null: phi is Phi at the trial w.  Else phi and d are those at the iterate w.
-///   phi (count of all, n, i), slopes (count of all, m, n), before (count of all, p) and rough (count of all) are kept
+///   step.fits.phi is Phi at the trial w; or step.fits.d (count, m, n) is D at the iterate w.  The other is null.
+///   phi (count of all, i, n), slopes (count of all, m, n), before (count of all, p) and rough (count of all) are kept
 ///   between calls for the rows of the states: Phi at the iterate, (Phi - Phi before) / (w - w before), or D where w is
-///   w before, and whether H and g are from secants.
+///   w before, and whether H and g are from secants.  Weights are in Phi and D already.
 struct SmallSecantCall {
     SmallAdvanceCall step;
     double *phi, *slopes, *before, *rough;

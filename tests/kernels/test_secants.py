@@ -36,14 +36,14 @@ class Stepped:
         self.states = States(START, N_LINEAR, 1)
         self.past = Past(self.states, len(T), 2)
 
-    def call(self, phi: np.ndarray, d: np.ndarray | None) -> None:
+    def call(self, phi: np.ndarray | None, d: np.ndarray | None) -> None:
         small_fits.secants(phi, d, self.y, self.rows, PAIRS, self.states, self.past, self.rows, RULES)
 
     def begin(self) -> None:
         """The start, where derivatives are asked for and given, so that a trial comes next."""
         self.call(columns(self.states.trial), None)
         assert (self.states.asks == LINEARISE).all()
-        self.call(columns(self.states.w), slopes(self.states.w))
+        self.call(None, slopes(self.states.w))
         assert (self.states.asks != LINEARISE).all()
 
     def step(self) -> None:
@@ -103,7 +103,7 @@ def test_no_search_ends_on_secants() -> None:
             if len(rows):
                 w = searched.states.trial[rows]
                 small_fits.secants(
-                    columns(w), slopes(w) if given else None, searched.y, rows, PAIRS, searched.states, searched.past,
+                    None if given else columns(w), slopes(w) if given else None, searched.y, rows, PAIRS, searched.states, searched.past,
                     rows, RULES,
                 )  # fmt: skip
     assert (searched.states.status == 1).all()
@@ -120,7 +120,7 @@ def test_derivatives_are_kept_as_given_where_columns_are_nearly_alike() -> None:
     phi = columns(START)
     phi[:, :, 1] = phi[:, :, 0] * (1.0 + 1e-6 * T**2)
     searched.call(phi, None)
-    searched.call(phi, slopes(START))
+    searched.call(None, slopes(START))
     np.testing.assert_array_equal(searched.past.slopes, slopes(START).transpose(0, 2, 1))
 
 
@@ -128,3 +128,7 @@ def test_arrays_of_other_shapes_are_refused() -> None:
     searched = Stepped()
     with pytest.raises(small_fits.ShapeError, match=r"phi has shape \(2, 22, 3\), d None"):
         searched.call(columns(START)[:, 1:], None)
+    with pytest.raises(small_fits.ShapeError, match=r"d has shape \(2, 22, 2\); without phi it needs \(2, 23, 2\)"):
+        searched.call(None, slopes(START)[:, 1:])
+    with pytest.raises(small_fits.ShapeError, match="d has shape None"):
+        searched.call(None, None)

@@ -50,15 +50,15 @@ def on_host(value: Any) -> Any:
     """value with the device arrays in it, also in tuples, lists and mappings, as NumPy arrays; all else unchanged."""
     if isinstance(value, ON_HOST):
         return value
+    if isinstance(value, (tuple, list)):
+        items = [item if isinstance(item, ON_HOST) else on_host(item) for item in value]
+        same = all(new is old for new, old in zip(items, value, strict=True))
+        return value if same else tuple(items) if isinstance(value, tuple) else items
     if is_device_array(value):
         return to_host(value)
     if isinstance(value, Mapping):
         moved = {key: on_host(item) for key, item in value.items()}
         return moved if any(moved[key] is not value[key] for key in moved) else value
-    if isinstance(value, (tuple, list)):
-        items = [on_host(item) for item in value]
-        same = all(new is old for new, old in zip(items, value, strict=True))
-        return value if same else tuple(items) if isinstance(value, tuple) else items
     return value
 
 

@@ -169,13 +169,11 @@ class FitBasis:
         return self._rows(phi, problems, None), self._pairs(d, u, problems)
 
     def slopes(self, u: Array, problems: Array, phi: Array) -> Array:
-        """D for a step of a search where `has_secants` holds, phi being the result of `basis`."""
-        w = self.w(u, problems)
+        """D for a step of a search where `has_secants` holds, phi being the result of `basis`; in any layout."""
+        w, altered = self.w(u, problems), self.weights is not None or self._left_out is not None
         with np.errstate(all="ignore"):
-            if self.weights is not None or self._left_out is not None:
-                phi = self.model.values(w, problems)
-            d = self.model.slopes(w, problems, phi)
-        return self._pairs(d, u, problems)
+            d = self.model.slopes(w, problems, self.model.values(w, problems) if altered else phi)
+        return self._pairs(d, u, problems) if altered else d
 
     @property
     def has_secants(self) -> bool:

@@ -221,7 +221,7 @@ class Numeric:
         for g, group in enumerate(self.plan.groups):
             up, down = next(found), next(found)
             if not out.size:
-                out = np.empty((*up.shape[:2], len(self.plan.pairs)), dtype=up.dtype)
+                out = _by_columns(up, len(self.plan.pairs))
             self._quotients(out, group, up, down, moved[2 * g] - moved[2 * g + 1])
         return out
 
@@ -243,7 +243,7 @@ class Numeric:
             self.plan.groups, moved, points(values, moved, problems, stacked=len(w) <= self.stacked), strict=True
         ):
             if not out.size:
-                out = np.empty((*f.shape[:2], len(self.plan.pairs)), dtype=f.dtype)
+                out = _by_columns(f, len(self.plan.pairs))
             self._quotients(out, group, f, base, v - w)
         return out if np.isfinite(out.sum()) else self.measured(values, w, problems)
 
@@ -285,6 +285,11 @@ class Numeric:
     def _place(self, problems: Array) -> Array:
         """Table rows of the problems; a problem searched from several starts at once has a single row."""
         return problems if len(self.scales.table) > 1 else np.zeros_like(problems)
+
+
+def _by_columns(values: Array, n_pairs: int) -> Array:
+    """D (b, N, M) to fill in, each of its columns contiguous, as values (b, N, I)."""
+    return np.empty((len(values), n_pairs, values.shape[1]), dtype=values.dtype).mT
 
 
 def _merged(yes: Array, first: Array, second: Array) -> Array:

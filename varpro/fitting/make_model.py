@@ -120,13 +120,12 @@ def _set_analytic(
     pairs = np.asarray(derivative[0])
     if pairs.ndim != 2 or pairs.shape[1] != 2:
         raise ShapeError(f"derivative: pairs have shape {pairs.shape}; they need (M, 2): column, parameter")
-    outside = (pairs < 0).any(axis=1) | (pairs[:, 0] >= model.n_columns) | (pairs[:, 1] >= model.n_parameters)
-    if outside.any():
-        worst = tuple(int(v) for v in pairs[outside][0])
-        raise ConfigError(
-            f"derivative: pair {worst} is outside the model's {model.n_columns} columns "
-            f"and {model.n_parameters} parameters"
-        )
+    for j, p in pairs.tolist():
+        if not (0 <= j < model.n_columns and 0 <= p < model.n_parameters):
+            raise ConfigError(
+                f"derivative: pair {int(j), int(p)} is outside the model's {model.n_columns} columns "
+                f"and {model.n_parameters} parameters"
+            )
     model.pairs, model.columns_function, model.derivative = pairs.astype(np.int32), derivative[1], "analytic"
     d = np.asarray(model._call_one(derivative[1], w0[0], 0))
     if d.shape != (model.shape[0], len(pairs)):

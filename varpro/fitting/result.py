@@ -74,8 +74,6 @@ class FitResult(Conclusions):
             self.message += not_finite(solution, linear_names)
         self.nfev, self.njev = int(solution.evaluations[0]), int(solution.iterations[0])
         """The number of evaluations of the basis, and of its derivative."""
-        self.history: list[IterationRecord] = solution.history
-        """One record for each trial step."""
         self.derivative = spec.model.derivative
         """Where the derivative came from: analytic, complex-step or differences."""
         self.form = solution.form
@@ -94,6 +92,11 @@ class FitResult(Conclusions):
         """(N,) the rows in the order of t; None where t has none."""
         t = self._solution.spec.data.t
         return np.argsort(t, kind="stable") if t.ndim == 1 else None
+
+    @cached_property
+    def history(self) -> list[IterationRecord]:
+        """One record for each trial step."""
+        return list(self._solution.history)
 
     @property
     def success(self) -> bool:

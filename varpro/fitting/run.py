@@ -1,6 +1,6 @@
 """From a specification to its solution: chunks of problems, searched by compiled code, on a device or by the loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -190,7 +190,7 @@ def _arrays(part: Part) -> dict[str, Array]:
     }
 
 
-def _histories(parts: list[Part], unit: float) -> list[IterationRecord]:
+def _histories(parts: list[Part], unit: float) -> Sequence[IterationRecord]:
     """The records of all parts, their costs in the user's weights."""
     records = parts[0].history if len(parts) == 1 else [record for part in parts for record in part.history]
     return records if unit == 1.0 else [_scaled(record, unit) for record in records]

@@ -1,5 +1,6 @@
 """What a search found, in the user's terms: parameters and amplitudes, and how the search ended."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -36,7 +37,7 @@ class Solution:
     """The number of evaluations of the basis, (B,)."""
     rank: Array
     """The rank of the basis at the solution, (B,)."""
-    history: list[IterationRecord]
+    history: Sequence[IterationRecord]
     nonlinear: Array
     """The model's parameters, (B, P), complex where the user's are."""
     coefficients: Array
@@ -57,7 +58,7 @@ class Solution:
         cls,
         spec: Spec,
         searched: dict[str, Array],
-        history: list[IterationRecord],
+        history: Sequence[IterationRecord],
         *,
         robust_weights: Array | None = None,
         loss: str = "linear",

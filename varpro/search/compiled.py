@@ -4,7 +4,7 @@ The decisions are those of search.loop, made by the same code.  What this saves 
 evaluations, which costs more than the arithmetic of a curve.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from varpro.kernels import small_fits
 from varpro.kernels.search import Rules
 from varpro.kernels.small_fits import Past, States
 from varpro.problems.compiled_form import CompiledForm
-from varpro.result import IterationRecord, SearchResult
+from varpro.result import IterationRecord, SearchResult, Trials
 from varpro.search.loop import Observer
 
 Step = Callable[[Array, Array], None]
@@ -55,7 +55,7 @@ def search_compiled(
 
 
 def found_by(
-    small: CompiledForm, states: States, problems: Array, records: list[IterationRecord]
+    small: CompiledForm, states: States, problems: Array, records: Sequence[IterationRecord]
 ) -> tuple[CompiledResult, Array]:
     """What states (b,) hold of problems (b,), and those left to the truncated factorisation, which leave no records."""
     numbers, w, a, here, left = states.numbers, states.w, states.a, problems, problems[:0]
@@ -93,7 +93,7 @@ def _run(
     rules: Rules,
     observe: Observer | None,
     keep_history: bool,
-) -> list[IterationRecord]:
+) -> Sequence[IterationRecord]:
     """Evaluate where the states ask for it until all have stopped; a ready model runs alone unless trials are
     observed, or their ranks, which vary with the active set, are to be kept."""
     if small.program is not None and observe is None and not (keep_history and small.limits is not None):
@@ -104,7 +104,8 @@ def _run(
             spans=small.spans,
             links=small.links, parts=small.parts,
         )  # fmt: skip
-        return _records(log, problems[:1], small.rank(states.a[:1]))
+        ranks = small.rank(states.a[:1])
+        return Trials(lambda: _records(log, problems[:1], ranks)) if len(log) else ()
     with np.errstate(all="ignore"):  # the status says which problems are not finite
         return _step_by_step(small, problems, states, rules, observe, keep_history)
 
@@ -116,31 +117,31 @@ def _step_by_step(
     rules: Rules,
     observe: Observer | None,
     keep_history: bool,
-) -> list[IterationRecord]:
+) -> Sequence[IterationRecord]:
     """Call the user's function for the model; each call of the kernel then steps all problems."""
-    tail, rows, status = states.tail, np.arange(len(problems)), states.status
+    rows, status = np.arange(len(problems)), states.status
     step = _stepping(small, problems, states, rules)
-    recording, first = keep_history or observe is not None, True
-    told, kept, amplitudes = list[Array](), list[Array](), list[Array]()
+    first, told, kept = True, list[Array](), list[Array]()
     here = problems
+
+    def records(rows: Array, here: Array) -> list[IterationRecord]:
+        now = states.holding(rows)
+        return _records(now.numbers, here, small.rank(now.a))
+
     while len(rows):
         step(rows, here)
-        if recording and not first:
-            kept.append(tail[rows])
+        if keep_history and not first:
+            kept.append(states.rows[rows])
             told.append(here)
-            amplitudes.append(states.a[rows])
-            if observe is not None:
-                for record in _records(small_fits.named(kept[-1]), here, small.rank(amplitudes[-1])):
-                    observe(record)
+        if observe is not None and not first:
+            for record in records(states.rows[rows], here):
+                observe(record)
         first = False
-        running = status[rows] == 0
-        if not running.all():
-            rows = rows[running]
+        ended = status[rows]
+        if np.count_nonzero(ended):
+            rows = rows[ended == 0]
             here = problems[rows]
-    if not kept or not keep_history:
-        return []
-    ranks = small.rank(np.concatenate(amplitudes))
-    return _records(small_fits.named(np.concatenate(kept)), np.concatenate(told), ranks)
+    return Trials(lambda: [record for now, here in zip(kept, told, strict=True) for record in records(now, here)])
 
 
 def _stepping(small: CompiledForm, problems: Array, states: States, rules: Rules) -> Step:
@@ -161,9 +162,8 @@ def _stepping(small: CompiledForm, problems: Array, states: States, rules: Rules
         if not wanting.any():
             return
         rows, here = rows[wanting], here[wanting]
-        phi = past.phi[rows]
-        d = basis.slopes(states.trial[rows], here, phi)
-        small_fits.secants(phi, d, small.y, here, pairs, states, past, rows, rules, ridge=ridge, kaufman=kaufman)
+        d = basis.slopes(states.trial[rows], here, past.phi[rows].mT)
+        small_fits.secants(None, d, small.y, here, pairs, states, past, rows, rules, ridge=ridge, kaufman=kaufman)
 
     if basis.has_secants and small.limits is None and small.box is None:
         past = Past(states, small.y.shape[1], len(pairs.columns))

@@ -113,13 +113,14 @@ void bind_small_fits(py::module_& m) {
         py::gil_scoped_release free;
         VARPRO_DISPATCH(small_advance(call));
     });
-    m.def("small_secants", [](const Doubles& phi, py::object d, const Doubles& y, const Dense<std::int64_t>& problems,
+    m.def("small_secants", [](py::object phi, py::object d, const Doubles& y, const Dense<std::int64_t>& problems,
                               const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters,
                               Doubles& states, const Dense<std::int64_t>& rows, std::int64_t n_parameters,
                               const SearchRules& rules, double ridge, bool kaufman, Doubles& past_phi, Doubles& slopes,
                               Doubles& before, Doubles& rough) {
         SmallFitsCall fits = small_call({}, py::none(), py::none(), py::none(), phi, d, y, py::none(), problems,
-                                        columns, parameters, phi.shape(2), n_parameters, ridge, kaufman, py::none());
+                                        columns, parameters, past_phi.shape(1), n_parameters, ridge, kaufman,
+                                        py::none());
         fits.derivatives = fits.d != nullptr;
         const SmallSecantCall call{
             {fits, rules, {nullptr, nullptr}, states.mutable_data(), rows.data(), states.shape(1)},

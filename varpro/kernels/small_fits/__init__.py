@@ -246,7 +246,7 @@ def _check_trial(phi: Array, d: Array | None, y: Array, problems: Array, pairs: 
 
 
 def secants(
-    phi: Array,
+    phi: Array | None,
     d: Array | None,
     y: Array,
     problems: Array,
@@ -262,13 +262,18 @@ def secants(
     """One trial step as in `advance` without D, which follows from Phi at the latest iterates; each column depends on
     one parameter only.
 
-    phi : (b, N, I), at the trial w.  Where a state then asks to LINEARISE, it has to be called with phi and d (b, N, M)
-        at its iterate, which is its trial w.
+    phi : (b, N, I), at the trial w.  Where a state then asks to LINEARISE, it has to be called with d (b, N, M) at its
+        iterate, which is its trial w, and without phi; a d whose columns are contiguous is not copied.
     """
-    _check_trial(phi, d, y, problems, pairs)
+    count, n, m = len(problems), y.shape[1], len(pairs.columns)
+    if phi is not None:
+        _check_trial(phi, None, y, problems, pairs)
+    elif d is None or d.shape != (count, n, m):
+        raise ShapeError(f"d has shape {None if d is None else d.shape}; without phi it needs ({count}, {n}, {m})")
     _cpu.small_secants(
-        doubles(phi), None if d is None else doubles(d), y, problems, pairs.columns, pairs.parameters, states.rows,
-        rows, states.p, rules.compiled, ridge, kaufman, past.phi, past.slopes, past.before, past.rough,
+        None if phi is None else doubles(phi), None if phi is not None or d is None else doubles(d.mT), y, problems,
+        pairs.columns, pairs.parameters, states.rows, rows, states.p, rules.compiled, ridge, kaufman, past.phi,
+        past.slopes, past.before, past.rough,
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """The searches of many small problems between two evaluations, one row of numbers each."""
 
+from copy import copy
+
 import numpy as np
 
 from varpro import _cpu
@@ -70,10 +72,11 @@ class States:
         offset, strides = self._end * self.rows.itemsize, self.rows.strides[:1]
         return np.ndarray(len(self.rows), NUMBERS, buffer=self.rows, offset=offset, strides=strides)
 
-    @property
-    def tail(self) -> Array:
-        """The same as plain numbers, (b, numbers), which NumPy copies far faster; `named` restores their names."""
-        return self.rows[:, self._end :]
+    def holding(self, rows: Array) -> "States":
+        """The states whose rows, (b, numbers), were taken from these."""
+        other = copy(self)
+        other.rows = rows
+        return other
 
     @property
     def status(self) -> Array:
@@ -106,8 +109,8 @@ class Past:
 
     def __init__(self, states: States, n: int, n_pairs: int) -> None:
         count = len(states.rows)
-        self.phi = np.empty((count, n, states.n_columns))
-        """Phi at the iterate, (b, N, I)."""
+        self.phi = np.empty((count, states.n_columns, n))
+        """Phi at the iterate, column by column, (b, I, N)."""
         self.slopes = np.empty((count, n_pairs, n))
         """The latest secants, or D, (b, M, N)."""
         self.before = np.empty((count, states.p))
