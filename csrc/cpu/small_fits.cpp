@@ -139,6 +139,14 @@ void small_secants(const SmallSecantCall& call) {
     }
 }
 
+bool small_differences(const SmallDifferencesCall& call) {
+    double rest = 0.0;
+    for (std::int64_t b = 0; b < call.count; ++b)
+        for (std::int64_t s = 0; s < call.m; ++s)
+            rest += call.parts == 2 ? quotient<2>(call, b, s) : quotient<1>(call, b, s);
+    return rest == 0.0;
+}
+
 void small_searches(const SmallSearchCall& call) {
     Problem problem(call.fits);
     Searching search(call.fits, call.rules, call.box);

@@ -78,5 +78,23 @@ void Past::begin(const double* w, const double* d) const {
     *rough = 0.0;
 }
 
+/// One quotient of a column of numbers of `parts` doubles; returns 0, or NaN where one is not finite.
+template <int parts>
+double quotient(const SmallDifferencesCall& c, std::int64_t b, std::int64_t s) {
+    const std::int64_t step = c.strides[1] * parts;
+    const double* up = c.up + (b * c.n * c.i + c.columns[s]) * parts;
+    const double* base = c.base + (c.rows[b] * c.strides[0] + c.columns[s] * c.strides[2]) * parts;
+    const double inverse = c.inverse[b * c.m + s];
+    double* const d = c.d + (b * c.pairs + c.places[s]) * c.n * parts;
+    for (std::int64_t r = 0; r < c.n; ++r, up += c.i * parts, base += step)
+        for (int part = 0; part < parts; ++part) d[r * parts + part] = (up[part] - base[part]) * inverse;
+    V zeros{};
+    std::int64_t r = 0;
+    for (; r + kWidth <= c.n * parts; r += kWidth) zeros += load(d + r) * 0.0;
+    double rest = sum(zeros);
+    for (; r < c.n * parts; ++r) rest += d[r] * 0.0;
+    return rest;
+}
+
 }  // namespace
 }  // namespace varpro::VARPRO_ISA

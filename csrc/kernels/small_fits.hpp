@@ -108,6 +108,19 @@ struct SmallSecantCall {
     double *phi, *slopes, *before, *rough;
 };
 
+/// Difference quotients of columns, each between two points in w, as columns of D.
+///   d[b, places[s], r] = (up[b, r, columns[s]] - base[rows[b], r, columns[s]]) inverse[b, s]
+///   up (count, n, i); base of any strides, counted in numbers; columns, places (m); inverse (count, m), one over the
+///   steps; d (count, all pairs, n).  Complex numbers count as `parts` = 2 doubles each, strides too.
+/// Reads 2 count n m numbers and writes half as many.
+struct SmallDifferencesCall {
+    const double *up, *base, *inverse;
+    const std::int64_t *rows, *columns, *places;
+    double* d;
+    std::int64_t count, n, i, m, pairs, parts;
+    std::int64_t strides[3];  // of base: problem, row, column
+};
+
 /// The search of each problem of a program, from the trial w of its state to the end.
 struct SmallSearchCall {
     SmallFitsCall fits;
@@ -119,11 +132,13 @@ struct SmallSearchCall {
     std::int64_t most, *logged;
 };
 
+// small_differences says whether all are finite
 // clang-format off
 VARPRO_VARIANTS(
     void small_fits(const SmallFitsCall& call);
     void small_advance(const SmallAdvanceCall& call);
     void small_secants(const SmallSecantCall& call);
+    bool small_differences(const SmallDifferencesCall& call);
     void small_searches(const SmallSearchCall& call);
 )
 // clang-format on

@@ -188,9 +188,7 @@ def test_what_is_read_is_not_written_over(capsys, tmp_path, monkeypatch, model):
     assert "File name too long" in mistake(capsys, predict, model, "own.npz", "--output", "n" * 300 + ".csv")
     assert "File name too long" in mistake(capsys, train, "digits_quadratic", "--output", "n" * 300)
     (tmp_path / "loop.csv").symlink_to(tmp_path / "loop.csv")
-    assert "is a link to itself" in mistake(
-        capsys, predict, model, "own.npz", "--output", "loop.csv", "--overwrite"
-    )
+    assert "is a link to itself" in mistake(capsys, predict, model, "own.npz", "--output", "loop.csv", "--overwrite")
 
 
 def test_a_lock_that_cannot_be_written_leaves_nothing_behind(tmp_path):

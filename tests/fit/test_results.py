@@ -1,7 +1,9 @@
 """What a result offers: a table, JSON, pickle, a data frame."""
 
+import copy
 import json
 import pickle
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -94,3 +96,15 @@ def test_a_data_frame_or_the_way_to_get_one():
     table = fit.to_dataframe()
     assert isinstance(table, pandas.DataFrame)
     np.testing.assert_array_equal(table["value"], [*fit.nonlinear, *fit.linear])
+
+
+@pytest.mark.parametrize("model", [varpro.models.Exponentials(2), lambda t, w: np.exp(-t[:, None] / w)])
+def test_the_history_made_when_it_is_read_travels_with_the_result(model: Callable[..., object]) -> None:
+    t = np.linspace(0.0, 12.5, 100)
+    y = 4.0 * np.exp(-t) + 2.5 * np.exp(-t / 3.0) + 0.01 * np.random.default_rng(0).standard_normal(len(t))
+    fit = varpro.fit(model, t, y, [1.0, 7.0])
+    sent = pickle.dumps(fit)  # before anyone has read it
+    assert isinstance(fit.history, list)
+    assert len(fit.history) == fit.nfev - 1
+    assert {record.rank for record in fit.history} == {2}
+    assert repr(pickle.loads(sent).history) == repr(fit.history) == repr(copy.deepcopy(fit).history)

@@ -102,10 +102,8 @@ def test_no_search_ends_on_secants() -> None:
             rows = np.flatnonzero(some & (searched.states.status == 0))
             if len(rows):
                 w = searched.states.trial[rows]
-                small_fits.secants(
-                    None if given else columns(w), slopes(w) if given else None, searched.y, rows, PAIRS, searched.states, searched.past,
-                    rows, RULES,
-                )  # fmt: skip
+                phi, d = (None, slopes(w)) if given else (columns(w), None)
+                small_fits.secants(phi, d, searched.y, rows, PAIRS, searched.states, searched.past, rows, RULES)
     assert (searched.states.status == 1).all()
     w = searched.states.w.copy()
     exact = small_fits.from_arrays(columns(w), slopes(w), searched.y, searched.rows, PAIRS, 2)
@@ -132,3 +130,43 @@ def test_arrays_of_other_shapes_are_refused() -> None:
         searched.call(None, slopes(START)[:, 1:])
     with pytest.raises(small_fits.ShapeError, match="d has shape None"):
         searched.call(None, None)
+
+
+@pytest.mark.parametrize("dtype", [float, complex])
+@pytest.mark.parametrize("n", [1, 7, 16, 37])
+@pytest.mark.parametrize("by_columns", [False, True])
+def test_difference_quotients_are_those_of_numpy(dtype: type, n: int, by_columns: bool) -> None:
+    rng = np.random.default_rng(n)
+    up, base = (rng.standard_normal((b, n, 3)).astype(dtype) for b in (4, 6))
+    if dtype is complex:
+        up += 1j * rng.standard_normal(up.shape)
+    if by_columns:
+        base = np.ascontiguousarray(base.mT).mT
+    rows, columns, places = np.array([5, 0, 0, 3]), np.array([2, 0]), np.array([1, 4])
+    inverse, d = rng.standard_normal((4, 2)), np.full((4, 5, n), 7.0, dtype=dtype)
+    assert small_fits.differences(up, base, rows, columns, places, inverse, d)
+    expected = (up[:, :, columns] - base[rows][:, :, columns]) * inverse[:, None]
+    np.testing.assert_allclose(d[:, places], expected.mT, rtol=1e-14)  # a product may be fused into the difference
+    assert (d[:, [0, 2, 3]] == 7.0).all()
+
+
+@pytest.mark.parametrize("row", [0, 15, 18])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_quotient_without_a_value_is_told(row: int, value: float) -> None:
+    up, base, d = np.ones((2, 19, 2)), np.zeros((2, 19, 2)), np.zeros((2, 1, 19))
+    up[1, row, 1] = value
+    given = np.arange(2), np.array([1]), np.array([0]), np.ones((2, 1)), d
+    assert not small_fits.differences(up, base, *given)
+    up[1, row, 1], up[1, row, 0] = 0.0, value  # another column
+    assert small_fits.differences(up, base, *given)
+
+
+def test_differences_of_unlike_arrays_are_refused() -> None:
+    up, d = np.ones((2, 5, 2)), np.zeros((2, 1, 5))
+    given = np.arange(2), np.array([1]), np.array([0]), np.ones((2, 1))
+    with pytest.raises(small_fits.ShapeError, match=r"base \(2, 4, 2\)"):
+        small_fits.differences(up, up[:, 1:], *given, d)
+    with pytest.raises(small_fits.ShapeError, match="one dtype"):
+        small_fits.differences(up, up.astype(complex), *given, d)
+    with pytest.raises(small_fits.ShapeError, match="contiguous"):
+        small_fits.differences(up, up, *given, np.zeros((2, 5, 1)).mT[:, :, ::-1])

@@ -168,12 +168,14 @@ class FitBasis:
             phi, d = self.model.both(self.w(u, problems), problems)
         return self._rows(phi, problems, None), self._pairs(d, u, problems)
 
-    def slopes(self, u: Array, problems: Array, phi: Array) -> Array:
-        """D for a step of a search where `has_secants` holds, phi being the result of `basis`; in any layout."""
-        w, altered = self.w(u, problems), self.weights is not None or self._left_out is not None
+    def slopes(self, u: Array, problems: Array, phi: Array, rows: Array) -> Array:
+        """D for a step of a search where `has_secants` holds, phi[rows] being the result of `basis`; in any layout."""
+        w = self.w(u, problems)
         with np.errstate(all="ignore"):
-            d = self.model.slopes(w, problems, self.model.values(w, problems) if altered else phi)
-        return self._pairs(d, u, problems) if altered else d
+            if self.weights is None and self._left_out is None:
+                return self.model.slopes(w, problems, phi, rows)
+            d = self.model.slopes(w, problems, self.model.values(w, problems), np.arange(len(w)))
+        return self._pairs(d, u, problems)
 
     @property
     def has_secants(self) -> bool:

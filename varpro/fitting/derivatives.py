@@ -27,6 +27,7 @@ from varpro.fitting.stencil import (
     representable,
     slopes,
 )
+from varpro.kernels import small_fits
 
 IMAGINARY = 1e-20
 """Complex step over L: its square is far below eps, yet it still shows a column of 1e-280."""
@@ -75,16 +76,16 @@ class Numeric:
         part = use(values, w[rest], problems[rest], now.of(rest))
         return _merged(stale, self.measured(values, w[stale], problems[stale]), part)
 
-    def forward(self, values: Values, w: Array, problems: Array, base: Array) -> Array:
-        """D (b, N, M) of first order from the columns at w, base (b, N, I): one evaluation for each group."""
+    def forward(self, values: Values, w: Array, problems: Array, base: Array, rows: Array) -> Array:
+        """D (b, N, M) of first order from the columns at w, base[rows] (b, N, I): one evaluation for each group."""
         now = self._scales(problems)
         stale = ~self._near(now, w, FAR)
         if stale.all():
             return self.measured(values, w, problems)
         if not stale.any():
-            return self._first(values, w, problems, base, now)
+            return self._first(values, w, problems, base, rows, now)
         rest = ~stale
-        part = self._first(values, w[rest], problems[rest], base[rest], now.of(rest))
+        part = self._first(values, w[rest], problems[rest], base, rows[rest], now.of(rest))
         return _merged(stale, self.measured(values, w[stale], problems[stale]), part)
 
     def complex_step(self, values: Values, w: Array, problems: Array) -> Array:
@@ -204,48 +205,37 @@ class Numeric:
         """Central differences; at a bound, one-sided ones of the same order."""
         h, side = place(w, now.step(2, self.noise), self.lower, self.upper, SECOND)
         stacked = len(w) <= self.stacked
-        if side.any():
-            d = slopes(values, w, problems, h, side, SECOND, self.plan, stacked=stacked).d
-        else:
-            d = self._central(values, w, problems, h, stacked)
+        if not side.any():
+            return self._central(values, w, problems, h, stacked)
+        d = slopes(values, w, problems, h, side, SECOND, self.plan, stacked=stacked).d
         return d if np.isfinite(d.sum()) else self.measured(values, w, problems)
 
     def _central(self, values: Values, w: Array, problems: Array, h: Array, stacked: bool) -> Array:
-        moved, out = [], np.empty(0)
+        moved = []
         for group in self.plan.groups:
             for sign in (1.0, -1.0):
                 v = w.copy()
                 v[:, group.parameters] += sign * h[:, group.parameters]
                 moved.append(v)
         found = points(values, moved, problems, stacked=stacked)
+        quotients, rows = Quotients(self.plan), np.arange(len(w))
         for g, group in enumerate(self.plan.groups):
             up, down = next(found), next(found)
-            if not out.size:
-                out = _by_columns(up, len(self.plan.pairs))
-            self._quotients(out, group, up, down, moved[2 * g] - moved[2 * g + 1])
-        return out
+            quotients.add(group, up, down, rows, moved[2 * g] - moved[2 * g + 1])
+        return quotients.d if quotients.finite else self.measured(values, w, problems)
 
-    def _quotients(self, out: Array, group: Group, up: Array, down: Array, width: Array) -> None:
-        """(up - down) / width (b, P) for the pairs of a group, one pair at a time, since short inner loops are slow."""
-        for m, (column, p) in zip(group.places, self.plan.pairs[group.places], strict=True):
-            mine = np.subtract(up[:, :, column], down[:, :, column], out=out[:, :, m])
-            mine *= (1.0 / width[:, p])[:, None]
-
-    def _first(self, values: Values, w: Array, problems: Array, base: Array, now: Scales) -> Array:
+    def _first(self, values: Values, w: Array, problems: Array, base: Array, rows: Array, now: Scales) -> Array:
         h = np.maximum(now.step(1, self.noise), np.spacing(np.abs(w)))
         h = np.where(w.real + h > self.upper, -h, h)
-        moved, out = [], np.empty(0)
+        moved, quotients = [], Quotients(self.plan)
         for group in self.plan.groups:
             v = w.copy()
             v[:, group.parameters] += h[:, group.parameters]
             moved.append(v)
-        for group, v, f in zip(
-            self.plan.groups, moved, points(values, moved, problems, stacked=len(w) <= self.stacked), strict=True
-        ):
-            if not out.size:
-                out = _by_columns(f, len(self.plan.pairs))
-            self._quotients(out, group, f, base, v - w)
-        return out if np.isfinite(out.sum()) else self.measured(values, w, problems)
+        found = points(values, moved, problems, stacked=len(w) <= self.stacked)
+        for group, v, f in zip(self.plan.groups, moved, found, strict=True):
+            quotients.add(group, f, base, rows, v - w)
+        return quotients.d if quotients.finite else self.measured(values, w, problems)
 
     def _trusted(self, values: Values, w: Array, problems: Array, now: Scales) -> Array:
         exact = self.complex_step_or_none(values, w, problems)
@@ -287,9 +277,23 @@ class Numeric:
         return problems if len(self.scales.table) > 1 else np.zeros_like(problems)
 
 
-def _by_columns(values: Array, n_pairs: int) -> Array:
-    """D (b, N, M) to fill in, each of its columns contiguous, as values (b, N, I)."""
-    return np.empty((len(values), n_pairs, values.shape[1]), dtype=values.dtype).mT
+class Quotients:
+    """Difference quotients as they come, group by group, each column of D contiguous."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.finite, self._columns = plan, True, np.empty(0)
+
+    @property
+    def d(self) -> Array:
+        """D, (b, N, M)."""
+        return self._columns.mT
+
+    def add(self, group: Group, up: Array, base: Array, rows: Array, width: Array) -> None:
+        """The pairs of a group from up (b, N, I) and base[rows], whose parameters differ by width (b, P)."""
+        if not self._columns.size:
+            self._columns = np.empty((len(up), len(self.plan.pairs), up.shape[1]), dtype=up.dtype)
+        columns, inverse = self.plan.pairs[group.places, 0], 1.0 / width.real[:, group.of_pair]  # steps are real
+        self.finite &= small_fits.differences(up, base, rows, columns, group.places, inverse, self._columns)
 
 
 def _merged(yes: Array, first: Array, second: Array) -> Array:

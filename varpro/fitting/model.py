@@ -111,12 +111,12 @@ class UserModel:
         phi = self.values(w, problems)
         if not self._by_differences or len(w) < 2:
             return phi, self.derivatives(w, problems)
-        return phi, self.slopes(w, problems, phi)
+        return phi, self.slopes(w, problems, phi, np.arange(len(w)))
 
-    def slopes(self, w: Array, problems: Array, phi: Array) -> Array:
-        """D by differences of first order from Phi (b, N, I), for one problem of a batch as for many."""
+    def slopes(self, w: Array, problems: Array, phi: Array, rows: Array) -> Array:
+        """D by differences of first order from Phi, phi[rows] (b, N, I), for one problem of a batch as for many."""
         assert self.numeric is not None
-        return self.numeric.forward(self._differentiated, w, problems, self._heeded(phi))
+        return self.numeric.forward(self._differentiated, w, problems, self._heeded(phi), rows)
 
     @property
     def _by_differences(self) -> bool:

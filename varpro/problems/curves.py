@@ -138,8 +138,8 @@ class CurveBasis(Basis, Protocol):
     def has_secants(self) -> bool:
         """Whether D need not be computed where Phi is known at two u: each column depends on one parameter."""
 
-    def slopes(self, u: Array, problems: Array, phi: Array) -> Array:
-        """D for a step of a search, phi (b, N', I') being Phi."""
+    def slopes(self, u: Array, problems: Array, phi: Array, rows: Array) -> Array:
+        """D for a step of a search, phi[rows] (b, N', I') being Phi."""
 
     def direct(self, problem: int) -> DirectBasis | None:
         """The caller's functions, called directly for one problem; None where their results need further work."""

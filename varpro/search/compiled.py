@@ -162,7 +162,7 @@ def _stepping(small: CompiledForm, problems: Array, states: States, rules: Rules
         if not wanting.any():
             return
         rows, here = rows[wanting], here[wanting]
-        d = basis.slopes(states.trial[rows], here, past.phi[rows].mT)
+        d = basis.slopes(states.trial[rows], here, past.phi.mT, rows)
         small_fits.secants(None, d, small.y, here, pairs, states, past, rows, rules, ridge=ridge, kaufman=kaufman)
 
     if basis.has_secants and small.limits is None and small.box is None:

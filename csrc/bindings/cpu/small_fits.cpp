@@ -113,23 +113,45 @@ void bind_small_fits(py::module_& m) {
         py::gil_scoped_release free;
         VARPRO_DISPATCH(small_advance(call));
     });
-    m.def("small_secants", [](py::object phi, py::object d, const Doubles& y, const Dense<std::int64_t>& problems,
-                              const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters,
-                              Doubles& states, const Dense<std::int64_t>& rows, std::int64_t n_parameters,
-                              const SearchRules& rules, double ridge, bool kaufman, Doubles& past_phi, Doubles& slopes,
-                              Doubles& before, Doubles& rough) {
-        SmallFitsCall fits = small_call({}, py::none(), py::none(), py::none(), phi, d, y, py::none(), problems,
-                                        columns, parameters, past_phi.shape(1), n_parameters, ridge, kaufman,
-                                        py::none());
-        fits.derivatives = fits.d != nullptr;
-        const SmallSecantCall call{
-            {fits, rules, {nullptr, nullptr}, states.mutable_data(), rows.data(), states.shape(1)},
-            past_phi.mutable_data(),
-            slopes.mutable_data(),
-            before.mutable_data(),
-            rough.mutable_data()};
+    m.def("small_secants",
+          [](py::object phi, py::object d, const Doubles& y, const Dense<std::int64_t>& problems,
+             const Dense<std::int32_t>& columns, const Dense<std::int32_t>& parameters, Doubles& states,
+             const Dense<std::int64_t>& rows, std::int64_t n_parameters, const SearchRules& rules, double ridge,
+             bool kaufman, Doubles& past_phi, Doubles& slopes, Doubles& before, Doubles& rough) {
+              SmallFitsCall fits =
+                  small_call({}, py::none(), py::none(), py::none(), phi, d, y, py::none(), problems, columns,
+                             parameters, past_phi.shape(1), n_parameters, ridge, kaufman, py::none());
+              fits.derivatives = fits.d != nullptr;
+              const SmallSecantCall call{
+                  {fits, rules, {nullptr, nullptr}, states.mutable_data(), rows.data(), states.shape(1)},
+                  past_phi.mutable_data(),
+                  slopes.mutable_data(),
+                  before.mutable_data(),
+                  rough.mutable_data()};
+              py::gil_scoped_release free;
+              VARPRO_DISPATCH(small_secants(call));
+          });
+    m.def("small_differences", [](const py::array& up, const py::array& base, const Dense<std::int64_t>& rows,
+                                  const Dense<std::int64_t>& columns, const Dense<std::int64_t>& places,
+                                  const Doubles& inverse, py::array& d) {
+        const auto doubles = [](const py::array& a) { return static_cast<const double*>(a.data()); };
+        const py::ssize_t item = up.itemsize();
+        const SmallDifferencesCall call{doubles(up),
+                                        doubles(base),
+                                        inverse.data(),
+                                        rows.data(),
+                                        columns.data(),
+                                        places.data(),
+                                        static_cast<double*>(d.mutable_data()),
+                                        up.shape(0),
+                                        up.shape(1),
+                                        up.shape(2),
+                                        columns.shape(0),
+                                        d.shape(1),
+                                        item / static_cast<py::ssize_t>(sizeof(double)),
+                                        {base.strides(0) / item, base.strides(1) / item, base.strides(2) / item}};
         py::gil_scoped_release free;
-        VARPRO_DISPATCH(small_secants(call));
+        return VARPRO_DISPATCH(small_differences(call));
     });
     m.def("small_searches", [](const Dense<std::int32_t>& program, py::object spans, py::object links, const Doubles& t,
                                const Doubles& y, py::object weights, const Dense<std::int64_t>& problems,

@@ -277,7 +277,27 @@ def secants(
     )  # fmt: skip
 
 
+def differences(up: Array, base: Array, rows: Array, columns: Array, places: Array, inverse: Array, d: Array) -> bool:
+    """Difference quotients of columns into some of the columns of D; returns whether all are finite.
+
+        d[b, places[s]] = (up[b, :, columns[s]] - base[rows[b], :, columns[s]]) inverse[b, s]
+
+    up (b, N, I) and base (any, N, I), in any layout, float64 or complex128, as is d (b, M, N), C-contiguous.  rows (b,)
+    int64.  columns, places : (m,) int64.  inverse : (b, m), one over the steps.  Raises ShapeError.
+    """
+    (b, n, i), m = up.shape, len(columns)
+    require(
+        base.shape[1:] == (n, i) and len(rows) == b and inverse.shape == (b, m) and d.shape[::2] == (b, n),
+        f"up has shape {up.shape}, base {base.shape}, rows {rows.shape}, inverse {inverse.shape}, d {d.shape}; they "
+        f"need (b, N, I), (any, N, I), (b,), (b, {m}), (b, M, N)",
+    )
+    alike = up.dtype == base.dtype == d.dtype and up.dtype in (np.float64, np.complex128)
+    require(alike and d.flags.c_contiguous, "up, base and d need one dtype, float64 or complex128, and d contiguous")
+    return _cpu.small_differences(np.ascontiguousarray(up), base, rows, columns, places, doubles(inverse), d)
+
+
 __all__ = [
     "BEYOND", "GRAM_LIMIT", "KINDS", "LINEARISE", "MOST_PARAMETERS", "UNSEEN", "Bounds", "Links", "Pairs", "Past",
-    "SmallFits", "States", "advance", "encode", "from_arrays", "from_program", "named", "search_program", "secants",
+    "SmallFits", "States", "advance", "differences", "encode", "from_arrays", "from_program", "named", "search_program",
+    "secants",
 ]  # fmt: skip
