@@ -1,6 +1,7 @@
 """`import varpro` loads nothing but itself, and the public names are there when they are asked for."""
 
 import ast
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -31,6 +32,20 @@ def loaded_by(code, modules):
 
 def test_import_loads_numpy_and_scipy_alone():
     assert loaded_by("import varpro, varpro.losses; varpro.fit, varpro.models", OPTIONAL) == []
+
+
+def test_threads_of_blas_are_told_to_sleep_before_a_program_loads_it():
+    name = "OPENBLAS_THREAD_TIMEOUT"
+    plain = {key: value for key, value in os.environ.items() if key != name}
+    code = f"import os, sys; import varpro.cli; print(os.environ.get({name!r}), 'numpy' in sys.modules)"
+    for given, expected in (({}, "14"), ({name: "20"}, "20")):  # what the user has set counts
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=plain | given, capture_output=True, text=True, timeout=60
+        )
+        assert done.stdout.split() == [expected, "False"], done.stderr
+    code = f"import os, varpro; varpro.fit; print(os.environ.get({name!r}))"  # a library leaves the process as it is
+    done = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["None"], done.stderr
 
 
 def test_import_waits_with_numpy_scipy_and_the_kernels():

@@ -1,5 +1,5 @@
 /// Products with the compressed Jacobian that never unpack it.  On a CPU they are two products of BLAS, which the
-/// Python entry calls; a device has a kernel that computes both in one pass over D.
+/// Python entry calls, z in the precision of D; a device has a kernel that computes both in one pass over D.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-"""z = U^T D and g = D^T R against the formulas."""
+"""z = U^T D and g = D^T R against the formulas; only z follows the precision of D."""
 
 import numpy as np
 import pytest
@@ -36,26 +36,29 @@ def factors(size, dtype):
 
 
 def assert_products_within_rounding(found, expected, d, u, r):
-    """A sum of n products is off by at most n eps times the sum of their magnitudes, twice for two orders of it."""
+    """A sum of n products is off by at most n eps times the sum of their magnitudes, twice for two orders of it; z is
+    summed in the precision of d, after rounding u to it."""
     magnitudes = products_reference(np.abs(d), np.abs(u), np.abs(r))
-    for one, other, magnitude in zip(found, expected, magnitudes, strict=True):
+    for one, other, magnitude, eps in zip(found, expected, magnitudes, (np.finfo(d.dtype).eps, EPS), strict=True):
         assert one.dtype == np.float64
-        assert_within(one, other, 2 * d.shape[1] * EPS * magnitude)
+        assert_within(one, other, 2 * (d.shape[1] + 1) * eps * magnitude)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
-def test_both_products_are_summed_in_double_whatever_d_is_stored_in(size, dtype):
+def test_the_gradient_is_summed_in_double_whatever_d_is_stored_in(size, dtype):
     d, u, r = factors(size, dtype)
     assert_products_within_rounding(products(d, u, r), products_reference(d, u, r), d, u, r)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_cancelling_rows_leave_no_single_precision_behind(dtype):
+def test_cancelling_rows_leave_no_single_precision_in_the_gradient(dtype):
     d = np.array([1.0, 2.0**-20] * 300 + [-1.0] * 300).astype(dtype).reshape(1, -1, 1)
     ones = np.ones((1, 900, 1))
     z, g = products(d, ones, ones)
-    assert z.item() == g.item() == 300 * 2.0**-20  # every partial sum is exact in double
+    assert g.item() == 300 * 2.0**-20  # every partial sum is exact in double
+    if dtype is np.float64:
+        assert z.item() == g.item()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -135,6 +135,14 @@ def test_symmetric_images_give_the_bits_of_any_with_the_same_sums(name, shape, u
     assert_same_bits(told, flat_entry(name)(x, w))
 
 
+def test_symmetrised_images_lie_as_a_kernel_reads_them():
+    x = np.random.default_rng(0).random((9, 2, 8, 8))
+    some = x[:, :, np.array([1, 2, 5])[:, None], [1, 2, 5]]  # which lies with its rows and columns first
+    out = scalarize.symmetrised(some)
+    assert out.flags.c_contiguous
+    np.testing.assert_array_equal(out, 0.5 * (some + some.mT))
+
+
 @every_case
 def test_an_index_gathers(name, shape, units):
     _, w = problem(name, shape, units)

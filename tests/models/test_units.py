@@ -51,6 +51,10 @@ def test_forward_is_the_inner_product_with_the_pictures(kind, shape):
     units, w, images = units_on(kind, shape)
     q = units.forward(images, units.matrices(w)) + units.bias(w)
     np.testing.assert_allclose(q, direct_q(units, w, images), atol=1e-12 * np.abs(q).max())
+    wider = np.full((len(images), units.count + 3), 7.0)
+    units.forward_into(images, units.matrices(w), wider[:, 1:-2])
+    np.testing.assert_allclose(wider[:, 1:-2] + units.bias(w), q, atol=1e-13 * np.abs(q).max())
+    assert (wider[:, [0, -2, -1]] == 7.0).all()
 
 
 @pytest.mark.parametrize("sigma", ["tanh", "logistic"])

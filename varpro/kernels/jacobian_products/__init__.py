@@ -1,7 +1,8 @@
 """Products with the compressed Jacobian that never unpack it: z = U^T D and g = D^T R.
 
-D is stored with one column per pair, so these are plain matrix products: the vendor's on the CPU.  If D is float32, the
-second product, which is the gradient, is still summed in float64, by blocks of rows.
+D is stored with one column per pair, so these are plain matrix products: the vendor's on the CPU.  If D is float32, so
+is the first one there, as D^T D is from which z^T z is taken; the second, which is the gradient, is still summed in
+float64, by blocks of rows.
 """
 
 import numpy as np
@@ -10,11 +11,12 @@ from varpro.arrays import Array, is_device_array
 from varpro.kernels._checks import require
 from varpro.kernels.jacobian_products import cuda
 
-BLOCK_ROWS = 256
+BLOCK_ROWS = 64
+"""Rows of D that are made double at a time: the few products with them then find them in a cache."""
 
 
 def products(d: Array, u: Array, r: Array) -> tuple[Array, Array]:
-    """z (B, rank, M) and g (B, M, K), both float64.
+    """z (B, rank, M) and g (B, M, K), both float64; on the host, z of a float32 d is summed in float32.
 
     d : (B, N, M) float32 or float64.  u : (B, N, rank), r : (B, N, K) float64.
     """
@@ -24,13 +26,13 @@ def products(d: Array, u: Array, r: Array) -> tuple[Array, Array]:
     )
     if is_device_array(d):
         return cuda.jacobian_products(d, u, r)
-    both = np.concatenate([u, r], axis=2)
     rank = u.shape[2]
     if d.dtype == np.float64:
-        out = both.mT @ d
+        out = np.concatenate([u, r], axis=2).mT @ d
         return out[:, :rank], np.ascontiguousarray(out[:, rank:].mT)
-    out = np.zeros((d.shape[0], both.shape[2], d.shape[2]))
+    z = (u.astype(np.float32).mT @ d).astype(np.float64)
+    g = np.zeros((d.shape[0], r.shape[2], d.shape[2]))
     for first in range(0, d.shape[1], BLOCK_ROWS):
         rows = slice(first, first + BLOCK_ROWS)
-        out += both[:, rows].mT @ d[:, rows].astype(np.float64)
-    return out[:, :rank], np.ascontiguousarray(out[:, rank:].mT)
+        g += r[:, rows].mT @ d[:, rows].astype(np.float64)
+    return z, np.ascontiguousarray(g.mT)

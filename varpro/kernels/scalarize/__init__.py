@@ -11,7 +11,7 @@ Column order of D: m = row of w * I + unit, so that w (rows, I) flattened is the
 import numpy as np
 
 from varpro import _cpu
-from varpro.arrays import Array, is_device_array
+from varpro.arrays import Array, is_device_array, namespace
 from varpro.kernels._checks import FLOATS, PIXELS, doubles, is_logistic, require
 from varpro.kernels.scalarize import cuda
 from varpro.kernels.scalarize.windows import window_adjoint, window_forward, window_jacobian, window_offsets
@@ -32,9 +32,11 @@ def quadratic(
 
 
 def symmetrised(images: Array) -> Array:
-    """(X + X^T) / 2 of images (rows, C, L, L) with float pixels, which look the same to the units."""
-    x: Array = 0.5 * (images + images.mT)
-    return x
+    """(X + X^T) / 2 of images (rows, C, L, L) with float pixels, which look the same to the units; C-contiguous, as a
+    kernel reads them, whatever the images are."""
+    sums = namespace(images).add(images, images.mT, order="C")
+    sums *= 0.5
+    return sums
 
 
 def bilinear(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from varpro.arrays import Array, Twin, namespace
+from varpro.arrays import Array, Twin, is_device_array, namespace
 from varpro.kernels import scalarize
 from varpro.models.units.activation import slope
 from varpro.models.units.interface import Scalarization, Units
@@ -21,6 +21,14 @@ START_SAMPLE = 1000
 """Images on which the scale of the start is measured."""
 START_DEVIATION = 1.0
 """Standard deviation of q over the sample at the start: in the bend of sigma, far from saturation."""
+
+
+def multiply(a: Array, b: Array, out: Array) -> None:
+    """out = a @ b; on the host in place, whatever the distance of out's rows."""
+    if is_device_array(a):
+        out[...] = a @ b
+    else:
+        np.matmul(a, b, out=out)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,10 @@ class LinearUnits(Units):
     def forward(self, images: Array, matrices: Array) -> Array:
         """<X_n, M_i> (n, I) in the dtype of matrices; images (n, C, L, R)."""
 
+    def forward_into(self, images: Array, matrices: Array, out: Array) -> None:
+        """The same into out (n, I), whose rows may lie farther apart."""
+        out[...] = self.forward(images, matrices)
+
     @abc.abstractmethod
     def adjoint(self, images: Array, b: Array) -> Array:
         """sum_n b[n, i] X_n in the layout of `matrices`; b (n, I)."""
@@ -85,7 +97,7 @@ class _LinearScalarization(Scalarization):
 
     def phi(self, images: Array) -> Array:
         phi = namespace(images).empty((len(images), self.units.count + 1), dtype=self.dtype)
-        phi[:, :-1] = self.units.forward(images, self.matrices.beside(images))
+        self.units.forward_into(images, self.matrices.beside(images), phi[:, :-1])
         phi[:, -1] = 1.0
         scalarize.activate(phi, self.bias, sigma=self.sigma)
         return phi
