@@ -24,7 +24,8 @@ Accuracy on the published test images, against their true labels, nothing pretra
 the mean over seeds, with the range. Sizes, ridges, rates and the number of steps come from the training and validation
 images. The control of our networks has the same units, untrained, and a linear layer solved in the same way. Seconds
 are those of the training and the scores, without reading the data and without the control; those of peers are of
-training alone; runs that shared the machine with other programs are left out of them. All ran on {machine}.
+training alone; runs that shared the machine with other programs are left out of them. All ran on {machine}, or
+where the line says.
 `bench/results_peers.py` trains the peers on the same images and cores, `bench/results.py` writes this page from the
 files that finished runs leave.
 """
@@ -58,6 +59,8 @@ class Line:
     curve: list[dict[str, float]] = field(default_factory=list)
     """Lines of seconds, validation and test accuracy, where it could be watched."""
     ours: bool = False
+    machine: str = ""
+    """Where it ran, if not on the machine of the page."""
 
 
 def of_run(folder: Path, name: str | None = None) -> Line:
@@ -105,7 +108,7 @@ def row(lines: list[Line]) -> str:
     gain = f"{100 * (np.mean([line.test for line in lines]) - np.mean(controls)):+.2f}" if controls else ""
     name = f"**`{first.name}`**" if first.ours else f"{first.name}{f' ({first.chosen})' if first.chosen else ''}"
     cells = [
-        name,
+        name + (f", on {first.machine}" if first.machine else ""),
         spread([100 * line.test for line in lines], 2),
         spread([100 * c for c in controls], 2),
         gain,
@@ -126,6 +129,10 @@ def spread(values: list[float], digits: int) -> str:
     return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
+def _label(line: Line) -> str:
+    return f"{line.name}, {line.machine}" if line.machine else line.name
+
+
 def draw(groups: list[list[Line]], path: Path) -> None:
     """Test error against seconds; ours in full lines, peers dashed; the first seed of each."""
     figure = Figure(figsize=(8, 5.2), layout="constrained")
@@ -137,7 +144,7 @@ def draw(groups: list[list[Line]], path: Path) -> None:
         points = line.curve or [{"seconds": line.seconds, "test": line.test}]
         x, y = [p["seconds"] for p in points], [100 * (1 - p["test"]) for p in points]
         style = {"marker": "o", "linewidth": 2.0} if line.ours else {"marker": "s", "linestyle": "--", "alpha": 0.7}
-        axes.plot(x, y, markersize=4 if len(x) > 1 else 8, label=line.name, **style)
+        axes.plot(x, y, markersize=4 if len(x) > 1 else 8, label=_label(line), **style)
     axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="test error, % (true labels)")
     low, high = axes.get_ylim()
     coarse = [t for t in (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60) if low <= t <= high]
@@ -158,7 +165,7 @@ def page(results: Path, docs: Path, machine: str) -> str:
     by_name: dict[str, dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
     for path in [*sorted((results / "runs").glob("*.json")), *sorted((results / "peers").glob("*.json"))]:
         line = Line(**json.loads(path.read_text()))
-        by_name[line.dataset][line.name].append(line)
+        by_name[line.dataset][_label(line)].append(line)
     text, folder = HEAD.format(machine=machine), docs / "_static" / "results"
     folder.mkdir(parents=True, exist_ok=True)
     for dataset in sorted(by_name, key=lambda name: (list(NAMES).index(name) if name in NAMES else len(NAMES), name)):
@@ -178,6 +185,7 @@ def main() -> None:
     keep = commands.add_parser("keep")
     keep.add_argument("runs", nargs="+", type=Path)
     keep.add_argument("--busy", action="store_true", help="other programs ran beside them: their seconds say nothing")
+    keep.add_argument("--machine", default="", help="where they ran, if not on the machine of the page")
     keep.add_argument("--name", help="of the config; the folder's, up to its last hyphen, if not given")
     write = commands.add_parser("page")
     write.add_argument("--docs", type=Path, default=Path("docs"))
@@ -187,8 +195,9 @@ def main() -> None:
         (given.docs / "results.md").write_text(page(given.results, given.docs, given.machine))
         return
     for folder in given.runs:
-        line = replace(of_run(folder, given.name), busy=given.busy)
-        path = given.results / "runs" / f"{line.dataset}-{line.name}-{line.seed}.json"
+        line = replace(of_run(folder, given.name), busy=given.busy, machine=given.machine)
+        stem = "".join(c if c.isalnum() or c in "_-" else "_" for c in f"{line.dataset}-{_label(line)}-{line.seed}")
+        path = given.results / "runs" / f"{stem}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(line), indent=1) + "\n")
         print(path)

@@ -138,6 +138,7 @@ PEERS: dict[str, Callable[[Split, int], dict[str, Any]]] = {
     "LeNet-5, Adam": of_torch("lenet5"),
     "small modern CNN, Adam": of_torch("cnn"),
     "the units of mnist_fast, Adam": of_torch("units"),
+    "the units of mnist_fast, Adam for 75 s": of_torch("units for 75 s"),
 }
 
 
@@ -149,6 +150,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="parts of the names of peers")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--validation", type=int, default=None, help="images kept from training, as in our configs")
+    parser.add_argument("--machine", default="", help="where it runs, if not on the machine of the page")
     parser.add_argument("--busy", action="store_true", help="other programs run too: the seconds say nothing")
     given = parser.parse_args()
     data = load_dataset(given.dataset, given.data)
@@ -160,7 +162,7 @@ def main() -> None:
             path = given.output / f"{data.name}-{stem}-{seed}.json"
             if path.exists() or (given.only and not any(part in name for part in given.only)):
                 continue
-            found = Line(dataset=data.name, name=name, seed=seed, busy=given.busy, **run(split, seed))
+            found = Line(dataset=data.name, name=name, seed=seed, busy=given.busy, machine=given.machine, **run(split, seed))
             path.write_text(json.dumps(asdict(found), indent=1) + "\n")
             told = f"{100 * found.test:6.2f} % after {found.seconds:6.1f} s"
             print(f"{data.name:14} {name:40} seed {seed}: {told}  {found.chosen}", flush=True)

@@ -107,6 +107,16 @@ def test_peers_stand_beside_the_runs_the_best_first(results, monkeypatch, tmp_pa
     assert "`tiny`" in rows[2]
 
 
+def test_a_run_elsewhere_is_a_line_of_its_own_that_says_where(results, monkeypatch, tmp_path):
+    keep(results, monkeypatch, tmp_path)
+    arguments = ["--results", str(tmp_path / "kept"), "keep", "--machine", "a faster one", str(tmp_path / "tiny-0")]
+    monkeypatch.setattr(sys, "argv", ["results.py", *arguments])
+    results.main()
+    rows = [line for line in results.page(tmp_path / "kept", tmp_path, "m").splitlines() if line.startswith("| ")]
+    assert rows[1].startswith("| **`tiny`**, on a faster one | 98.00 | 95.00 |")
+    assert rows[2].startswith("| **`tiny`** | 97.00 (96.00 to 98.00) |")
+
+
 def test_the_page_is_that_of_the_kept_files(results, tmp_path):
     root = BENCH.parent
     written = results.page(BENCH / "results", tmp_path, results.MACHINE)
