@@ -162,7 +162,9 @@ def main() -> None:
             path = given.output / f"{data.name}-{stem}-{seed}.json"
             if path.exists() or (given.only and not any(part in name for part in given.only)):
                 continue
-            found = Line(dataset=data.name, name=name, seed=seed, busy=given.busy, machine=given.machine, **run(split, seed))
+            found = Line(
+                dataset=data.name, name=name, seed=seed, busy=given.busy, machine=given.machine, **run(split, seed)
+            )
             path.write_text(json.dumps(asdict(found), indent=1) + "\n")
             told = f"{100 * found.test:6.2f} % after {found.seconds:6.1f} s"
             print(f"{data.name:14} {name:40} seed {seed}: {told}  {found.chosen}", flush=True)

@@ -11,7 +11,9 @@ import varpro
 from tests.fit.nist import PROBLEMS, load
 from tests.fit.problems import DECAY_DERIVATIVE, EPS, decay_columns, decay_data, decays
 from varpro.errors import ConfigError, ShapeError
+from varpro.fitting.derivatives import Quotients
 from varpro.fitting.make_model import make_model
+from varpro.fitting.stencil import Plan
 
 ONE = np.zeros(1, dtype=int)
 W0 = [2.0, 3.0]
@@ -369,3 +371,13 @@ def test_a_scale_that_cannot_be_is_told(scale, message):
     t, y = decay_data()
     with pytest.raises((ConfigError, ShapeError), match=message):
         varpro.fit(one_decay, t, y, [2.0], names=["a"], scale=scale)
+
+
+def test_quotients_take_a_function_that_is_complex_at_some_points_only() -> None:
+    plan = Plan.of(np.array([[0, 0], [1, 1]]), together=False)
+    base, first = np.zeros((1, 3, 2)), np.ones((1, 3, 2))
+    found, width = Quotients(plan), np.full((1, 2), 0.5)
+    found.add(plan.groups[0], first, base, np.arange(1), width)
+    found.add(plan.groups[1], 1j * first, base, np.arange(1), width)
+    np.testing.assert_array_equal(found.d[0], [[2.0, 2.0j]] * 3)
+    assert found.finite

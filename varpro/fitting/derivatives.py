@@ -292,6 +292,8 @@ class Quotients:
         """The pairs of a group from up (b, N, I) and base[rows], whose parameters differ by width (b, P)."""
         if not self._columns.size:
             self._columns = np.empty((len(up), len(self.plan.pairs), up.shape[1]), dtype=up.dtype)
+        if not up.dtype == base.dtype == self._columns.dtype:  # a function that is complex at some w only
+            up, base, self._columns = (a.astype(complex) for a in (up, base, self._columns))
         columns, inverse = self.plan.pairs[group.places, 0], 1.0 / width.real[:, group.of_pair]  # steps are real
         self.finite &= small_fits.differences(up, base, rows, columns, group.places, inverse, self._columns)
 
