@@ -62,6 +62,21 @@ class Line:
     machine: str = ""
     """Where it ran, if not on the machine of the page."""
 
+    @property
+    def label(self) -> str:
+        """What its rows and curves are called; lines of one label are put together."""
+        return label_of(self.name, self.machine)
+
+
+def label_of(name: str, machine: str) -> str:
+    """A name, with the machine if it is not that of the page."""
+    return f"{name}, {machine}" if machine else name
+
+
+def file_of(folder: Path, dataset: str, label: str, seed: int) -> Path:
+    """Where a line is kept."""
+    return folder / f"{dataset}-{''.join(c if c.isalnum() else '_' for c in label)}-{seed}.json"
+
 
 def of_run(folder: Path, name: str | None = None) -> Line:
     """What a finished run gave; name : of the config, the folder's up to its last hyphen if not given."""
@@ -129,10 +144,6 @@ def spread(values: list[float], digits: int) -> str:
     return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
-def _label(line: Line) -> str:
-    return f"{line.name}, {line.machine}" if line.machine else line.name
-
-
 def draw(groups: list[list[Line]], path: Path) -> None:
     """Test error against seconds; ours in full lines, peers dashed; the first seed of each."""
     figure = Figure(figsize=(8, 5.2), layout="constrained")
@@ -144,7 +155,7 @@ def draw(groups: list[list[Line]], path: Path) -> None:
         points = line.curve or [{"seconds": line.seconds, "test": line.test}]
         x, y = [p["seconds"] for p in points], [100 * (1 - p["test"]) for p in points]
         style = {"marker": "o", "linewidth": 2.0} if line.ours else {"marker": "s", "linestyle": "--", "alpha": 0.7}
-        axes.plot(x, y, markersize=4 if len(x) > 1 else 8, label=_label(line), **style)
+        axes.plot(x, y, markersize=4 if len(x) > 1 else 8, label=line.label, **style)
     axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="test error, % (true labels)")
     low, high = axes.get_ylim()
     coarse = [t for t in (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60) if low <= t <= high]
@@ -165,7 +176,7 @@ def page(results: Path, docs: Path, machine: str) -> str:
     by_name: dict[str, dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
     for path in [*sorted((results / "runs").glob("*.json")), *sorted((results / "peers").glob("*.json"))]:
         line = Line(**json.loads(path.read_text()))
-        by_name[line.dataset][_label(line)].append(line)
+        by_name[line.dataset][line.label].append(line)
     text, folder = HEAD.format(machine=machine), docs / "_static" / "results"
     folder.mkdir(parents=True, exist_ok=True)
     for dataset in sorted(by_name, key=lambda name: (list(NAMES).index(name) if name in NAMES else len(NAMES), name)):
@@ -196,8 +207,7 @@ def main() -> None:
         return
     for folder in given.runs:
         line = replace(of_run(folder, given.name), busy=given.busy, machine=given.machine)
-        stem = "".join(c if c.isalnum() or c in "_-" else "_" for c in f"{line.dataset}-{_label(line)}-{line.seed}")
-        path = given.results / "runs" / f"{stem}.json"
+        path = file_of(given.results / "runs", line.dataset, line.label, line.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(line), indent=1) + "\n")
         print(path)

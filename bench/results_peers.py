@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from results import Line
+from results import Line, file_of, label_of
 
 from varpro.arrays import Array
 from varpro.train.data.datasets import load_dataset
@@ -118,13 +118,13 @@ def fourier_features(split: Split, seed: int) -> dict[str, Any]:
     }
 
 
-def of_torch(name: str) -> Callable[[Split, int], dict[str, Any]]:
-    """A network under Adam."""
+def of_torch(name: str, seconds: float | None = None) -> Callable[[Split, int], dict[str, Any]]:
+    """A network under Adam, for so many seconds at most."""
 
     def run(split: Split, seed: int) -> dict[str, Any]:
         from results_torch import trained
 
-        return trained(name, split, seed)
+        return trained(name, split, seed, seconds)
 
     return run
 
@@ -138,7 +138,7 @@ PEERS: dict[str, Callable[[Split, int], dict[str, Any]]] = {
     "LeNet-5, Adam": of_torch("lenet5"),
     "small modern CNN, Adam": of_torch("cnn"),
     "the units of mnist_fast, Adam": of_torch("units"),
-    "the units of mnist_fast, Adam for 75 s": of_torch("units for 75 s"),
+    "the units of mnist_fast, Adam for 75 s": of_torch("units", 75.0),  # five times what mnist_fast.yaml may take
 }
 
 
@@ -158,8 +158,7 @@ def main() -> None:
     given.output.mkdir(parents=True, exist_ok=True)
     for seed in given.seeds:
         for name, run in PEERS.items():
-            stem = "".join(c if c.isalnum() else "_" for c in name)
-            path = given.output / f"{data.name}-{stem}-{seed}.json"
+            path = file_of(given.output, data.name, label_of(name, given.machine), seed)
             if path.exists() or (given.only and not any(part in name for part in given.only)):
                 continue
             found = Line(

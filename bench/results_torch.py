@@ -101,10 +101,8 @@ def our_units(shape: tuple[int, int, int], k: int, images: Array, seed: int) -> 
 class Plan:
     """How long a network trains, and with which peaks of the rate."""
 
-    epochs: float
+    epochs: int
     rates: tuple[float, ...]
-    seconds: float | None = None
-    """How long it may train at most; the cycle of the rate is then as long as that allows."""
 
 
 PLANS = {
@@ -112,12 +110,14 @@ PLANS = {
     "lenet5": Plan(15, (3e-3,)),
     "cnn": Plan(3, (1e-2,)),
     "units": Plan(5, (3e-3, 1e-2, 3e-2)),
-    "units for 75 s": Plan(5, (3e-3, 1e-2, 3e-2), seconds=75.0),  # five times what mnist_fast.yaml may take
 }
 
 
-def trained(name: str, split: Split, seed: int) -> dict[str, Any]:
-    """The network with the rate that is best on the validation images."""
+def trained(name: str, split: Split, seed: int, seconds: float | None = None) -> dict[str, Any]:
+    """The network with the rate that is best on the validation images.
+
+    seconds : how long it may train at most; the cycle of the rate is then as long as that allows.
+    """
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     shape = planes(split.train.images[:1]).shape[1:]
     k, plan = int(split.train.labels.max()) + 1, PLANS[name]
@@ -127,12 +127,11 @@ def trained(name: str, split: Split, seed: int) -> dict[str, Any]:
         "cnn": lambda: cnn(shape, k),
         "units": lambda: our_units(shape, k, planes(split.train.images[:1000]), seed),
     }
-    makers["units for 75 s"] = makers["units"]
     runs = []
     for rate in plan.rates:
         torch.manual_seed(seed)
         net = makers[name]()
-        runs.append((_train(net, split, rate, plan, seed), rate))
+        runs.append((_train(net, split, rate, plan.epochs, seed, seconds), rate))
     curve, rate = max(runs, key=lambda run: run[0][-1]["validation"])
     parameters = sum(p.numel() for p in net.parameters())
     of = f" of {', '.join(f'{r:g}' for r in plan.rates)}" if len(plan.rates) > 1 else ""
@@ -152,12 +151,14 @@ def _length(end: dict[str, float]) -> str:
     return f"{end['epochs']:.3g} epoch{'' if end['epochs'] == 1 else 's'}"
 
 
-def _train(net: nn.Module, split: Split, rate: float, plan: Plan, seed: int) -> list[dict[str, float]]:
+def _train(
+    net: nn.Module, split: Split, rate: float, epochs: int, seed: int, seconds: float | None
+) -> list[dict[str, float]]:
     """The curve, a line for each epoch and one for the end."""
     x, y = _tensors(split.train)
     held = {"validation": _tensors(split.validation), "test": _tensors(split.test)}
     each = -(-len(x) // BATCH)
-    steps = _steps(net, x, y, plan, each)
+    steps = epochs * each if seconds is None else min(epochs * each, _steps_within(seconds, net, x, y))
     optimiser = torch.optim.Adam(net.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
     order = torch.Generator().manual_seed(seed)
@@ -182,18 +183,15 @@ def _step(net: nn.Module, optimiser: torch.optim.Optimizer, x: torch.Tensor, y: 
     optimiser.step()
 
 
-def _steps(net: nn.Module, x: torch.Tensor, y: torch.Tensor, plan: Plan, each: int) -> int:
-    """The steps of a plan, of which an epoch has `each`; how long one takes is measured on a copy of the network."""
-    most = round(plan.epochs * each)
-    if plan.seconds is None:
-        return most
+def _steps_within(seconds: float, net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> int:
+    """How many steps fit; how long one takes is measured on a copy of the network."""
     other, times = copy.deepcopy(net), []
     optimiser = torch.optim.Adam(other.parameters(), lr=0.0)
     for _ in range(6):
         clock = time.perf_counter()
         _step(other, optimiser, x[:BATCH], y[:BATCH])
         times.append(time.perf_counter() - clock)
-    return min(most, max(2, int(plan.seconds / min(times[1:]))))
+    return max(2, int(seconds / min(times[1:])))
 
 
 def _tensors(part: Part) -> tuple[torch.Tensor, torch.Tensor]:

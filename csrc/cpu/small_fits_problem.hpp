@@ -15,6 +15,7 @@
 #include "aligned.hpp"
 #include "dots.hpp"
 #include "small_fits_columns.hpp"
+#include "spread.hpp"
 
 namespace varpro::VARPRO_ISA {
 namespace {
@@ -80,7 +81,6 @@ struct Problem {
     bool by_products = true;  // whether scalar products of columns are accurate enough at this w
 
     void gather(const double* from, std::int64_t count, double* to) const;
-    void gather_many(const double* from, std::int64_t count, double* to) const;
     void weigh(double* column) const;
     void scale_rows(double* column, double factor) const;
     void repeat_below(double* columns, std::int64_t half) const;
@@ -100,37 +100,10 @@ struct Problem {
     void end_normal(const Point& out);
 };
 
-/// (n, count) row-major into columns `rows` apart, of a count that the compiler knows: it then moves whole vectors.
-template <int count>
-void spread(const double* __restrict from, std::int64_t n, std::int64_t rows, double* __restrict to) {
-    for (std::int64_t r = 0; r < n; ++r)
-        for (int column = 0; column < count; ++column) to[column * rows + r] = from[r * count + column];
-}
-
 /// (n, count) row-major into columns, times the weights.
 void Problem::gather(const double* from, std::int64_t count, double* to) const {
-    if (count == 1)
-        std::copy_n(from, c.n, to);
-    else if (count == 2)
-        spread<2>(from, c.n, rows, to);
-    else if (count == 3)
-        spread<3>(from, c.n, rows, to);
-    else if (count == 4)
-        spread<4>(from, c.n, rows, to);
-    else
-        gather_many(from, count, to);
+    spread(from, c.n, count, rows, to);
     for (std::int64_t column = 0; weights && column < count; ++column) weigh(to + column * rows);
-}
-
-void Problem::gather_many(const double* from, std::int64_t count, double* to) const {
-    constexpr std::int64_t together = 8;  // the doubles of a cache line: each is read once
-    std::int64_t column = 0;
-    for (; column + together <= count; column += together)
-        for (std::int64_t r = 0; r < c.n; ++r)
-            for (std::int64_t next = column; next < column + together; ++next)
-                to[next * rows + r] = from[r * count + next];
-    for (; column < count; ++column)
-        for (std::int64_t r = 0; r < c.n; ++r) to[column * rows + r] = from[r * count + column];
 }
 
 /// Columns (i, n) and (m, n) of Phi and D, already weighted.

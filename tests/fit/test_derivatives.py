@@ -11,9 +11,8 @@ import varpro
 from tests.fit.nist import PROBLEMS, load
 from tests.fit.problems import DECAY_DERIVATIVE, EPS, decay_columns, decay_data, decays
 from varpro.errors import ConfigError, ShapeError
-from varpro.fitting.derivatives import Quotients
 from varpro.fitting.make_model import make_model
-from varpro.fitting.stencil import Plan
+from varpro.fitting.stencil import Plan, Quotients
 
 ONE = np.zeros(1, dtype=int)
 W0 = [2.0, 3.0]

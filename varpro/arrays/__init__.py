@@ -51,7 +51,7 @@ def on_host(value: Any) -> Any:
     if isinstance(value, ON_HOST):
         return value
     if isinstance(value, (tuple, list)):
-        items = [item if isinstance(item, ON_HOST) else on_host(item) for item in value]
+        items = [on_host(item) for item in value]
         same = all(new is old for new, old in zip(items, value, strict=True))
         return value if same else tuple(items) if isinstance(value, tuple) else items
     if is_device_array(value):

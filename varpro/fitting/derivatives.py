@@ -17,8 +17,8 @@ from varpro.fitting.scales import EPS, Bracket, Scales, judge
 from varpro.fitting.stencil import (
     FOURTH,
     SECOND,
-    Group,
     Plan,
+    Quotients,
     Slopes,
     Values,
     largest,
@@ -27,7 +27,6 @@ from varpro.fitting.stencil import (
     representable,
     slopes,
 )
-from varpro.kernels import small_fits
 
 IMAGINARY = 1e-20
 """Complex step over L: its square is far below eps, yet it still shows a column of 1e-280."""
@@ -275,27 +274,6 @@ class Numeric:
     def _place(self, problems: Array) -> Array:
         """Table rows of the problems; a problem searched from several starts at once has a single row."""
         return problems if len(self.scales.table) > 1 else np.zeros_like(problems)
-
-
-class Quotients:
-    """Difference quotients as they come, group by group, each column of D contiguous."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan, self.finite, self._columns = plan, True, np.empty(0)
-
-    @property
-    def d(self) -> Array:
-        """D, (b, N, M)."""
-        return self._columns.mT
-
-    def add(self, group: Group, up: Array, base: Array, rows: Array, width: Array) -> None:
-        """The pairs of a group from up (b, N, I) and base[rows], whose parameters differ by width (b, P)."""
-        if not self._columns.size:
-            self._columns = np.empty((len(up), len(self.plan.pairs), up.shape[1]), dtype=up.dtype)
-        if not up.dtype == base.dtype == self._columns.dtype:  # a function that is complex at some w only
-            up, base, self._columns = (a.astype(complex) for a in (up, base, self._columns))
-        columns, inverse = self.plan.pairs[group.places, 0], 1.0 / width.real[:, group.of_pair]  # steps are real
-        self.finite &= small_fits.differences(up, base, rows, columns, group.places, inverse, self._columns)
 
 
 def _merged(yes: Array, first: Array, second: Array) -> Array:

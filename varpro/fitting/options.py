@@ -10,7 +10,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Literal, Self
 
-from varpro.arrays import ON_HOST, Array, ArrayLike, on_host
+from varpro.arrays import Array, ArrayLike, on_host
 from varpro.fitting.make_model import Derivative
 from varpro.fitting.model import Function
 from varpro.fitting.parameters import Bounds, Fixed, Scale, Tied
@@ -109,7 +109,8 @@ class CommonOptions:
 
     def __post_init__(self) -> None:
         for name, given in zip(SMALL_ARRAYS, _small_arrays(self), strict=True):  # the host decides on them
-            if not isinstance(given, ON_HOST) and (moved := on_host(given)) is not given:
+            moved = on_host(given)
+            if moved is not given:
                 object.__setattr__(self, name, moved)
 
     @classmethod

@@ -12,7 +12,7 @@ from varpro.fitting.second_look import second_look
 from varpro.fitting.solution import Solution
 from varpro.fitting.spec import Spec
 from varpro.linalg.one_pool import one_blas_pool
-from varpro.result import IterationRecord, SearchResult, Status
+from varpro.result import IterationRecord, SearchResult, Status, Trials
 from varpro.search.bounded_steps import InBox
 from varpro.search.compiled import search_compiled
 from varpro.search.loop import Observer, search
@@ -193,8 +193,8 @@ def _arrays(part: Part) -> dict[str, Array]:
 
 def _histories(parts: list[Part], unit: float) -> Sequence[IterationRecord]:
     """The records of all parts, their costs in the user's weights."""
-    records = parts[0].history if len(parts) == 1 else [record for part in parts for record in part.history]
-    return records if unit == 1.0 else [_scaled(record, unit) for record in records]
+    histories = [part.history for part in parts]  # not the parts, which the records would keep in memory
+    return Trials(lambda: [_scaled(record, unit) for history in histories for record in history])
 
 
 def _scaled(record: IterationRecord, unit: float) -> IterationRecord:

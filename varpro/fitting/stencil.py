@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from varpro.arrays import Array
+from varpro.kernels import small_fits
 
 Values = Callable[[Array, Array], Array]
 """(w (b, P), problems (b,)) -> columns (b, N, I)"""
@@ -120,6 +121,27 @@ class Slopes:
     """The largest value of each pair's column among the points, (b, M)."""
     gap: Array
     """The largest difference of the column between a point and w, (b, M); 0 if the column at w is not given."""
+
+
+class Quotients:
+    """Difference quotients as they come, group by group, each column of D contiguous."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.finite, self._columns = plan, True, np.empty(0)
+
+    @property
+    def d(self) -> Array:
+        """D, (b, N, M)."""
+        return self._columns.mT
+
+    def add(self, group: Group, up: Array, base: Array, rows: Array, width: Array) -> None:
+        """The pairs of a group from up (b, N, I) and base[rows], whose parameters differ by width (b, P)."""
+        if not self._columns.size:
+            self._columns = np.empty((len(up), len(self.plan.pairs), up.shape[1]), dtype=up.dtype)
+        if not up.dtype == base.dtype == self._columns.dtype:  # a function that is complex at some w only
+            up, base, self._columns = (a.astype(complex) for a in (up, base, self._columns))
+        columns, inverse = self.plan.pairs[group.places, 0], 1.0 / width.real[:, group.of_pair]  # steps are real
+        self.finite &= small_fits.differences(up, base, rows, columns, group.places, inverse, self._columns)
 
 
 def place(w: Array, h: Array, lower: Array, upper: Array, rule: Rule) -> tuple[Array, Array]:

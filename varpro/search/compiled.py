@@ -105,7 +105,7 @@ def _run(
             links=small.links, parts=small.parts,
         )  # fmt: skip
         ranks = small.rank(states.a[:1])
-        return Trials(lambda: _records(log, problems[:1], ranks)) if len(log) else ()
+        return Trials(lambda: _records(log, problems[:1], ranks))
     with np.errstate(all="ignore"):  # the status says which problems are not finite
         return _step_by_step(small, problems, states, rules, observe, keep_history)
 
@@ -121,27 +121,28 @@ def _step_by_step(
     """Call the user's function for the model; each call of the kernel then steps all problems."""
     rows, status = np.arange(len(problems)), states.status
     step = _stepping(small, problems, states, rules)
-    first, told, kept = True, list[Array](), list[Array]()
-    here = problems
+    recording, first = keep_history or observe is not None, True
+    kept, here = list[tuple[Array, Array]](), problems
 
-    def records(rows: Array, here: Array) -> list[IterationRecord]:
-        now = states.holding(rows)
-        return _records(now.numbers, here, small.rank(now.a))
+    def records(trial: tuple[Array, Array]) -> list[IterationRecord]:
+        now = states.holding(trial[0])
+        return _records(now.numbers, trial[1], small.rank(now.a))
 
     while len(rows):
         step(rows, here)
-        if keep_history and not first:
-            kept.append(states.rows[rows])
-            told.append(here)
-        if observe is not None and not first:
-            for record in records(states.rows[rows], here):
-                observe(record)
+        if recording and not first:
+            trial = states.rows[rows], here
+            if keep_history:
+                kept.append(trial)
+            if observe is not None:
+                for record in records(trial):
+                    observe(record)
         first = False
         ended = status[rows]
         if np.count_nonzero(ended):
             rows = rows[ended == 0]
             here = problems[rows]
-    return Trials(lambda: [record for now, here in zip(kept, told, strict=True) for record in records(now, here)])
+    return Trials(lambda: [record for trial in kept for record in records(trial)])
 
 
 def _stepping(small: CompiledForm, problems: Array, states: States, rules: Rules) -> Step:

@@ -265,15 +265,17 @@ def secants(
     phi : (b, N, I), at the trial w.  Where a state then asks to LINEARISE, it has to be called with d (b, N, M) at its
         iterate, which is its trial w, and without phi; a d whose columns are contiguous is not copied.
     """
-    count, n, m = len(problems), y.shape[1], len(pairs.columns)
+    wanted, columns = (len(problems), y.shape[1], len(pairs.columns)), None
     if phi is not None:
         _check_trial(phi, None, y, problems, pairs)
-    elif d is None or d.shape != (count, n, m):
-        raise ShapeError(f"d has shape {None if d is None else d.shape}; without phi it needs ({count}, {n}, {m})")
+        phi = doubles(phi)
+    elif d is None or d.shape != wanted:
+        raise ShapeError(f"d has shape {None if d is None else d.shape}; without phi it needs {wanted}")
+    else:
+        columns = doubles(d.mT)
     _cpu.small_secants(
-        None if phi is None else doubles(phi), None if phi is not None or d is None else doubles(d.mT), y, problems,
-        pairs.columns, pairs.parameters, states.rows, rows, states.p, rules.compiled, ridge, kaufman, past.phi,
-        past.slopes, past.before, past.rough,
+        phi, columns, y, problems, pairs.columns, pairs.parameters, states.rows, rows, states.p, rules.compiled, ridge,
+        kaufman, past.phi, past.slopes, past.before, past.rough,
     )  # fmt: skip
 
 
@@ -298,6 +300,6 @@ def differences(up: Array, base: Array, rows: Array, columns: Array, places: Arr
 
 __all__ = [
     "BEYOND", "GRAM_LIMIT", "KINDS", "LINEARISE", "MOST_PARAMETERS", "UNSEEN", "Bounds", "Links", "Pairs", "Past",
-    "SmallFits", "States", "advance", "differences", "encode", "from_arrays", "from_program", "named", "search_program",
+    "SmallFits", "States", "advance", "differences", "encode", "from_arrays", "from_program", "search_program",
     "secants",
 ]  # fmt: skip

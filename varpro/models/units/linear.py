@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from varpro.arrays import Array, Twin, is_device_array, namespace
+from varpro.arrays import Array, Twin, namespace
 from varpro.kernels import scalarize
 from varpro.models.units.activation import slope
 from varpro.models.units.interface import Scalarization, Units
@@ -21,14 +21,6 @@ START_SAMPLE = 1000
 """Images on which the scale of the start is measured."""
 START_DEVIATION = 1.0
 """Standard deviation of q over the sample at the start: in the bend of sigma, far from saturation."""
-
-
-def multiply(a: Array, b: Array, out: Array) -> None:
-    """out = a @ b; on the host in place, whatever the distance of out's rows."""
-    if is_device_array(a):
-        out[...] = a @ b
-    else:
-        np.matmul(a, b, out=out)
 
 
 @dataclass(frozen=True)

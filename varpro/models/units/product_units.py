@@ -13,7 +13,6 @@ from varpro.models.units.activation import slope
 from varpro.models.units.forms import Forms
 from varpro.models.units.images import flat_images
 from varpro.models.units.interface import BoundUnits, Shape, UnitSize
-from varpro.models.units.linear import multiply
 from varpro.models.units.options import UnitOptions, option, whole
 from varpro.models.units.products import Products
 from varpro.models.units.table import BoundTable, TableUnits
@@ -70,14 +69,8 @@ class ProductUnits(TableUnits):
         by_vectors = self.products.cotangent(self.table(w), gradient)
         return np.concatenate([by_vectors, bias[None]]).ravel()
 
-    def forward(self, images: Array, matrices: Array) -> Array:
-        return flat_images(images, matrices.dtype) @ matrices
-
-    def forward_into(self, images: Array, matrices: Array, out: Array) -> None:
-        multiply(flat_images(images, matrices.dtype), matrices, out)
-
-    def adjoint(self, images: Array, b: Array) -> Array:
-        return flat_images(images, b.dtype).T @ b
+    def flat(self, images: Array, dtype: np.dtype) -> Array:
+        return flat_images(images, dtype)
 
     def bind(self, images: Array, sigma: str) -> BoundUnits:
         return _BoundProducts(self, images, sigma)

@@ -15,7 +15,6 @@ from varpro.errors import ConfigError, ShapeError
 from varpro.kernels import scalarize
 from varpro.models.units.forms import Forms
 from varpro.models.units.interface import BoundUnits, Shape, UnitSize, unit_kind
-from varpro.models.units.linear import multiply
 from varpro.models.units.options import UnitOptions
 from varpro.models.units.table import BoundTable, TableUnits
 
@@ -102,14 +101,8 @@ class QuadraticUnits(TableUnits):
         out[-1] = bias
         return out.ravel()
 
-    def forward(self, images: Array, matrices: Array) -> Array:
-        return scalarize.symmetric_pack(images, dtype=matrices.dtype) @ matrices
-
-    def forward_into(self, images: Array, matrices: Array, out: Array) -> None:
-        multiply(scalarize.symmetric_pack(images, dtype=matrices.dtype), matrices, out)
-
-    def adjoint(self, images: Array, b: Array) -> Array:
-        return scalarize.symmetric_pack(images, dtype=b.dtype).T @ b
+    def flat(self, images: Array, dtype: np.dtype) -> Array:
+        return scalarize.symmetric_pack(images, dtype=dtype)
 
     def bind(self, images: Array, sigma: str) -> BoundUnits:
         return _BoundQuadratic(self, images, sigma)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from varpro.arrays import Array
+from varpro.arrays import Array, is_device_array
 from varpro.models.units.images import unit_floats
 from varpro.models.units.interface import BoundUnits, Shape, Units
 from varpro.models.units.linear import LinearUnits
@@ -91,6 +91,22 @@ class TableUnits(Tabled, LinearUnits):
 
     def clear_unlit(self, w: Array, lit: Array) -> Array:
         return np.where(self.seen_rows(lit)[:, None], self.table(w), 0.0).ravel()
+
+    @abc.abstractmethod
+    def flat(self, images: Array, dtype: np.dtype) -> Array:
+        """Images (n, C, L, R) as rows (n, E) of dtype that are multiplied with `matrices` (E, I)."""
+
+    def forward(self, images: Array, matrices: Array) -> Array:
+        return self.flat(images, matrices.dtype) @ matrices
+
+    def forward_into(self, images: Array, matrices: Array, out: Array) -> None:
+        if is_device_array(images):
+            super().forward_into(images, matrices, out)
+        else:
+            np.matmul(self.flat(images, matrices.dtype), matrices, out=out)
+
+    def adjoint(self, images: Array, b: Array) -> Array:
+        return self.flat(images, b.dtype).T @ b
 
 
 class BoundTable(BoundUnits):
