@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 HEAD = """# Results
@@ -148,6 +149,7 @@ def draw(groups: list[list[Line]], path: Path) -> None:
     """Test error against seconds; ours in full lines, peers dashed; the first seed of each."""
     figure = Figure(figsize=(8, 5.2), layout="constrained")
     axes = figure.subplots()
+    axes.set_prop_cycle(color=colormaps["tab20"].colors if len(groups) > 10 else colormaps["tab10"].colors)
     for lines in groups:
         line = min(lines, key=lambda one: (one.busy, one.seed))
         if line.busy:
