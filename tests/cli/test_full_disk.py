@@ -77,7 +77,8 @@ sys.exit({"model": model, "data": data.main, "predict": predict.main}[program](a
 
 def limited(room, program, *arguments):
     """What is told, in one line, of a process that ends in an orderly way."""
-    command = [sys.executable, "-c", LIMITED, str(room), program, *map(str, arguments)]
+    # without -B, what is imported here for the first time would leave its bytecode cut off at that size in the clone
+    command = [sys.executable, "-B", "-c", LIMITED, str(room), program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode in (1, 2), (done.returncode, done.stderr)
     assert done.stderr.count("\n") == 1
