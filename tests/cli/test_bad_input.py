@@ -194,7 +194,7 @@ def test_what_is_read_is_not_written_over(capsys, tmp_path, monkeypatch, model):
 def test_a_lock_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     script = "import resource, sys; from varpro.cli import train; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
     script += "sys.exit(train.main(sys.argv[1:]))"
-    command = [sys.executable, "-c", script, "digits_quadratic", "--output", str(tmp_path), "--quiet", *SMALL]
+    command = [sys.executable, "-B", "-c", script, "digits_quadratic", "--output", str(tmp_path), "--quiet", *SMALL]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 2
     assert "run.lock cannot be written (File too large); make room, or choose another" in done.stderr
